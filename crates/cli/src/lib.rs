@@ -1,0 +1,1 @@
+//! Flags to engine requests; tables, templates, exit codes.

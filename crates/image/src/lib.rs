@@ -1,0 +1,1 @@
+//! Layer and blob store, merged tree of an image, archives, collection of garbage.

@@ -1,0 +1,7 @@
+//! Safe, fd-typed wrappers for what `rustix` lacks; the only crate with `unsafe` code.
+//!
+//! One module per family of system calls.
+
+#![allow(unsafe_code, reason = "this crate exists to keep unsafe code in one place")]
+
+pub mod file;

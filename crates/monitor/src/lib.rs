@@ -1,0 +1,1 @@
+//! Supervises one container: life cycle, logs, attach, exec; plus its client.

@@ -1,0 +1,1 @@
+//! Digests, references, platforms, manifests, image configs and the runtime specification: parsed types, no I/O.

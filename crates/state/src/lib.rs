@@ -1,0 +1,1 @@
+//! Typed tables, migrations and transactions over the embedded database; the event log.
