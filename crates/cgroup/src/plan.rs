@@ -23,7 +23,13 @@ pub struct Limits {
     pub memory_and_swap: Option<i64>,
     /// Soft limit in bytes.
     pub memory_reservation: Option<i64>,
-    /// 0 to 100.
+    /// Refuse an update that lowers `memory` below what is in use, instead of letting the kernel kill.
+    pub memory_check_before_update: bool,
+    /// Bytes of kernel memory; -1 is no limit. Version 1 alone, and not in newer kernels.
+    pub kernel_memory: Option<i64>,
+    /// Bytes of TCP buffers; -1 is no limit. Version 1 alone.
+    pub kernel_memory_tcp: Option<i64>,
+    /// 0 to 100. Version 1 alone.
     pub swappiness: Option<u64>,
     /// Version 1 alone: no OOM killer.
     pub oom_kill_disable: bool,
