@@ -1,5 +1,34 @@
 //! A [`LaunchPlan`] becomes a process: namespaces, mounts, capabilities, seccomp, exec.
+//!
+//! ```text
+//! supervisor                              init (first process of the container)
+//!   clone3 ─────────────────────────────►   waits for its id maps
+//!   writes the id maps ── Mapped ───────►   makes proc, sysfs, tmpfs, … as detached mounts
+//!   joins the control group                 │
+//!   opens root and bind mounts ── Root ──►   attaches everything, pivots, becomes the user
+//!   [attaches the network meanwhile]        │
+//!   ◄───────────────── Parked + terminal ─   waits at the gate
+//!   [records the status] ── Release ─────►   seccomp, exec: the socket closes, or Failure
+//! ```
+//!
+//! What must hold:
+//! - The caller is single-threaded: a cloned child allocates.
+//! - No mount is ever attached in the caller's mount namespace.
+//! - Nothing of the container is reached by a path string: all below the root goes through `openat2`.
+//! - Dropping [`ParkedInit`] or [`Running`] kills and reaps; a supervisor that dies takes a parked init along.
+//!
+//! The crate knows no image and no database.
 
+mod error;
+mod exec;
+mod gate;
+pub mod hooks;
+mod launch;
 pub mod plan;
+pub mod trace;
 
+pub use error::{Error, InitFailure, Result, Step};
+pub use exec::{Target, exec};
+pub use gate::release_at;
+pub use launch::{Exit, ParkedInit, Running, Stdio, clone_init};
 pub use plan::LaunchPlan;

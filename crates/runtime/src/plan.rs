@@ -49,11 +49,6 @@ pub struct LaunchPlan {
     pub new_session_keyring: bool,
     /// Falls back to `MS_MOVE` and `chroot`, for a root on the initial ramdisk.
     pub no_pivot: bool,
-    /// A FIFO, on the host, that holds init back across `create` and `start` of the OCI command line: made by
-    /// the caller, opened (`O_PATH`) before the root changes. Once released and fully set up, with only the
-    /// `startContainer` hooks and exec left, init opens it for writing, which blocks until `start` opens it for reading,
-    /// writes one zero byte and goes on.
-    pub start_gate: Option<PathBuf>,
 }
 
 /// Where one kind of namespace comes from.
@@ -436,6 +431,21 @@ pub struct Hooks {
     pub start_container: Vec<Hook>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+    /// What the state document says beyond id, status and process.
+    pub state: HookState,
+}
+
+/// The part of the state document (runtime specification, runtime.md, "State") that does not change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HookState {
+    /// `ociVersion`; empty stands for the version this crate implements.
+    pub oci_version: String,
+    /// The container.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// `annotations`.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// One hook.
