@@ -1,0 +1,70 @@
+//! What a monitor is told about its container, decided in full before it starts.
+
+use std::path::PathBuf;
+
+use runtime::LaunchPlan;
+use serde::{Deserialize, Serialize};
+
+/// Everything one monitor needs: plain data that travels in a sealed memfd.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MonitorPlan {
+    /// The container's id: 64 hex digits. The exit row and the events carry it.
+    pub id: String,
+    /// What to start. `launch.process.terminal` decides between a terminal and three pipes.
+    pub launch: LaunchPlan,
+    /// `<run>/<id>`: made (mode 0700) when missing, removed at exit.
+    pub run_dir: PathBuf,
+    /// `<root>/containers/<id>`: removed at exit when `auto_remove` and no caller takes the removal over.
+    pub container_dir: PathBuf,
+    /// `<root>/state.db`; receives the exit. None: the exit is told to callers alone.
+    pub database: Option<PathBuf>,
+    /// `<run>/events.log`; receives `die` and `oom`.
+    pub event_log: Option<PathBuf>,
+    /// Attributes of the container's events: image, name, labels.
+    pub event_attributes: Vec<(String, String)>,
+    /// Where output is kept; None keeps nothing (`--log-driver none`).
+    pub log: Option<LogPlan>,
+    /// Keeps standard input open although nobody is attached (`-i`); otherwise it is `/dev/null`.
+    pub open_stdin: bool,
+    /// Closes standard input when the first client that attached to it leaves (`-i` without `-d`).
+    pub stdin_once: bool,
+    /// How a stop proceeds when the request leaves it open.
+    pub stop: StopPlan,
+    /// Removes the container after its exit (`--rm`).
+    pub auto_remove: bool,
+    /// Appends one line per step of the start to this file, for measurements.
+    pub trace: Option<PathBuf>,
+}
+
+/// A json-file log with bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlan {
+    /// `<root>/containers/<id>/log.json`; older ones are beside it as `log.json.1`, `log.json.2`, …
+    pub path: PathBuf,
+    /// Bytes after which a file is rotated; 0 is no limit.
+    pub max_size: u64,
+    /// How many files are kept, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+impl LogPlan {
+    /// The default of three files of 16 MiB.
+    pub fn new(path: PathBuf) -> LogPlan {
+        LogPlan { path, max_size: 16 << 20, max_files: 3 }
+    }
+}
+
+/// How a container is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopPlan {
+    /// Signal number of `--stop-signal`.
+    pub signal: i32,
+    /// Seconds of `--stop-timeout` until SIGKILL; negative waits for ever.
+    pub timeout_secs: i32,
+}
+
+impl Default for StopPlan {
+    fn default() -> StopPlan {
+        StopPlan { signal: 15, timeout_secs: 10 }
+    }
+}

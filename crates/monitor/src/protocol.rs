@@ -1,0 +1,86 @@
+//! What callers and the monitor say to each other.
+//!
+//! One message is one packet of a `SOCK_SEQPACKET` socket: a postcard-encoded [`Request`] or [`Reply`], at
+//! most [`PACKET_LIMIT`] bytes, with at most [`DESCRIPTOR_LIMIT`] descriptors beside it. What may be larger
+//! (plans) travels in a sealed memfd, whose seals prove that it cannot change or shrink while it is read.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::Outcome;
+use crate::exit::{Exit, LaunchFailure};
+use crate::life::Refused;
+use runtime::plan::TerminalSize;
+
+/// The largest packet.
+pub(crate) const PACKET_LIMIT: usize = 16 << 10;
+/// The most descriptors beside one packet.
+pub(crate) const DESCRIPTOR_LIMIT: usize = 4;
+/// The largest plan in a memfd.
+pub(crate) const PLAN_LIMIT: u64 = 16 << 20;
+
+/// What a caller asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// The first message to a new monitor. Descriptors: the plan, then the streams of `attach`.
+    Launch { attach: Option<Streams> },
+    /// Sends init a signal.
+    Signal { signal: i32 },
+    /// Asks init to end, and ends it at the deadline. None: as the container's plan says.
+    Stop { signal: Option<i32>, timeout: Option<StopTimeout> },
+    /// Freezes every process.
+    Pause,
+    /// Thaws every process.
+    Unpause,
+    /// Sets the size of the container's terminal.
+    Resize(TerminalSize),
+    /// Connects streams. Descriptors: those of the streams, in the order in, out, err.
+    Attach(Streams),
+    /// Starts a program. Descriptors: the plan, then the streams.
+    Exec(Streams),
+    /// Asks to be told of the exit.
+    Wait,
+    /// The caller has removed the container: the monitor need not.
+    Removed,
+}
+
+/// Which of the three streams travel with a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Streams {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+/// How long a stop waits before it kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StopTimeout {
+    Never,
+    After(Duration),
+}
+
+/// What the monitor answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The container's program runs.
+    Running { pid: i32, started_at_ns: i64 },
+    /// It could not be started.
+    LaunchFailed(LaunchFailure),
+    /// Another monitor has the container.
+    AlreadyRunning,
+    /// A request was carried out.
+    Done(Outcome),
+    /// A request is impossible now.
+    Refused(Refused),
+    /// A request failed.
+    Failed { attempt: String, message: String },
+    /// The program of an exec runs. With a terminal, its master is beside this.
+    ExecStarted { pid: i32 },
+    /// It could not be started.
+    ExecFailed(LaunchFailure),
+    /// It ended.
+    ExecEnded { code: i32 },
+    /// The container ended. `tails`: output that the attached streams had no room for, one memfd each.
+    Ended { exit: Exit, tails: Streams },
+}

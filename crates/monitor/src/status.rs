@@ -1,0 +1,133 @@
+//! The run directory: `status`, `lock` and `control.sock` of one container.
+//!
+//! `status` is renamed into place on tmpfs, so a reader finds a whole one. `lock` carries a POSIX record lock:
+//! of all locks that Linux has it is the one that a forked child does not share, so that neither init nor an
+//! exec'd program keeps it alive, at no moment, and that can be tested without being taken for a moment.
+
+use std::path::{Path, PathBuf};
+
+use linux::file;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::life::Phase;
+
+/// No honest status is larger: the bound on what is read.
+const STATUS_LIMIT: u64 = 64 << 10;
+
+/// What a monitor last wrote about its container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Where the container is.
+    pub phase: Phase,
+    /// The monitor's own process id.
+    pub monitor_pid: i32,
+    /// The container's first process; None before it is cloned.
+    pub init: Option<Process>,
+    /// Nanoseconds since 1970 when the program began.
+    pub started_at_ns: Option<i64>,
+    /// Its control group, as planned; None when it has none.
+    pub cgroup: Option<PathBuf>,
+    /// Whether the kernel has killed a process of it for lack of memory.
+    pub oom_killed: bool,
+    /// How it ended.
+    pub exit: Option<Exit>,
+}
+
+/// A process that a recycled process id cannot be mistaken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// As the host numbers it.
+    pub pid: i32,
+    /// Clock ticks since boot (field 22 of `/proc/<pid>/stat`).
+    pub start_time: u64,
+}
+
+/// What the monitor of `run_dir` last wrote; None when there is nothing.
+pub fn read(run_dir: &Path) -> Result<Option<Status>> {
+    let path = run_dir.join("status");
+    match file::read_bounded(&path, STATUS_LIMIT) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| Error::Status { path, source }),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(Error::File(error)),
+    }
+}
+
+/// Puts `status` in the place of the one before it. No sync: a reboot clears the run directory anyway.
+pub fn write(run_dir: &Path, status: &Status) -> Result<()> {
+    let path = run_dir.join("status");
+    let text = serde_json::to_vec(status).map_err(|source| Error::Status { path: path.clone(), source })?;
+    let half_done = run_dir.join("status.new");
+    file::write(&half_done, &text).map_err(Error::File)?;
+    file::rename(&half_done, &path).map_err(Error::File)
+}
+
+/// Whether a monitor lives in `run_dir`.
+pub fn lock_held(run_dir: &Path) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let lock = match rustix::fs::open(run_dir.join("lock"), flags, Mode::empty()) {
+        Ok(lock) => lock,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(Error::System { attempt: "open the lock of a run directory", errno }),
+    };
+    let holder = fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock))
+        .map_err(Error::system("test the lock of a run directory"))?;
+    Ok(holder.is_some())
+}
+
+/// The lock of a run directory, held. It is free again when this process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: std::os::fd::OwnedFd,
+}
+
+impl Lock {
+    /// Takes the lock; None when another monitor holds it.
+    ///
+    /// The file is never removed before the directory is, and a lock on a file that has lost its name is
+    /// worth nothing: so the name is checked after the lock is taken.
+    pub(crate) fn take(run_dir: &Path) -> Result<Option<Lock>> {
+        let path = run_dir.join("lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        loop {
+            let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(Error::system("make the lock of a run directory"))?;
+            match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
+                Err(errno) => return Err(Error::System { attempt: "lock a run directory", errno }),
+            }
+            let held = rustix::fs::fstat(&file).map_err(Error::system("examine a lock"))?;
+            match rustix::fs::stat(&path) {
+                Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
+                    return Ok(Some(Lock { _file: file }));
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(Error::System { attempt: "examine a lock", errno }),
+            }
+        }
+    }
+}
+
+/// Kills what is left of a container whose monitor died, and removes its control group and run directory.
+///
+/// Returns the exit to record. `cgroup` is the container's group as its record plans it, for a monitor that
+/// died before it wrote a status. The lock is taken meanwhile, so that two observers do not meet; when
+/// another process holds it, the container is not lost and None comes back.
+pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Exit>> {
+    crate::status::lost::reap(run_dir, cgroup)
+}
+
+mod lost {
+    use super::*;
+
+    pub(super) fn reap(run_dir: &Path, _cgroup: Option<&Path>) -> Result<Option<Exit>> {
+        let Some(_lock) = Lock::take(run_dir)? else { return Ok(None) };
+        let status = read(run_dir)?;
+        Ok(Some(Exit::lost(status.and_then(|status| status.started_at_ns), 0)))
+    }
+}
