@@ -1,0 +1,59 @@
+//! Skiff itself, as built beside this program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::Engine;
+
+/// Skiff on a root and a run directory of its own.
+pub(crate) struct Skiff {
+    program: PathBuf,
+    root: PathBuf,
+    run: PathBuf,
+}
+
+impl Skiff {
+    pub(crate) fn new(binaries: &Path, folder: &Path) -> Result<Self> {
+        // The run directory is on tmpfs, as it is in use.
+        let run = PathBuf::from(format!("/run/skiff-bench-{}", std::process::id()));
+        Ok(Self { program: binaries.join("skiff"), root: folder.join("skiff"), run })
+    }
+
+    /// A second Skiff, with nothing in it.
+    pub(crate) fn empty(&self, name: &str) -> Self {
+        let run = PathBuf::from(format!("{}-{name}", self.run.display()));
+        Self { program: self.program.clone(), root: self.root.with_file_name(name), run }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes every container, then the folders.
+    pub(crate) fn remove_all(&self) -> Result<()> {
+        let containers = self.output(&["ps", "-aq"])?;
+        for some in containers.lines().collect::<Vec<_>>().chunks(50) {
+            self.output(&[&["rm", "-f"], some].concat())?;
+        }
+        for folder in [&self.root, &self.run] {
+            if folder.exists() {
+                std::fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Skiff {
+    fn name(&self) -> &'static str {
+        "skiff"
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root).arg("--run").arg(&self.run);
+        command
+    }
+}

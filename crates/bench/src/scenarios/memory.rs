@@ -1,0 +1,57 @@
+//! What an idle container costs beside its own process.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::engines::Engine;
+use crate::lab::{Lab, SMALL};
+use crate::report::Table;
+
+const COUNT: usize = 20;
+
+pub(crate) fn run(lab: &mut Lab, _rounds: usize) -> Result<Table> {
+    let mut table = Table::new(
+        "Memory of the supervisor of an idle container",
+        &["", "PSS, mean of 20", "private, mean of 20"],
+    );
+    let engines: [(&dyn Engine, &str); 3] =
+        [(&lab.skiff, "skiff-monitor"), (&lab.podman, "conmon"), (&lab.docker, "containerd-shim-runc-v2")];
+    for (engine, supervisor) in engines {
+        let names: Vec<String> = (0..COUNT).map(|number| format!("bench-memory-{number}")).collect();
+        for name in &names {
+            engine.output(&["run", "-d", "--name", name, "--network", "none", SMALL, "sleep", "1000"])?;
+        }
+        let (pss, private) = supervisors(supervisor)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        engine.output(&[&["rm", "-f"], names.as_slice()].concat())?;
+        table.row([supervisor.to_owned(), mebibytes(pss), mebibytes(private)]);
+    }
+    table.note("Wanted: at most conmon's. Docker has a daemon and containerd beside its shims.".to_owned());
+    Ok(table)
+}
+
+/// Proportional and private memory in KiB of the processes that run `program`, mean.
+fn supervisors(program: &str) -> Result<(u64, u64)> {
+    let (mut pss, mut private, mut count) = (0, 0, 0);
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Ok(executable) = fs::read_link(entry.path().join("exe")) else { continue };
+        if executable.file_name().is_none_or(|name| name != program) {
+            continue;
+        }
+        let Ok(rollup) = fs::read_to_string(entry.path().join("smaps_rollup")) else { continue };
+        let field = |name: &str| -> u64 {
+            let line = rollup.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+        };
+        pss += field("Pss:");
+        private += field("Private_Clean:") + field("Private_Dirty:");
+        count += 1;
+    }
+    let mean = |sum: u64| sum.checked_div(count).with_context(|| format!("no {program} is running"));
+    Ok((mean(pss)?, mean(private)?))
+}
+
+fn mebibytes(kib: u64) -> String {
+    format!("{}.{:02} MiB", kib / 1024, kib % 1024 * 100 / 1024)
+}

@@ -1,0 +1,35 @@
+//! What is compared. Each scenario is one file and gives one table.
+
+mod burst;
+mod exec;
+mod load;
+mod memory;
+mod parallel;
+mod ps;
+mod run;
+mod stop;
+mod thousand;
+
+use anyhow::Result;
+
+use crate::lab::Lab;
+use crate::report::Table;
+
+/// One comparison, by the name it is asked for.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&mut Lab, usize) -> Result<Table>,
+}
+
+/// In the order they are run.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario { name: "run", run: run::run },
+    Scenario { name: "exec", run: exec::run },
+    Scenario { name: "stop", run: stop::run },
+    Scenario { name: "burst", run: burst::run },
+    Scenario { name: "parallel", run: parallel::run },
+    Scenario { name: "thousand", run: thousand::run },
+    Scenario { name: "memory", run: memory::run },
+    Scenario { name: "ps", run: ps::run },
+    Scenario { name: "load", run: load::run },
+];
