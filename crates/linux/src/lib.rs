@@ -5,3 +5,5 @@
 #![allow(unsafe_code, reason = "this crate exists to keep unsafe code in one place")]
 
 pub mod file;
+pub mod mount;
+pub mod process;
