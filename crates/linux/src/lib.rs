@@ -4,6 +4,10 @@
 
 #![allow(unsafe_code, reason = "this crate exists to keep unsafe code in one place")]
 
+pub mod bpf;
+pub mod detach;
 pub mod file;
+pub mod memory;
 pub mod mount;
 pub mod process;
+pub mod signal;

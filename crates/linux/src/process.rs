@@ -153,6 +153,11 @@ impl CStringArray {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
         Some(Self { pointers, _strings: strings })
     }
+
+    /// The array, ending with a null pointer; valid as long as `self`.
+    pub(crate) fn as_ptr(&self) -> *const *const libc::c_char {
+        self.pointers.as_ptr()
+    }
 }
 
 /// execve(2); returns only to say why it failed.
