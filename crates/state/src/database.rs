@@ -1,0 +1,259 @@
+//! One connection to `state.db`: opening, migrating, transactions, and errors in our words.
+//!
+//! Any number of processes share the file in WAL mode. Opening must cost next to nothing, because every command
+//! does it: a current database is opened with one pragma that reads and one that does not, and nothing else.
+//! The first opener makes the file, its mode and its tables under a lock on the root directory.
+//!
+//! Nobody checkpoints on close, so a command never pays for the file's upkeep; the log is folded back by SQLite
+//! when it grows past a thousand pages, and before that by [`State::checkpoint_if_due`], which those call that
+//! have nobody waiting for them.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linux::file;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::schema::{MIGRATIONS, SCHEMA_VERSION};
+use crate::{Error, Result};
+
+/// A connection to the database of one root.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) connection: Connection,
+    path: PathBuf,
+    /// That of the last transaction.
+    durability: Cell<Durability>,
+}
+
+/// What a transaction must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of any process.
+    Process,
+    /// Loss of power, once it has returned. For names of stored content.
+    Power,
+}
+
+/// Small pages: a transaction writes whole ones to the log, and what it changes are short rows.
+const PAGE_SIZE: u32 = 2048;
+/// Log frames from which a checkpoint is due: so many are read again by whoever opens the database alone.
+const CHECKPOINT_FRAMES: u64 = 128;
+
+impl State {
+    /// Opens `<root>/state.db`, which is made when missing, as is the root (mode 0700).
+    pub fn open(root: &Path) -> Result<State> {
+        State::open_file(&root.join("state.db"))
+    }
+
+    /// Opens the database file `path`.
+    pub fn open_file(path: &Path) -> Result<State> {
+        match State::connect(path) {
+            Ok(state) => match state.version()? {
+                SCHEMA_VERSION => return Ok(state),
+                found if found > SCHEMA_VERSION => {
+                    return Err(Error::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION });
+                }
+                _ => {}
+            },
+            Err(Error::Open { .. }) if !path.exists() => {}
+            Err(error) => return Err(error),
+        }
+        // Missing or old: from the beginning, and alone.
+        if let Some(root) = path.parent() {
+            file::create_dirs(root, 0o700)
+                .map_err(|source| Error::File { action: "create the database", source })?;
+        }
+        let _lock = lock_directory(path)?;
+        create_file(path)?;
+        State::connect(path)?.migrate()
+    }
+
+    fn connect(path: &Path) -> Result<State> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        // SQLite's own default is the safer one.
+        let mut state = State { connection, path: path.to_owned(), durability: Cell::new(Durability::Power) };
+        match state.configure() {
+            Ok(()) => Ok(state),
+            Err(source) => Err(state.explain("configure the database", source)),
+        }
+    }
+
+    fn configure(&mut self) -> rusqlite::Result<()> {
+        self.connection.busy_handler(Some(wait_for_others))?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        self.connection.set_prepared_statement_cache_capacity(64);
+        Ok(())
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|source| self.explain("read the schema version", source))
+    }
+
+    /// Brings an older or empty database to this program's version; the caller holds the lock.
+    fn migrate(self) -> Result<State> {
+        let from = self.version()?;
+        if from > SCHEMA_VERSION {
+            return Err(Error::Newer { path: self.path.clone(), found: from, known: SCHEMA_VERSION });
+        }
+        let steps = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+        let migrate = || -> rusqlite::Result<()> {
+            if from == 0 {
+                self.connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+                self.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+            }
+            self.connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
+            for step in steps {
+                self.connection.execute_batch(step)?;
+            }
+            self.connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            self.connection.execute_batch("COMMIT")
+        };
+        migrate().map_err(|source| self.explain("set up the database", source))?;
+        Ok(self)
+    }
+
+    /// Runs `steps` in one transaction: all of it happens, or nothing. Inside another transaction it is part of that one.
+    pub fn atomically<T, E: From<Error>>(
+        &self,
+        durability: Durability,
+        steps: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        if !self.connection.is_autocommit() {
+            return steps();
+        }
+        self.begin(durability)?;
+        let outcome = steps();
+        if outcome.is_ok() {
+            self.run("commit to the database", "COMMIT")?;
+        } else if !self.connection.is_autocommit() {
+            // SQLite has rolled back by itself where it could not go on; the first error is the one to tell.
+            drop(self.run("roll back", "ROLLBACK"));
+        }
+        outcome
+    }
+
+    fn begin(&self, durability: Durability) -> Result<()> {
+        if self.durability.replace(durability) != durability {
+            let level = match durability {
+                Durability::Process => "PRAGMA synchronous = NORMAL",
+                Durability::Power => "PRAGMA synchronous = FULL",
+            };
+            // SQLite acts on this while it compiles it: a cached statement would do nothing.
+            self.query("choose the durability of a transaction", |connection| {
+                connection.execute_batch(level)
+            })?;
+        }
+        self.run("begin to write to the database", "BEGIN IMMEDIATE")
+    }
+
+    fn run(&self, action: &'static str, sql: &str) -> Result<()> {
+        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        match done {
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.explain(action, source)),
+        }
+    }
+
+    /// Runs one statement with its own action in the error.
+    pub(crate) fn query<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        work(&self.connection).map_err(|source| self.explain(action, source))
+    }
+
+    /// Folds the log back into the database when it has grown; nobody should be waiting for the caller.
+    pub fn checkpoint_if_due(&self) -> Result<()> {
+        let log = self.path.with_extension("db-wal");
+        let frame = u64::from(PAGE_SIZE) + 24;
+        let length = rustix::fs::stat(&log).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        if length < CHECKPOINT_FRAMES * frame {
+            return Ok(());
+        }
+        self.query("checkpoint the database", |connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
+    }
+
+    /// SQLite's own version, for `skiff version`.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    /// Puts SQLite's reason into the error that tells what to do about it.
+    pub(crate) fn explain(&self, action: &'static str, source: rusqlite::Error) -> Error {
+        let path = self.path.clone();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Damaged { path, source },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked { path, source },
+            Some(ErrorCode::ReadOnly) => Error::ReadOnly { path, source },
+            Some(ErrorCode::DiskFull) => Error::Full { path, source },
+            Some(ErrorCode::CannotOpen) => Error::Open { path, source },
+            _ => Error::Statement { action, source },
+        }
+    }
+}
+
+/// Called by SQLite each time it finds the database locked. Writers hold it for fractions of a millisecond, so
+/// short naps come first; after ten seconds somebody holds it who should not.
+fn wait_for_others(tries: i32) -> bool {
+    const NAPS: [u64; 6] = [50, 100, 250, 500, 1000, 2000];
+    let nap = usize::try_from(tries).ok().and_then(|tries| NAPS.get(tries)).copied().unwrap_or(5000);
+    std::thread::sleep(Duration::from_micros(nap));
+    tries < 2000
+}
+
+/// Makes an empty database file that nobody else can read, unless there is one; the caller holds the lock.
+///
+/// It gets its name after it was closed: closing a file drops every lock that this process has on it, and
+/// another thread may be using the one of that name.
+fn create_file(path: &Path) -> Result<()> {
+    let make = || match rustix::fs::stat(path) {
+        // SQLite takes a file that is shorter than its header for an empty one.
+        Ok(found) if (1..100).contains(&found.st_size) => Err(None),
+        Ok(_) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => {
+            let unnamed = path.with_extension("db-new");
+            file::remove_if_exists(&unnamed).map_err(Some)?;
+            drop(file::create_new(&unnamed, 0o600).map_err(Some)?);
+            file::rename(&unnamed, path).map_err(Some)
+        }
+        Err(errno) => {
+            Err(Some(file::Error { action: "examine", path: path.to_owned(), source: errno.into() }))
+        }
+    };
+    make().map_err(|error| match error {
+        Some(source) => Error::File { action: "create the database", source },
+        None => Error::Damaged {
+            path: path.to_owned(),
+            source: rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB),
+                None,
+            ),
+        },
+    })
+}
+
+/// Holds off everybody else who would set up the same database; released on drop.
+fn lock_directory(path: &Path) -> Result<std::os::fd::OwnedFd> {
+    let root = path.parent().unwrap_or(Path::new("/"));
+    let locked = || {
+        let directory =
+            rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+        Ok(directory)
+    };
+    locked().map_err(|errno: rustix::io::Errno| Error::File {
+        action: "set up the database",
+        source: file::Error { action: "lock", path: root.to_owned(), source: errno.into() },
+    })
+}

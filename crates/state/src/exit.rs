@@ -1,0 +1,69 @@
+//! How containers ended: one row each, written by the monitor, or by whoever finds a container lost.
+
+use oci::{ContainerId, Timestamp};
+use rusqlite::{Row, params};
+
+use crate::container::bytes_of;
+use crate::{Durability, Result, State, nanoseconds, timestamp};
+
+/// The end of the last run of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitRecord {
+    /// 0 to 255.
+    pub code: i32,
+    /// The signal that ended its first process.
+    pub signal: Option<i32>,
+    /// Whether the kernel killed one of its processes for lack of memory.
+    pub oom_killed: bool,
+    /// When the program began; missing when it never did.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Its monitor died: nobody knows how it ended.
+    pub lost: bool,
+    /// Why it could not be started, or what became of it.
+    pub error: Option<String>,
+}
+
+impl ExitRecord {
+    /// Seven columns from `first` on; missing when they are null.
+    pub(crate) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ExitRecord>> {
+        let Some(code) = row.get(first)? else { return Ok(None) };
+        Ok(Some(ExitRecord {
+            code,
+            signal: row.get(first + 1)?,
+            oom_killed: row.get(first + 2)?,
+            started: row.get::<_, Option<i64>>(first + 3)?.map(timestamp),
+            finished: timestamp(row.get(first + 4)?),
+            lost: row.get(first + 5)?,
+            error: row.get(first + 6)?,
+        }))
+    }
+}
+
+impl State {
+    /// Records how a container ended, in the place of the run before. Nothing happens when it has been removed.
+    pub fn record_exit(&self, id: &ContainerId, exit: &ExitRecord) -> Result<()> {
+        self.atomically(Durability::Process, || {
+            self.query("record the exit of a container", |connection| {
+                connection
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO exits \
+                         (container, code, signal, oom_killed, started, finished, lost, error) \
+                         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM containers WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        &bytes_of(id)[..],
+                        exit.code,
+                        exit.signal,
+                        exit.oom_killed,
+                        exit.started.map(nanoseconds),
+                        nanoseconds(exit.finished),
+                        exit.lost,
+                        exit.error,
+                    ])
+                    .map(drop)
+            })
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Images and the names that point to them. Writing a name is durable; everything else follows from it.
+
+use oci::{Descriptor, DiffId, Digest, Platform, Reference, Timestamp};
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::container::Lookup;
+use crate::{Durability, Error, Result, State};
+
+/// What is known of an image beside its blobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Digest of its configuration.
+    pub id: Digest,
+    /// Its manifest as it came, when it came with one.
+    pub manifest: Option<Descriptor>,
+    /// Repositories in which that manifest is known (`docker.io/library/busybox`).
+    #[serde(default)]
+    pub repositories: Vec<String>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// When it was made, as it says itself.
+    pub created: Option<Timestamp>,
+    /// When it came here.
+    pub stored: Timestamp,
+    /// Bytes of all layers.
+    pub size: u64,
+    /// Base first.
+    pub layers: Vec<LayerRecord>,
+}
+
+/// A layer of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Digest of the uncompressed tar, which is its name in the store.
+    pub diff_id: DiffId,
+    /// Bytes of the uncompressed tar.
+    pub size: u64,
+    /// The blob it came in, when that was something else than the tar.
+    pub blob: Option<Descriptor>,
+}
+
+/// An image with its names, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedImage {
+    /// The image.
+    pub image: ImageRecord,
+    /// Canonical references to it.
+    pub tags: Vec<Reference>,
+}
+
+/// A name that pointed elsewhere before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedTag {
+    /// The name.
+    pub reference: Reference,
+    /// The image that had it.
+    pub from: Digest,
+}
+
+impl State {
+    /// Makes an image known, with names for it; returns the names that other images lost. Content must be on disk
+    /// before, and be durable: this is what makes it reachable.
+    pub fn put_image(&self, image: &ImageRecord, tags: &[Reference]) -> Result<Vec<MovedTag>> {
+        let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
+        self.atomically(Durability::Power, || {
+            self.query("record an image", |connection| {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
+                    .execute(params![image.id.as_str(), record])
+            })?;
+            let mut moved = Vec::new();
+            for tag in tags {
+                moved.extend(self.point(tag, &image.id)?);
+            }
+            Ok(moved)
+        })
+    }
+
+    /// Points a name to an image that is known; returns what it pointed to before, if that was another image.
+    pub fn tag(&self, reference: &Reference, image: &Digest) -> Result<Option<MovedTag>> {
+        self.atomically(Durability::Power, || {
+            if self.image(image)?.is_none() {
+                return Err(Error::NoImage { id: image.to_string() });
+            }
+            self.point(reference, image)
+        })
+    }
+
+    fn point(&self, reference: &Reference, image: &Digest) -> Result<Option<MovedTag>> {
+        let before = self.tagged(reference)?;
+        if before.as_ref() == Some(image) {
+            return Ok(None);
+        }
+        self.query("name an image", |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO tags (reference, image) VALUES (?1, ?2)")?
+                .execute([reference.to_string().as_str(), image.as_str()])
+        })?;
+        Ok(before.map(|from| MovedTag { reference: reference.clone(), from }))
+    }
+
+    /// The image a name points to.
+    pub fn tagged(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let found: Option<String> = self.query("look for a name of an image", |connection| {
+            connection
+                .prepare_cached("SELECT image FROM tags WHERE reference = ?1")?
+                .query_row([reference.to_string()], |row| row.get(0))
+                .optional()
+        })?;
+        found.map(|text| digest(&text)).transpose()
+    }
+
+    /// Removes a name; tells whether there was one.
+    pub fn untag(&self, reference: &Reference) -> Result<bool> {
+        self.atomically(Durability::Power, || {
+            self.query("remove a name of an image", |connection| {
+                connection
+                    .prepare_cached("DELETE FROM tags WHERE reference = ?1")?
+                    .execute([reference.to_string()])
+                    .map(|removed| removed != 0)
+            })
+        })
+    }
+
+    /// One image.
+    pub fn image(&self, id: &Digest) -> Result<Option<ImageRecord>> {
+        let found: Option<String> = self.query("read an image", |connection| {
+            connection
+                .prepare_cached("SELECT record FROM images WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()
+        })?;
+        found.map(|text| record(id.as_str(), &text)).transpose()
+    }
+
+    /// The image whose id begins with the hex digits `prefix`.
+    pub fn find_image(&self, prefix: &str) -> Result<Lookup<Digest>> {
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Lookup::Missing);
+        }
+        let ids: Vec<String> = self.query("look for an image by id", |connection| {
+            connection
+                .prepare_cached("SELECT id FROM images WHERE id BETWEEN ?1 AND ?1 || 'g' LIMIT 2")?
+                .query_map([format!("sha256:{}", prefix.to_ascii_lowercase())], |row| row.get(0))?
+                .collect()
+        })?;
+        match &ids[..] {
+            [] => Ok(Lookup::Missing),
+            [id] => Ok(Lookup::Found(digest(id)?)),
+            _ => Ok(Lookup::Ambiguous),
+        }
+    }
+
+    /// Names of one image.
+    pub fn tags_of(&self, image: &Digest) -> Result<Vec<Reference>> {
+        let texts: Vec<String> = self.query("list the names of an image", |connection| {
+            connection
+                .prepare_cached("SELECT reference FROM tags WHERE image = ?1 ORDER BY reference")?
+                .query_map([image.as_str()], |row| row.get(0))?
+                .collect()
+        })?;
+        texts.iter().map(|text| reference(text)).collect()
+    }
+
+    /// Every image with its names.
+    pub fn images(&self) -> Result<Vec<NamedImage>> {
+        let rows: Vec<(String, String)> = self.query("list images", |connection| {
+            connection
+                .prepare_cached("SELECT id, record FROM images ORDER BY id")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let names: Vec<(String, String)> = self.query("list the names of images", |connection| {
+            connection
+                .prepare_cached("SELECT image, reference FROM tags ORDER BY image, reference")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let mut names = names.into_iter().peekable();
+        let mut images = Vec::with_capacity(rows.len());
+        for (id, text) in rows {
+            let mut tags = Vec::new();
+            while let Some((_, name)) = names.next_if(|(image, _)| *image <= id) {
+                tags.push(reference(&name)?);
+            }
+            images.push(NamedImage { image: record(&id, &text)?, tags });
+        }
+        Ok(images)
+    }
+
+    /// Forgets an image and every name of it; tells whether it was known. Its content may be removed after this.
+    pub fn remove_image(&self, id: &Digest) -> Result<bool> {
+        self.atomically(Durability::Power, || {
+            self.query("remove an image", |connection| {
+                connection.prepare_cached("DELETE FROM tags WHERE image = ?1")?.execute([id.as_str()])?;
+                connection
+                    .prepare_cached("DELETE FROM images WHERE id = ?1")?
+                    .execute([id.as_str()])
+                    .map(|removed| removed != 0)
+            })
+        })
+    }
+}
+
+fn record(id: &str, text: &str) -> Result<ImageRecord> {
+    serde_json::from_str(text).map_err(|source| malformed(&id, source))
+}
+
+fn malformed(id: &dyn std::fmt::Display, source: serde_json::Error) -> Error {
+    Error::Malformed { what: "the record", subject: format!("image {id}"), source: source.into() }
+}
+
+fn digest(text: &str) -> Result<Digest> {
+    text.parse().map_err(|source: oci::Error| Error::Malformed {
+        what: "the id",
+        subject: format!("image {text}"),
+        source: source.into(),
+    })
+}
+
+fn reference(text: &str) -> Result<Reference> {
+    text.parse().map_err(|source: oci::Error| Error::Malformed {
+        what: "the name",
+        subject: text.to_owned(),
+        source: source.into(),
+    })
+}

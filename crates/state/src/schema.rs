@@ -1,0 +1,42 @@
+//! The tables, and how an older database becomes a newer one.
+//!
+//! A step is never changed once released; a new version appends one. The version is SQLite's `user_version`.
+//!
+//! Container ids are kept as their 32 bytes, so that a prefix of an id is a range of keys. Documents
+//! (`spec`, `summary`, `record`) are JSON that one crate owns; they stand last in their row, so that a listing
+//! never touches the pages they overflow to.
+
+/// What takes a database from version N to N + 1, beginning with an empty one.
+pub(crate) const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE images (
+        id TEXT PRIMARY KEY,
+        record TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE tags (
+        reference TEXT PRIMARY KEY,
+        image TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE containers (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL UNIQUE,
+        slot INTEGER UNIQUE,
+        image TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        summary TEXT NOT NULL,
+        spec TEXT NOT NULL
+    );
+    CREATE TABLE exits (
+        container BLOB PRIMARY KEY,
+        code INTEGER NOT NULL,
+        signal INTEGER,
+        oom_killed INTEGER NOT NULL,
+        started INTEGER,
+        finished INTEGER NOT NULL,
+        lost INTEGER NOT NULL,
+        error TEXT
+    ) WITHOUT ROWID;
+"];
+
+/// The version that this program reads and writes.
+pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

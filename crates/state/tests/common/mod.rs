@@ -1,0 +1,84 @@
+//! Fixtures of the state's tests.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "not every test file uses every fixture; tests may fail")]
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use oci::{ContainerId, Digest};
+use state::{ContainerRecord, ExitRecord, IdPool, ImageRecord, Lookup, NewContainer, Result, State};
+
+/// A directory that goes away with its test.
+pub(crate) struct Scratch {
+    pub(crate) path: PathBuf,
+}
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("skiff-state-{name}-{}-{number}", std::process::id()));
+        linux::file::remove_tree(&path).unwrap();
+        Scratch { path }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::open(&self.path).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(linux::file::remove_tree(&self.path));
+    }
+}
+
+/// An id that begins with `first` and ends with `last`.
+pub(crate) fn id(first: u8, last: u8) -> ContainerId {
+    let mut bytes = [first; 32];
+    bytes[31] = last;
+    ContainerId::from_bytes(bytes)
+}
+
+pub(crate) fn put_image(state: &State, content: &[u8]) -> Digest {
+    let image = ImageRecord {
+        id: Digest::of(content),
+        manifest: None,
+        repositories: Vec::new(),
+        platform: "linux/amd64".parse().unwrap(),
+        created: None,
+        stored: state::now(),
+        size: 0,
+        layers: Vec::new(),
+    };
+    state.put_image(&image, &[]).unwrap();
+    image.id
+}
+
+pub(crate) fn create(state: &State, image: &Digest, id: &ContainerId, name: &str) -> Result<ContainerRecord> {
+    state.create_container(&NewContainer {
+        id,
+        name: &name.parse().unwrap(),
+        image,
+        created: state::now(),
+        pool: Some(IdPool::DEFAULT),
+        summary: "{}",
+        spec: &format!("{{\"text\":\"{}\"}}", "x".repeat(2000)),
+    })?;
+    match state.find_container(id.as_str())? {
+        Lookup::Found(record) => Ok(record),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn exit_record(code: i32) -> ExitRecord {
+    ExitRecord {
+        code,
+        signal: None,
+        oom_killed: false,
+        started: Some(state::now()),
+        finished: state::now(),
+        lost: false,
+        error: None,
+    }
+}

@@ -1,0 +1,279 @@
+//! The database when things go wrong: damaged, locked, read-only, full, newer; and writers that are killed.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests handle their own files and may fail"
+)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::*;
+use state::{Error, State};
+
+/// What a user reads: the error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[test]
+fn what_is_no_database_is_named_as_damaged() {
+    let root = Scratch::new("garbage");
+    std::fs::create_dir(&root.path).unwrap();
+    std::fs::write(root.path.join("state.db"), "x".repeat(8192)).unwrap();
+    let error = State::open(&root.path).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{}", chain(&error));
+    assert!(error.to_string().contains("state.db is damaged: restore it"), "{error}");
+}
+
+#[test]
+fn a_truncated_or_scribbled_database_is_an_error_and_never_a_panic() {
+    for cut in [1, 100, 1024, 2048, 5000, 9000] {
+        let root = filled("cut");
+        let file = std::fs::OpenOptions::new().write(true).open(root.path.join("state.db")).unwrap();
+        file.set_len(cut).unwrap();
+        expect_failure(&root, &format!("cut to {cut}"));
+    }
+    for page in 1..6_u64 {
+        let root = filled("scribble");
+        let mut file = std::fs::OpenOptions::new().write(true).open(root.path.join("state.db")).unwrap();
+        file.seek(SeekFrom::Start(page * 2048)).unwrap();
+        file.write_all(&[0xa5; 2048]).unwrap();
+        drop(file);
+        // A page that only some other query reads may go unnoticed by this one; a panic may not happen.
+        if let Ok(state) = State::open(&root.path) {
+            drop((state.containers(), state.images(), state.find_container("c1")));
+        }
+    }
+}
+
+fn filled(name: &str) -> Scratch {
+    let root = Scratch::new(name);
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    for number in 0..40 {
+        create(&state, &image, &id(number, number), &format!("c{number}")).unwrap();
+    }
+    state.checkpoint_if_due().unwrap();
+    root
+}
+
+fn expect_failure(root: &Scratch, what: &str) {
+    let outcome = State::open(&root.path).and_then(|state| state.containers());
+    let error = outcome.expect_err(what);
+    assert!(matches!(error, Error::Damaged { .. } | Error::Statement { .. }), "{what}: {}", chain(&error));
+}
+
+#[test]
+fn an_empty_file_becomes_a_database() {
+    let root = Scratch::new("empty");
+    std::fs::create_dir(&root.path).unwrap();
+    std::fs::write(root.path.join("state.db"), "").unwrap();
+    assert!(State::open(&root.path).unwrap().containers().unwrap().is_empty());
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let root = filled("newer");
+    let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
+    connection.pragma_update(None, "user_version", 7).unwrap();
+    drop(connection);
+    let error = State::open(&root.path).unwrap_err();
+    assert!(
+        error.to_string().ends_with("newer than the 1 known to this program: use the newer one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_writer_that_never_ends_is_told_as_locked() {
+    let root = filled("locked");
+    let other = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let state = root.state();
+    assert_eq!(state.containers().unwrap().len(), 40, "readers do not wait");
+    let error = state.remove_container(&id(1, 1)).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{}", chain(&error));
+    other.execute_batch("COMMIT").unwrap();
+    assert!(state.remove_container(&id(1, 1)).unwrap());
+}
+
+#[test]
+fn a_root_that_is_a_file_is_named() {
+    let root = Scratch::new("file");
+    std::fs::write(&root.path, "").unwrap();
+    let text = chain(&State::open(&root.path).unwrap_err());
+    assert!(text.contains(&*root.path.to_string_lossy()), "{text}");
+    std::fs::remove_file(&root.path).unwrap();
+}
+
+#[test]
+fn a_database_on_a_read_only_directory_says_so() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test needs root: it mounts in its own mount namespace"
+    );
+    let root = filled("readonly");
+    let helper = std::env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact --nocapture --ignored child_writes_once", "sh"])
+        .arg(&root.path)
+        .arg(helper)
+        .env("SKIFF_STATE_TEST", &root.path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("cannot be written: check its owner") || text.contains("open the database"),
+        "{text}"
+    );
+    assert!(text.contains("state.db"), "{text}");
+}
+
+#[test]
+#[ignore = "the child of another test"]
+fn child_writes_once() {
+    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
+    let outcome = State::open(root.as_ref()).and_then(|state| state.remove_container(&id(1, 1)));
+    println!("outcome {}", chain(&outcome.unwrap_err()));
+}
+
+/// Children write containers and exits as fast as they can and say when each is committed; killed at any
+/// moment, what they said is there, what is there is whole, and the next writer goes on.
+#[test]
+fn a_killed_writer_loses_nothing_it_has_said_and_blocks_nobody() {
+    let root = Scratch::new("killed");
+    let state = root.state();
+    put_image(&state, b"a");
+    let mut said = Vec::new();
+    for round in 0..25_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "--ignored", "child_writes_until_killed"])
+            .env("SKIFF_STATE_TEST", &root.path)
+            .env("SKIFF_STATE_ROUND", round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.by_ref().map(Result::unwrap).find(|line| line.contains("committed ")).unwrap();
+        std::thread::sleep(Duration::from_micros(200 + round * 211 % 4000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A line that the kill cut short was not said.
+        let rest = lines.map_while(Result::ok).filter(|line| line.ends_with('.'));
+        said.extend(
+            [first]
+                .into_iter()
+                .chain(rest)
+                .filter_map(|line| Some(line.split_once("committed ")?.1.trim_end_matches('.').to_owned())),
+        );
+        create(
+            &state,
+            &oci::Digest::of(b"a"),
+            &id(200, u8::try_from(round).unwrap()),
+            &format!("after{round}"),
+        )
+        .unwrap();
+    }
+    let known: Vec<_> = state.containers().unwrap();
+    for name in &said {
+        let head =
+            known.iter().find(|head| head.name.as_str() == name).unwrap_or_else(|| panic!("{name} is lost"));
+        assert!(head.exit.is_some(), "{name} has lost its exit");
+    }
+    assert!(said.len() > 25, "{} commits", said.len());
+    // Created and exited in one transaction each: a row without an exit is one whose second never committed.
+    let halves =
+        known.iter().filter(|head| head.exit.is_none() && !head.name.as_str().starts_with("after")).count();
+    assert!(halves <= 25, "{halves}");
+    let check: String = rusqlite::Connection::open(root.path.join("state.db"))
+        .unwrap()
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[test]
+#[ignore = "the child of another test"]
+fn child_writes_until_killed() {
+    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
+    let round: u8 = std::env::var("SKIFF_STATE_ROUND").unwrap().parse().unwrap();
+    let image = oci::Digest::of(b"a");
+    for number in 0..=255 {
+        let state = State::open(root.as_ref()).unwrap();
+        let name = format!("r{round}n{number}");
+        create(&state, &image, &id(round, number), &name).unwrap();
+        state.record_exit(&id(round, number), &exit_record(0)).unwrap();
+        println!("committed {name}.");
+        std::io::stdout().flush().unwrap();
+        if number % 8 == 0 {
+            state.checkpoint_if_due().unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_secs(10));
+}
+
+#[test]
+fn many_processes_write_at_once() {
+    let root = Scratch::new("many");
+    let state = root.state();
+    put_image(&state, b"a");
+    let children: Vec<_> = (100..116_u8)
+        .map(|round| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--nocapture", "--ignored", "child_writes_ten"])
+                .env("SKIFF_STATE_TEST", &root.path)
+                .env("SKIFF_STATE_ROUND", round.to_string())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let heads = state.containers().unwrap();
+    assert_eq!(heads.len(), 160);
+    let bases: std::collections::BTreeSet<_> = heads.iter().map(|head| head.id_base).collect();
+    assert_eq!(bases.len(), 160, "two containers share a range");
+}
+
+#[test]
+#[ignore = "the child of another test"]
+fn child_writes_ten() {
+    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
+    let round: u8 = std::env::var("SKIFF_STATE_ROUND").unwrap().parse().unwrap();
+    for number in 0..10 {
+        let state = State::open(root.as_ref()).unwrap();
+        create(&state, &oci::Digest::of(b"a"), &id(round, number), &format!("r{round}n{number}")).unwrap();
+    }
+}
+
+#[test]
+fn first_openers_meet_without_harm() {
+    for _ in 0..10 {
+        let root = Scratch::new("first");
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let path = root.path.clone();
+                std::thread::spawn(move || {
+                    State::open(&path).and_then(|state| state.containers()).map(|c| c.len())
+                })
+            })
+            .collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap().map_err(|error| chain(&error)), Ok(0));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The database on a real file system: what is written is read, by any number of processes, whatever dies.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests handle their own files and may fail"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::*;
+use oci::{ContainerId, Digest};
+use state::{Error, IdPool, Lookup, State};
+
+#[test]
+fn a_new_root_becomes_a_private_database() {
+    let root = Scratch::new("new");
+    State::open(&root.path).unwrap();
+    State::open(&root.path).unwrap();
+    let mode = |path: &str| rustix::fs::stat(root.path.join(path)).unwrap().st_mode & 0o777;
+    assert_eq!(mode("."), 0o700);
+    assert_eq!(mode("state.db"), 0o600);
+    assert_eq!(mode("state.db-wal"), 0o600);
+}
+
+#[test]
+fn a_container_is_found_by_id_name_and_prefix() {
+    let root = Scratch::new("find");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    let first = id(0x12, 0x21);
+    let one = create(&state, &image, &first, "web").unwrap();
+    create(&state, &image, &id(0x12, 2), "cafe").unwrap();
+    create(&state, &image, &id(0xca, 3), "12ab").unwrap();
+    for text in ["web", "/web", first.as_str(), &first.as_str()[..63]] {
+        match state.find_container(text).unwrap() {
+            Lookup::Found(record) => assert_eq!(record, one, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert_eq!(state.find_container("1212").unwrap(), Lookup::Ambiguous);
+    // A name goes before a prefix.
+    assert!(
+        matches!(state.find_container("12ab").unwrap(), Lookup::Found(found) if found.head.id == id(0xca, 3))
+    );
+    assert!(
+        matches!(state.find_container("ca").unwrap(), Lookup::Found(found) if found.head.id == id(0xca, 3))
+    );
+    for text in ["", "w", "x", "13", "12'; DROP TABLE containers", "CA", "/", "%"] {
+        assert_eq!(state.find_container(text).unwrap(), Lookup::Missing, "{text}");
+    }
+}
+
+#[test]
+fn a_name_belongs_to_one_container_until_that_is_removed() {
+    let root = Scratch::new("names");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    create(&state, &image, &id(1, 1), "web").unwrap();
+    match create(&state, &image, &id(2, 2), "web").unwrap_err() {
+        Error::NameTaken { name, by } => assert_eq!((name.as_str(), by), ("web", id(1, 1))),
+        other => panic!("{other}"),
+    }
+    assert!(state.remove_container(&id(1, 1)).unwrap());
+    assert!(!state.remove_container(&id(1, 1)).unwrap());
+    create(&state, &image, &id(2, 2), "web").unwrap();
+}
+
+#[test]
+fn a_container_needs_a_known_image() {
+    let root = Scratch::new("image");
+    let state = root.state();
+    let error = create(&state, &Digest::of(b"nothing"), &id(1, 1), "web").unwrap_err();
+    assert!(matches!(error, Error::NoImage { .. }), "{error}");
+    assert!(state.containers().unwrap().is_empty());
+}
+
+#[test]
+fn every_container_has_its_own_id_range() {
+    let root = Scratch::new("ranges");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    let mut seen = BTreeSet::new();
+    // The first four bytes decide: all of these want the same slot.
+    for number in 0..200_u8 {
+        let record = create(&state, &image, &id(9, number), &format!("c{number}")).unwrap();
+        let base = record.head.id_base.unwrap();
+        assert_eq!(base % IdPool::RANGE, 0);
+        assert!(base >= 0x8000_0000 && base <= 0xfffd_0000, "{base:#x}");
+        assert!(seen.insert(base), "{base:#x} twice");
+    }
+    // A free range in the middle is found again.
+    let freed = state.container(&id(9, 100)).unwrap().unwrap().head.id_base;
+    state.remove_container(&id(9, 100)).unwrap();
+    assert_eq!(create(&state, &image, &id(9, 250), "again").unwrap().head.id_base, freed);
+}
+
+#[test]
+fn an_exit_replaces_the_one_before_and_leaves_with_its_container() {
+    let root = Scratch::new("exits");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    create(&state, &image, &id(1, 1), "web").unwrap();
+    let mut exit = exit_record(3);
+    state.record_exit(&id(1, 1), &exit).unwrap();
+    exit.code = 137;
+    exit.signal = Some(9);
+    exit.error = Some("x".to_owned());
+    state.record_exit(&id(1, 1), &exit).unwrap();
+    assert_eq!(state.container(&id(1, 1)).unwrap().unwrap().head.exit, Some(exit.clone()));
+    assert_eq!(state.containers().unwrap()[0].exit, Some(exit.clone()));
+    state.remove_container(&id(1, 1)).unwrap();
+    state.record_exit(&id(1, 1), &exit).unwrap();
+    create(&state, &image, &id(1, 1), "web").unwrap();
+    assert_eq!(state.container(&id(1, 1)).unwrap().unwrap().head.exit, None, "written to no one");
+}
+
+#[test]
+fn a_name_of_an_image_moves_and_says_from_where() {
+    let root = Scratch::new("tags");
+    let state = root.state();
+    let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
+    let tag: oci::Reference = "busybox:latest".parse().unwrap();
+    assert_eq!(state.tag(&tag, &one).unwrap(), None);
+    assert_eq!(state.tag(&tag, &one).unwrap(), None);
+    assert_eq!(state.tag(&tag, &two).unwrap().unwrap().from, one);
+    assert_eq!(state.tagged(&tag).unwrap(), Some(two.clone()));
+    assert_eq!(state.tags_of(&two).unwrap(), [tag.clone()]);
+    let images = state.images().unwrap();
+    assert_eq!(images.len(), 2);
+    assert!(images.iter().all(|named| named.tags.len() == usize::from(named.image.id == two)));
+    assert!(matches!(state.tag(&tag, &Digest::of(b"3")), Err(Error::NoImage { .. })));
+    assert!(state.untag(&tag).unwrap() && !state.untag(&tag).unwrap());
+    assert!(state.remove_image(&two).unwrap());
+    assert_eq!(state.image(&two).unwrap(), None);
+}
+
+#[test]
+fn an_image_is_found_by_a_prefix_of_its_id() {
+    let root = Scratch::new("prefix");
+    let state = root.state();
+    let ids: Vec<Digest> = (0..40_u8).map(|number| put_image(&state, &[number])).collect();
+    for id in &ids {
+        assert_eq!(state.find_image(id.encoded()).unwrap(), Lookup::Found(id.clone()));
+        assert_eq!(state.find_image(id.short()).unwrap(), Lookup::Found(id.clone()));
+    }
+    let first = |id: &Digest| id.encoded().as_bytes()[0];
+    let twice =
+        ids.iter().find(|id| ids.iter().filter(|other| first(other) == first(id)).count() > 1).unwrap();
+    assert_eq!(state.find_image(&twice.encoded()[..1]).unwrap(), Lookup::Ambiguous);
+    for text in ["", "zz", "sha256:", "'", &"f".repeat(65)] {
+        assert_eq!(state.find_image(text).unwrap(), Lookup::Missing, "{text}");
+    }
+}
+
+#[test]
+fn a_transaction_that_fails_leaves_nothing() {
+    let root = Scratch::new("rollback");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    let outcome: Result<(), Error> = state.atomically(state::Durability::Process, || {
+        create(&state, &image, &id(1, 1), "web")?;
+        create(&state, &image, &id(2, 2), "web").map(drop)
+    });
+    assert!(matches!(outcome, Err(Error::NameTaken { .. })));
+    assert!(state.containers().unwrap().is_empty());
+    create(&state, &image, &id(1, 1), "web").unwrap();
+}
+
+#[test]
+fn listing_is_newest_first_and_counts_by_image() {
+    let root = Scratch::new("list");
+    let state = root.state();
+    let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
+    for (number, image) in [(1, &one), (2, &two), (3, &one)] {
+        create(&state, image, &id(number, number), &format!("c{number}")).unwrap();
+    }
+    let names: Vec<String> = state.containers().unwrap().iter().map(|head| head.name.to_string()).collect();
+    assert_eq!(names, ["c3", "c2", "c1"]);
+    assert_eq!(state.containers_of_image(&one).unwrap(), [id(1, 1), id(3, 3)]);
+    assert!(state.has_container(&id(2, 2)).unwrap() && !state.has_container(&id(4, 4)).unwrap());
+}
+
+#[test]
+fn opening_and_writing_cost_what_a_command_can_afford() {
+    let root = Scratch::new("speed");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    drop(state);
+    let (mut opens, mut writes) = (Vec::new(), Vec::new());
+    for number in 0..100_u8 {
+        let start = std::time::Instant::now();
+        let state = root.state();
+        opens.push(start.elapsed().as_micros());
+        let start = std::time::Instant::now();
+        create(&state, &image, &id(number, number), &format!("c{number}")).unwrap();
+        writes.push(start.elapsed().as_micros());
+        state.checkpoint_if_due().unwrap();
+    }
+    opens.sort_unstable();
+    writes.sort_unstable();
+    println!("open {} µs, write {} µs (medians)", opens[50], writes[50]);
+    // Loose bounds: a loaded machine must pass, a checkpoint or a sync per command must not.
+    assert!(opens[50] < 3_000 && writes[50] < 3_000, "open {} write {}", opens[50], writes[50]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn any_text_may_be_looked_up(text in "\\PC{0,70}") {
+        let root = Scratch::new("any");
+        let state = root.state();
+        state.find_container(&text).unwrap();
+        state.find_image(&text).unwrap();
+        let _: Option<ContainerId> = state.container_named(&text).unwrap();
+    }
+}
