@@ -7,6 +7,7 @@ mod memory;
 mod parallel;
 mod ps;
 mod run;
+mod steps;
 mod stop;
 mod thousand;
 
@@ -24,6 +25,7 @@ pub(crate) struct Scenario {
 /// In the order they are run.
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "run", run: run::run },
+    Scenario { name: "steps", run: steps::run },
     Scenario { name: "exec", run: exec::run },
     Scenario { name: "stop", run: stop::run },
     Scenario { name: "burst", run: burst::run },
