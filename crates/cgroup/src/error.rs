@@ -1,8 +1,11 @@
 //! What can go wrong with a control group, each with what was attempted and on what.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::io::Errno;
+
+use crate::dir::Dir;
 
 /// The outcome of an attempt on a control group.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -130,6 +133,11 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn timeout(dir: &Dir, state: &'static str, waited: Duration) -> Self {
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        Self::Timeout { path: dir.path().to_owned(), state, waited_ms }
+    }
+
     /// Whether the caller may go on without a group: it has no right to make one, or there is nowhere to
     /// make it. This is the ordinary state of a user without root to whom nothing is delegated.
     pub fn is_not_delegated(&self) -> bool {

@@ -11,3 +11,4 @@ pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod signal;
+pub mod terminal;
