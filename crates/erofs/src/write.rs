@@ -203,27 +203,27 @@ fn copy(
     output: &mut Output<'_, impl Write>,
 ) -> Result<(), Error> {
     let end = offset + length;
-    let base = output.position() - offset;
+    let start = output.position();
     let first = extents.partition_point(|extent| extent.offset + extent.length <= offset);
     for extent in extents[first..].iter().take_while(|extent| extent.offset < end) {
         let from = extent.offset.max(offset);
         let to = (extent.offset + extent.length).min(end);
-        output.advance_to(base + from)?;
+        output.advance_to(start + (from - offset))?;
         let mut source = extent.source + (from - extent.offset);
         let mut left = to - from;
         while left > 0 {
             let piece = left.min(FLUSH as u64);
-            let start = output.buffer.len();
-            output.buffer.resize(start + usize_of(piece), 0);
+            let at = output.buffer.len();
+            output.buffer.resize(at + usize_of(piece), 0);
             let failed =
                 |error| Error::Read { device: extent.device, offset: source, length: piece, source: error };
-            read(extent.device, source, &mut output.buffer[start..]).map_err(failed)?;
+            read(extent.device, source, &mut output.buffer[at..]).map_err(failed)?;
             output.flush_if_full()?;
             source += piece;
             left -= piece;
         }
     }
-    output.advance_to(base + end)?;
+    output.advance_to(start + length)?;
     output.pad_block()
 }
 

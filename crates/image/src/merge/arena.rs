@@ -151,10 +151,15 @@ impl Arena {
 
     /// The children that are there.
     pub(super) fn children(&self, directory: NodeId) -> impl Iterator<Item = NodeId> {
-        let first = self.nodes[at(directory)].first_child;
-        std::iter::successors(Some(first), |&node| Some(self.nodes[at(node)].next))
-            .take_while(|&node| node != NONE)
-            .filter(|&node| self.is_live(node))
+        self.children_ever(directory).filter(|&node| self.is_live(node))
+    }
+
+    /// The children that are there or were.
+    pub(super) fn children_ever(&self, directory: NodeId) -> impl Iterator<Item = NodeId> {
+        let some = |node| Some(node).filter(|&node| node != NONE);
+        std::iter::successors(some(self.nodes[at(directory)].first_child), move |&node| {
+            some(self.nodes[at(node)].next)
+        })
     }
 
     pub(super) fn has_children(&self, directory: NodeId) -> bool {

@@ -69,9 +69,8 @@ impl<'a> Changes<'a> {
     /// The changed names in a directory, in no order.
     pub(crate) fn children(&self, directory: NodeId) -> impl Iterator<Item = Change<'a>> {
         let arena = self.arena;
-        let first = arena.nodes[at(directory)].first_child;
-        std::iter::successors(Some(first), |&node| Some(arena.nodes[at(node)].next))
-            .take_while(|&node| node != super::arena::NONE)
+        arena
+            .children_ever(directory)
             .filter(|&node| self.touched[at(node)])
             .filter(|node| arena.is_live(*node) || self.whiteouts.contains(node))
             .map(|node| self.change(node))
