@@ -1,3 +1,62 @@
 //! Layer and blob store, merged tree of an image, archives, collection of garbage.
+//!
+//! ```text
+//! archive (docker, OCI, rootfs tar)
+//!    │ load, import: detect compression, decompress, check digests, validate the tar
+//!    ▼
+//! <root>/tmp/<scratch>/…            staged, synced, locked by its maker
+//!    │ publish: rename, sync directories
+//!    ▼
+//! <root>/layers, blobs, images      named by digest, never changed
+//!    │ the engine's transaction writes the names; only then is the `Hold` dropped
+//!    ▼
+//! collect(live)                     removes what no name leads to
+//! ```
+//!
+//! # For the engine
+//!
+//! ```ignore
+//! let store = Store::open(&root)?;
+//!
+//! // Adding: everything is on disk and synced when these return; the caller commits names, then drops `loaded.hold`.
+//! let loaded: Loaded = image::load(&store, Source::Stream(&mut stdin), &LoadOptions::default())?;
+//! let loaded: Loaded = image::import(&store, &mut stdin, &ImportOptions { changes, message, .. })?;
+//! for LoadedImage { id, config, manifest, layers, references } in &loaded.images { /* transaction */ }
+//! drop(loaded);
+//!
+//! // Using: `layers` and `config` come from the record or from `store.config(&id)`.
+//! let index: PathBuf = store.index(&id, &layers)?;         // built when missing
+//! let tar: PathBuf = store.layer_path(&diff_id);
+//!
+//! // Saving.
+//! image::save(&store, &[SavedImage { id, references }], &mut out)?;
+//!
+//! // Checking: one sentence per finding.
+//! let findings: Vec<Finding> = image::verify(&store, &id, manifest_digest.as_ref())?;
+//!
+//! // Collecting: the lock first, then the query, so that nothing half-added is taken for garbage.
+//! if let Some(collector) = store.try_collector()? {         // or `collector()`, which waits
+//!     let collected = collector.collect(&live)?;            // live: image ids, their layers and manifests
+//! }
+//! ```
+//!
+//! What must hold:
+//! - Whoever adds content holds the store (shared lock) from before it looks until after its names are committed; a collector
+//!   holds it alone. See [`store`].
+//! - A file in `layers`, `blobs` or `images` is whole: it was synced before it was renamed into place.
+//! - This crate knows no names: what leads to what is the engine's to say.
 
+mod archive;
+mod error;
+pub mod index;
+mod ingest;
+pub mod merge;
+pub mod store;
 pub mod tar;
+
+pub use archive::{
+    ImportOptions, LoadOptions, Loaded, LoadedImage, LoadedLayer, SavedImage, Source, import, load, save,
+};
+pub use error::{Error, Result};
+pub use ingest::Compression;
+pub use store::{Collected, Finding, Hold, Live, Store, verify};

@@ -9,11 +9,12 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, IFlags, Mode, OFlags};
 
 /// An attempt on a path, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,26 @@ pub fn remove_if_exists(path: &Path) -> Result<bool> {
     }
 }
 
+/// Sets or lifts the flag that keeps even root from changing, renaming or removing a file. It takes a privilege and a
+/// file system that has the flag.
+pub fn set_immutable(file: impl AsFd, immutable: bool) -> io::Result<()> {
+    let file = file.as_fd();
+    let flags = rustix::fs::ioctl_getflags(file)?;
+    let wanted = if immutable { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE };
+    if wanted != flags {
+        rustix::fs::ioctl_setflags(file, wanted)?;
+    }
+    Ok(())
+}
+
+/// Removes a file of `dir` that is marked as immutable, as stored layers are.
+fn remove_immutable(dir: &std::os::fd::OwnedFd, name: &[u8]) -> io::Result<()> {
+    // Opening must neither follow a link nor wait for the other end of a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    set_immutable(rustix::fs::openat(dir, name, flags, Mode::empty())?, false)?;
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+}
+
 /// Makes one directory; tells whether it was missing.
 pub fn create_dir(path: &Path, mode: u32) -> Result<bool> {
     match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
@@ -173,7 +194,7 @@ pub fn sync_parent(path: &Path) -> Result<()> {
 
 /// Removes a directory and all below it, or a single file; tells whether there was anything.
 ///
-/// Links are removed, never followed, and a directory swapped for a link while this runs is not entered.
+/// Files marked as immutable are removed all the same, where that is permitted. Links are removed, never followed, and a directory swapped for a link while this runs is not entered.
 /// What is mounted below is not touched: removal stops there with `EBUSY`.
 pub fn remove_tree(path: &Path) -> Result<bool> {
     match rustix::fs::unlink(path) {
@@ -240,6 +261,7 @@ fn first_directory(dir: &std::os::fd::OwnedFd, path: &Path) -> Result<Option<Vec
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             // A file system that does not tell types in its listings.
             Err(rustix::io::Errno::ISDIR) => return Ok(Some(name.to_owned())),
+            Err(rustix::io::Errno::PERM) if remove_immutable(dir, name).is_ok() => {}
             Err(errno) => return Err(errno).named("remove", &path.join(OsStr::from_bytes(name))),
         }
     }
@@ -283,6 +305,18 @@ mod tests {
         assert_eq!(read(&path).unwrap(), b"new");
         assert_eq!(Dir::read_from(open(&dir).unwrap()).unwrap().count(), 3, "two dots and the file");
         remove_tree(&dir).unwrap();
+    }
+
+    #[test]
+    fn immutable_files_are_removed_with_their_tree() {
+        let dir = scratch("immutable");
+        let path = dir.join("f");
+        write(&path, b"").unwrap();
+        // Where the flag cannot be set, there is nothing in the way of removal either.
+        if set_immutable(open(&path).unwrap(), true).is_ok() {
+            assert_eq!(remove(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        assert!(remove_tree(&dir).unwrap());
     }
 
     #[test]

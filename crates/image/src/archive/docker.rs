@@ -1,0 +1,67 @@
+//! `manifest.json` of `docker save`, from 1.10 on.
+
+use oci::{Platform, Reference};
+use serde::Deserialize;
+
+use super::contents::Contents;
+use super::plan::{self, Config, Planned};
+use crate::error::{Error, Result};
+
+const NAME: &str = "manifest.json";
+
+/// One image of the archive.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// The images of `manifest.json`; `None` if there is none.
+pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result<Option<Vec<Planned>>> {
+    let Some(bytes) = contents.document(NAME, oci::CONFIG_LIMIT)? else { return Ok(None) };
+    let items: Vec<Item> =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { entry: NAME.to_owned(), source })?;
+    let mut images = Vec::with_capacity(items.len());
+    for item in items {
+        let references = references(item.repo_tags.unwrap_or_default())?;
+        let Some(bytes) = contents.document(&item.config, oci::CONFIG_LIMIT)? else {
+            return Err(Error::MissingEntry { entry: item.config, needed_by: NAME.to_owned() });
+        };
+        let members = item.layers.unwrap_or_default().into_iter().map(|member| (member, None)).collect();
+        let (config, layers) = plan::with_config(&item.config, bytes, members)?;
+        images.push(Planned { entry: item.config, config, manifest: None, layers, references });
+    }
+    if let Some(wanted) = platform {
+        choose(contents.name(), &mut images, wanted)?;
+    }
+    Ok(Some(images))
+}
+
+/// Drops the images of other platforms; it is an error if none is left.
+fn choose(archive: &str, images: &mut Vec<Planned>, wanted: &Platform) -> Result<()> {
+    let of = |image: &Planned| match &image.config {
+        Config::Document { config, .. } => config.platform.normalized(),
+        Config::Legacy(_) => Platform::host(),
+    };
+    let available: Vec<String> = images.iter().map(|image| of(image).to_string()).collect();
+    images.retain(|image| wanted.runs(&of(image)));
+    if !images.is_empty() || available.is_empty() {
+        return Ok(());
+    }
+    let (wanted, available) = (wanted.to_string(), available.join(", "));
+    Err(Error::NoPlatform { entry: archive.to_owned(), wanted, available })
+}
+
+/// Parses names, of which a bad one is an error: it would be lost in silence.
+pub(super) fn references(names: Vec<String>) -> Result<Vec<Reference>> {
+    let parse = |name: String| {
+        name.parse::<Reference>()
+            .map(Reference::or_latest)
+            .map_err(|source| Error::Document { entry: format!("{NAME}: RepoTags"), source })
+    };
+    names.into_iter().map(parse).collect()
+}

@@ -1,0 +1,183 @@
+//! Loads the images of an archive into the store.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use oci::{Descriptor, Digest, ImageConfig, Platform};
+
+use super::contents::{Contents, Found};
+use super::plan::{Config, Planned, PlannedLayer};
+use super::{Loaded, LoadedImage, LoadedLayer, Source, docker, layout, legacy};
+use crate::error::{Error, Result};
+use crate::ingest::{Expected, Ingested};
+use crate::store::{Staged, Store};
+
+/// How many layers are ingested at once at most: more would need memory without being faster.
+const PARALLEL: usize = 4;
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Which of several platforms; by default the host's, or the only one there is.
+    pub platform: Option<Platform>,
+}
+
+/// Loads every image of an archive: an OCI layout, or what `docker save` of any version writes.
+///
+/// # Errors
+/// If the archive cannot be read, or anything wanted of it is missing, damaged, or not what it is named. The store is then as it was.
+pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
+    let mut staged = Staged::new(store)?;
+    let contents = match source {
+        Source::Stream(stream) => Contents::read("(stream)", stream, &staged)?,
+        Source::Path(path) => Contents::open(path, &staged)?,
+    };
+    let planned = plan(&contents, options.platform.as_ref())?;
+    let found = layers(&contents, &planned, &staged)?;
+    let mut images: Vec<LoadedImage> = Vec::new();
+    for image in planned {
+        let image = stage(image, &found, &mut staged)?;
+        match images.iter_mut().find(|other| other.id == image.id) {
+            Some(other) => {
+                let new = image.references.into_iter().filter(|name| !other.references.contains(name));
+                let new: Vec<_> = new.collect();
+                other.references.extend(new);
+            }
+            None => images.push(image),
+        }
+    }
+    drop(contents);
+    Ok(Loaded { images, hold: staged.publish()? })
+}
+
+/// Reads the documents. A layout is preferred: it tells more, and newer archives are both.
+fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Planned>> {
+    let layout = layout::images(contents, platform)?;
+    let images = match layout {
+        Some(images) => Some(images),
+        None => docker::images(contents, platform)?,
+    };
+    let images = match images {
+        Some(images) => Some(images),
+        None => legacy::images(contents)?,
+    };
+    images.ok_or_else(|| Error::NotImages {
+        entry: contents.name().to_owned(),
+        reason: "it has neither oci-layout, manifest.json nor repositories; a root file system is loaded with import",
+    })
+}
+
+/// Which layers there are, each once: one that several images have, or one image twice, is read once.
+fn jobs(planned: &[Planned]) -> Vec<(&str, &PlannedLayer)> {
+    let mut jobs: Vec<(&str, &PlannedLayer)> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for image in planned {
+        for layer in &image.layers {
+            if seen.insert(key(layer)) {
+                jobs.push((&image.entry, layer));
+            }
+        }
+    }
+    jobs
+}
+
+/// What makes two layers of a plan the same: where they are, and what is expected of them.
+type Key = (String, Option<String>, Option<u64>);
+
+fn key(layer: &PlannedLayer) -> Key {
+    let diff_id = layer.diff_id.as_ref().map(ToString::to_string);
+    (layer.member.clone(), diff_id, layer.blob.as_ref().map(|blob| blob.size))
+}
+
+/// Ingests all layers, several at once. The first failure stops the others between two layers.
+fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<BTreeMap<Key, Found>> {
+    let jobs = jobs(planned);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = cores.min(PARALLEL).min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let results: Mutex<Vec<(usize, Result<Found>)>> = Mutex::new(Vec::new());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some((needed_by, layer)) = jobs.get(place) else { break };
+            let expected =
+                Expected { diff_id: layer.diff_id.as_ref(), blob: layer.blob.as_ref(), blob_digest: None };
+            let result = contents.layer(&layer.member, expected, staged, needed_by);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((place, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(place, _)| *place);
+    let pair = |(place, result): (usize, Result<Found>)| result.map(|found| (key(jobs[place].1), found));
+    results.into_iter().map(pair).collect()
+}
+
+/// Stages one image of which the layers have been read.
+fn stage(image: Planned, found: &BTreeMap<Key, Found>, staged: &mut Staged<'_>) -> Result<LoadedImage> {
+    let mut layers = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        let Some((ingested, path)) = found.get(&key(layer)) else {
+            return Err(Error::MissingEntry { entry: layer.member.clone(), needed_by: image.entry });
+        };
+        layers.push(stage_layer(ingested, path.as_ref(), layer.blob.clone(), staged));
+    }
+    let (bytes, config) = match image.config {
+        Config::Document { bytes, config } => (bytes, *config),
+        Config::Legacy(steps) => {
+            let config = legacy::config(&steps, layers.iter().map(|layer| layer.diff_id.clone()).collect());
+            let bytes = config.to_bytes();
+            // Its parts come from the archive, so they are checked like any other config.
+            let config = ImageConfig::parse(&bytes)
+                .map_err(|source| Error::Document { entry: image.entry.clone(), source })?;
+            (bytes, config)
+        }
+    };
+    stage_image(&bytes, config, image.manifest, layers, staged)
+        .map(|loaded| LoadedImage { references: image.references, ..loaded })
+}
+
+/// Stages the file of a layer, unless it was stored before.
+pub(super) fn stage_layer(
+    ingested: &Ingested,
+    path: Option<&PathBuf>,
+    blob: Option<Descriptor>,
+    staged: &mut Staged<'_>,
+) -> LoadedLayer {
+    if let Some(path) = path {
+        staged.add_layer(ingested.diff_id.clone(), path.clone());
+    }
+    LoadedLayer { diff_id: ingested.diff_id.clone(), size: ingested.size, blob }
+}
+
+/// Stages the documents and the index of an image of which the layers are staged.
+pub(super) fn stage_image(
+    bytes: &[u8],
+    config: ImageConfig,
+    manifest: Option<(Descriptor, Vec<u8>)>,
+    layers: Vec<LoadedLayer>,
+    staged: &mut Staged<'_>,
+) -> Result<LoadedImage> {
+    let id = Digest::of(bytes);
+    staged.add_document(&id, bytes)?;
+    if let Some((descriptor, bytes)) = &manifest {
+        staged.add_document(&descriptor.digest, bytes)?;
+    }
+    let manifest = manifest.map(|(descriptor, _)| descriptor);
+    let image = LoadedImage { id, config, manifest, layers, references: Vec::new() };
+    staged.add_index(&image.id, &image.diff_ids())?;
+    Ok(image)
+}

@@ -1,0 +1,193 @@
+//! Writes images into a tar that Docker, Podman and skopeo load: an OCI layout that is also a docker-archive.
+//!
+//! ```text
+//! oci-layout  index.json  manifest.json  repositories
+//! blobs/sha256/<config>  blobs/sha256/<manifest>  blobs/sha256/<layer>
+//! ```
+//!
+//! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here. Each blob is written once,
+//! however many images share it. The same images give the same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use linux::file;
+use oci::{Descriptor, DiffId, Digest, Hasher, Index, Manifest, MediaType, Reference};
+use serde::Serialize;
+
+use super::contents::blob_name;
+use super::write::TarWriter;
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// An image to be written.
+#[derive(Clone, Debug)]
+pub struct SavedImage {
+    /// The image's id.
+    pub id: Digest,
+    /// The names it is to have in the archive, each with a tag; none if it was asked for by its id.
+    pub references: Vec<Reference>,
+}
+
+/// One image in `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+    layer_sources: BTreeMap<String, Descriptor>,
+}
+
+/// What the archive will hold, before a byte of it is written.
+#[derive(Default)]
+struct Plan {
+    index: Vec<Descriptor>,
+    items: Vec<Item>,
+    repositories: BTreeMap<String, BTreeMap<String, String>>,
+    documents: BTreeMap<Digest, Vec<u8>>,
+    layers: BTreeMap<DiffId, u64>,
+}
+
+/// Writes `images` to `out`. Every layer is checked against its digest while it is written.
+///
+/// # Errors
+/// If something of an image is missing or damaged, or `out` fails. What has been written is then of no use.
+pub fn save(store: &Store, images: &[SavedImage], out: &mut dyn Write) -> Result<()> {
+    let mut plan = Plan::default();
+    for image in images {
+        plan.add(store, image)?;
+    }
+    let failed = |source| Error::Write { source };
+    let mut tar = TarWriter::new(out);
+    let mut json = Vec::new();
+    for (name, content) in [
+        ("oci-layout", Ok(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())),
+        ("index.json", serde_json::to_vec(&plan.index())),
+        ("manifest.json", serde_json::to_vec(&plan.items)),
+        ("repositories", serde_json::to_vec(&plan.repositories)),
+    ] {
+        json.push((name, content.map_err(|source| Error::Json { entry: name.to_owned(), source })?));
+    }
+    for (name, content) in &json {
+        tar.file(name, content).map_err(failed)?;
+    }
+    let algorithms = plan.documents.keys().chain(plan.layers.keys().map(DiffId::digest));
+    let algorithms: BTreeSet<&str> = algorithms.map(Digest::algorithm_name).collect();
+    tar.directory("blobs/").map_err(failed)?;
+    for algorithm in algorithms {
+        tar.directory(&format!("blobs/{algorithm}/")).map_err(failed)?;
+    }
+    for (digest, content) in &plan.documents {
+        tar.file(&blob_name(digest), content).map_err(failed)?;
+    }
+    for (layer, size) in &plan.layers {
+        write_layer(store, layer, *size, &mut tar)?;
+    }
+    tar.finish().map_err(failed)
+}
+
+impl Plan {
+    fn add(&mut self, store: &Store, image: &SavedImage) -> Result<()> {
+        let bytes = store.blob(&image.id)?;
+        let config = oci::ImageConfig::parse(&bytes)
+            .map_err(|source| Error::Document { entry: format!("config of image {}", image.id), source })?;
+        let mut layers = Vec::new();
+        for layer in &config.rootfs.diff_ids {
+            let size = store
+                .layer_size(layer)?
+                .ok_or_else(|| Error::NotStored { what: "layer", digest: layer.to_string() })?;
+            self.layers.insert(layer.clone(), size);
+            layers.push(Descriptor::new(MediaType::OCI_LAYER, layer.digest().clone(), size));
+        }
+        let sources = layers.iter().map(|layer| (layer.digest.to_string(), layer.clone())).collect();
+        let names: Vec<String> = layers.iter().map(|layer| blob_name(&layer.digest)).collect();
+        let top = config.rootfs.diff_ids.last().map(|layer| layer.digest().encoded().to_owned());
+        let config = Descriptor::new(MediaType::OCI_CONFIG, image.id.clone(), bytes.len() as u64);
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MediaType::OCI_MANIFEST),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        let manifest = serde_json::to_vec(&manifest)
+            .map_err(|source| Error::Json { entry: format!("manifest of image {}", image.id), source })?;
+        let descriptor = Descriptor::of(MediaType::OCI_MANIFEST, &manifest);
+        self.documents.insert(image.id.clone(), bytes);
+        self.documents.insert(descriptor.digest.clone(), manifest);
+        self.name(&image.references, &descriptor, top.as_deref());
+        let tags: Vec<String> = image.references.iter().map(Reference::familiar).collect();
+        let config = blob_name(&image.id);
+        match self.items.iter_mut().find(|item| item.config == config) {
+            Some(item) => item.repo_tags.get_or_insert_default().extend(tags),
+            None => {
+                let repo_tags = (!tags.is_empty()).then_some(tags);
+                self.items.push(Item { config, repo_tags, layers: names, layer_sources: sources });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an image to the index once per name, and to `repositories`.
+    fn name(&mut self, references: &[Reference], descriptor: &Descriptor, top: Option<&str>) {
+        if references.is_empty() && !self.index.iter().any(|entry| entry.digest == descriptor.digest) {
+            self.index.push(descriptor.clone());
+        }
+        for reference in references {
+            let mut entry = descriptor.clone();
+            entry.annotations.insert("io.containerd.image.name".to_owned(), reference.to_string());
+            if let Some(tag) = reference.tag() {
+                entry.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag.to_owned());
+                if let Some(top) = top {
+                    let tags = self.repositories.entry(reference.familiar_name()).or_default();
+                    tags.insert(tag.to_owned(), top.to_owned());
+                }
+            }
+            self.index.push(entry);
+        }
+    }
+
+    fn index(&self) -> Index {
+        Index {
+            schema_version: 2,
+            media_type: Some(MediaType::OCI_INDEX),
+            artifact_type: None,
+            manifests: self.index.clone(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+/// A file whose digest is computed as it is read.
+struct Hashed {
+    file: File,
+    hasher: Hasher,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+fn write_layer(store: &Store, layer: &DiffId, size: u64, tar: &mut TarWriter<'_>) -> Result<()> {
+    let path = store.layer_path(layer);
+    let file = file::open(&path)?;
+    let hasher = layer.digest().hasher().unwrap_or_else(Hasher::sha256);
+    let mut source = Hashed { file, hasher };
+    let beyond = tar
+        .stream(&blob_name(layer.digest()), size, &mut source)
+        .map_err(|source| Error::Write { source })?;
+    let found = source.hasher.finish();
+    if beyond > 0 || found != *layer.digest() {
+        return Err(Error::Damaged { path, reason: format!("its digest is {found}") });
+    }
+    Ok(())
+}

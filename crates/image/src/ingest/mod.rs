@@ -1,0 +1,24 @@
+//! A layer on its way into the store: decompressed, checked against its digests, validated as a tar, written.
+//!
+//! ```text
+//!  caller              decode              check                write
+//! ┌────────────────┐  ┌────────────────┐  ┌─────────────────┐  ┌──────────────────┐
+//! │ read           │─►│ gzip, zstd,    │─►│ SHA-256 (diffID)│─►│ write            │
+//! │ SHA-256 (blob) │  │ bzip2, xz      │  │ tar parser      │  │ sync at the end  │
+//! │ declared size  │  │ (if compressed)│  │ bounds          │  │ (unless stored)  │
+//! └────────────────┘  └────────────────┘  └─────────────────┘  └──────────────────┘
+//! ```
+//!
+//! Each stage is a thread; between them go buffers of a fixed number and size, which return to be filled again. So memory does
+//! not depend on the size of a layer, and the slowest stage sets the pace. What a layer is compressed with is told by its
+//! first bytes, never by what its media type says.
+
+mod compression;
+mod pipeline;
+
+pub use compression::Compression;
+pub(crate) use compression::decoder;
+pub(crate) use pipeline::{Expected, Ingested, Layer, ingest};
+
+/// The most bytes that an uncompressed layer may have.
+pub(crate) const LAYER_LIMIT: u64 = 256 << 30;

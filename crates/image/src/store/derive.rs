@@ -1,0 +1,78 @@
+//! Merged indexes: derived from the layers, so made whenever one is missing.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use linux::file::{self, Named as _};
+use oci::{DiffId, Digest};
+
+use super::{Scratch, Store, size_of};
+use crate::error::{Error, Result};
+use crate::index;
+
+impl Store {
+    /// The merged index of an image, made from its layers if it is missing. A mount names the layers' tars in the same order.
+    ///
+    /// # Errors
+    /// If a layer is missing or damaged, or the index cannot be written.
+    pub fn index(&self, image: &Digest, layers: &[DiffId]) -> Result<PathBuf> {
+        let path = self.index_path(image);
+        if size_of(&path)?.is_some() {
+            return Ok(path);
+        }
+        // Whoever asks has the image in use, so its layers are live and no hold is needed; the index itself might be collected only
+        // together with them.
+        let scratch = Scratch::new(self)?;
+        let half_done = scratch.fresh("index");
+        let tars: Vec<PathBuf> = layers.iter().map(|layer| self.layer_path(layer)).collect();
+        write(self, layers, &tars, &half_done)?;
+        self.effects().rename_new(&half_done, &path)?;
+        self.effects().sync_dir(&self.images())?;
+        Ok(path)
+    }
+}
+
+/// Writes and syncs the index of layers whose tars lie at `tars`.
+pub(super) fn write(store: &Store, layers: &[DiffId], tars: &[PathBuf], path: &Path) -> Result<()> {
+    let file = store.effects().create(path, 0o400)?;
+    let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
+    build(layers, tars, &mut out)?;
+    out.flush().named("write", path)?;
+    drop(out);
+    Ok(store.effects().sync(&file, path)?)
+}
+
+/// Builds the index of layers whose tars lie at `tars` into `out`.
+pub(super) fn build(layers: &[DiffId], tars: &[PathBuf], out: &mut impl Write) -> Result<()> {
+    let open = |(layer, path): (&DiffId, &PathBuf)| match file::open(path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.is_missing() => {
+            Err(Error::NotStored { what: "layer", digest: layer.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    };
+    let files = layers.iter().zip(tars).map(open).collect::<Result<Vec<File>>>()?;
+    let opened: Vec<index::Layer<'_>> =
+        layers.iter().zip(&files).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
+    index::write(&opened, out).map_err(|source| Error::Index { source })?;
+    Ok(())
+}
+
+/// A file, written through the store's effects.
+struct Effect<'a> {
+    store: &'a Store,
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl Write for Effect<'_> {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.store.effects().write(self.file, content, self.path).map_err(|error| error.source)?;
+        Ok(content.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

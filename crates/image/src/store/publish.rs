@@ -1,0 +1,132 @@
+//! From staged to stored: what a load or import has made, until it is renamed into place.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use linux::file::{self, Named as _};
+use oci::{DiffId, Digest};
+
+use super::{Hold, Scratch, Store, size_of};
+use crate::error::Result;
+
+/// Content that is whole and synced but not yet in the store. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Staged<'a> {
+    store: &'a Store,
+    scratch: Scratch,
+    hold: Hold,
+    layers: BTreeMap<DiffId, PathBuf>,
+    documents: BTreeMap<Digest, PathBuf>,
+    indexes: BTreeMap<Digest, PathBuf>,
+}
+
+impl<'a> Staged<'a> {
+    /// Holds the store and makes a scratch directory in it.
+    pub(crate) fn new(store: &'a Store) -> Result<Self> {
+        let hold = store.hold()?;
+        let scratch = Scratch::new(store)?;
+        Ok(Self {
+            store,
+            scratch,
+            hold,
+            layers: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Takes a synced file in the scratch directory as that layer's tar.
+    pub(crate) fn add_layer(&mut self, layer: DiffId, path: PathBuf) {
+        self.layers.entry(layer).or_insert(path);
+    }
+
+    /// Where a layer's tar lies by now: staged, or in the store.
+    pub(crate) fn layer_path(&self, layer: &DiffId) -> PathBuf {
+        self.layers.get(layer).cloned().unwrap_or_else(|| self.store.layer_path(layer))
+    }
+
+    /// Stages a document under its own digest; `digest` has been checked.
+    pub(crate) fn add_document(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
+        if self.documents.contains_key(digest) || size_of(&self.store.blob_path(digest))?.is_some() {
+            return Ok(());
+        }
+        let path = self.scratch.fresh("document");
+        let effects = self.store.effects();
+        let file = effects.create(&path, 0o400)?;
+        effects.write(&file, content, &path)?;
+        effects.sync(&file, &path)?;
+        self.documents.insert(digest.clone(), path);
+        Ok(())
+    }
+
+    /// Builds the merged index of an image from its layers, unless it is there.
+    pub(crate) fn add_index(&mut self, image: &Digest, layers: &[DiffId]) -> Result<()> {
+        if self.indexes.contains_key(image) || size_of(&self.store.index_path(image))?.is_some() {
+            return Ok(());
+        }
+        let path = self.scratch.fresh("index");
+        let tars: Vec<PathBuf> = layers.iter().map(|layer| self.layer_path(layer)).collect();
+        super::derive::write(self.store, layers, &tars, &path)?;
+        self.indexes.insert(image.clone(), path);
+        Ok(())
+    }
+
+    /// Renames everything into place and syncs the directories. The hold lives on until the names are committed.
+    pub(crate) fn publish(self) -> Result<Hold> {
+        let store = self.store;
+        for (layer, path) in &self.layers {
+            let target = store.layer_path(layer);
+            if store.effects().rename_new(path, &target)? {
+                make_immutable(&target);
+            }
+        }
+        for (digest, path) in &self.documents {
+            let target = store.blob_path(digest);
+            if let Some(directory) = target.parent()
+                && store.effects().create_dir(directory)?
+            {
+                store.effects().sync_dir(&store.root().join("blobs"))?;
+            }
+            store.effects().rename_new(path, &target)?;
+        }
+        for (image, path) in &self.indexes {
+            store.effects().rename_new(path, &store.index_path(image))?;
+        }
+        // Even where all of it was there already: whoever renamed it may not have synced it yet.
+        store.effects().sync_dir(&store.layers())?;
+        store.effects().sync_dir(&store.images())?;
+        let algorithms: std::collections::BTreeSet<&str> =
+            self.documents.keys().map(Digest::algorithm_name).collect();
+        for algorithm in algorithms {
+            store.effects().sync_dir(&store.root().join("blobs").join(algorithm))?;
+        }
+        Ok(self.hold)
+    }
+}
+
+/// Keeps even root from changing a layer by accident. Best effort: it takes a privilege and a file system that can.
+fn make_immutable(path: &Path) {
+    let marked =
+        file::open(path).and_then(|file| file::set_immutable(&file, true).named("mark as immutable", path));
+    if let Err(error) = marked {
+        tracing::debug!(%error, source = %error.source, "layer is not guarded");
+    }
+}
+
+/// Removes a layer's tar, lifting the flag that guards it; tells whether it was there.
+pub(super) fn remove_layer(store: &Store, path: &Path) -> Result<bool> {
+    match file::open(path) {
+        Ok(file) => drop(file::set_immutable(&file, false)),
+        Err(error) if error.is_missing() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(store.effects().remove(path)?)
+}
