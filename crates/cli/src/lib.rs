@@ -1,1 +1,183 @@
 //! Flags to engine requests; tables, templates, exit codes.
+//!
+//! ```text
+//! words ──flags::parse──► Parsed ──(commands::*, values::*)──► engine request
+//!                                                                   │
+//! stdout, stderr, exit code ◄──output::*, template::*──── typed info ┘
+//! ```
+//!
+//! One table ([`flags`], [`commands`]) says which commands and flags there are. Everything that turns text into
+//! values ([`values`]) or values into text ([`output`], [`template`]) is pure; the modules named after things
+//! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
+
+mod commands;
+mod container;
+mod context;
+mod error;
+mod flags;
+mod image;
+mod inspect;
+mod log;
+mod output;
+mod system;
+mod template;
+mod terminal;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use context::Context;
+use error::{Error, Result};
+use flags::{Group, Target, Verb, help};
+
+/// Runs `skiff` with `arguments`, the program's name in front.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let words = match utf8(arguments) {
+        Ok(words) => words,
+        Err(error) => return fail(&error, None),
+    };
+    dispatch(words.get(1..).unwrap_or_default())
+}
+
+/// Words as text; a word that is not is named by its number.
+fn utf8(arguments: Vec<OsString>) -> Result<Vec<String>> {
+    let text = |(number, word): (usize, OsString)| {
+        word.into_string()
+            .map_err(|word| Error::NotUtf8 { number, shown: word.to_string_lossy().into_owned() })
+    };
+    arguments.into_iter().enumerate().map(text).collect()
+}
+
+fn dispatch(words: &[String]) -> ExitCode {
+    let flags: Vec<_> = commands::GLOBAL.iter().collect();
+    let global = match flags::parse::parse_global(&flags, words) {
+        Ok(global) => global,
+        Err(error) => {
+            return fail(&error, Some(Place { path: String::new(), usage: "[OPTIONS] COMMAND [ARG...]" }));
+        }
+    };
+    if global.on("version") {
+        output::print(&format!("Skiff version {}\n", env!("CARGO_PKG_VERSION")));
+        return ExitCode::SUCCESS;
+    }
+    let words = &global.arguments;
+    if global.help || words.is_empty() {
+        return show_group(&commands::TOP, global.help);
+    }
+    match log::start(&global).and_then(|()| Context::new(&global)) {
+        Ok(context) => in_group(&context, &commands::TOP, words),
+        Err(error) => fail(&error, Some(Place { path: String::new(), usage: "[OPTIONS] COMMAND [ARG...]" })),
+    }
+}
+
+/// Finds the first of `words` in `group` and goes on with the rest.
+fn in_group(context: &Context, group: &'static Group, words: &[String]) -> ExitCode {
+    let Some((name, rest)) = words.split_first() else { return show_group(group, false) };
+    if name == "--help" || name == "-h" || (name == "help" && group.path.is_empty()) {
+        return match rest.first().filter(|_| name == "help") {
+            Some(_) => in_group(context, group, &[rest, &["--help".to_owned()]].concat()),
+            None => show_group(group, true),
+        };
+    }
+    let path = if group.path.is_empty() { name.clone() } else { format!("{} {name}", group.path) };
+    let Some(entry) = group.entries.iter().find(|entry| entry.name == name) else {
+        if name.starts_with('-') {
+            let error = Error::UnknownFlag { name: name.trim_start_matches('-').to_owned() };
+            return fail(&error, Some(Place { path: group.path.to_owned(), usage: "COMMAND" }));
+        }
+        let nearest = nearest(group, name);
+        return fail(&Error::UnknownCommand { path, group: group.path.to_owned(), nearest }, None);
+    };
+    match entry.target {
+        Target::Group(inner) => in_group(context, inner, rest),
+        Target::Later(with) => fail(&Error::CommandLater { path, with }, None),
+        Target::Verb(verb) => run_verb(context, verb, path, rest),
+    }
+}
+
+fn run_verb(context: &Context, verb: &'static Verb, path: String, words: &[String]) -> ExitCode {
+    let place = Place { path: path.clone(), usage: verb.usage };
+    let outcome = flags::parse(verb, path, words).and_then(|parsed| {
+        if parsed.help {
+            output::print(&help::verb(verb, &parsed.path, output::width()));
+            return Ok(0);
+        }
+        (verb.run)(context, &parsed)
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error, Some(place)),
+    }
+}
+
+fn show_group(group: &'static Group, asked: bool) -> ExitCode {
+    let text = help::group(group, commands::GLOBAL, output::width());
+    if asked {
+        output::print(&text)
+    } else {
+        output::warn(&text)
+    }
+    ExitCode::SUCCESS
+}
+
+/// Which verb an error is about.
+struct Place {
+    path: String,
+    usage: &'static str,
+}
+
+/// Prints an error as Docker does, and says which code to exit with.
+fn fail(error: &Error, place: Option<Place>) -> ExitCode {
+    let mut code = error.exit_code();
+    let more = |path: &str| {
+        let path = if path.is_empty() { String::new() } else { format!(" {path}") };
+        format!("Run 'skiff{path} --help' for more information\n")
+    };
+    match (error, place) {
+        (Error::Printed(_), _) => {}
+        (Error::ArgumentCount { path, usage, .. }, _) => {
+            let usage = help::usage_line(path, usage);
+            output::warn(&format!("skiff: {error}\n\n{usage}\n\n{}", more(path)));
+        }
+        (Error::UnknownCommand { group, nearest, .. }, _) => {
+            let hint = nearest.map_or(String::new(), |name| format!("\nDid you mean this?\n\t{name}\n"));
+            output::warn(&format!("skiff: {error}\n{hint}\n{}", more(group)));
+        }
+        (error, Some(place)) if error.is_usage() => {
+            let usage = help::usage_line(&place.path, place.usage);
+            output::warn(&format!(
+                "{error}\n\n{}\n\n{}",
+                usage.replace("skiff  ", "skiff "),
+                more(&place.path)
+            ));
+        }
+        (error, _) => output::warn(&format!("skiff: {}\n", error.chain())),
+    }
+    if matches!(error, Error::FlagLater { .. } | Error::FlagNever { .. }) {
+        code = 125;
+    }
+    ExitCode::from(code)
+}
+
+/// The command of `group` that differs least from `name`, if any is near.
+fn nearest(group: &'static Group, name: &str) -> Option<&'static str> {
+    let near = group.entries.iter().map(|entry| (distance(entry.name, name), entry.name)).min()?;
+    (near.0 <= 2 && near.0 < name.len()).then_some(near.1)
+}
+
+/// How many letters to insert, remove or replace (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,175 @@
+//! Commands about images.
+
+use super::container::{LIST_FORMAT, ONE_FORMAT};
+use super::{later, verb};
+use crate::flags::{Arguments, Entry, Group, Section, Verb, list, switch, value};
+use crate::image;
+
+/// `skiff image`.
+pub(crate) static IMAGE: Group = Group { path: "image", about: "Manage images", entries: ENTRIES };
+
+static ENTRIES: &[Entry] = &[
+    verb("history", Section::Plain, &HISTORY),
+    verb("import", Section::Plain, &IMPORT),
+    verb("inspect", Section::Plain, &INSPECT),
+    verb("load", Section::Plain, &LOAD),
+    verb("ls", Section::Plain, &LIST),
+    verb("list", Section::Hidden, &LIST),
+    verb("prune", Section::Plain, &PRUNE),
+    verb("rm", Section::Plain, &REMOVE),
+    verb("remove", Section::Hidden, &REMOVE),
+    verb("save", Section::Plain, &SAVE),
+    verb("tag", Section::Plain, &TAG),
+    verb("verify", Section::Plain, &VERIFY),
+    later("build", "the builder"),
+    later("pull", "registries"),
+    later("push", "registries"),
+    later("repair", "registries"),
+];
+
+/// `skiff images`.
+pub(crate) static LIST: Verb = Verb {
+    usage: "[OPTIONS] [REPOSITORY[:TAG]]",
+    about: "List images",
+    aliases: &["image ls", "image list", "images"],
+    arguments: Arguments::AtMost(1),
+    interspersed: true,
+    flags: &[&[
+        switch("all", "Show images without a name too").short('a'),
+        switch("digests", "Show digests"),
+        list("filter", "filter", "Only those for which it holds (dangling=true, reference=…, label=…, …)")
+            .short('f'),
+        value("format", "string", LIST_FORMAT),
+        switch("no-trunc", "Shorten nothing"),
+        switch("quiet", "Only ids").short('q'),
+        switch("tree", "Show platforms below their image").later("registries"),
+    ]],
+    run: image::list::run,
+};
+
+/// `skiff image inspect`.
+pub(crate) static INSPECT: Verb = Verb {
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Print all that is known about images",
+    aliases: &[],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        value("format", "string", ONE_FORMAT).short('f'),
+        value("platform", "string", "Platform (os[/arch[/variant]])").later("registries"),
+    ]],
+    run: crate::inspect::images,
+};
+
+/// `skiff history`.
+pub(crate) static HISTORY: Verb = Verb {
+    usage: "[OPTIONS] IMAGE",
+    about: "Show how an image came to be",
+    aliases: &["image history", "history"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        value("format", "string", LIST_FORMAT),
+        switch("human", "Show sizes and times rounded").short('H').default("true"),
+        switch("no-trunc", "Shorten nothing"),
+        value("platform", "string", "Platform (os[/arch[/variant]])").later("registries"),
+        switch("quiet", "Only ids").short('q'),
+    ]],
+    run: image::history::run,
+};
+
+/// `skiff load`.
+pub(crate) static LOAD: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Load images from an archive or from stdin",
+    aliases: &["image load", "load"],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[
+        value("input", "string", "Archive, or folder with an OCI layout, instead of stdin").short('i'),
+        list("platform", "strings", "Load only this platform (os[/arch[/variant]])"),
+        switch("quiet", "Print less").short('q'),
+    ]],
+    run: image::archive::load,
+};
+
+/// `skiff save`.
+pub(crate) static SAVE: Verb = Verb {
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Write images to an archive or to stdout",
+    aliases: &["image save", "save"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        value("output", "string", "File to write instead of stdout").short('o'),
+        list("platform", "strings", "Save only this platform (os[/arch[/variant]])").later("registries"),
+    ]],
+    run: image::archive::save,
+};
+
+/// `skiff import`.
+pub(crate) static IMPORT: Verb = Verb {
+    usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    about: "Make an image from a tar of a root file system",
+    aliases: &["image import", "import"],
+    arguments: Arguments::Between(1, 2),
+    interspersed: true,
+    flags: &[&[
+        list("change", "list", "Apply an instruction of a Dockerfile (CMD, ENV, USER, …)").short('c'),
+        value("message", "string", "Comment of the image").short('m'),
+        value("platform", "string", "Platform of the image (os[/arch[/variant]])"),
+    ]],
+    run: image::archive::import,
+};
+
+/// `skiff rmi`.
+pub(crate) static REMOVE: Verb = Verb {
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Remove images",
+    aliases: &["image rm", "image remove", "rmi"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        switch("force", "Also when stopped containers use it or it has several names").short('f'),
+        switch("no-prune", "Keep parents that have no name").ignored(),
+        list("platform", "strings", "Remove only this platform (os[/arch[/variant]])").later("registries"),
+    ]],
+    run: image::remove::run,
+};
+
+/// `skiff image prune`.
+pub(crate) static PRUNE: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Remove images that have no name, or with --all those that no container uses",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[
+        switch("all", "Remove every image that no container uses").short('a'),
+        list("filter", "filter", "Only those with label=…, label!=…, until=… or dangling=…"),
+        switch("force", "Do not ask").short('f'),
+    ]],
+    run: image::remove::prune,
+};
+
+/// `skiff tag`.
+pub(crate) static TAG: Verb = Verb {
+    usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+    about: "Give an image another name",
+    aliases: &["image tag", "tag"],
+    arguments: Arguments::Exactly(2),
+    interspersed: true,
+    flags: &[],
+    run: image::remove::tag,
+};
+
+/// `skiff image verify`.
+pub(crate) static VERIFY: Verb = Verb {
+    usage: "[IMAGE...]",
+    about: "Read everything that belongs to images, all by default, and compare it with its digests",
+    aliases: &[],
+    arguments: Arguments::AtLeast(0),
+    interspersed: true,
+    flags: &[],
+    run: image::remove::verify,
+};

@@ -1,0 +1,108 @@
+//! The table of all commands.
+
+mod container;
+mod create_flags;
+mod image;
+mod system;
+
+use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
+
+pub(crate) use container::CONTAINER;
+pub(crate) use image::IMAGE;
+pub(crate) use system::SYSTEM;
+
+/// Flags before the command.
+pub(crate) static GLOBAL: &[Flag] = &[
+    value("config", "string", "Folder of client configuration").ignored(),
+    value("context", "string", "Endpoint to talk to")
+        .short('c')
+        .never("is about a remote engine; Skiff's runs here"),
+    switch("debug", "Print every decision to stderr").short('D'),
+    value("host", "list", "Socket of the API server").short('H').later("the API server"),
+    value("log-level", "string", "What to print to stderr: debug, info, warn, error or fatal")
+        .short('l')
+        .default("\"warn\""),
+    value("root", "string", "Folder of images and containers (SKIFF_ROOT)"),
+    value("run", "string", "Folder of what is running (SKIFF_RUN)"),
+    value("snapshotter", "string", "How root file systems are made: erofs or trees; probed by default"),
+    switch("tls", "Use TLS").later("the API server"),
+    value("tlscacert", "string", "Certificates to trust").later("the API server"),
+    value("tlscert", "string", "Certificate").later("the API server"),
+    value("tlskey", "string", "Key of the certificate").later("the API server"),
+    switch("tlsverify", "Verify the server").later("the API server"),
+    switch("version", "Print the version").short('v'),
+];
+
+/// Everything that may follow `skiff`.
+pub(crate) static TOP: Group =
+    Group { path: "", about: "Containers from images, without a daemon", entries: TOP_ENTRIES };
+
+static TOP_ENTRIES: &[Entry] = &[
+    verb("run", Section::Common, &container::RUN),
+    verb("exec", Section::Common, &container::EXEC),
+    verb("ps", Section::Common, &container::LIST),
+    verb("images", Section::Common, &image::LIST),
+    verb("version", Section::Common, &system::VERSION),
+    verb("info", Section::Common, &system::INFO),
+    group("container", &CONTAINER),
+    group("image", &IMAGE),
+    group("system", &SYSTEM),
+    verb("attach", Section::Plain, &container::ATTACH),
+    verb("create", Section::Plain, &container::CREATE),
+    verb("history", Section::Plain, &image::HISTORY),
+    verb("import", Section::Plain, &image::IMPORT),
+    verb("inspect", Section::Plain, &system::INSPECT),
+    verb("kill", Section::Plain, &container::KILL),
+    verb("load", Section::Plain, &image::LOAD),
+    verb("logs", Section::Plain, &container::LOGS),
+    verb("rm", Section::Plain, &container::REMOVE),
+    verb("rmi", Section::Plain, &image::REMOVE),
+    verb("save", Section::Plain, &image::SAVE),
+    verb("start", Section::Plain, &container::START),
+    verb("stop", Section::Plain, &container::STOP),
+    verb("tag", Section::Plain, &image::TAG),
+    verb("wait", Section::Plain, &container::WAIT),
+    later("build", "the builder"),
+    later("builder", "the builder"),
+    later("buildx", "the builder"),
+    later("checkpoint", "checkpoints"),
+    later("commit", "the builder"),
+    later("compose", "the API server"),
+    later("context", "the API server"),
+    later("cp", "copying"),
+    later("diff", "copying"),
+    later("events", "the API server"),
+    later("export", "copying"),
+    later("login", "registries"),
+    later("logout", "registries"),
+    later("manifest", "registries"),
+    later("network", "networks"),
+    later("pause", "pausing"),
+    later("plugin", "the API server"),
+    later("port", "networks"),
+    later("pull", "registries"),
+    later("push", "registries"),
+    later("rename", "renaming"),
+    later("restart", "restart policies"),
+    later("search", "registries"),
+    later("stats", "statistics"),
+    later("top", "statistics"),
+    later("unpause", "pausing"),
+    later("update", "updates of limits"),
+    later("volume", "volumes"),
+];
+
+/// A verb under a name.
+const fn verb(name: &'static str, section: Section, verb: &'static Verb) -> Entry {
+    Entry { name, section, target: Target::Verb(verb) }
+}
+
+/// A management command.
+const fn group(name: &'static str, group: &'static Group) -> Entry {
+    Entry { name, section: Section::Management, target: Target::Group(group) }
+}
+
+/// A command that comes later.
+const fn later(name: &'static str, with: &'static str) -> Entry {
+    Entry { name, section: Section::Hidden, target: Target::Later(with) }
+}

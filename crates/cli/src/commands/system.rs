@@ -1,0 +1,53 @@
+//! Commands about Skiff itself, and `inspect`.
+
+use super::container::ONE_FORMAT;
+use super::{later, verb};
+use crate::flags::{Arguments, Entry, Group, Section, Verb, switch, value};
+
+/// `skiff system`.
+pub(crate) static SYSTEM: Group = Group { path: "system", about: "Manage Skiff", entries: ENTRIES };
+
+static ENTRIES: &[Entry] = &[
+    verb("info", Section::Plain, &INFO),
+    later("df", "statistics"),
+    later("dial-stdio", "the API server"),
+    later("events", "the API server"),
+    later("prune", "volumes"),
+];
+
+/// `skiff version`.
+pub(crate) static VERSION: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Show the versions of Skiff and its parts",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[value("format", "string", ONE_FORMAT).short('f')]],
+    run: crate::system::version,
+};
+
+/// `skiff info`.
+pub(crate) static INFO: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Show what is here: containers, images, and what this machine can do",
+    aliases: &["system info", "info"],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[value("format", "string", ONE_FORMAT).short('f')]],
+    run: crate::system::info,
+};
+
+/// `skiff inspect`.
+pub(crate) static INSPECT: Verb = Verb {
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    about: "Print all that is known about containers and images",
+    aliases: &[],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        value("format", "string", ONE_FORMAT).short('f'),
+        switch("size", "Show how much containers have written").short('s'),
+        value("type", "string", "Only things of this kind: container or image"),
+    ]],
+    run: crate::inspect::any,
+};

@@ -1,0 +1,215 @@
+//! Flags of `run` and `create` to the engine's request.
+
+use std::path::PathBuf;
+
+use engine::request::{
+    AttachStreams, Create, DeviceRequest, HostOptions, LogOptions, MountRequest, ProcessOptions, Pull,
+    Resources, Ulimit, parse_bytes, parse_cpus,
+};
+
+use crate::context::absolute;
+use crate::error::{Error, Result};
+use crate::flags::Parsed;
+use crate::values::{environment, integer, mount, pair};
+
+/// A file with a seccomp profile is not larger.
+const PROFILE_LIMIT: u64 = 4 << 20;
+
+/// The request; `detach` is whether `run` will leave the container alone.
+pub(crate) fn request(parsed: &Parsed, detach: bool) -> Result<Create> {
+    let process = process(parsed, detach)?;
+    let pull = parsed.value("pull", |text| match text {
+        "always" => Ok(Pull::Always),
+        "missing" => Ok(Pull::Missing),
+        "never" => Ok(Pull::Never),
+        _ => Err("must be one of \"always\", \"missing\" or \"never\""),
+    })?;
+    let restart = parsed.text("restart").unwrap_or("no");
+    if !matches!(restart, "no" | "") {
+        if parsed.on("rm") {
+            return Err(Error::Conflict("cannot specify both --restart and --rm"));
+        }
+        return Err(Error::FlagLater { flag: "restart", with: "restart policies" });
+    }
+    Ok(Create {
+        image: parsed.arguments.first().cloned().unwrap_or_default(),
+        name: owned(parsed, "name"),
+        platform: owned(parsed, "platform"),
+        pull: pull.unwrap_or_default(),
+        process,
+        host: host(parsed)?,
+    })
+}
+
+fn owned(parsed: &Parsed, flag: &str) -> Option<String> {
+    parsed.text(flag).map(str::to_owned).filter(|text| !text.is_empty())
+}
+
+fn strings(parsed: &Parsed, flag: &str) -> Vec<String> {
+    parsed.list(flag).map(str::to_owned).collect()
+}
+
+fn process(parsed: &Parsed, detach: bool) -> Result<ProcessOptions> {
+    let open_stdin = parsed.on("interactive");
+    let attach = attach(parsed, detach)?;
+    Ok(ProcessOptions {
+        entrypoint: parsed.text("entrypoint").map(|program| vec![program.to_owned()]),
+        command: parsed.arguments.get(1..).unwrap_or_default().to_vec(),
+        env: env(parsed)?,
+        user: owned(parsed, "user"),
+        workdir: owned(parsed, "workdir"),
+        hostname: owned(parsed, "hostname"),
+        domainname: owned(parsed, "domainname"),
+        labels: labels(parsed)?.into_iter().collect(),
+        tty: parsed.on("tty"),
+        open_stdin,
+        stdin_once: open_stdin && attach.stdin,
+        attach,
+        stop_signal: owned(parsed, "stop-signal"),
+        stop_timeout: parsed.value("stop-timeout", integer)?,
+    })
+}
+
+/// Which streams are attached: those of `--attach`, else all, standard input only with `-i`.
+fn attach(parsed: &Parsed, detach: bool) -> Result<AttachStreams> {
+    let mut attach = AttachStreams::default();
+    let mut given = false;
+    for (flag, name) in parsed.all("attach") {
+        given = true;
+        match name.to_ascii_lowercase().as_str() {
+            "stdin" => attach.stdin = true,
+            "stdout" => attach.stdout = true,
+            "stderr" => attach.stderr = true,
+            _ => return Err(Error::value(flag, name, "valid streams are STDIN, STDOUT and STDERR")),
+        }
+    }
+    match (given, detach) {
+        (true, true) => Err(Error::Conflict("cannot specify both --attach and --detach")),
+        (true, false) => Ok(attach),
+        (false, true) => Ok(AttachStreams::default()),
+        (false, false) => Ok(AttachStreams { stdin: parsed.on("interactive"), stdout: true, stderr: true }),
+    }
+}
+
+/// Variables of files first, so that those given one by one win.
+pub(crate) fn env(parsed: &Parsed) -> Result<Vec<String>> {
+    let mut env = Vec::new();
+    for path in parsed.list("env-file") {
+        env.extend(environment::read_file(path, Some(&environment::caller))?);
+    }
+    env.extend(parsed.values("env", |text| environment::variable(text, environment::caller))?);
+    Ok(env)
+}
+
+fn labels(parsed: &Parsed) -> Result<Vec<(String, String)>> {
+    let mut labels = Vec::new();
+    for path in parsed.list("label-file") {
+        for line in environment::read_file(path, None)? {
+            labels.extend(environment::label(&line));
+        }
+    }
+    labels.extend(parsed.values("label", environment::label)?);
+    Ok(labels)
+}
+
+fn host(parsed: &Parsed) -> Result<HostOptions> {
+    let mode = |flag| parsed.text(flag).unwrap_or_default();
+    let score = parsed.value("oom-score-adj", |text| match integer::<i32>(text) {
+        Ok(score @ -1000..=1000) => Ok(score),
+        _ => Err("must be between -1000 and 1000"),
+    })?;
+    Ok(HostOptions {
+        auto_remove: parsed.on("rm"),
+        privileged: parsed.on("privileged"),
+        readonly_root: parsed.on("read-only"),
+        init: parsed.on("init"),
+        cap_add: strings(parsed, "cap-add"),
+        cap_drop: strings(parsed, "cap-drop"),
+        security_options: security_options(parsed)?,
+        user_mode: mode("userns").parse()?,
+        pid_mode: mode("pid").parse()?,
+        ipc_mode: mode("ipc").parse()?,
+        uts_mode: mode("uts").parse()?,
+        cgroup_mode: mode("cgroupns").parse()?,
+        network_mode: mode("network").parse()?,
+        group_add: strings(parsed, "group-add"),
+        mounts: mounts(parsed)?,
+        devices: parsed.values("device", DeviceRequest::parse)?,
+        ulimits: parsed.values("ulimit", Ulimit::parse)?,
+        sysctls: parsed.values("sysctl", pair)?.into_iter().collect(),
+        shm_size: parsed.value("shm-size", positive_bytes)?,
+        oom_score_adj: score.unwrap_or(0),
+        cgroup_parent: owned(parsed, "cgroup-parent"),
+        cidfile: owned(parsed, "cidfile").map(PathBuf::from),
+        resources: resources(parsed)?,
+        log: LogOptions {
+            driver: owned(parsed, "log-driver"),
+            options: parsed.values("log-opt", pair)?.into_iter().collect(),
+        },
+    })
+}
+
+fn positive_bytes(text: &str) -> std::result::Result<u64, String> {
+    let bytes = parse_bytes(text).map_err(|error| error.to_string())?;
+    u64::try_from(bytes).map_err(|_| format!("invalid size: '{text}'"))
+}
+
+fn resources(parsed: &Parsed) -> Result<Resources> {
+    let number = |flag| parsed.value(flag, integer::<i64>).map(Option::unwrap_or_default);
+    let bytes = |flag| {
+        let bytes = parsed.value(flag, positive_bytes)?.unwrap_or_default();
+        Ok::<i64, Error>(i64::try_from(bytes).unwrap_or(i64::MAX))
+    };
+    let resources = Resources {
+        memory: bytes("memory")?,
+        memory_swap: parsed.value("memory-swap", parse_bytes)?.unwrap_or_default(),
+        memory_reservation: bytes("memory-reservation")?,
+        memory_swappiness: parsed.value("memory-swappiness", integer::<i64>)?.filter(|value| *value != -1),
+        oom_kill_disable: parsed.on("oom-kill-disable"),
+        nano_cpus: parsed.value("cpus", parse_cpus)?.unwrap_or_default(),
+        cpu_shares: number("cpu-shares")?,
+        cpu_period: number("cpu-period")?,
+        cpu_quota: number("cpu-quota")?,
+        cpuset_cpus: owned(parsed, "cpuset-cpus").unwrap_or_default(),
+        cpuset_mems: owned(parsed, "cpuset-mems").unwrap_or_default(),
+        pids_limit: parsed.value("pids-limit", integer)?,
+        blkio_weight: parsed.value("blkio-weight", integer)?.unwrap_or_default(),
+    };
+    if resources.nano_cpus != 0 && (resources.cpu_period != 0 || resources.cpu_quota != 0) {
+        return Err(Error::Conflict("--cpus cannot go with --cpu-period or --cpu-quota"));
+    }
+    Ok(resources)
+}
+
+fn mounts(parsed: &Parsed) -> Result<Vec<MountRequest>> {
+    let here = absolute("")?;
+    let volume = |text: &str| {
+        let text = match text.split_once(':') {
+            Some((source, rest)) if matches!(source.split('/').next(), Some("." | "..")) => {
+                format!("{}:{rest}", mount::join(&here, source)?)
+            }
+            _ => text.to_owned(),
+        };
+        MountRequest::parse_volume(&text).map_err(|error| error.to_string())
+    };
+    let mut mounts = parsed.values("volume", volume)?;
+    mounts.extend(parsed.values("mount", |text| mount::parse(text, &here))?);
+    mounts.extend(parsed.values("tmpfs", MountRequest::parse_tmpfs)?);
+    Ok(mounts)
+}
+
+/// Replaces the name of a seccomp profile by its content: files are the front end's business.
+fn security_options(parsed: &Parsed) -> Result<Vec<String>> {
+    let mut options = Vec::new();
+    for option in parsed.list("security-opt") {
+        let file = ["seccomp=", "seccomp:"].iter().find_map(|key| option.strip_prefix(key));
+        options.push(match file {
+            None | Some("" | "unconfined" | "builtin") => option.to_owned(),
+            Some(file) => {
+                let profile = linux::file::read_bounded(&absolute(file)?, PROFILE_LIMIT)?;
+                format!("seccomp={}", String::from_utf8_lossy(&profile))
+            }
+        });
+    }
+    Ok(options)
+}

@@ -1,0 +1,78 @@
+//! Commands about containers: each asks the engine and prints.
+
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod remove;
+pub(crate) mod run;
+pub(crate) mod size;
+pub(crate) mod start;
+pub(crate) mod stop;
+
+use engine::Engine;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::output;
+
+/// At most so many are worked on at once.
+const PARALLEL: usize = 50;
+
+/// Does `act` to every name and prints the name where it succeeded, in the order given; 1 where one failed.
+pub(crate) fn each<F>(context: &Context, names: &[String], act: F) -> Result<u8>
+where
+    F: Fn(&Engine, &str) -> Result<()> + Sync,
+{
+    let mut code = 0;
+    for (name, outcome) in names.iter().zip(outcomes(context, names, act)?) {
+        match outcome {
+            Ok(()) => output::print(&format!("{name}\n")),
+            Err(error) => {
+                code = 1;
+                output::complain(&error);
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Does `act` to every name.
+///
+/// Several are worked on at once, each with an engine of its own: ten containers that take ten seconds to stop
+/// take ten seconds, not a hundred.
+pub(crate) fn outcomes<F>(context: &Context, names: &[String], act: F) -> Result<Vec<Result<()>>>
+where
+    F: Fn(&Engine, &str) -> Result<()> + Sync,
+{
+    if let [name] = names {
+        return Ok(vec![act(context.engine()?, name)]);
+    }
+    let config = context.config()?;
+    let mut outcomes = Vec::new();
+    for names in names.chunks(PARALLEL) {
+        std::thread::scope(|scope| {
+            let spawn = |name: &String| {
+                let (act, config, name) = (&act, config.clone(), name.clone());
+                scope.spawn(move || act(&Engine::open(config)?, &name))
+            };
+            let threads: Vec<_> = names.iter().map(spawn).collect();
+            outcomes.extend(threads.into_iter().map(|thread| match thread.join() {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }));
+        });
+    }
+    Ok(outcomes)
+}
+
+/// The keys that detach, from `--detach-keys`.
+pub(crate) fn detach_keys(parsed: &crate::flags::Parsed) -> Result<Vec<u8>> {
+    let given = parsed.value("detach-keys", crate::values::keys::parse)?;
+    Ok(given.unwrap_or_else(|| crate::values::keys::DEFAULT.to_vec()))
+}
+
+/// An exit code of a program, which Linux keeps within a byte.
+pub(crate) fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(255)
+}

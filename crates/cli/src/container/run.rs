@@ -1,0 +1,126 @@
+//! `run` and `create`.
+//!
+//! Exit codes: 125 where Skiff failed, 126 where the program could not be invoked, 127 where it was not found, else
+//! the program's own.
+
+use engine::Started;
+use engine::request::Create;
+use monitor::{AttachStdio, SessionEnd};
+
+use super::{create, detach_keys, exit_code};
+use crate::context::{Context, absolute};
+use crate::error::{Error, Result};
+use crate::flags::Parsed;
+use crate::output;
+use crate::terminal::{Caller, Wish};
+
+/// `skiff create`.
+pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let made = create::request(parsed, false).and_then(|request| {
+        let cidfile = refuse_cidfile(&request)?;
+        let created = context.engine()?.create(&request)?;
+        warn(&created.warnings);
+        write_cidfile(cidfile, created.id.as_str())?;
+        Ok(created)
+    });
+    match made {
+        Ok(created) => {
+            output::print(&format!("{}\n", created.id.as_str()));
+            Ok(0)
+        }
+        Err(error) => fail(error),
+    }
+}
+
+/// `skiff run`.
+pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let detach = parsed.on("detach");
+    let outcome = create::request(parsed, detach).and_then(|request| match detach {
+        true => run_detached(context, &request),
+        false => run_attached(context, parsed, &request),
+    });
+    outcome.or_else(fail)
+}
+
+/// Prints an error unless it is about flags, which the caller prints with the usage.
+fn fail(error: Error) -> Result<u8> {
+    if error.is_usage() || matches!(error, Error::FlagLater { .. } | Error::NoTerminal) {
+        return Err(error);
+    }
+    let code = error.run_exit_code();
+    output::complain(&error);
+    if matches!(&error, Error::Engine(inner) if inner.kind() == engine::Kind::Invalid) {
+        output::warn("\nRun 'skiff run --help' for more information\n");
+    }
+    Err(Error::Printed(code))
+}
+
+fn run_detached(context: &Context, request: &Create) -> Result<u8> {
+    let started = launch(context, request, None)?;
+    output::print(&format!("{}\n", started.id.as_str()));
+    Ok(0)
+}
+
+fn run_attached(context: &Context, parsed: &Parsed, request: &Create) -> Result<u8> {
+    let keys = detach_keys(parsed)?;
+    let attach = request.process.attach;
+    let caller = Caller::new(Wish {
+        stdin: attach.stdin && request.process.open_stdin,
+        stdout: attach.stdout,
+        stderr: attach.stderr,
+        tty: request.process.tty,
+        detach_keys: &keys,
+        sig_proxy: parsed.tristate("sig-proxy").unwrap_or(true),
+    })?;
+    let (stdio, session) = AttachStdio::from_caller(&caller.stdio())?;
+    let mut started = launch(context, request, Some(stdio))?;
+    match session.run(&mut started.running.connection)? {
+        SessionEnd::Detached => Ok(0),
+        SessionEnd::Exited(ended) => {
+            let exit = context.engine()?.ended(&started.id, ended)?;
+            Ok(exit_code(exit.code))
+        }
+    }
+}
+
+/// Makes and starts. With a cidfile in two steps, since it names a container that was made also when it cannot be
+/// started.
+fn launch(context: &Context, request: &Create, stdio: Option<AttachStdio>) -> Result<Started> {
+    let engine = context.engine()?;
+    let cidfile = refuse_cidfile(request)?;
+    if cidfile.is_none() {
+        let started = engine.run(request, stdio)?;
+        warn(&started.warnings);
+        return Ok(started);
+    }
+    let created = engine.create(request)?;
+    warn(&created.warnings);
+    write_cidfile(cidfile, created.id.as_str())?;
+    let started = engine.start(created.id.as_str(), stdio)?;
+    started.ok_or(Error::StartedElsewhere { name: created.name.to_string() })
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::warn(&format!("WARNING: {warning}\n"));
+    }
+}
+
+/// Refuses a cidfile that exists, before anything is made.
+fn refuse_cidfile(request: &Create) -> Result<Option<std::path::PathBuf>> {
+    let Some(path) = &request.host.cidfile else { return Ok(None) };
+    let path = absolute(path.as_os_str())?;
+    if rustix::fs::lstat(&path).is_ok() {
+        return Err(Error::CidfileExists { path: path.display().to_string() });
+    }
+    Ok(Some(path))
+}
+
+fn write_cidfile(path: Option<std::path::PathBuf>, id: &str) -> Result<()> {
+    use std::io::Write;
+    if let Some(path) = path {
+        let mut file = linux::file::create_new(&path, 0o644)?;
+        file.write_all(id.as_bytes()).map_err(Error::Output)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! `stop`, `kill` and `wait`.
+
+use engine::request::{Stop, WaitFor};
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::flags::Parsed;
+use crate::output;
+use crate::values::integer;
+
+/// `skiff stop`.
+pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let request = Stop {
+        signal: parsed.text("signal").map(str::to_owned).filter(|signal| !signal.is_empty()),
+        timeout_secs: parsed.value("timeout", integer)?,
+    };
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.stop(name, &request).map(|_| ())?))
+}
+
+/// `skiff kill`.
+pub(crate) fn kill(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let signal = parsed.text("signal").filter(|signal| !signal.is_empty()).unwrap_or("KILL");
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.kill(name, signal)?))
+}
+
+/// `skiff wait`.
+pub(crate) fn wait(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let mut code = 0;
+    for name in &parsed.arguments {
+        match context.engine()?.wait(name, WaitFor::NotRunning) {
+            Ok(status) => output::print(&format!("{status}\n")),
+            Err(error) => {
+                code = 1;
+                output::complain(&error.into());
+            }
+        }
+    }
+    Ok(code)
+}

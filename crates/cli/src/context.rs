@@ -1,0 +1,123 @@
+//! What a command knows beside its own flags: where things lie, and the engine over them.
+//!
+//! The environment is read here and in [`crate::values::environment`], nowhere else.
+
+#![allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
+
+use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use engine::{Config, Engine, Snapshotter};
+
+use crate::error::{Error, Result};
+use crate::flags::Parsed;
+
+/// Global flags and the engine, opened when a command first needs it.
+pub(crate) struct Context {
+    root: Option<PathBuf>,
+    run: Option<PathBuf>,
+    snapshotter: Option<Snapshotter>,
+    engine: OnceCell<Engine>,
+}
+
+impl Context {
+    /// Reads the global flags.
+    pub(crate) fn new(global: &Parsed) -> Result<Context> {
+        let snapshotter = global.value("snapshotter", |name| match name {
+            "erofs" => Ok(Snapshotter::Erofs),
+            "trees" => Ok(Snapshotter::Trees),
+            _ => Err("erofs or trees"),
+        })?;
+        let path = |flag: &str, variable| {
+            let given = global.text(flag).map(OsString::from);
+            given
+                .or_else(|| std::env::var_os(variable))
+                .filter(|path| !path.is_empty())
+                .map(absolute)
+                .transpose()
+        };
+        let (root, run) = (path("root", "SKIFF_ROOT")?, path("run", "SKIFF_RUN")?);
+        Ok(Context { root, run, snapshotter, engine: OnceCell::new() })
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> Result<&Engine> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::open(self.config()?)?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Where the engine works.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let root = match &self.root {
+            Some(path) => path.clone(),
+            None => default_root()?,
+        };
+        let run = match &self.run {
+            Some(path) => path.clone(),
+            None => default_run()?,
+        };
+        let trace =
+            std::env::var_os("SKIFF_TRACE").filter(|path| !path.is_empty()).map(absolute).transpose()?;
+        Ok(Config { root, run, monitor: monitor_program()?, snapshotter: self.snapshotter, trace })
+    }
+}
+
+/// The path seen from `/`, without asking what lies there.
+pub(crate) fn absolute(path: impl Into<OsString>) -> Result<PathBuf> {
+    let path = PathBuf::from(path.into());
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let here = std::env::current_dir().map_err(|source| Error::System {
+        attempt: "find the working directory",
+        source: rustix::io::Errno::from_io_error(&source).unwrap_or(rustix::io::Errno::IO),
+    })?;
+    Ok(here.join(path))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn default_root() -> Result<PathBuf> {
+    if is_root() {
+        return Ok(PathBuf::from("/var/lib/skiff"));
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    data.or_else(|| home().map(|home| home.join(".local/share")))
+        .map(|base| base.join("skiff"))
+        .ok_or(Error::NoPlace { what: "images and containers", variable: "HOME", flag: "--root" })
+}
+
+fn default_run() -> Result<PathBuf> {
+    if is_root() {
+        return Ok(PathBuf::from("/run/skiff"));
+    }
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    base.map(|base| base.join("skiff")).ok_or(Error::NoPlace {
+        what: "what is running",
+        variable: "XDG_RUNTIME_DIR",
+        flag: "--run",
+    })
+}
+
+/// The monitor that was installed with this program: beside it, or in the `libexec` of the same prefix. Never
+/// looked up by `PATH` or from the working directory, which others may choose.
+fn monitor_program() -> Result<PathBuf> {
+    let executable = rustix::fs::readlink("/proc/self/exe", Vec::new())
+        .map_err(|source| Error::System { attempt: "find my own executable", source })?;
+    let executable = PathBuf::from(OsString::from_vec(executable.into_bytes()));
+    let directory = executable.parent().unwrap_or(Path::new("/"));
+    let beside = directory.join("skiff-monitor");
+    let installed = directory.parent().unwrap_or(Path::new("/")).join("libexec/skiff/skiff-monitor");
+    [beside, installed]
+        .into_iter()
+        .find(|path| rustix::fs::access(path.as_os_str().as_bytes(), rustix::fs::Access::EXEC_OK).is_ok())
+        .ok_or_else(|| Error::NoMonitor { executable: executable.display().to_string() })
+}

@@ -1,0 +1,101 @@
+//! `load`, `save` and `import`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use engine::Archive;
+use engine::request::Import;
+
+use crate::context::{Context, absolute};
+use crate::error::{Error, ImportSource, Result};
+use crate::flags::Parsed;
+use crate::output;
+
+/// Standard input, without a buffer of its own: whoever reads an archive has one.
+fn standard_input() -> Result<File> {
+    let copy = io::stdin().as_fd().try_clone_to_owned().map_err(Error::Output)?;
+    Ok(File::from(copy))
+}
+
+/// `skiff load`.
+pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let engine = context.engine()?;
+    let loaded = match parsed.text("input").filter(|path| !path.is_empty()) {
+        Some(path) => engine.load(Archive::Path(&absolute(path)?))?,
+        None if rustix::termios::isatty(io::stdin()) => return Err(Error::LoadFromTerminal),
+        None => engine.load(Archive::Stream(&mut standard_input()?))?,
+    };
+    for image in loaded {
+        for (reference, id) in &image.moved {
+            output::print(&format!(
+                "The image {reference} already exists, renaming the old one with ID {id} to empty string\n"
+            ));
+        }
+        for tag in &image.tags {
+            output::print(&format!("Loaded image: {tag}\n"));
+        }
+        if image.tags.is_empty() {
+            output::print(&format!("Loaded image ID: {}\n", image.id));
+        }
+    }
+    Ok(0)
+}
+
+/// `skiff save`.
+pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let engine = context.engine()?;
+    match parsed.text("output").filter(|path| !path.is_empty()) {
+        Some(path) => {
+            // Beside its place until it is whole: a failed save leaves what was there.
+            let target = absolute(path)?;
+            let mut partial = target.clone().into_os_string();
+            partial.push(format!(".skiff-{}", std::process::id()));
+            let partial = Partial(PathBuf::from(partial));
+            let mut out = BufWriter::with_capacity(1 << 20, linux::file::create_new(&partial.0, 0o600)?);
+            engine.save(&parsed.arguments, &mut out)?;
+            out.flush().map_err(Error::Output)?;
+            drop(out);
+            linux::file::rename(&partial.0, &target)?;
+            std::mem::forget(partial);
+        }
+        None if rustix::termios::isatty(io::stdout()) => return Err(Error::SaveToTerminal),
+        None => {
+            let copy = io::stdout().as_fd().try_clone_to_owned().map_err(Error::Output)?;
+            let mut out = BufWriter::with_capacity(1 << 20, File::from(copy));
+            engine.save(&parsed.arguments, &mut out)?;
+            out.flush().map_err(Error::Output)?;
+        }
+    }
+    Ok(0)
+}
+
+/// A file that goes away unless it is forgotten.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // The failure that brought us here is the one to report.
+        let _removed = linux::file::remove(&self.0);
+    }
+}
+
+/// `skiff import`.
+pub(crate) fn import(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let source = &parsed.arguments[0];
+    if source.contains("://") {
+        return Err(Error::ImportUrl { from: ImportSource(source.clone()) });
+    }
+    let request = Import {
+        reference: parsed.arguments.get(1).cloned(),
+        changes: parsed.list("change").map(str::to_owned).collect(),
+        message: parsed.text("message").map(str::to_owned).filter(|text| !text.is_empty()),
+        source: source.clone(),
+        platform: parsed.text("platform").map(str::to_owned).filter(|text| !text.is_empty()),
+    };
+    let mut layer = if source == "-" { standard_input()? } else { linux::file::open(&absolute(source)?)? };
+    let image = context.engine()?.import(&mut layer, &request)?;
+    output::print(&format!("{}\n", image.id));
+    Ok(0)
+}

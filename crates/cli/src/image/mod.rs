@@ -1,0 +1,6 @@
+//! Commands about images: each asks the engine and prints.
+
+pub(crate) mod archive;
+pub(crate) mod history;
+pub(crate) mod list;
+pub(crate) mod remove;

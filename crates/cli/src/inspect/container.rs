@@ -1,0 +1,285 @@
+//! A container as Docker's JSON.
+
+use engine::info::{ContainerInfo, ContainerState, Status};
+use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource};
+use engine::spec::ProcessSpec;
+use oci::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::container::size;
+use crate::context::Context;
+use crate::error::Result;
+
+/// The document; `sizes` adds what was written.
+pub(super) fn document(context: &Context, name: &str, sizes: bool) -> Result<Value> {
+    let info = context.engine()?.inspect(name)?;
+    let mut document = render(&info);
+    if sizes && let Value::Object(fields) = &mut document {
+        let written = size::written(&info.directory);
+        // A container outlives a name of its image, never the image; one that is gone anyway has no size.
+        let image =
+            context.engine()?.image_inspect(&info.spec.image_id).map_or(0, |image| image.summary.size);
+        fields.insert("SizeRw".to_owned(), Value::from(written));
+        fields.insert("SizeRootFs".to_owned(), Value::from(written + image));
+    }
+    Ok(document)
+}
+
+fn render(info: &ContainerInfo) -> Value {
+    let args = info.spec.process.args();
+    let (path, args) = args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
+    let text = |path: &std::path::Path| path.display().to_string();
+    json!({
+        "Id": info.id.as_str(),
+        "Created": info.created.to_string(),
+        "Path": path,
+        "Args": args,
+        "State": state(&info.state),
+        "Image": info.spec.image_id,
+        "ResolvConfPath": text(&info.resolv_conf_path),
+        "HostnamePath": text(&info.hostname_path),
+        "HostsPath": text(&info.hosts_path),
+        "LogPath": info.log_path.as_deref().map_or_else(String::new, text),
+        "Name": format!("/{}", info.name),
+        "RestartCount": 0,
+        "Driver": info.snapshotter,
+        "Platform": info.spec.platform.split('/').next().unwrap_or("linux"),
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": null,
+        "HostConfig": host(&info.spec.host),
+        "GraphDriver": {
+            "Data": {
+                "UpperDir": text(&info.directory.join("upper")),
+                "WorkDir": text(&info.directory.join("work")),
+            },
+            "Name": info.snapshotter,
+        },
+        "Mounts": info.spec.host.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Config": config(&info.spec.process, &info.spec.image),
+        "NetworkSettings": network(&info.spec.host),
+    })
+}
+
+fn time(time: Option<Timestamp>) -> String {
+    time.unwrap_or(Timestamp::ZERO).to_string()
+}
+
+fn state(state: &ContainerState) -> Value {
+    json!({
+        "Status": state.status.as_str(),
+        "Running": state.status.is_running(),
+        "Paused": state.status == Status::Paused,
+        "Restarting": state.status == Status::Restarting,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == Status::Dead,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    })
+}
+
+/// Null where a list is empty, as Go shows one that was never set.
+fn list(items: &[String]) -> Value {
+    if items.is_empty() { Value::Null } else { json!(items) }
+}
+
+/// A set as Docker shows one: names with empty objects.
+pub(super) fn set(names: impl Iterator<Item = String>) -> Value {
+    let entries: Map<String, Value> = names.map(|name| (name, json!({}))).collect();
+    if entries.is_empty() { Value::Null } else { Value::Object(entries) }
+}
+
+fn config(process: &ProcessSpec, image: &str) -> Value {
+    let mut config = json!({
+        "Hostname": process.hostname,
+        "Domainname": process.domainname,
+        "User": process.user,
+        "AttachStdin": process.attach.stdin,
+        "AttachStdout": process.attach.stdout,
+        "AttachStderr": process.attach.stderr,
+        "ExposedPorts": set(process.exposed_ports.iter().cloned()),
+        "Tty": process.tty,
+        "OpenStdin": process.open_stdin,
+        "StdinOnce": process.stdin_once,
+        "Env": process.env,
+        "Cmd": list(&process.command),
+        "Image": image,
+        "Volumes": set(process.volumes.iter().cloned()),
+        "WorkingDir": process.workdir,
+        "Entrypoint": list(&process.entrypoint),
+        "OnBuild": null,
+        "Labels": process.labels,
+    });
+    if let Value::Object(fields) = &mut config {
+        if let Some(signal) = &process.stop_signal_name {
+            fields.insert("StopSignal".to_owned(), json!(signal));
+        }
+        if let Some(timeout) = process.stop_timeout {
+            fields.insert("StopTimeout".to_owned(), json!(timeout));
+        }
+        for absent in ["ExposedPorts"] {
+            if fields.get(absent) == Some(&Value::Null) {
+                fields.shift_remove(absent);
+            }
+        }
+    }
+    config
+}
+
+fn host(host: &HostOptions) -> Value {
+    let resources = &host.resources;
+    let binds: Vec<String> = texts(&host.mounts, |source| matches!(source, MountSource::Bind { .. }));
+    let tmpfs: Map<String, Value> = texts(&host.mounts, |source| matches!(source, MountSource::Tmpfs(_)))
+        .iter()
+        .map(|text| text.split_once(':').unwrap_or((text, "")))
+        .map(|(target, options)| (target.to_owned(), json!(options)))
+        .collect();
+    let mut document = json!({
+        "Binds": list(&binds),
+        "ContainerIDFile": host.cidfile.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+        "LogConfig": {
+            "Type": host.log.driver.as_deref().unwrap_or("json-file"),
+            "Config": host.log.options,
+        },
+        "NetworkMode": host.network_mode.to_string(),
+        "PortBindings": {},
+        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "AutoRemove": host.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "ConsoleSize": [0, 0],
+        "CapAdd": list(&host.cap_add),
+        "CapDrop": list(&host.cap_drop),
+        "CgroupnsMode": host.cgroup_mode.to_string(),
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": null,
+        "GroupAdd": list(&host.group_add),
+        "IpcMode": ipc(&host.ipc_mode),
+        "Cgroup": "",
+        "Links": null,
+        "OomScoreAdj": host.oom_score_adj,
+        "PidMode": host.pid_mode.to_string(),
+        "Privileged": host.privileged,
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": host.readonly_root,
+        "SecurityOpt": list(&host.security_options),
+        "Sysctls": host.sysctls,
+        "Tmpfs": tmpfs,
+        "UTSMode": host.uts_mode.to_string(),
+        "UsernsMode": host.user_mode.to_string(),
+        "ShmSize": host.shm_size.filter(|size| *size > 0).unwrap_or(64 << 20),
+        "Runtime": "skiff",
+        "Isolation": "",
+        "Init": host.init,
+    });
+    let limits = json!({
+        "CpuShares": resources.cpu_shares,
+        "Memory": resources.memory,
+        "NanoCpus": resources.nano_cpus,
+        "CgroupParent": host.cgroup_parent.as_deref().unwrap_or_default(),
+        "BlkioWeight": resources.blkio_weight,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuPeriod": resources.cpu_period,
+        "CpuQuota": resources.cpu_quota,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": resources.cpuset_cpus,
+        "CpusetMems": resources.cpuset_mems,
+        "Devices": host.devices.iter().map(|device| json!({
+            "PathOnHost": device.host,
+            "PathInContainer": device.container,
+            "CgroupPermissions": device.permissions,
+        })).collect::<Vec<_>>(),
+        "DeviceCgroupRules": null,
+        "DeviceRequests": null,
+        "MemoryReservation": resources.memory_reservation,
+        "MemorySwap": resources.memory_swap,
+        "MemorySwappiness": resources.memory_swappiness,
+        "OomKillDisable": resources.oom_kill_disable,
+        "PidsLimit": resources.pids_limit,
+        "Ulimits": host.ulimits.iter().map(|limit| json!({
+            "Name": limit.name, "Hard": limit.hard, "Soft": limit.soft,
+        })).collect::<Vec<_>>(),
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+    });
+    if let (Value::Object(fields), Value::Object(limits)) = (&mut document, limits) {
+        fields.extend(limits);
+    }
+    document
+}
+
+fn ipc(mode: &IpcMode) -> String {
+    mode.to_string()
+}
+
+/// The texts of `-v` or `--tmpfs`, for mounts of one kind.
+fn texts(mounts: &[MountRequest], of: impl Fn(&MountSource) -> bool) -> Vec<String> {
+    mounts.iter().filter(|mount| of(&mount.source)).filter_map(|mount| mount.text.clone()).collect()
+}
+
+fn mount(mount: &MountRequest) -> Value {
+    match &mount.source {
+        MountSource::Bind { path, propagation, recursion, .. } => json!({
+            "Type": "bind",
+            "Source": path,
+            "Destination": mount.target,
+            "Mode": mode(mount),
+            "RW": !mount.readonly || *recursion == BindRecursion::Writable,
+            "Propagation": propagation.as_deref().unwrap_or("rprivate"),
+        }),
+        MountSource::Tmpfs(_) => json!({
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": mount.target,
+            "Mode": mode(mount),
+            "RW": !mount.readonly,
+            "Propagation": "",
+        }),
+    }
+}
+
+/// The options behind `-v source:target:`.
+fn mode(mount: &MountRequest) -> &str {
+    let text = mount.text.as_deref().unwrap_or_default();
+    match &mount.source {
+        MountSource::Bind { .. } => text.splitn(3, ':').nth(2).unwrap_or_default(),
+        MountSource::Tmpfs(_) => text.split_once(':').map_or("", |(_, options)| options),
+    }
+}
+
+fn network(host: &HostOptions) -> Value {
+    let name = host.network_mode.to_string();
+    let endpoint = json!({
+        "IPAMConfig": null, "Links": null, "Aliases": null, "DriverOpts": null, "NetworkID": "", "EndpointID": "",
+        "Gateway": "", "IPAddress": "", "MacAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+    });
+    let mut networks = Map::new();
+    if !name.starts_with("container:") {
+        networks.insert(if name == "default" { "none".to_owned() } else { name }, endpoint);
+    }
+    json!({
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": {},
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "MacAddress": "",
+        "Networks": networks,
+    })
+}

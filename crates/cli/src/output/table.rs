@@ -1,0 +1,48 @@
+//! Columns separated by tabs to columns separated by blanks.
+
+/// No column is narrower, the blanks behind it included.
+const MINIMUM: usize = 10;
+/// Blanks between two columns.
+const PADDING: usize = 3;
+
+/// Lays out lines whose cells end in tabs; what follows the last tab of a line is not padded.
+pub(crate) fn layout(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<usize> = Vec::new();
+    for line in &lines {
+        for (column, cell) in line[..line.len() - 1].iter().enumerate() {
+            if widths.len() <= column {
+                widths.push(MINIMUM);
+            }
+            widths[column] = widths[column].max(cell.chars().count() + PADDING);
+        }
+    }
+    let mut out = String::new();
+    for line in &lines {
+        for (column, cell) in line.iter().enumerate() {
+            out.push_str(cell);
+            if column + 1 < line.len() {
+                let blanks = widths[column] - cell.chars().count();
+                out.extend(std::iter::repeat_n(' ', blanks));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        assert_eq!(
+            layout("ID\tNAME\tX\nabcdefabcdef\tä\t\nb\tlongish-name\tz\n"),
+            "ID             NAME           X\nabcdefabcdef   ä              \nb              longish-name   z\n"
+        );
+        assert_eq!(layout("A\tB\n"), "A         B\n");
+        assert_eq!(layout(""), "");
+        assert_eq!(layout("no tabs\n"), "no tabs\n");
+    }
+}

@@ -1,0 +1,324 @@
+//! Walks the nodes over a piece of data.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::lex::Place;
+use super::parse::{Base, Command, Node, Operand, Pipeline};
+use super::{MAPS, TemplateError, functions, show};
+
+/// How deep templates may call each other.
+const CALL_LIMIT: usize = 100;
+
+/// How a list of nodes ended.
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+struct Evaluator<'a> {
+    named: &'a HashMap<String, Vec<Node>>,
+    variables: Vec<(String, Value)>,
+    headers: bool,
+    calls: usize,
+    out: String,
+}
+
+type Outcome<T> = Result<T, TemplateError>;
+
+/// Fills in `nodes`; `headers` leaves text as it is where a function would change it.
+pub(super) fn execute(
+    nodes: &[Node],
+    named: &HashMap<String, Vec<Node>>,
+    data: &Value,
+    headers: bool,
+) -> Outcome<String> {
+    let variables = vec![("$".to_owned(), data.clone())];
+    let mut evaluator = Evaluator { named, variables, headers, calls: 0, out: String::new() };
+    evaluator.walk(nodes, data)?;
+    Ok(evaluator.out)
+}
+
+fn fail<T>(place: Place, at: impl Into<String>, reason: impl Into<String>) -> Outcome<T> {
+    Err(TemplateError::Execute {
+        line: place.line,
+        column: place.column,
+        at: at.into(),
+        reason: reason.into(),
+    })
+}
+
+impl Evaluator<'_> {
+    fn walk(&mut self, nodes: &[Node], dot: &Value) -> Outcome<Flow> {
+        let scope = self.variables.len();
+        let mut flow = Flow::On;
+        for node in nodes {
+            match node {
+                Node::Text(text) => self.out.push_str(text),
+                Node::Break => flow = Flow::Break,
+                Node::Continue => flow = Flow::Continue,
+                Node::Print(pipeline) => {
+                    let value = self.pipeline(pipeline, dot)?;
+                    if pipeline.variables.is_empty() {
+                        self.out.push_str(&show::plain(&value));
+                    }
+                }
+                Node::If { pipeline, then, otherwise } => {
+                    let inner = self.variables.len();
+                    let holds = functions::truth(&self.pipeline(pipeline, dot)?);
+                    flow = self.walk(if holds { then } else { otherwise }, dot)?;
+                    self.variables.truncate(inner);
+                }
+                Node::With { pipeline, then, otherwise } => {
+                    let inner = self.variables.len();
+                    let value = self.pipeline(pipeline, dot)?;
+                    flow = if functions::truth(&value) {
+                        self.walk(then, &value)?
+                    } else {
+                        self.walk(otherwise, dot)?
+                    };
+                    self.variables.truncate(inner);
+                }
+                Node::Range { pipeline, body, otherwise } => {
+                    flow = self.range(pipeline, body, otherwise, dot)?
+                }
+                Node::Call { name, data, place } => self.call_template(name, data.as_ref(), *place, dot)?,
+            }
+            if !matches!(flow, Flow::On) {
+                break;
+            }
+        }
+        self.variables.truncate(scope);
+        Ok(flow)
+    }
+
+    fn range(
+        &mut self,
+        pipeline: &Pipeline,
+        body: &[Node],
+        otherwise: &[Node],
+        dot: &Value,
+    ) -> Outcome<Flow> {
+        let scope = self.variables.len();
+        let value = self.commands(pipeline, dot)?;
+        let items: Vec<(Value, Value)> = match value {
+            Value::Null => Vec::new(),
+            Value::Array(items) => {
+                items.into_iter().enumerate().map(|(at, item)| (Value::from(at), item)).collect()
+            }
+            Value::Object(entries) => {
+                let mut entries: Vec<_> = entries.into_iter().collect();
+                entries.sort_by(|a, b| a.0.cmp(&b.0));
+                entries.into_iter().map(|(key, item)| (Value::from(key), item)).collect()
+            }
+            Value::Number(count) if count.is_i64() || count.is_u64() => {
+                let count = count.as_i64().unwrap_or_default();
+                (0..count).map(|at| (Value::from(at), Value::from(at))).collect()
+            }
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                return fail(
+                    pipeline.place,
+                    "range",
+                    format!("range can't iterate over {}", show::plain(&other)),
+                );
+            }
+        };
+        if items.is_empty() {
+            return self.walk(otherwise, dot);
+        }
+        for (key, item) in items {
+            let bound: Vec<&Value> =
+                if pipeline.variables.len() == 2 { vec![&key, &item] } else { vec![&item] };
+            for (name, value) in pipeline.variables.iter().zip(bound) {
+                self.bind(name, value.clone(), pipeline.declares);
+            }
+            let flow = self.walk(body, &item)?;
+            self.variables.truncate(scope);
+            if matches!(flow, Flow::Break) {
+                break;
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn call_template(
+        &mut self,
+        name: &str,
+        data: Option<&Pipeline>,
+        place: Place,
+        dot: &Value,
+    ) -> Outcome<()> {
+        let data = match data {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Value::Null,
+        };
+        let named = self.named;
+        let Some(nodes) = named.get(name) else {
+            return fail(place, format!("template {name:?}"), format!("template {name:?} not defined"));
+        };
+        self.calls += 1;
+        if self.calls > CALL_LIMIT {
+            return fail(place, format!("template {name:?}"), "templates call each other too deeply");
+        }
+        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), data.clone())]);
+        self.walk(nodes, &data)?;
+        self.variables = outer;
+        self.calls -= 1;
+        Ok(())
+    }
+
+    fn bind(&mut self, name: &str, value: Value, declares: bool) {
+        let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+        match known {
+            Some((_, slot)) if !declares => *slot = value,
+            _ => self.variables.push((name.to_owned(), value)),
+        }
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
+        let value = self.commands(pipeline, dot)?;
+        for name in &pipeline.variables {
+            self.bind(name, value.clone(), pipeline.declares);
+        }
+        Ok(value)
+    }
+
+    fn commands(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, dot, value)?);
+        }
+        Ok(value.unwrap_or(Value::Null))
+    }
+
+    /// One command; the value of the one before is its last argument.
+    fn command(&mut self, command: &Command, dot: &Value, piped: Option<Value>) -> Outcome<Value> {
+        let Some((first, rest)) = command.operands.split_first() else { return Ok(Value::Null) };
+        if let Base::Function(name) = &first.base {
+            if matches!(name.as_str(), "and" | "or") {
+                return self.and_or(name == "and", rest, dot, piped);
+            }
+            let mut arguments =
+                rest.iter().map(|operand| self.operand(operand, dot)).collect::<Outcome<Vec<_>>>()?;
+            arguments.extend(piped);
+            let value = functions::call(name, &arguments, self.headers).or_else(|reason| {
+                fail(first.place, name.clone(), format!("error calling {name}: {reason}"))
+            })?;
+            return self.fields(value, first);
+        }
+        let value = self.operand(first, dot)?;
+        let argument = match rest {
+            [] => piped,
+            [only] => Some(self.operand(only, dot)?),
+            _ => return fail(first.place, first.shown(), "wrong number of args"),
+        };
+        match argument {
+            None => Ok(value),
+            // The one method that takes an argument: `.Label "name"`.
+            Some(key) if value.is_object() => {
+                if self.headers {
+                    let name = key.as_str().unwrap_or_default();
+                    let last = name.rsplit('.').next().unwrap_or_default();
+                    return Ok(Value::String(last.replace(['-', '_'], " ")));
+                }
+                functions::index(&value, &key).or_else(|reason| fail(first.place, first.shown(), reason))
+            }
+            Some(_) => fail(
+                first.place,
+                first.shown(),
+                format!("{} has arguments but cannot be invoked", first.shown()),
+            ),
+        }
+    }
+
+    fn and_or(
+        &mut self,
+        and: bool,
+        operands: &[Operand],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Outcome<Value> {
+        let mut last = Value::Null;
+        for operand in operands {
+            last = self.operand(operand, dot)?;
+            if functions::truth(&last) != and {
+                return Ok(last);
+            }
+        }
+        Ok(piped.unwrap_or(last))
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Value) -> Outcome<Value> {
+        let base = match &operand.base {
+            Base::Dot => return self.fields_of(dot, operand).map(std::borrow::Cow::into_owned),
+            Base::Variable(name) => {
+                let found = self.variables.iter().rev().find(|(known, _)| known == name);
+                found.map_or(Value::Null, |(_, value)| value.clone())
+            }
+            Base::Literal(value) => value.clone(),
+            Base::Nested(pipeline) => self.commands(pipeline, dot)?,
+            Base::Function(name) => functions::call(name, &[], self.headers).or_else(|reason| {
+                fail(operand.place, name.clone(), format!("error calling {name}: {reason}"))
+            })?,
+        };
+        self.fields(base, operand)
+    }
+
+    fn fields(&self, base: Value, operand: &Operand) -> Outcome<Value> {
+        if operand.fields.is_empty() {
+            return Ok(base);
+        }
+        self.fields_of(&base, operand).map(std::borrow::Cow::into_owned)
+    }
+
+    /// Takes one field after the other, without copying what is passed by.
+    fn fields_of<'v>(&self, base: &'v Value, operand: &Operand) -> Outcome<std::borrow::Cow<'v, Value>> {
+        let mut value = base;
+        let mut owner: Option<&str> = None;
+        for field in &operand.fields {
+            let missing = Value::Null;
+            value = match value {
+                Value::Object(entries) => match entries.get(field) {
+                    Some(found) => found,
+                    None if owner.is_some_and(|owner| MAPS.contains(&owner)) => {
+                        return Ok(std::borrow::Cow::Owned(missing));
+                    }
+                    None => {
+                        return fail(
+                            operand.place,
+                            operand.shown(),
+                            format!("map has no entry for key {field:?}"),
+                        );
+                    }
+                },
+                Value::Null => {
+                    let shown = operand.shown();
+                    return fail(operand.place, shown, format!("nil data; no entry for key {field:?}"));
+                }
+                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    let kind = show::kind(value);
+                    let reason = format!("can't evaluate field {field} in type {kind}");
+                    return fail(operand.place, operand.shown(), reason);
+                }
+            };
+            owner = Some(field);
+        }
+        Ok(std::borrow::Cow::Borrowed(value))
+    }
+}
+
+impl Operand {
+    /// As it was written, near enough for an error.
+    fn shown(&self) -> String {
+        let base = match &self.base {
+            Base::Dot if self.fields.is_empty() => ".".to_owned(),
+            Base::Dot => String::new(),
+            Base::Variable(name) | Base::Function(name) => name.clone(),
+            Base::Literal(value) => show::plain(value),
+            Base::Nested(_) => "(…)".to_owned(),
+        };
+        self.fields.iter().fold(base, |text, field| format!("{text}.{field}"))
+    }
+}

@@ -1,0 +1,102 @@
+//! Go's template language, as `--format` takes it, over JSON values.
+//!
+//! ```text
+//! text ──lex──► tokens ──parse──► nodes ──eval(data)──► text
+//! ```
+//!
+//! What is there: actions with trim marks and comments; fields, variables, pipelines, parentheses; `if`, `with`,
+//! `range` (with `break` and `continue`), `else if`, `define`, `template`, `block`; the language's own functions
+//! except `call`, and Docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`).
+//! Go knows structs from maps and JSON does not: a field that is missing is an error, unless it is asked of one of
+//! the [`MAPS`]. Nothing in here does I/O.
+
+mod eval;
+mod functions;
+mod lex;
+mod number;
+mod parse;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use parse::Node;
+pub(crate) use show::quoted;
+
+/// Fields whose value is a map, where a missing key has no value instead of being a mistake.
+const MAPS: &[&str] = &[
+    "Annotations",
+    "Config.Labels",
+    "Data",
+    "DriverOpts",
+    "ExposedPorts",
+    "Label",
+    "Labels",
+    "Metadata",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
+
+/// A template, parsed.
+pub(crate) struct Template {
+    root: Vec<Node>,
+    named: HashMap<String, Vec<Node>>,
+}
+
+/// Why a template does not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// It is not in the language.
+    #[error("template: :{line}: {reason}")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// It does not fit the data.
+    #[error("template: :{line}:{column}: executing \"\" at <{at}>: {reason}")]
+    Execute {
+        /// Line, from 1.
+        line: usize,
+        /// Byte within the line, from 0.
+        column: usize,
+        /// The part at fault.
+        at: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Template {
+    /// Parses `text`.
+    pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
+        let tokens = lex::lex(text)?;
+        let (root, named) = parse::parse(tokens)?;
+        Ok(Template { root, named })
+    }
+
+    /// Fills it in with `data`.
+    pub(crate) fn execute(&self, data: &Value) -> Result<String, TemplateError> {
+        eval::execute(&self.root, &self.named, data, false)
+    }
+
+    /// Fills it in with the headers of a table: functions that change text leave them alone.
+    pub(crate) fn execute_headers(&self, headers: &Value) -> Result<String, TemplateError> {
+        eval::execute(&self.root, &self.named, headers, true)
+    }
+
+    /// Whether it uses the field `name` anywhere.
+    pub(crate) fn uses(&self, name: &str) -> bool {
+        parse::uses(&self.root, name) || self.named.values().any(|nodes| parse::uses(nodes, name))
+    }
+}

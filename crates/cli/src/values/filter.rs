@@ -1,0 +1,203 @@
+//! `--filter`: `name=value` pairs. Values of one name are alternatives, but for labels, which must all match;
+//! different names must all match.
+
+use crate::error::{Error, Result};
+use crate::flags::Parsed;
+
+/// The filters of one command.
+#[derive(Debug, Default)]
+pub(crate) struct Filters(Vec<(String, String)>);
+
+impl Filters {
+    /// Reads every `--filter`; a name that is not in `known` is an error.
+    pub(crate) fn new(parsed: &Parsed, known: &[&str]) -> Result<Filters> {
+        let split = |text: &str| match text.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned())),
+            None => Err("invalid filter: want name=value"),
+        };
+        let filters = parsed.values("filter", split)?;
+        match filters.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => Err(Error::Filter { name: name.clone() }),
+            None => Ok(Filters(filters)),
+        }
+    }
+
+    /// The values given for `name`.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether `name` was given at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// Whether any value of `name` matches; yes where there is none.
+    pub(crate) fn any(&self, name: &str, mut matches: impl FnMut(&str) -> bool) -> bool {
+        !self.has(name) || self.values(name).any(&mut matches)
+    }
+
+    /// Whether all labels asked for are there, and none of those asked not to be.
+    pub(crate) fn labels<'l>(&self, lookup: impl Fn(&str) -> Option<&'l str>) -> bool {
+        let matches = |text: &str| match text.split_once('=') {
+            Some((key, value)) => lookup(key) == Some(value),
+            None => lookup(text).is_some(),
+        };
+        self.values("label").all(matches) && !self.values("label!").any(matches)
+    }
+
+    /// A switch; both values at once make no sense.
+    pub(crate) fn switch(&self, name: &'static str) -> Result<Option<bool>> {
+        let mut found = None;
+        for value in self.values(name) {
+            let fail = |reason| Error::FilterValue { name, value: value.to_owned(), reason };
+            let on = crate::flags::parse::parse_bool(value).ok_or_else(|| fail("want true or false"))?;
+            if found.is_some_and(|found| found != on) {
+                return Err(fail("both true and false were asked for"));
+            }
+            found = Some(on);
+        }
+        Ok(found)
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` and `?` stand for anything but a slash and `[a-z]` for one of a
+/// set (Go's `path.Match`).
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().take(1024).collect();
+    let text: Vec<char> = text.chars().collect();
+    // Where to go on after a mismatch: behind the last star, one character further.
+    let (mut p, mut t, mut retry) = (0, 0, None);
+    while t < text.len() {
+        match one(&pattern[p..], text[t]) {
+            _ if pattern.get(p) == Some(&'*') => {
+                retry = Some((p + 1, t));
+                p += 1;
+            }
+            Some(used) => {
+                p += used;
+                t += 1;
+            }
+            None => match retry {
+                Some((star, from)) if text[from] != '/' => {
+                    retry = Some((star, from + 1));
+                    (p, t) = (star, from + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// How much of `pattern` matches the one character `c`.
+fn one(pattern: &[char], c: char) -> Option<usize> {
+    match pattern {
+        ['?', ..] => (c != '/').then_some(1),
+        ['\\', escaped, ..] => (c == *escaped).then_some(2),
+        ['[', set @ ..] => {
+            let end = set.iter().position(|c| *c == ']')?;
+            let (negated, set) = match &set[..end] {
+                ['^', set @ ..] => (true, set),
+                set => (false, set),
+            };
+            let mut at = 0;
+            let mut found = false;
+            while at < set.len() {
+                let high = if set.get(at + 1) == Some(&'-') { set.get(at + 2) } else { None };
+                found |= (set[at]..=*high.unwrap_or(&set[at])).contains(&c);
+                at += if high.is_some() { 3 } else { 1 };
+            }
+            (found != negated).then_some(end + 2)
+        }
+        [literal, ..] => (c == *literal).then_some(1),
+        [] => None,
+    }
+}
+
+/// Whether `pattern` matches within `text`, for the filters that Docker matches by regular expression: `^`, `$`,
+/// `.`, `*`, `+`, `?` and sets are understood; anything else stands for itself.
+pub(crate) fn search(pattern: &str, text: &str) -> bool {
+    let (anchored, pattern) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let pattern: Vec<char> = pattern.chars().take(256).collect();
+    let text: Vec<char> = text.chars().take(4096).collect();
+    let starts = if anchored { 0..=0 } else { 0..=text.len() };
+    starts.into_iter().any(|start| here(&pattern, &text[start..], 0))
+}
+
+/// Whether `pattern` matches at the start of `text` (Pike's small matcher, with sets).
+fn here(pattern: &[char], text: &[char], depth: usize) -> bool {
+    if depth > 512 {
+        return false;
+    }
+    match pattern {
+        [] => true,
+        ['$'] => text.is_empty(),
+        _ => {
+            let width = match pattern {
+                ['[', set @ ..] => set.iter().position(|c| *c == ']').map_or(1, |end| end + 2),
+                ['\\', _, ..] => 2,
+                _ => 1,
+            };
+            let (atom, rest) = pattern.split_at(width);
+            let matches = |c: &char| match atom {
+                ['.'] => true,
+                ['\\', escaped] => c == escaped,
+                atom if atom.len() > 1 => one(atom, *c).is_some(),
+                atom => atom == [*c],
+            };
+            let (least, most, rest) = match rest {
+                ['*', rest @ ..] => (0, usize::MAX, rest),
+                ['+', rest @ ..] => (1, usize::MAX, rest),
+                ['?', rest @ ..] => (0, 1, rest),
+                rest => (1, 1, rest),
+            };
+            let run = text.iter().take_while(|c| matches(c)).count().min(most);
+            run >= least && (least..=run).rev().any(|used| here(rest, &text[used..], depth + 1))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_stop_at_slashes() {
+        for (pattern, text, want) in [
+            ("busybox", "busybox", true),
+            ("busy*", "busybox", true),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("b?sybox", "busybox", true),
+            ("[a-c]usybox", "busybox", true),
+            ("[^a]usybox", "busybox", true),
+            ("[^b]usybox", "busybox", false),
+            ("busy", "busybox", false),
+            ("*box:la*", "busybox:latest", true),
+            ("", "", true),
+            ("a*b*c", "aXbXbXc", true),
+            ("\\*", "*", true),
+            ("[", "[", false),
+        ] {
+            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn names_are_searched_by_small_regular_expressions() {
+        for (pattern, text, want) in [
+            ("eb", "web1", true),
+            ("^web", "web1", true),
+            ("^eb", "web1", false),
+            ("^/?web1$", "web1", true),
+            ("^web$", "web1", false),
+            ("w.b[0-9]+", "web12", true),
+            ("w.*2$", "web12", true),
+            ("^w\\.b", "web", false),
+            ("", "x", true),
+        ] {
+            assert_eq!(search(pattern, text), want, "{pattern} {text}");
+        }
+    }
+}
