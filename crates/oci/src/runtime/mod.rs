@@ -8,6 +8,7 @@
 
 mod features;
 mod linux;
+mod names;
 mod process;
 mod resources;
 mod seccomp;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use features::*;
 pub use linux::*;
+pub use names::*;
 pub use process::*;
 pub use resources::*;
 pub use seccomp::*;
