@@ -137,6 +137,20 @@ pub fn close_from(first: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
 }
 
+/// Closes every descriptor from `first` on but `keep`. For a cloned child that will not use, nor drop, any other it got.
+pub fn close_all_but(mut first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    for fd in keep {
+        if fd > first {
+            // SAFETY: no memory is passed; as in `close_from`.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_from(first)
+}
+
 /// Arguments or an environment in the form that execve(2) takes.
 #[derive(Debug)]
 pub struct CStringArray {

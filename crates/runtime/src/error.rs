@@ -12,18 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a process could not be started, released or joined.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A system call of the supervisor's failed.
-    #[error("{step}: {subject}")]
-    Host {
-        /// What we were doing.
-        step: Step,
-        /// To what.
-        subject: String,
-        /// Why.
-        #[source]
-        errno: Errno,
-    },
-    /// The process failed before its program ran.
+    /// A step failed, in the supervisor or in the process before its program ran.
     #[error(transparent)]
     Init(#[from] InitFailure),
     /// The process ended without saying why, most likely killed.
@@ -59,20 +48,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// The process's own report, where the failure was in it.
+    /// The step that failed.
     pub fn init_failure(&self) -> Option<&InitFailure> {
         match self {
             Self::Init(failure) => Some(failure),
-            Self::Host { .. }
-            | Self::Vanished
-            | Self::Unsupported { .. }
-            | Self::Hook { .. }
-            | Self::Gate { .. } => None,
+            Self::Vanished | Self::Unsupported { .. } | Self::Hook { .. } | Self::Gate { .. } => None,
         }
     }
 }
 
-/// Reported by a container process that could not get as far as its program.
+/// The step that kept a container's process from its program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitFailure {
     /// What it was doing.
@@ -86,6 +71,25 @@ pub struct InitFailure {
 }
 
 impl InitFailure {
+    pub(crate) fn new(
+        step: Step,
+        subject: impl fmt::Display,
+        errno: Errno,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            step,
+            subject: cut(subject.to_string()),
+            errno: errno.raw_os_error(),
+            detail: cut(detail.into()),
+        }
+    }
+
+    /// A failure that no system call reported.
+    pub(crate) fn because(step: Step, subject: impl fmt::Display, detail: impl Into<String>) -> Self {
+        Self { step, subject: cut(subject.to_string()), errno: 0, detail: cut(detail.into()) }
+    }
+
     /// The status a shell gives for this failure, as Docker reports it: 127 for a program that is not there,
     /// 126 for one that cannot be executed; `None` for everything that is not about the program.
     pub fn command_status(&self) -> Option<u8> {
@@ -94,6 +98,21 @@ impl InitFailure {
         }
         Some(if self.errno == Errno::NOENT.raw_os_error() { 127 } else { 126 })
     }
+}
+
+/// What `step` does to `subject`, for `map_err`.
+pub(crate) fn failed(step: Step, subject: impl fmt::Display) -> impl FnOnce(Errno) -> InitFailure {
+    move |errno| InitFailure::new(step, subject, errno, "")
+}
+
+/// Keeps a report within one packet, whatever a hostile name holds.
+fn cut(mut text: String) -> String {
+    if text.len() > 4096 {
+        let end = (0..=4096).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for InitFailure {

@@ -19,13 +19,30 @@
 //!
 //! The crate knows no image and no database.
 
+mod below;
+pub mod bundle;
+mod credentials;
 mod error;
 mod exec;
 mod gate;
 pub mod hooks;
+mod id_map;
+mod init;
 mod launch;
+mod link;
+mod mounts;
+mod namespaces;
 pub mod plan;
+mod program;
+mod reaper;
+mod root;
+pub mod seccomp;
+mod seccomp_listener;
+mod staging;
+mod sysctl;
+mod terminal;
 pub mod trace;
+mod user;
 
 pub use error::{Error, InitFailure, Result, Step};
 pub use exec::{Target, exec};

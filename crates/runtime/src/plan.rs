@@ -49,6 +49,11 @@ pub struct LaunchPlan {
     pub new_session_keyring: bool,
     /// Falls back to `MS_MOVE` and `chroot`, for a root on the initial ramdisk.
     pub no_pivot: bool,
+    /// A FIFO, on the host, that holds init back across `create` and `start` of the OCI command line: made by
+    /// the caller, opened (`O_PATH`) before the root changes. Once released and fully set up, with only the
+    /// `startContainer` hooks and exec left, init opens it for writing, which blocks until `start` opens it for reading
+    /// ([`crate::release_at`]), writes one zero byte and goes on.
+    pub start_gate: Option<PathBuf>,
 }
 
 /// Where one kind of namespace comes from.

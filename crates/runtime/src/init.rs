@@ -1,0 +1,422 @@
+//! Init's side of a start: from the first instruction after clone3 to the program.
+//!
+//! Order matters here more than anywhere; each step says what it needs. The dialogue is drawn in the crate's head.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use linux::mount::{ATTR_RDONLY, MountChange, change_mount};
+use linux::process::{NEW_CGROUP, NEW_TIME, exit_now, set_namespaces, unshare_namespaces};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{DumpableBehavior, fchdir, pivot_root, set_dumpable_behavior, setsid, umask};
+
+use crate::error::failed;
+use crate::link::{Link, Order, Report};
+use crate::mounts::{self, Made};
+use crate::plan::{MountKind, Namespace, RootSource};
+use crate::program::{self, Program, Streams};
+use crate::root::{Owner, assemble};
+use crate::trace::mark;
+use crate::{
+    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, reaper, seccomp_listener, sysctl,
+    terminal,
+};
+
+/// What init has from before the clone.
+pub(crate) struct Inherited<'a> {
+    pub(crate) plan: &'a LaunchPlan,
+    pub(crate) link: Link,
+    pub(crate) joiner: Option<cgroup::Joiner>,
+    /// Namespaces to enter, with their `CLONE_NEW*` bits, in order.
+    pub(crate) joins: Vec<(OwnedFd, u64)>,
+    pub(crate) streams: Option<[OwnedFd; 3]>,
+    /// The caller is root on the host: it writes maps and opens what only it can.
+    pub(crate) privileged: bool,
+}
+
+/// Runs init to its program; comes back to nobody.
+pub(crate) fn run(inherited: Inherited<'_>) -> ! {
+    let Err(failure) = start(&inherited);
+    let status = failure.command_status().unwrap_or(1);
+    let _ = inherited.link.send(&Report::Failed(failure), &[]);
+    exit_now(status)
+}
+
+fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFailure> {
+    let Inherited { plan, link, .. } = inherited;
+    mark("init", "cloned");
+    let own_umask = umask(Mode::empty());
+    enter_group(inherited)?;
+    program::forget_caller(launch::kept(inherited), plan.process.preserve_fds)?;
+    enter_namespaces(inherited)?;
+    mark("init", "namespaces");
+    prepare_world(plan)?;
+    let made = make_mounts(plan)?;
+    mark("init", "mounts made");
+    let (root, binds, pid) = receive_mounts(inherited)?;
+    mark("init", "root received");
+    let gate = plan.start_gate.as_deref().map(gate::Held::open).transpose()?;
+    let labels = hooks_and_labels(plan, pid)?;
+    let root = root_mount(inherited, root)?;
+    attach_mounts(plan, &root, made, binds)?;
+    mark("init", "mounts attached");
+    let streams = open_streams(inherited, root.as_fd())?;
+    mounts::hide::make_readonly(root.as_fd(), &plan.readonly_paths)?;
+    mounts::hide::mask(root.as_fd(), &plan.masked_paths)?;
+    mark("init", "paths masked");
+    hooks_before_pivot(plan, link, pid)?;
+    pivot(plan, &root)?;
+    mark("init", "pivoted");
+    umask(own_umask);
+    personality(plan)?;
+    let program = program::settle(&plan.process, root.as_fd(), &streams)?;
+    mark("init", "settled");
+    park(link, streams)?;
+    if let Some(gate) = gate {
+        link.send(&Report::AtGate, &[]).map_err(dialogue)?;
+        gate.pass()?;
+    }
+    mark("init", "released");
+    program::close_rest(plan.process.preserve_fds)?;
+    hooks::run_inside("startContainer", &plan.hooks.start_container, &plan.hooks.state, "created", pid)?;
+    finish(plan, &program, labels)
+}
+
+fn dialogue(errno: Errno) -> InitFailure {
+    failed(Step::Dialogue, "the start")(errno)
+}
+
+/// The next order. A supervisor that is gone takes init along, without a word that nobody would hear.
+pub(crate) fn order(link: &Link) -> Result<(Order, Vec<OwnedFd>), InitFailure> {
+    match link.receive::<Order>().map_err(dialogue)? {
+        Some(message) => Ok(message),
+        None => exit_now(1),
+    }
+}
+
+fn unexpected(order: &Order) -> InitFailure {
+    InitFailure::because(Step::Dialogue, format!("{order:?}"), "it came out of turn")
+}
+
+/// First of all, while this process is nobody's but the supervisor's.
+fn enter_group(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
+    let Some(joiner) = &inherited.joiner else { return Ok(()) };
+    let path =
+        || inherited.plan.cgroup.as_ref().map_or_else(String::new, |plan| plan.path.display().to_string());
+    joiner.enter().map_err(|errno| failed(Step::Cgroup, path())(errno))
+}
+
+/// Joins what must be joined before the clone, in the process that does nothing else.
+pub(crate) fn enter_first(joins: &[(OwnedFd, u64)]) -> Result<(), InitFailure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))?;
+    for (namespace, kind) in joins {
+        set_namespaces(namespace.as_fd(), *kind).map_err(failed(Step::Join, namespace_name(*kind)))?;
+    }
+    Ok(())
+}
+
+fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
+    let Inherited { plan, link, joins, .. } = inherited;
+    setsid().map_err(failed(Step::Clone, "a new session"))?;
+    if plan.namespaces.user == Namespace::New {
+        match order(link)? {
+            (Order::Mapped, _) => become_root()?,
+            (other, _) => return Err(unexpected(&other)),
+        }
+    }
+    for (namespace, kind) in joins {
+        // Whoever already lives there must not be able to look into this process (CVE-2016-9962).
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))?;
+        set_namespaces(namespace.as_fd(), *kind).map_err(failed(Step::Join, namespace_name(*kind)))?;
+    }
+    if matches!(plan.namespaces.user, Namespace::Join(_)) {
+        become_root()?;
+    }
+    if plan.namespaces.cgroup == Namespace::New {
+        unshare_namespaces(NEW_CGROUP).map_err(failed(Step::Unshare, "cgroup"))?;
+    }
+    time_offsets(plan)
+}
+
+fn namespace_name(kind: u64) -> String {
+    crate::namespaces::KINDS
+        .iter()
+        .find(|known| known.bit == kind)
+        .map_or_else(|| format!("{kind:#x}"), |known| known.name.to_owned())
+}
+
+/// Id 0 of the user namespace: until now this process is nobody in it, though with all capabilities.
+pub(crate) fn become_root() -> Result<(), InitFailure> {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let at = |errno| InitFailure::new(Step::IdMap, "becoming root inside", errno, "is id 0 mapped?");
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid).map_err(at)?;
+    set_thread_res_uid(uid, uid, uid).map_err(at)?;
+    match set_thread_groups(&[]) {
+        // Denied where the maker of the namespace may map a single group.
+        Err(Errno::PERM) => Ok(()),
+        result => result.map_err(at),
+    }
+}
+
+/// Clock offsets, which the kernel takes only until the first process enters: the namespace is made by
+/// unshare, which does not enter it, then written to, then entered.
+fn time_offsets(plan: &LaunchPlan) -> Result<(), InitFailure> {
+    let Some(offsets) = plan.time_offsets.filter(|_| plan.namespaces.time == Namespace::New) else {
+        return Ok(());
+    };
+    let at = |errno| failed(Step::TimeOffsets, "the time namespace")(errno);
+    unshare_namespaces(NEW_TIME).map_err(at)?;
+    // The change of user has made this process's files root's.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(at)?;
+    let file = openat(CWD, "/proc/self/timens_offsets", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(at)?;
+    let (monotonic, boottime) = (offsets.monotonic, offsets.boottime);
+    let text = format!("monotonic {} {}\nboottime {} {}\n", monotonic.0, monotonic.1, boottime.0, boottime.1);
+    rustix::io::write(&file, text.as_bytes()).map_err(|errno| {
+        InitFailure::new(Step::TimeOffsets, "the clocks", errno, text.trim_end().replace('\n', ", "))
+    })?;
+    let namespace =
+        openat(CWD, "/proc/self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(at)?;
+    set_namespaces(namespace.as_fd(), NEW_TIME).map_err(at)
+}
+
+/// What needs namespaces and nothing else.
+fn prepare_world(plan: &LaunchPlan) -> Result<(), InitFailure> {
+    if let Some(hostname) = &plan.hostname {
+        rustix::system::sethostname(hostname.as_bytes()).map_err(failed(Step::Hostname, hostname))?;
+    }
+    if let Some(domainname) = &plan.domainname {
+        rustix::system::setdomainname(domainname.as_bytes()).map_err(failed(Step::Hostname, domainname))?;
+    }
+    if plan.loopback && plan.namespaces.network == Namespace::New {
+        loopback().map_err(failed(Step::Loopback, "lo"))?;
+    }
+    if plan.new_session_keyring {
+        keyring(plan)?;
+    }
+    // Nothing that is mounted from here on may reach the host; what the host mounts later may still come in.
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
+        .map_err(failed(Step::Mount, "propagation of /"))
+}
+
+fn loopback() -> Result<(), Errno> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    linux::process::bring_interface_up(socket.as_fd(), "lo")
+}
+
+fn keyring(plan: &LaunchPlan) -> Result<(), InitFailure> {
+    let name = std::ffi::CString::new(format!("_ses.{}", plan.id))
+        .map_err(|_| failed(Step::Keyring, &plan.id)(Errno::INVAL))?;
+    match linux::process::new_session_keyring(&name) {
+        // A kernel without keys, or a filter around the whole runtime that hides them: there is nothing to protect.
+        Err(Errno::NOSYS) => Ok(()),
+        result => result.map_err(failed(Step::Keyring, &plan.id)),
+    }
+}
+
+/// New file systems, while the supervisor opens the rest.
+fn make_mounts(plan: &LaunchPlan) -> Result<Vec<Option<Made>>, InitFailure> {
+    plan.mounts.iter().map(|mount| mounts::make_new(mount, &plan.id_maps)).collect()
+}
+
+type Received = (Option<OwnedFd>, Option<Vec<OwnedFd>>, i32);
+
+fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
+    let (first, _) = order(&inherited.link)?;
+    let Order::Mounts { root, binds, count, pid } = first else { return Err(unexpected(&first)) };
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        match order(&inherited.link)? {
+            (Order::Descriptors, some) if !some.is_empty() => all.extend(some),
+            (other, _) => return Err(unexpected(&other)),
+        }
+    }
+    let rest = all.split_off(usize::from(root).min(all.len()));
+    Ok((all.pop(), binds.then_some(rest), pid))
+}
+
+/// Opens what lies on the host and is needed after the root has changed.
+fn hooks_and_labels(plan: &LaunchPlan, pid: i32) -> Result<Option<Label>, InitFailure> {
+    seccomp_listener::connect(&plan.process, &plan.hooks.state, pid)?;
+    Label::open(&plan.process)
+}
+
+/// Attaches the root over `/` of this mount namespace, where it stays out of sight of path lookups until the pivot.
+fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<OwnedFd, InitFailure> {
+    let plan = inherited.plan;
+    let in_user_namespace = plan.namespaces.user != Namespace::Inherit;
+    let owner = Owner {
+        user_namespace: None,
+        unprivileged: in_user_namespace || !inherited.privileged,
+        nodev: in_user_namespace && !matches!(plan.root.source, RootSource::Directory(_)),
+    };
+    let root = match received {
+        Some(root) => root,
+        None => assemble(&plan.root.source, owner)?,
+    };
+    let slash =
+        openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed(Step::Root, "/"))?;
+    mounts::attach_at(&root, &slash).map_err(failed(Step::Root, "over /"))?;
+    Ok(root)
+}
+
+fn attach_mounts(
+    plan: &LaunchPlan,
+    root: &OwnedFd,
+    made: Vec<Option<Made>>,
+    binds: Option<Vec<OwnedFd>>,
+) -> Result<(), InitFailure> {
+    let mut binds = binds.map(Vec::into_iter);
+    let mut to_seal = Vec::new();
+    let mut procfs = None;
+    for (mount, made) in plan.mounts.iter().zip(made) {
+        match (&mount.kind, made) {
+            (MountKind::New { fstype, copy_up, .. }, Some(made)) => {
+                if *copy_up {
+                    mounts::copy_up::copy(root.as_fd(), &mount.target, made.mount.as_fd())?;
+                }
+                mounts::attach(root.as_fd(), &made.mount, mount)?;
+                if let Some(propagation) = mount.propagation {
+                    set_propagation(&made.mount, propagation, &mount.target)?;
+                }
+                if fstype == "proc" && !mount.attributes.readonly {
+                    procfs = Some(made.mount);
+                } else if made.readonly_later {
+                    to_seal.push((made, mount));
+                }
+            }
+            (MountKind::Bind { .. }, _) => {
+                let bind = match &mut binds {
+                    Some(opened) => opened.next(),
+                    None => mounts::bind::make(mount, None)?,
+                };
+                let bind = bind.ok_or_else(|| failed(Step::Mount, mount.target.display())(Errno::BADF))?;
+                mounts::attach(root.as_fd(), &bind, mount)?;
+            }
+            (MountKind::Cgroup, _) => mounts::cgroups::mount(root.as_fd(), plan, mount)?,
+            (MountKind::New { .. }, None) => {}
+        }
+    }
+    let bind_nodes = plan.namespaces.user != Namespace::Inherit;
+    mounts::devices::make_all(root.as_fd(), plan, bind_nodes)?;
+    sysctl::write_all(procfs, &plan.sysctls)?;
+    to_seal.iter().try_for_each(|(made, mount)| mounts::seal(made, mount))
+}
+
+fn set_propagation(
+    mount: &OwnedFd,
+    propagation: crate::plan::Propagation,
+    target: &Path,
+) -> Result<(), InitFailure> {
+    let (propagation, recursive) = mounts::propagation_bits(propagation);
+    change_mount(mount, MountChange { propagation, ..MountChange::default() }, recursive)
+        .map_err(failed(Step::Mount, format!("propagation of {}", target.display())))
+}
+
+fn open_streams<'a>(inherited: &'a Inherited<'_>, root: BorrowedFd<'_>) -> Result<Streams<'a>, InitFailure> {
+    let plan = inherited.plan;
+    let Some(size) = plan.process.terminal else { return Ok(Streams::Given(inherited.streams.as_ref())) };
+    let pair = terminal::allocate(root, size)?;
+    mounts::devices::bind_console(root, &pair.terminal)?;
+    Ok(Streams::Terminal(pair))
+}
+
+fn hooks_before_pivot(plan: &LaunchPlan, link: &Link, pid: i32) -> Result<(), InitFailure> {
+    if !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty() {
+        link.send(&Report::HooksDue, &[]).map_err(dialogue)?;
+        match order(link)? {
+            (Order::HooksDone, _) => {}
+            (other, _) => return Err(unexpected(&other)),
+        }
+    }
+    hooks::run_inside("createContainer", &plan.hooks.create_container, &plan.hooks.state, "creating", pid)
+}
+
+/// Makes the new root `/`, and lets go of the old one with everything on it.
+fn pivot(plan: &LaunchPlan, root: &OwnedFd) -> Result<(), InitFailure> {
+    let at = failed(Step::Pivot, "the new root");
+    fchdir(root).map_err(failed(Step::Pivot, "the new root"))?;
+    if plan.no_pivot {
+        // The initial ramdisk cannot be unmounted: it stays below, out of reach once the root lies over it.
+        rustix::process::chroot(".").map_err(at)?;
+    } else {
+        pivot_root(".", ".").map_err(at)?;
+        // The old root now lies over the new one; the working directory is still the new one below it.
+        mount_change(".", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
+            .map_err(failed(Step::Pivot, "out of the old root"))?;
+        unmount(".", UnmountFlags::DETACH).map_err(failed(Step::Pivot, "out of the old root"))?;
+    }
+    rustix::process::chdir("/").map_err(failed(Step::Pivot, "/"))?;
+    set_propagation(root, plan.root.propagation, Path::new("/"))?;
+    if plan.root.readonly {
+        let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
+        change_mount(root, change, false).map_err(failed(Step::ReadOnly, "/"))?;
+    }
+    Ok(())
+}
+
+fn personality(plan: &LaunchPlan) -> Result<(), InitFailure> {
+    let Some(domain) = plan.personality else { return Ok(()) };
+    linux::process::set_personality(domain).map_err(failed(Step::Personality, format!("{domain:#x}")))
+}
+
+/// Tells the supervisor that all is ready, and waits for its word.
+fn park(link: &Link, streams: Streams<'_>) -> Result<(), InitFailure> {
+    link.send(&Report::Parked, &streams.master()).map_err(dialogue)?;
+    drop(streams);
+    match order(link)? {
+        (Order::Release, _) => Ok(()),
+        (other, _) => Err(unexpected(&other)),
+    }
+}
+
+fn finish(
+    plan: &LaunchPlan,
+    program: &Program,
+    label: Option<Label>,
+) -> Result<std::convert::Infallible, InitFailure> {
+    if let Some(label) = label {
+        label.set()?;
+    }
+    credentials::confine(&plan.process)?;
+    if plan.process.reaper {
+        reaper::split()?;
+    }
+    mark("init", "exec");
+    Err(program.execute())
+}
+
+/// A security label to be set at exec: the kernel's file for it, opened while `/proc` is still the host's.
+pub(crate) struct Label {
+    file: OwnedFd,
+    text: String,
+}
+
+impl Label {
+    pub(crate) fn open(process: &crate::plan::ProcessPlan) -> Result<Option<Self>, InitFailure> {
+        let (paths, text) = match (&process.apparmor_profile, &process.selinux_label) {
+            (Some(profile), _) => (
+                ["/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec"],
+                format!("exec {profile}"),
+            ),
+            (None, Some(label)) => (["/proc/thread-self/attr/exec"; 2], label.clone()),
+            (None, None) => return Ok(None),
+        };
+        let at = failed(Step::Label, &text);
+        let open = |path: &str| openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let file = open(paths[0]).or_else(|_| open(paths[1])).map_err(at)?;
+        if rustix::fs::fstatfs(&file).map_err(failed(Step::Label, &text))?.f_type != sysctl::PROC_MAGIC {
+            return Err(InitFailure::because(Step::Label, text, "/proc is not a procfs"));
+        }
+        Ok(Some(Self { file, text }))
+    }
+
+    pub(crate) fn set(&self) -> Result<(), InitFailure> {
+        rustix::io::write(&self.file, self.text.as_bytes()).map(drop).map_err(failed(Step::Label, &self.text))
+    }
+}

@@ -1,0 +1,164 @@
+//! Device nodes and links in the container's `/dev`.
+//!
+//! Everything is made relative to a descriptor of the directory, and never through a link of the image's
+//! (crun CVE-2026-47766). Where the kernel forbids making nodes (a user namespace), the host's own are bound.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::mount::{ATTR_NOEXEC, ATTR_NOSUID, MountChange, change_mount};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat, symlinkat,
+    unlinkat,
+};
+use rustix::io::Errno;
+
+use super::attach_at;
+use super::bind::clone_tree;
+use crate::below::{Links, Make, find_or_make, split};
+use crate::error::failed;
+use crate::plan::{Device, DeviceKind, MountKind};
+use crate::{InitFailure, LaunchPlan, Step};
+
+/// Nodes that every container has (runtime specification, config-linux.md, "Default Devices").
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Links that every container has.
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// Fills `/dev`, unless it is bound from the host.
+pub(crate) fn make_all(root: BorrowedFd<'_>, plan: &LaunchPlan, bind: bool) -> Result<(), InitFailure> {
+    let bound = plan
+        .mounts
+        .iter()
+        .any(|mount| mount.target == Path::new("/dev") && matches!(mount.kind, MountKind::Bind { .. }));
+    let defaults =
+        DEFAULT.iter().filter(|(path, ..)| !plan.devices.iter().any(|device| device.path == Path::new(path)));
+    let defaults: Vec<Device> = if bound { Vec::new() } else { defaults.map(default_device).collect() };
+    for device in defaults.iter().chain(&plan.devices) {
+        make(root, device, bind)?;
+    }
+    if bound { Ok(()) } else { make_links(root) }
+}
+
+fn default_device(&(path, major, minor): &(&str, u32, u32)) -> Device {
+    Device {
+        path: PathBuf::from(path),
+        kind: DeviceKind::Char,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+        source: PathBuf::from(path),
+    }
+}
+
+fn make(root: BorrowedFd<'_>, device: &Device, bind: bool) -> Result<(), InitFailure> {
+    let at = || failed(Step::Device, device.path.display());
+    let (folder, name) = split(&device.path).ok_or_else(|| at()(Errno::INVAL))?;
+    let links = if folder.starts_with("/dev") { Links::Refuse } else { Links::Follow };
+    let folder = find_or_make(root, folder, Make::Directory, links).map_err(|errno| at()(errno))?;
+    if bind && device.kind != DeviceKind::Fifo {
+        return bind_node(&folder, name, device).map_err(|errno| at()(errno));
+    }
+    make_node(&folder, name, device).map_err(|errno| at()(errno))
+}
+
+fn make_node(folder: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {
+    let kind = match device.kind {
+        DeviceKind::Char => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    };
+    let number = if device.kind == DeviceKind::Fifo { 0 } else { makedev(device.major, device.minor) };
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    match mknodat(folder, name, kind, mode, number) {
+        // The image brought a node of its own: replaced, so that it is what the plan says.
+        Err(Errno::EXIST) => {
+            unlinkat(folder, name, AtFlags::empty())?;
+            mknodat(folder, name, kind, mode, number)?;
+        }
+        result => result?,
+    }
+    // Nobody else is in here yet, so the name still means what was just made. The umask is zero.
+    if device.uid != 0 || device.gid != 0 {
+        let owner = (Some(Uid::from_raw(device.uid)), Some(Gid::from_raw(device.gid)));
+        chownat(folder, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+        chmodat(folder, name, mode, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+fn bind_node(folder: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {
+    let clone = clone_tree(&device.source, false)?;
+    let stat = fstat(&clone)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let wanted =
+        if device.kind == DeviceKind::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
+    if kind != wanted || stat.st_rdev != makedev(device.major, device.minor) {
+        return Err(Errno::NODEV);
+    }
+    // In a user namespace the host's own flags are locked on the clone; these can always be added.
+    change_mount(&clone, MountChange { set: ATTR_NOSUID | ATTR_NOEXEC, ..MountChange::default() }, false)?;
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let target = match openat(folder, name, flags | OFlags::EXCL, Mode::from_raw_mode(0o666)) {
+        Err(Errno::EXIST) => {
+            openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?
+        }
+        result => result?,
+    };
+    attach_at(&clone, target.as_fd())
+}
+
+fn make_links(root: BorrowedFd<'_>) -> Result<(), InitFailure> {
+    let at = |name: &str| failed(Step::Device, format!("/dev/{name}"));
+    let folder = find_or_make(root, Path::new("/dev"), Make::Directory, Links::Refuse).map_err(at(""))?;
+    let core = rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok();
+    let core = core.then_some(("/proc/kcore", "core"));
+    for (target, name) in LINKS.into_iter().chain(core) {
+        match symlinkat(target, &folder, name) {
+            Err(Errno::EXIST) if name == "ptmx" => {
+                // A ptmx node of the image's would open the terminals of another devpts.
+                unlinkat(&folder, name, AtFlags::empty()).map_err(at(name))?;
+                symlinkat(target, &folder, name).map_err(at(name))?;
+            }
+            Err(Errno::EXIST) => {}
+            result => result.map_err(at(name))?,
+        }
+    }
+    Ok(())
+}
+
+/// Binds the terminal's own end, by its descriptor, onto `/dev/console` (CVE-2025-52565).
+pub(crate) fn bind_console(root: BorrowedFd<'_>, terminal: &OwnedFd) -> Result<(), InitFailure> {
+    let at = || failed(Step::Terminal, "/dev/console");
+    let folder =
+        find_or_make(root, Path::new("/dev"), Make::Directory, Links::Refuse).map_err(|e| at()(e))?;
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = match openat(&folder, "console", flags, Mode::from_raw_mode(0o620)) {
+        Err(Errno::EXIST) => {
+            openat(&folder, "console", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        }
+        result => result,
+    }
+    .map_err(|e| at()(e))?;
+    let tree = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE
+        | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | rustix::mount::OpenTreeFlags::AT_EMPTY_PATH;
+    let clone = rustix::mount::open_tree(terminal, "", tree).map_err(|e| at()(e))?;
+    attach_at(&clone, &target).map_err(|e| at()(e))
+}

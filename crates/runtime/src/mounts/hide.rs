@@ -1,0 +1,100 @@
+//! Masked and read-only paths.
+//!
+//! Each is resolved once, below the root, and what is attached goes onto that descriptor; the mask itself is a clone of the
+//! host's real `/dev/null` or of an empty tmpfs of our own (CVE-2025-31133).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::mount::{ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, MountChange, change_mount};
+use rustix::fs::{CWD, FileType, fstat, major, minor};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen, open_tree,
+};
+
+use super::attach_at;
+use crate::below::{Links, find};
+use crate::error::failed;
+use crate::{InitFailure, Step};
+
+/// Hides `paths`; those that are missing need no hiding.
+pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let at = || failed(Step::Mask, path.display());
+        let Some(target) = find_existing(root, path).map_err(|errno| at()(errno))? else { continue };
+        let stat = fstat(&target).map_err(|errno| at()(errno))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            // One tmpfs serves all: the first mask is the mount itself, the others are clones of it.
+            match &empty {
+                None => {
+                    let mount = empty_directory().map_err(|errno| at()(errno))?;
+                    attach_at(&mount, &target).map_err(|errno| at()(errno))?;
+                    empty = Some(mount);
+                }
+                Some(mount) => {
+                    let mask = clone_of(mount).map_err(|errno| at()(errno))?;
+                    attach_at(&mask, &target).map_err(|errno| at()(errno))?;
+                }
+            }
+        } else {
+            let mask = null_device().map_err(|errno| at()(errno))?;
+            attach_at(&mask, &target).map_err(|errno| at()(errno))?;
+        }
+    }
+    Ok(())
+}
+
+/// Binds `paths` onto themselves, read-only with all that is mounted below; missing ones are skipped.
+pub(crate) fn make_readonly(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
+    for path in paths {
+        let at = || failed(Step::ReadOnly, path.display());
+        let Some(target) = find_existing(root, path).map_err(|errno| at()(errno))? else { continue };
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        let clone = open_tree(&target, "", flags).map_err(|errno| at()(errno))?;
+        let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
+        change_mount(&clone, change, true).map_err(|errno| at()(errno))?;
+        attach_at(&clone, &target).map_err(|errno| at()(errno))?;
+    }
+    Ok(())
+}
+
+fn find_existing(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Errno> {
+    match find(root, path, Links::Follow) {
+        Ok(target) => Ok(Some(target)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn empty_directory() -> Result<OwnedFd, Errno> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", "tmpfs")?;
+    fsconfig_set_string(&context, "nr_blocks", "1")?;
+    fsconfig_set_string(&context, "nr_inodes", "1")?;
+    fsconfig_set_string(&context, "mode", "0755")?;
+    fsconfig_create(&context)?;
+    let attributes = u32::try_from(ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC).unwrap_or(0);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes))
+}
+
+fn clone_of(mount: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(mount.as_fd(), "", flags)
+}
+
+/// A clone of the host's null device, which is checked to be one.
+pub(crate) fn null_device() -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let null = open_tree(CWD, "/dev/null", flags)?;
+    let stat = fstat(&null)?;
+    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+    if is_null { Ok(null) } else { Err(Errno::NODEV) }
+}

@@ -1,0 +1,183 @@
+//! The root file system as one detached mount.
+//!
+//! Whoever has the privileges assembles it: the supervisor when the container has a user namespace of its own and the
+//! caller is root (only root outside may id-map a mount), else init. Either way the mounts that
+//! go into an overlay stay detached, so that nothing appears in anyone's mount table.
+//!
+//! ```text
+//!   EROFS index + layer tars ─► id map ─┐
+//!   upper and work ───────────► id map ─┴► overlay ─► attached by init, in its own mount namespace
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::mount::{ATTR_IDMAP, ATTR_NODEV, ATTR_RDONLY, MountChange, change_mount};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+
+use crate::error::failed;
+use crate::plan::{RootSource, Writable};
+use crate::{InitFailure, Step, staging};
+
+/// For whom a root is assembled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owner<'a> {
+    /// Layers and writable layer are id-mapped into this user namespace.
+    pub(crate) user_namespace: Option<BorrowedFd<'a>>,
+    /// The caller is in a user namespace itself: overlayfs keeps its marks in `user.*` attributes.
+    pub(crate) unprivileged: bool,
+    /// Device nodes on it do not work: the container is in a user namespace and could not have made them.
+    pub(crate) nodev: bool,
+}
+
+/// Assembles the root; the answer is detached.
+pub(crate) fn assemble(source: &RootSource, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
+    let root = match source {
+        // Everything mounted below comes along, as with a recursive bind. Its owner is what it is on disk.
+        RootSource::Directory(path) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE;
+            open_tree(CWD, path, flags).map_err(failed(Step::Root, path.display()))?
+        }
+        RootSource::Erofs { index, devices, writable } => {
+            let image = erofs(index, devices).map_err(failed(Step::Root, index.display()))?;
+            id_map(&image, owner, index)?;
+            match writable {
+                Some(writable) => overlay(vec![image], writable, owner)?,
+                None => image,
+            }
+        }
+        RootSource::Trees { layers, writable } => trees(layers, writable.as_ref(), owner)?,
+    };
+    if owner.nodev {
+        let change = MountChange { set: ATTR_NODEV, ..MountChange::default() };
+        change_mount(&root, change, false).map_err(failed(Step::Root, "its nodev flag"))?;
+    }
+    Ok(root)
+}
+
+fn erofs(index: &Path, devices: &[PathBuf]) -> Result<OwnedFd, Errno> {
+    let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", index)?;
+    for device in devices {
+        fsconfig_set_string(&context, "device", device)?;
+    }
+    fsconfig_set_flag(&context, "ro")?;
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+fn trees(layers: &[PathBuf], writable: Option<&Writable>, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
+    let mut lower = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let tree = clone_directory(layer).map_err(failed(Step::Root, layer.display()))?;
+        id_map(&tree, owner, layer)?;
+        lower.push(tree);
+    }
+    match writable {
+        Some(writable) => overlay(lower, writable, owner),
+        // An overlay needs two layers; one alone is bound.
+        None if lower.len() == 1 => {
+            let tree = lower.swap_remove(0);
+            let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
+            change_mount(&tree, change, false).map_err(failed(Step::Root, layers[0].display()))?;
+            Ok(tree)
+        }
+        None => mount_overlay(&lower, None, owner),
+    }
+}
+
+fn overlay(lower: Vec<OwnedFd>, writable: &Writable, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
+    let Writable { upper, work } = writable;
+    let at = failed_at(upper);
+    // The kernel wants upper and work on one mount, so the clone to be id-mapped is of the folder of both.
+    let (Some((folder, upper_name)), Some((same, work_name))) =
+        (crate::below::split(upper), crate::below::split(work))
+    else {
+        return Err(at(Errno::INVAL));
+    };
+    if folder != same {
+        return Err(InitFailure::new(
+            Step::Root,
+            upper.display(),
+            Errno::XDEV,
+            "upper and work are not in one folder",
+        ));
+    }
+    let folder_mount = clone_directory(folder).map_err(&at)?;
+    id_map(&folder_mount, owner, folder)?;
+    let writable = WritableMount { folder: folder_mount, upper: upper_name, work: work_name };
+    mount_overlay(&lower, Some(&writable), owner)
+}
+
+/// A writable layer as a mount: the folder of its two directories, and their names there.
+pub(crate) struct WritableMount<'a> {
+    pub(crate) folder: OwnedFd,
+    pub(crate) upper: &'a Path,
+    pub(crate) work: &'a Path,
+}
+
+fn failed_at(path: &Path) -> impl Fn(Errno) -> InitFailure {
+    move |errno| failed(Step::Root, path.display())(errno)
+}
+
+fn mount_overlay(
+    lower: &[OwnedFd],
+    writable: Option<&WritableMount<'_>>,
+    owner: Owner<'_>,
+) -> Result<OwnedFd, InitFailure> {
+    match overlay_by_descriptors(lower, writable, owner) {
+        // Layers by descriptor, and detached layers at all, came after 6.12.
+        Err(Errno::INVAL) => staging::overlay(lower, writable, owner.unprivileged),
+        result => result.map_err(failed(Step::Root, "overlay")),
+    }
+}
+
+fn overlay_by_descriptors(
+    lower: &[OwnedFd],
+    writable: Option<&WritableMount<'_>>,
+    owner: Owner<'_>,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", "overlay")?;
+    for layer in lower {
+        fsconfig_set_fd(&context, "lowerdir+", layer.as_fd())?;
+    }
+    if let Some(writable) = writable {
+        for (key, name) in [("upperdir", writable.upper), ("workdir", writable.work)] {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = openat(&writable.folder, name, flags, Mode::empty())?;
+            fsconfig_set_fd(&context, key, directory.as_fd())?;
+        }
+    }
+    if owner.unprivileged {
+        fsconfig_set_flag(&context, "userxattr")?;
+    }
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// A detached clone of the mount at `path`, with `path` as its root.
+fn clone_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+}
+
+fn id_map(mount: &OwnedFd, owner: Owner<'_>, path: &Path) -> Result<(), InitFailure> {
+    let Some(user_namespace) = owner.user_namespace else { return Ok(()) };
+    let change =
+        MountChange { set: ATTR_IDMAP, user_namespace: Some(user_namespace), ..MountChange::default() };
+    change_mount(mount, change, false).map_err(|errno| {
+        InitFailure::new(
+            Step::Root,
+            path.display(),
+            errno,
+            "its file system may not support id-mapped mounts",
+        )
+    })
+}
