@@ -11,9 +11,9 @@
 //! the start as cheap from a large process as from a small one, and is sound from a threaded one.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::io::{Errno, Result};
 
@@ -87,6 +87,26 @@ pub fn spawn(what: Detached<'_>) -> Result<()> {
         0 => Ok(()),
         errno => Err(Errno::from_raw_os_error(errno)),
     }
+}
+
+/// Descriptors 3 and 4, which [`spawn`] gave to this program; None when they are not there or were taken before.
+///
+/// To be called first of all, before anything else can have made a descriptor of such a number.
+pub fn inherited() -> Option<(OwnedFd, OwnedFd)> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    let take = |number: RawFd| {
+        // SAFETY: setting a flag passes no memory; it fails when there is no such descriptor.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return None;
+        }
+        // SAFETY: the descriptor is open, as the call above has shown, and nobody else owns it: it was not made
+        // by this program but inherited, and `TAKEN` lets each number be taken once.
+        Some(unsafe { OwnedFd::from_raw_fd(number) })
+    };
+    Some((take(3)?, take(4)?))
 }
 
 const ROOT: &CStr = c"/";

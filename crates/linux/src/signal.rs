@@ -72,6 +72,19 @@ pub fn shrug(signal: i32) -> Result<()> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
+/// Signals whose default is to end a process, and which say nothing to one that serves another: hang-up, the
+/// keyboard's, timers, a closed pipe, a limit on the size of files.
+pub const HARMLESS: &[i32] = &[
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGPIPE,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGXFSZ,
+];
+
 /// Number of the signal `SIGKILL`, which every platform shares.
 pub const KILL: i32 = libc::SIGKILL;
 /// Number of the signal `SIGWINCH`.

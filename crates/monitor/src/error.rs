@@ -63,6 +63,24 @@ pub enum Error {
         #[source]
         errno: Errno,
     },
+    /// A control group failed.
+    #[error("{attempt}")]
+    Cgroup {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        #[source]
+        source: cgroup::Error,
+    },
+    /// The runtime failed.
+    #[error("{attempt}")]
+    Runtime {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        #[source]
+        source: runtime::Error,
+    },
     /// A file of ours failed.
     #[error("keep the container's files")]
     File(#[source] linux::file::Error),
@@ -82,11 +100,26 @@ impl Error {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Error::Launch(failure) | Error::Exec(failure) => Some(failure.exit_code),
-            _ => None,
+            Error::Spawn { .. }
+            | Error::AlreadyRunning
+            | Error::NotRunning
+            | Error::Gone
+            | Error::Refused(_)
+            | Error::Protocol { .. }
+            | Error::Remote { .. }
+            | Error::System { .. }
+            | Error::Cgroup { .. }
+            | Error::Runtime { .. }
+            | Error::File(_)
+            | Error::Status { .. } => None,
         }
     }
 
     pub(crate) fn system(attempt: &'static str) -> impl FnOnce(Errno) -> Error {
         move |errno| Error::System { attempt, errno }
+    }
+
+    pub(crate) fn cgroup(attempt: &'static str) -> impl FnOnce(cgroup::Error) -> Error {
+        move |source| Error::Cgroup { attempt, source }
     }
 }

@@ -15,6 +15,8 @@ pub struct Exit {
     pub started_at_ns: Option<i64>,
     /// Nanoseconds since 1970 when it ended.
     pub finished_at_ns: i64,
+    /// Its monitor died: nobody knows how it ended.
+    pub lost: bool,
     /// Why it could not be started, or that it was lost.
     pub error: Option<String>,
 }
@@ -28,7 +30,36 @@ impl Exit {
             oom_killed: false,
             started_at_ns,
             finished_at_ns,
+            lost: true,
             error: Some("the container's monitor died; what was left of the container was killed".to_owned()),
+        }
+    }
+}
+
+impl From<&Exit> for state::ExitRecord {
+    fn from(exit: &Exit) -> state::ExitRecord {
+        state::ExitRecord {
+            code: exit.code,
+            signal: exit.signal,
+            oom_killed: exit.oom_killed,
+            started: exit.started_at_ns.map(state::timestamp),
+            finished: state::timestamp(exit.finished_at_ns),
+            lost: exit.lost,
+            error: exit.error.clone(),
+        }
+    }
+}
+
+impl From<&state::ExitRecord> for Exit {
+    fn from(record: &state::ExitRecord) -> Exit {
+        Exit {
+            code: record.code,
+            signal: record.signal,
+            oom_killed: record.oom_killed,
+            started_at_ns: record.started.map(state::nanoseconds),
+            finished_at_ns: state::nanoseconds(record.finished),
+            lost: record.lost,
+            error: record.error.clone(),
         }
     }
 }

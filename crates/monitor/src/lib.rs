@@ -20,19 +20,26 @@
 //! - No client can make the monitor wait, allocate without bound, or end.
 
 mod client;
+mod clock;
 mod error;
 mod exit;
 pub mod life;
+mod log;
+mod lost;
 mod observe;
 mod packet;
 mod plan;
 mod protocol;
 pub mod status;
+mod supervise;
 
-pub use client::attach::{AttachStdio, CallerStdio, ExecStdio, Session, SessionEnd};
+pub use client::session::{Session, SessionEnd};
 pub use client::spawn::{Running, Starting, spawn};
+pub use client::stdio::{AttachStdio, CallerStdio, ExecStdio};
 pub use client::{Connection, Ended, ExecHandle, Outcome};
 pub use error::{Error, Result};
 pub use exit::{Exit, LaunchFailure};
+pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
 pub use plan::{LogPlan, MonitorPlan, StopPlan};
+pub use supervise::supervise;

@@ -142,7 +142,10 @@ fn running(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
             let intent = Intent::Stop { deadline_ms: earlier(intent, deadline_ms) };
             Ok((Phase::Running { intent }, Effect::Signal(signal)))
         }
-        Event::DeadlinePassed { now_ms } => Ok((same, overdue(intent, now_ms))),
+        Event::DeadlinePassed { now_ms } => {
+            let (intent, effect) = overdue(intent, now_ms);
+            Ok((Phase::Running { intent }, effect))
+        }
         Event::Signal { signal: KILL } => Ok((same, Effect::Kill)),
         Event::Signal { signal } => Ok((same, Effect::Signal(signal))),
         Event::Pause => Ok((Phase::Paused { intent }, Effect::Freeze)),
@@ -161,7 +164,10 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
             let intent = Intent::Stop { deadline_ms: earlier(intent, deadline_ms) };
             Ok((Phase::Running { intent }, Effect::SignalThenThaw(signal)))
         }
-        Event::DeadlinePassed { now_ms } => Ok((same, overdue(intent, now_ms))),
+        Event::DeadlinePassed { now_ms } => {
+            let (intent, effect) = overdue(intent, now_ms);
+            Ok((Phase::Paused { intent }, effect))
+        }
         Event::Signal { signal: KILL } => Ok((same, Effect::Kill)),
         Event::Signal { signal } => Ok((same, Effect::Signal(signal))),
         Event::Unpause => Ok((Phase::Running { intent }, Effect::Thaw)),
@@ -179,10 +185,15 @@ fn earlier(intent: Intent, deadline_ms: Option<u64>) -> Option<u64> {
     }
 }
 
-fn overdue(intent: Intent, now_ms: u64) -> Effect {
+/// The kernel may be slow to end what is killed; then it is killed again.
+const KILL_AGAIN_MS: u64 = 10_000;
+
+fn overdue(intent: Intent, now_ms: u64) -> (Intent, Effect) {
     match intent {
-        Intent::Stop { deadline_ms: Some(deadline) } if now_ms >= deadline => Effect::Kill,
-        Intent::Stop { .. } | Intent::Keep => Effect::None,
+        Intent::Stop { deadline_ms: Some(deadline) } if now_ms >= deadline => {
+            (Intent::Stop { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)) }, Effect::Kill)
+        }
+        Intent::Stop { .. } | Intent::Keep => (intent, Effect::None),
     }
 }
 
@@ -225,6 +236,129 @@ impl Event {
             Event::Unpause => "unpause",
             Event::Exec => "exec",
             Event::Ended => "exit",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEEP: Intent = Intent::Keep;
+
+    fn until(deadline_ms: u64) -> Intent {
+        Intent::Stop { deadline_ms: Some(deadline_ms) }
+    }
+
+    #[test]
+    fn each_event_has_its_effect_where_it_is_possible() {
+        let running = |intent| Phase::Running { intent };
+        let paused = |intent| Phase::Paused { intent };
+        let stop = |deadline_ms| Event::Stop { signal: 15, deadline_ms };
+        let again = until(107 + KILL_AGAIN_MS);
+        for (phase, event, then, effect) in [
+            (Phase::Created, Event::Start, Phase::Starting, Effect::Launch),
+            (Phase::Exited, Event::Start, Phase::Starting, Effect::Launch),
+            (Phase::Starting, Event::Launched, running(KEEP), Effect::Announce),
+            (Phase::Starting, Event::LaunchFailed, Phase::Exited, Effect::Finish),
+            (running(KEEP), Event::Pause, paused(KEEP), Effect::Freeze),
+            (paused(KEEP), Event::Unpause, running(KEEP), Effect::Thaw),
+            (running(KEEP), Event::Signal { signal: 1 }, running(KEEP), Effect::Signal(1)),
+            (running(KEEP), Event::Signal { signal: 9 }, running(KEEP), Effect::Kill),
+            (paused(KEEP), Event::Signal { signal: 9 }, paused(KEEP), Effect::Kill),
+            (running(KEEP), stop(Some(7)), running(until(7)), Effect::Signal(15)),
+            (running(until(7)), stop(Some(9)), running(until(7)), Effect::Signal(15)),
+            (running(until(7)), stop(Some(3)), running(until(3)), Effect::Signal(15)),
+            (running(until(7)), stop(None), running(until(7)), Effect::Signal(15)),
+            (paused(KEEP), stop(Some(7)), running(until(7)), Effect::SignalThenThaw(15)),
+            (running(until(7)), Event::DeadlinePassed { now_ms: 6 }, running(until(7)), Effect::None),
+            (running(until(7)), Event::DeadlinePassed { now_ms: 107 }, running(again), Effect::Kill),
+            (paused(until(7)), Event::DeadlinePassed { now_ms: 107 }, paused(again), Effect::Kill),
+            (running(until(7)), Event::Ended, Phase::Exited, Effect::Finish),
+            (running(KEEP), Event::Exec, running(KEEP), Effect::Exec),
+        ] {
+            assert_eq!(step(phase, event), Ok((then, effect)), "{event:?} while {phase:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_impossible_is_refused_by_name() {
+        let paused = Phase::Paused { intent: KEEP };
+        let running = Phase::Running { intent: KEEP };
+        for (phase, event, text) in [
+            (running, Event::Start, "start is impossible: the container is running"),
+            (paused, Event::Pause, "pause is impossible: the container is paused"),
+            (running, Event::Unpause, "unpause is impossible: the container is running"),
+            (paused, Event::Exec, "exec is impossible: the container is paused"),
+            (Phase::Exited, Event::Signal { signal: 1 }, "signal is impossible: the container is exited"),
+            (Phase::Created, Event::Pause, "pause is impossible: the container is created"),
+        ] {
+            assert_eq!(step(phase, event).unwrap_err().to_string(), text);
+        }
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            Just(Event::Start),
+            Just(Event::Launched),
+            Just(Event::LaunchFailed),
+            (1..=64i32, proptest::option::of(0..1000u64))
+                .prop_map(|(signal, deadline_ms)| Event::Stop { signal, deadline_ms }),
+            (0..1000u64).prop_map(|now_ms| Event::DeadlinePassed { now_ms }),
+            (1..=64i32).prop_map(|signal| Event::Signal { signal }),
+            Just(Event::Pause),
+            Just(Event::Unpause),
+            Just(Event::Exec),
+            Just(Event::Ended),
+        ]
+    }
+
+    proptest! {
+        /// Follows the frozen state and the stop's deadline by the effects alone, and compares.
+        #[test]
+        fn effects_and_phases_tell_the_same_story(events in proptest::collection::vec(any_event(), 0..60)) {
+            let (mut phase, mut frozen, mut alive) = (Phase::Created, false, false);
+            for event in events {
+                let before = phase;
+                let Ok((then, effect)) = step(phase, event) else { continue };
+                phase = then;
+                match effect {
+                    Effect::Launch => prop_assert!(!alive),
+                    Effect::Announce => alive = true,
+                    Effect::Freeze => {
+                        prop_assert!(alive && !frozen);
+                        frozen = true;
+                    }
+                    Effect::Thaw | Effect::SignalThenThaw(_) => {
+                        prop_assert!(alive && frozen);
+                        frozen = false;
+                    }
+                    Effect::Finish => {
+                        alive = false;
+                        frozen = false;
+                    }
+                    Effect::Signal(_) | Effect::Kill | Effect::Exec => prop_assert!(alive),
+                    Effect::None => {}
+                }
+                prop_assert_eq!(frozen, matches!(phase, Phase::Paused { .. }));
+                prop_assert_eq!(alive, matches!(phase, Phase::Running { .. } | Phase::Paused { .. }));
+                // A wish to stop is never forgotten while the container lives, nor its deadline dropped.
+                if let (Some(_), true) = (before.deadline_ms(), alive) {
+                    prop_assert!(phase.deadline_ms().is_some());
+                }
+            }
+        }
+
+        #[test]
+        fn the_end_is_never_refused_once_init_exists(events in proptest::collection::vec(any_event(), 0..20)) {
+            let mut phase = Phase::Starting;
+            for event in events {
+                phase = step(phase, event).map_or(phase, |(then, _)| then);
+                if !matches!(phase, Phase::Exited | Phase::Created) {
+                    prop_assert_eq!(step(phase, Event::Ended), Ok((Phase::Exited, Effect::Finish)));
+                }
+            }
         }
     }
 }

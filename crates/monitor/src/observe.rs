@@ -19,10 +19,11 @@ pub enum Observed {
     Exited {
         /// How.
         exit: Exit,
-        /// The monitor died before it could write the row: whoever observes this writes it.
+        /// The monitor died before it could write the row: whoever observes this calls
+        /// [`crate::reap_lost`], which tells the same exit, and records it.
         unrecorded: bool,
     },
-    /// Its monitor died: whoever observes this calls [`crate::status::reap_lost`] and records the exit.
+    /// Its monitor died: whoever observes this calls [`crate::reap_lost`] and records the exit.
     Lost,
 }
 
@@ -48,5 +49,62 @@ pub fn observe(lock_held: bool, status: Option<&Status>, recorded: Option<&Exit>
         (None, Phase::Created | Phase::Starting) => Observed::Starting,
         (None, Phase::Running { .. } | Phase::Exited) => Observed::Running,
         (None, Phase::Paused { .. }) => Observed::Paused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::Intent;
+
+    fn status(phase: Phase, exit: Option<Exit>) -> Status {
+        Status {
+            phase,
+            monitor_pid: 1,
+            init: None,
+            started_at_ns: Some(1),
+            cgroup: None,
+            oom_killed: false,
+            log_lines_lost: 0,
+            exit,
+        }
+    }
+
+    #[test]
+    fn every_combination_of_facts_has_one_reading() {
+        let exit = |finished| Exit { lost: false, code: 3, ..Exit::lost(Some(1), finished) };
+        let exited = |exit, unrecorded| Observed::Exited { exit, unrecorded };
+        let (starting, running) = (Phase::Starting, Phase::Running { intent: Intent::Keep });
+        let paused = Phase::Paused { intent: Intent::Keep };
+        for (name, held, status, recorded, expected) in [
+            ("never started", false, None, None, Observed::Created),
+            ("about to start", true, None, None, Observed::Starting),
+            ("about to start again", true, None, Some(exit(1)), Observed::Starting),
+            ("ended and tidied up", false, None, Some(exit(1)), exited(exit(1), false)),
+            ("starting", true, Some(status(starting, None)), None, Observed::Starting),
+            ("running", true, Some(status(running, None)), None, Observed::Running),
+            ("running again", true, Some(status(running, None)), Some(exit(1)), Observed::Running),
+            ("paused", true, Some(status(paused, None)), None, Observed::Paused),
+            ("monitor died starting", false, Some(status(starting, None)), None, Observed::Lost),
+            ("monitor died running", false, Some(status(running, None)), None, Observed::Lost),
+            ("monitor died in a later run", false, Some(status(paused, None)), Some(exit(1)), Observed::Lost),
+            ("ending", true, Some(status(Phase::Exited, Some(exit(2)))), None, exited(exit(2), false)),
+            (
+                "monitor died before the row",
+                false,
+                Some(status(Phase::Exited, Some(exit(2)))),
+                Some(exit(1)),
+                exited(exit(2), true),
+            ),
+            (
+                "monitor died after the row",
+                false,
+                Some(status(Phase::Exited, Some(exit(2)))),
+                Some(exit(2)),
+                exited(exit(2), false),
+            ),
+        ] {
+            assert_eq!(observe(held, status.as_ref(), recorded.as_ref()), expected, "{name}");
+        }
     }
 }

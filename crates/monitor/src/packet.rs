@@ -1,9 +1,9 @@
 //! One message, one packet: encoding, descriptors, and the memfd for what does not fit.
 
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -110,22 +110,45 @@ pub(crate) fn seal_bytes(bytes: &[u8]) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Reads a plan back. A file that is not sealed is refused: its owner could change it meanwhile.
-pub(crate) fn unseal<T: DeserializeOwned>(memfd: OwnedFd) -> Result<T> {
-    let found = rustix::fs::fcntl_get_seals(&memfd).map_err(Error::system("examine the seals of a plan"))?;
+/// A copy of a program in a memfd that can never change again.
+pub(crate) fn seal_program(program: OwnedFd) -> std::result::Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC;
+    let memfd = match rustix::fs::memfd_create(c"skiff-monitor", flags) {
+        // Kernels before 6.3 do not know the flag, and make every memfd executable.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"skiff-monitor", flags - MemfdFlags::EXEC)?,
+        outcome => outcome?,
+    };
+    let mut copy = File::from(memfd);
+    std::io::copy(&mut File::from(program), &mut copy)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::fs::fcntl_add_seals(&copy, seals() | SealFlags::SEAL)?;
+    // A descriptor open for writing cannot be executed.
+    rustix::fs::open(
+        format!("/proc/self/fd/{}", copy.as_fd().as_raw_fd()),
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+}
+
+/// Reads a plan back, from its beginning. A file that is not sealed is refused: its owner could change it
+/// meanwhile.
+pub(crate) fn unseal<T: DeserializeOwned>(memfd: BorrowedFd<'_>) -> Result<T> {
+    let found = rustix::fs::fcntl_get_seals(memfd).map_err(Error::system("examine the seals of a plan"))?;
     if !found.contains(seals()) {
         return Err(Error::Protocol { reason: "a plan is not sealed" });
     }
-    let size = rustix::fs::fstat(&memfd).map_err(Error::system("examine a plan"))?.st_size;
-    let size = u64::try_from(size).unwrap_or(u64::MAX);
-    if size > PLAN_LIMIT {
-        return Err(Error::Protocol { reason: "a plan is too large" });
+    let size = rustix::fs::fstat(memfd).map_err(Error::system("examine a plan"))?.st_size;
+    let size = usize::try_from(size).ok().filter(|&size| size <= PLAN_LIMIT);
+    let mut encoded = vec![0; size.ok_or(Error::Protocol { reason: "a plan is too large" })?];
+    let mut filled = 0;
+    while filled < encoded.len() {
+        match rustix::io::pread(memfd, &mut encoded[filled..], filled as u64) {
+            Ok(0) => return Err(Error::Protocol { reason: "a plan is shorter than its file" }),
+            Ok(length) => filled += length,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::System { attempt: "read a plan", errno }),
+        }
     }
-    let mut encoded = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    File::from(memfd).read_to_end(&mut encoded).map_err(|error| Error::System {
-        attempt: "read a plan",
-        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    })?;
     match postcard::take_from_bytes(&encoded) {
         Ok((plan, [])) => Ok(plan),
         Ok(_) | Err(_) => Err(Error::Protocol { reason: "a plan does not parse" }),

@@ -18,7 +18,7 @@ pub(crate) const PACKET_LIMIT: usize = 16 << 10;
 /// The most descriptors beside one packet.
 pub(crate) const DESCRIPTOR_LIMIT: usize = 4;
 /// The largest plan in a memfd.
-pub(crate) const PLAN_LIMIT: u64 = 16 << 20;
+pub(crate) const PLAN_LIMIT: usize = 16 << 20;
 
 /// What a caller asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

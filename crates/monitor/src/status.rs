@@ -34,6 +34,8 @@ pub struct Status {
     pub cgroup: Option<PathBuf>,
     /// Whether the kernel has killed a process of it for lack of memory.
     pub oom_killed: bool,
+    /// Lines that the log could not keep, for want of space most likely; exact only at the end.
+    pub log_lines_lost: u64,
     /// How it ended.
     pub exit: Option<Exit>,
 }
@@ -113,21 +115,83 @@ impl Lock {
     }
 }
 
-/// Kills what is left of a container whose monitor died, and removes its control group and run directory.
+/// Removes the run directory that `lock` guards, then frees the lock.
 ///
-/// Returns the exit to record. `cgroup` is the container's group as its record plans it, for a monitor that
-/// died before it wrote a status. The lock is taken meanwhile, so that two observers do not meet; when
-/// another process holds it, the container is not lost and None comes back.
-pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Exit>> {
-    crate::status::lost::reap(run_dir, cgroup)
+/// The lock's name goes last: until then no other monitor can believe the directory to be its own. One that
+/// makes a lock of its own right after that keeps the directory, which is then not empty.
+pub(crate) fn clear(run_dir: &Path, lock: Lock) -> Result<()> {
+    for name in ["status", "status.new", "control.sock", "lock"] {
+        file::remove_if_exists(&run_dir.join(name)).map_err(Error::File)?;
+    }
+    drop(lock);
+    match rustix::fs::rmdir(run_dir) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Error::System { attempt: "remove a run directory", errno }),
+    }
 }
 
-mod lost {
-    use super::*;
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 
-    pub(super) fn reap(run_dir: &Path, _cgroup: Option<&Path>) -> Result<Option<Exit>> {
-        let Some(_lock) = Lock::take(run_dir)? else { return Ok(None) };
-        let status = read(run_dir)?;
-        Ok(Some(Exit::lost(status.and_then(|status| status.started_at_ns), 0)))
+    use super::*;
+    use crate::life::Intent;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let dir = std::env::temp_dir().join(format!("skiff-status-{name}-{}", std::process::id()));
+            std::fs::create_dir(&dir).unwrap();
+            Scratch(dir)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            if self.0.exists() {
+                std::fs::remove_dir_all(&self.0).unwrap();
+            }
+        }
+    }
+
+    fn sample() -> Status {
+        Status {
+            phase: Phase::Running { intent: Intent::Stop { deadline_ms: Some(5) } },
+            monitor_pid: 7,
+            init: Some(Process { pid: 8, start_time: 9 }),
+            started_at_ns: Some(10),
+            cgroup: Some(PathBuf::from("/skiff/x")),
+            oom_killed: true,
+            log_lines_lost: 0,
+            exit: None,
+        }
+    }
+
+    #[test]
+    fn a_status_is_read_as_it_was_written_and_its_absence_is_no_error() {
+        let dir = Scratch::new("read");
+        assert_eq!(read(&dir.0).unwrap(), None);
+        write(&dir.0, &sample()).unwrap();
+        assert_eq!(read(&dir.0).unwrap(), Some(sample()));
+    }
+
+    #[test]
+    fn a_status_that_is_none_is_an_error_that_names_the_file() {
+        let dir = Scratch::new("bad");
+        std::fs::write(dir.0.join("status"), "{\"phase\":").unwrap();
+        assert_eq!(read(&dir.0).unwrap_err().to_string(), format!("read {}/status", dir.0.display()));
+        std::fs::write(dir.0.join("status"), vec![b' '; 100_000]).unwrap();
+        assert!(matches!(read(&dir.0), Err(Error::File(_))));
+    }
+
+    #[test]
+    fn a_lock_goes_with_its_directory() {
+        let dir = Scratch::new("lock");
+        assert!(!lock_held(&dir.0).unwrap());
+        let lock = Lock::take(&dir.0).unwrap().unwrap();
+        write(&dir.0, &sample()).unwrap();
+        clear(&dir.0, lock).unwrap();
+        assert!(!dir.0.exists());
     }
 }

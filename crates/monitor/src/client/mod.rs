@@ -1,9 +1,11 @@
 //! The callers' side: starting a monitor, and talking to one that runs.
 //!
-//! Everything here is synchronous and blocking; what a caller pumps meanwhile is in [`attach`].
+//! Everything here is synchronous and blocking; what a caller copies meanwhile is in [`session`].
 
-pub(crate) mod attach;
+mod keys;
+pub(crate) mod session;
 pub(crate) mod spawn;
+pub(crate) mod stdio;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,14 +13,15 @@ use std::time::Duration;
 
 use runtime::plan::{ProcessPlan, TerminalSize};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
-use crate::client::attach::{AttachStdio, ExecStdio};
+use crate::client::stdio::{AttachStdio, ExecStdio};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::packet::{self, Nothing};
 use crate::protocol::{Reply, Request, StopTimeout, Streams};
+use crate::supervise::seat::with_socket_name;
 
 /// What a request that succeeded did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,9 +79,7 @@ impl Connection {
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(Error::system("make a socket"))?;
-        let name = SocketAddrUnix::new(run_dir.join("control.sock"))
-            .map_err(Error::system("name the monitor's socket"))?;
-        match rustix::net::connect(&socket, &name) {
+        match with_socket_name(run_dir, |name| rustix::net::connect(&socket, name)) {
             Ok(()) => Ok(Connection::over(socket)),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Err(Error::NotRunning),
             Err(errno) => Err(Error::System { attempt: "connect to the container's monitor", errno }),

@@ -3,14 +3,26 @@
 //! The monitor is no child of its caller's that could be waited for or hung up on: it is exec'd by a
 //! grandchild in a session of its own, with `/dev/null` for standard streams, no environment, and one end of a
 //! socket pair. Over that socket it gets its plan, says when the container runs and how it ended.
+//!
+//! ```text
+//! descriptor 3: the socket      descriptor 4: the mount that the program lies on
+//! ```
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::client::attach::AttachStdio;
+use linux::detach::{self, Detached};
+use linux::process::CStringArray;
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::client::stdio::AttachStdio;
 use crate::client::{Connection, Ended, Received, unexpected};
 use crate::error::{Error, Result};
+use crate::packet;
 use crate::plan::MonitorPlan;
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Request};
 
 /// A monitor that sets a container up. Dropping this leaves it at it.
 #[derive(Debug)]
@@ -32,16 +44,62 @@ pub struct Running {
     pub connection: Connection,
 }
 
-/// Starts a monitor for `plan` and returns while it works. With `attach`, the streams are connected before
-/// the program runs, so that nothing of its output is missed.
+/// Starts the monitor `program` with `plan` and returns while it works. With `attach`, the streams are
+/// connected before the container's program runs, so that nothing of its output is missed.
 pub fn spawn(program: &Path, plan: &MonitorPlan, attach: Option<AttachStdio>) -> Result<Starting> {
-    let _ = (plan, attach);
-    Err(Error::Spawn { program: program.to_owned(), errno: rustix::io::Errno::NOSYS })
+    let failed = |errno| Error::Spawn { program: program.to_owned(), errno };
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(failed)?;
+    let connection = Connection::over(ours);
+    // The message waits in the socket until the monitor comes to read it.
+    let mut descriptors = vec![packet::seal(plan)?];
+    let attach = attach.map(|attach| {
+        let (streams, attached) = attach.into_parts();
+        descriptors.extend(attached);
+        streams
+    });
+    connection.send(&Request::Launch { attach }, &packet::borrow_all(&descriptors))?;
+    drop(descriptors);
+
+    let file = protected(program).map_err(failed)?;
+    let null =
+        rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let arguments =
+        CStringArray::new(["skiff-monitor", plan.id.as_str()]).ok_or_else(|| failed(Errno::INVAL))?;
+    let environment = CStringArray::new::<&str>([]).ok_or_else(|| failed(Errno::INVAL))?;
+    detach::spawn(Detached {
+        program: file.as_fd(),
+        arguments: &arguments,
+        environment: &environment,
+        null: null.as_fd(),
+        // The last holder of a detached mount waits for its dissolution: let that be the monitor at its end.
+        descriptors: &[theirs.as_fd(), file.as_fd()],
+    })
+    .map_err(failed)?;
+    Ok(Starting { connection })
+}
+
+/// The program in a form that no container can overwrite, whatever it makes of `/proc/<pid>/exe`: on a
+/// read-only mount; or, who may not mount, as it is when its caller could not overwrite it either, and else as
+/// a sealed copy in memory.
+fn protected(program: &Path) -> std::result::Result<OwnedFd, Errno> {
+    match linux::mount::protected_program(program) {
+        Err(Errno::PERM | Errno::NOSYS | Errno::INVAL) => {}
+        outcome => return outcome,
+    }
+    let file = rustix::fs::open(program, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    match rustix::fs::accessat(CWD, program, Access::WRITE_OK, AtFlags::EACCESS) {
+        Err(Errno::ACCESS | Errno::ROFS) => Ok(file),
+        // Nobody can write a program while it runs, but a container may wait until none does.
+        Ok(()) | Err(_) => packet::seal_program(file),
+    }
 }
 
 impl Starting {
     /// Waits until the container's program runs. [`Error::Launch`] says why it does not, and its
-    /// [`Error::exit_code`] what Docker's exit code for that is.
+    /// [`Error::exit_code`] what Docker's exit code for that is; then nothing is left of the start but the
+    /// record, and with `auto_remove` not even that.
     pub fn wait_running(mut self) -> Result<Running> {
         match self.connection.receive()? {
             Received::Reply(Reply::Running { pid, started_at_ns }, _) => {
@@ -54,7 +112,7 @@ impl Starting {
 }
 
 impl Running {
-    /// Waits until the container has ended. A caller with streams to pump uses [`crate::Session::run`].
+    /// Waits until the container has ended. A caller with streams to copy uses [`crate::Session::run`].
     pub fn wait_exit(&mut self) -> Result<Ended> {
         self.connection.ended()
     }

@@ -1,0 +1,297 @@
+//! A running container and everything that may happen to it: the event loop.
+//!
+//! One thread, one poll. Nothing in here waits for a client, for a stream or for the container; what a turn
+//! does for any of them is bounded.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroup::{Cgroup, OomWatch};
+use linux::signal::{self, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::life::{self, Effect, Event};
+use crate::log::Log;
+use crate::plan::StopPlan;
+use crate::status::Status;
+use crate::supervise::clients::Clients;
+use crate::supervise::execs::Execs;
+use crate::supervise::input::Input;
+use crate::supervise::outputs::Output;
+use crate::supervise::record::Records;
+use crate::supervise::seat::Seat;
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) seat: Seat,
+    pub(crate) status: Status,
+    pub(crate) init: runtime::Running,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) oom: Option<OomWatch>,
+    pub(crate) stop: StopPlan,
+    pub(crate) auto_remove: bool,
+    /// Whether the kernel ends every process of the container together with its first.
+    pub(crate) dies_with_init: bool,
+    /// The whole plan, for programs to be exec'd; kept out of our memory until then.
+    pub(crate) plan: OwnedFd,
+    pub(crate) records: Records,
+    pub(crate) log: Option<Log>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) input: Option<Input>,
+    /// The master of the container's terminal, when it has one.
+    pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) listener: OwnedFd,
+    pub(crate) signals: SignalFd,
+    pub(crate) clients: Clients,
+    pub(crate) execs: Execs,
+}
+
+/// What was ready. The numbers are positions, which hold for one turn: entries are removed at its end.
+#[derive(Clone, Copy)]
+enum Ready {
+    Init,
+    Oom,
+    Signals,
+    Listener,
+    Client(usize),
+    Output(usize),
+    Sink(usize, usize),
+    Input,
+    Feed(usize),
+    Exec(usize),
+    ExecTerminal(usize),
+}
+
+impl Container {
+    /// Serves until init has ended.
+    pub(crate) fn serve(&mut self) -> Result<()> {
+        loop {
+            for (ready, flags) in self.wait()? {
+                match ready {
+                    Ready::Init => return Ok(()),
+                    Ready::Oom => self.note_oom(),
+                    Ready::Signals => self.obey_signals(),
+                    Ready::Listener => self.clients.accept(self.listener.as_fd()),
+                    Ready::Client(index) => self.serve_client(index),
+                    Ready::Output(index) => self.outputs[index].read(self.log.as_mut()),
+                    Ready::Sink(output, sink) => self.serve_sink(output, sink, flags),
+                    Ready::Input => self.serve_input(flags),
+                    Ready::Feed(index) => {
+                        if let Some(input) = &mut self.input {
+                            input.read(index);
+                        }
+                    }
+                    Ready::Exec(index) => self.execs.reap(index, &mut self.clients),
+                    Ready::ExecTerminal(index) => self.execs.discard(index),
+                }
+            }
+            self.after_turn();
+        }
+    }
+
+    /// Does what `event` asks for, if the container's phase allows it.
+    pub(crate) fn apply(&mut self, event: Event) -> Result<Effect> {
+        let (phase, effect) = life::step(self.status.phase, event).map_err(Error::Refused)?;
+        self.perform(effect)?;
+        if phase != self.status.phase {
+            self.status.phase = phase;
+            self.seat.record(&self.status)?;
+        }
+        Ok(effect)
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<()> {
+        match effect {
+            Effect::Signal(number) => self.signal(number),
+            Effect::SignalThenThaw(number) => {
+                self.signal(number)?;
+                self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container"))
+            }
+            Effect::Kill => self.kill(),
+            Effect::Freeze => self.group("freeze")?.freeze().map_err(Error::cgroup("freeze the container")),
+            Effect::Thaw => self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container")),
+            // The caller's, who knows what to start and whom to tell.
+            Effect::None | Effect::Launch | Effect::Announce | Effect::Exec | Effect::Finish => Ok(()),
+        }
+    }
+
+    fn group(&self, attempt: &'static str) -> Result<&Cgroup> {
+        self.cgroup.as_ref().ok_or_else(|| Error::Remote {
+            attempt: format!("{attempt} the container"),
+            message: "it has no control group".to_owned(),
+        })
+    }
+
+    fn signal(&self, number: i32) -> Result<()> {
+        match linux::process::pidfd_signal(self.init.pidfd(), number) {
+            // It has ended; the loop is about to find out.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(Error::System { attempt: "signal the container", errno }),
+        }
+    }
+
+    /// Kills everything, whatever becomes of the control group: init's end is the container's.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let group = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill_all);
+        self.signal(signal::KILL)?;
+        group.map_err(Error::cgroup("kill the container"))
+    }
+
+    /// The monitor is asked to end, by a shutdown most likely: it asks its container to.
+    fn obey_signals(&mut self) {
+        while let Ok(Some(number)) = signal::next(self.signals.as_fd()) {
+            if number == signal::TERM {
+                let event = Event::Stop { signal: self.stop.signal, deadline_ms: self.stop.deadline_ms() };
+                // There is nobody to tell that this failed.
+                drop(self.apply(event));
+            }
+        }
+    }
+
+    fn note_oom(&mut self) {
+        if let Some(watch) = &self.oom
+            && watch.acknowledge().is_err()
+        {
+            // It would be ready for ever.
+            self.oom = None;
+        }
+        self.count_oom();
+    }
+
+    /// Asks the kernel whether it has killed for lack of memory, and says so once.
+    pub(crate) fn count_oom(&mut self) {
+        let kills = self.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills).unwrap_or(0);
+        if kills > 0 && !self.status.oom_killed {
+            self.status.oom_killed = true;
+            self.records.event("oom", &[]);
+            // Whoever reads the status learns of it at the exit at the latest.
+            drop(self.seat.record(&self.status));
+        }
+    }
+
+    /// Takes over how many lines the log could not keep; tells whether there are any.
+    pub(crate) fn note_lost_lines(&mut self) -> bool {
+        self.status.log_lines_lost = self.log.as_ref().map_or(0, Log::dropped_lines);
+        self.status.log_lines_lost > 0
+    }
+
+    fn serve_sink(&mut self, output: usize, sink: usize, flags: PollFlags) {
+        let Some(sink) = self.outputs[output].sinks.get_mut(sink) else { return };
+        if flags.contains(PollFlags::OUT) {
+            sink.flush();
+        } else {
+            sink.close();
+        }
+    }
+
+    fn serve_input(&mut self, flags: PollFlags) {
+        let Some(input) = &mut self.input else { return };
+        if flags.contains(PollFlags::OUT) {
+            input.flush();
+        } else {
+            input.close();
+        }
+    }
+
+    /// Forgets what ended in this turn, and does what is due.
+    fn after_turn(&mut self) {
+        let now_ms = clock::monotonic_ms();
+        if self.status.log_lines_lost == 0 && self.note_lost_lines() {
+            // Said once; the number is brought up to date at the end.
+            drop(self.seat.record(&self.status));
+        }
+        if self.status.phase.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
+            // What fails is tried again later; nobody waits for an answer to this.
+            drop(self.apply(Event::DeadlinePassed { now_ms }));
+        }
+        self.clients.sweep();
+        let clients = &self.clients;
+        for output in &mut self.outputs {
+            output.sinks.retain(|sink| clients.is_connected(sink.client));
+            output.sweep(now_ms);
+        }
+        if let Some(input) = &mut self.input {
+            input.sweep(|client| clients.is_connected(client));
+        }
+        self.execs.sweep(clients);
+    }
+
+    fn wait(&self) -> Result<Vec<(Ready, PollFlags)>> {
+        let init = self.init.pidfd();
+        let mut watched = vec![
+            (Ready::Init, PollFd::from_borrowed_fd(init, PollFlags::IN)),
+            (Ready::Signals, PollFd::new(&self.signals, PollFlags::IN)),
+            (Ready::Listener, PollFd::new(&self.listener, PollFlags::IN)),
+        ];
+        if let Some(oom) = &self.oom {
+            watched.push((Ready::Oom, PollFd::new(oom, oom.interest())));
+        }
+        for (index, client) in self.clients.list.iter().enumerate() {
+            watched.push((Ready::Client(index), PollFd::new(&client.socket, PollFlags::IN)));
+        }
+        self.watch_streams(&mut watched);
+        for (index, exec) in self.execs.list.iter().enumerate() {
+            watched.push((Ready::Exec(index), PollFd::from_borrowed_fd(exec.program.pidfd(), PollFlags::IN)));
+            if let Some(terminal) = exec.abandoned_terminal() {
+                watched.push((Ready::ExecTerminal(index), PollFd::new(terminal, PollFlags::IN)));
+            }
+        }
+        let (tokens, mut descriptors): (Vec<Ready>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
+        match rustix::event::poll(&mut descriptors, self.timeout().as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Vec::new()),
+            Err(errno) => return Err(Error::System { attempt: "wait for events", errno }),
+        }
+        let found = tokens.into_iter().zip(descriptors.iter().map(PollFd::revents));
+        Ok(found.filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    fn watch_streams<'a>(&'a self, watched: &mut Vec<(Ready, PollFd<'a>)>) {
+        for (index, output) in self.outputs.iter().enumerate() {
+            if let Some(from) = &output.from
+                && output.has_room()
+            {
+                watched.push((Ready::Output(index), PollFd::new(from, PollFlags::IN)));
+            }
+            for (number, sink) in output.sinks.iter().enumerate() {
+                // Without a queue, only the news that its reader is gone.
+                let interest = if sink.has_queue() { PollFlags::OUT } else { PollFlags::empty() };
+                watched.push((Ready::Sink(index, number), PollFd::new(&sink.to, interest)));
+            }
+        }
+        let Some(input) = &self.input else { return };
+        let Some(to) = &input.to else { return };
+        if input.has_pending() {
+            watched.push((Ready::Input, PollFd::new(to, PollFlags::OUT)));
+            return;
+        }
+        if self.terminal.is_none() {
+            watched.push((Ready::Input, PollFd::new(to, PollFlags::empty())));
+        }
+        for (index, feed) in input.feeds.iter().enumerate() {
+            watched.push((Ready::Feed(index), PollFd::new(&feed.from, PollFlags::IN)));
+        }
+    }
+
+    /// Until the deadline of a stop, or until a client has held up others for too long.
+    fn timeout(&self) -> Option<Timespec> {
+        let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);
+        let next = stalls.chain(self.status.phase.deadline_ms()).min()?;
+        let millis = next.saturating_sub(clock::monotonic_ms());
+        Some(Timespec {
+            tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(millis % 1000).unwrap_or(0) * 1_000_000,
+        })
+    }
+}
+
+impl StopPlan {
+    /// When a stop that begins now is over.
+    pub(crate) fn deadline_ms(self) -> Option<u64> {
+        let seconds = u64::try_from(self.timeout_secs).ok()?;
+        Some(clock::monotonic_ms().saturating_add(seconds.saturating_mul(1000)))
+    }
+}

@@ -1,0 +1,252 @@
+//! The end of a container: its last output, its exit, and who is told.
+//!
+//! ```text
+//! kept (no --rm)    drain ─► status ─► database row ─► everyone told ─► control group, run directory removed
+//! auto_remove       drain ─► the caller that started it told ─► status ─► control group removed
+//!                          ─► it says Removed, or it is gone: then we remove ─► the others told ─► run directory
+//! ```
+//!
+//! A kept container's exit is in the database before anyone hears of it. One that removes itself has no row
+//! worth writing: the caller that started it, if it is still there, has the database open and removes the
+//! container at once, while we take the control group down. It may be killed at any moment: the kernel closes
+//! its socket, and we do all that it did not say it has done. Both may be killed: then the status says
+//! `exited`, or a live phase beside a free lock, and the next observer finishes.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use linux::signal;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::exit::{Exit, LaunchFailure};
+use crate::life::Phase;
+use crate::packet;
+use crate::plan::MonitorPlan;
+use crate::protocol::{Reply, Request, Streams};
+use crate::status::Status;
+use crate::supervise::clients::{Clients, OWNER};
+use crate::supervise::container::Container;
+use crate::supervise::outputs::Output;
+use crate::supervise::record::Records;
+use crate::supervise::requests::causes;
+use crate::supervise::seat::Seat;
+
+/// How long output may take to arrive from a terminal, or from processes that do not die with init.
+const DRAIN_MS: u64 = 1000;
+/// How long a caller may take to remove the container before we do.
+const REMOVAL_MS: u64 = 10_000;
+
+/// Ends a container whose init has ended, or that can be supervised no longer.
+pub(crate) fn finish(mut container: Container, trouble: Option<Error>) -> Result<()> {
+    let mut exit = container.reap(trouble);
+    container.drain();
+    container.count_oom();
+    container.note_lost_lines();
+    exit.oom_killed = container.status.oom_killed;
+    runtime::trace::mark(super::WHO, "exit");
+    container.records.died(&exit);
+    container.status.phase = Phase::Exited;
+    container.status.exit = Some(exit.clone());
+    if container.auto_remove { container.leave_removed(&exit) } else { container.leave_kept(&exit) }
+}
+
+/// Ends a container that never ran: nothing is left but the record of why.
+pub(crate) fn never_started(
+    plan: &MonitorPlan,
+    seat: Seat,
+    mut clients: Clients,
+    failure: LaunchFailure,
+) -> Result<()> {
+    let exit = failure.exit();
+    let records = Records::new(plan);
+    seat.record(&Status {
+        phase: Phase::Exited,
+        monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
+        init: None,
+        started_at_ns: None,
+        cgroup: None,
+        oom_killed: false,
+        log_lines_lost: 0,
+        exit: Some(exit.clone()),
+    })?;
+    records.died(&exit);
+    let recorded = if plan.auto_remove { records.remove() } else { records.record(&exit) };
+    let vacated = if recorded.is_ok() { seat.vacate() } else { Ok(()) };
+    clients.reply(OWNER, &Reply::LaunchFailed(failure), &[]);
+    vacated
+}
+
+impl Container {
+    fn reap(&mut self, trouble: Option<Error>) -> Exit {
+        if trouble.is_some() {
+            // Whatever is the matter, what is supervised no longer must not go on.
+            drop(self.kill());
+        }
+        let (code, number, error) = match self.init.wait() {
+            Ok(runtime::Exit::Code(code)) => (i32::from(code), None, None),
+            Ok(end @ runtime::Exit::Signal(number)) => {
+                (i32::from(end.status()), Some(i32::from(number)), None)
+            }
+            Err(error) => (255, None, Some(format!("{error}: {}", causes(&error)))),
+        };
+        let error = trouble.map(|trouble| format!("{trouble}: {}", causes(&trouble))).or(error);
+        Exit {
+            code,
+            signal: number,
+            oom_killed: false,
+            started_at_ns: self.status.started_at_ns,
+            finished_at_ns: clock::now_ns(),
+            lost: false,
+            error,
+        }
+    }
+
+    /// Takes all output that belongs to this run. With a pid namespace of its own, every process of the
+    /// container is dead by now, and what a pipe holds is all there is. Otherwise the others are killed first.
+    fn drain(&mut self) {
+        if !self.dies_with_init
+            && let Some(cgroup) = &self.cgroup
+        {
+            // What cannot be killed may go on printing; it has a second.
+            drop(cgroup.kill_all());
+        }
+        let has_late_output = !self.dies_with_init || self.terminal.is_some();
+        let give_up = clock::monotonic_ms() + DRAIN_MS;
+        loop {
+            let mut is_complete = true;
+            for output in &mut self.outputs {
+                is_complete &= output.drain(self.log.as_mut());
+            }
+            let now = clock::monotonic_ms();
+            if is_complete || !has_late_output || now >= give_up {
+                break;
+            }
+            wait_for_output(&self.outputs, give_up - now);
+        }
+        for output in &mut self.outputs {
+            output.close(self.log.as_mut());
+        }
+        self.end_execs();
+    }
+
+    /// Programs that were started beside init have died with it, or do now.
+    fn end_execs(&mut self) {
+        for index in 0..self.execs.list.len() {
+            if let Some(exec) = self.execs.list.get_mut(index) {
+                // One that is dead already needs no signal.
+                let _sent = linux::process::pidfd_signal(exec.program.pidfd(), signal::KILL);
+                // Its status is asked for again by the reaping below.
+                let _ended = rustix::event::poll(
+                    &mut [PollFd::from_borrowed_fd(exec.program.pidfd(), PollFlags::IN)],
+                    Some(&millis(DRAIN_MS)),
+                );
+            }
+            self.execs.reap(index, &mut self.clients);
+        }
+    }
+
+    fn leave_kept(mut self, exit: &Exit) -> Result<()> {
+        let noted = self.seat.record(&self.status);
+        let recorded = self.records.record(exit);
+        self.tell(exit, |_| true);
+        self.release_cgroup();
+        // Without a row the status is all there is: it stays for the next observer, who writes the row.
+        if recorded.is_ok() { self.seat.vacate() } else { noted }
+    }
+
+    fn leave_removed(mut self, exit: &Exit) -> Result<()> {
+        self.tell(exit, |client| client == OWNER);
+        let noted = self.seat.record(&self.status);
+        self.release_cgroup();
+        let removed = if self.clients.get(OWNER).is_some_and(|owner| removes(&owner.socket)) {
+            Ok(())
+        } else {
+            self.records.remove()
+        };
+        self.tell(exit, |client| client != OWNER);
+        if removed.is_ok() { self.seat.vacate() } else { noted }
+    }
+
+    fn release_cgroup(&mut self) {
+        self.oom = None;
+        if let Some(cgroup) = self.cgroup.take() {
+            // A group that cannot be removed is an empty directory; its name is never used again.
+            drop(cgroup.remove());
+        }
+    }
+
+    /// Tells the exit to those who wait for it and whom `included` names.
+    fn tell(&mut self, exit: &Exit, included: impl Fn(u64) -> bool) {
+        let told: Vec<u64> = self
+            .clients
+            .list
+            .iter()
+            .filter(|client| (client.waits || client.id == OWNER) && included(client.id))
+            .map(|client| client.id)
+            .collect();
+        for client in told {
+            let (tails, descriptors) = take_tails(&mut self.outputs, client);
+            let reply = Reply::Ended { exit: exit.clone(), tails };
+            self.clients.reply(client, &reply, &packet::borrow_all(&descriptors));
+        }
+    }
+}
+
+/// What a client had no room for, in a memfd for each stream. Its ends of the streams are closed.
+fn take_tails(outputs: &mut [Output], client: u64) -> (Streams, Vec<OwnedFd>) {
+    let mut tails = Streams::default();
+    let mut descriptors = Vec::new();
+    for output in outputs {
+        let queue = output.take_queue(client);
+        if queue.is_empty() {
+            continue;
+        }
+        // Without memory for it, the log is where this output can be read.
+        let Ok(tail) = packet::seal_bytes(&queue) else { continue };
+        descriptors.push(tail);
+        match output.source {
+            crate::log::Source::Stdout => tails.stdout = true,
+            crate::log::Source::Stderr => tails.stderr = true,
+        }
+    }
+    (tails, descriptors)
+}
+
+/// Whether the caller says that it has removed the container, before it goes or takes too long.
+fn removes(owner: &OwnedFd) -> bool {
+    let give_up = clock::monotonic_ms() + REMOVAL_MS;
+    loop {
+        let left = give_up.saturating_sub(clock::monotonic_ms());
+        match rustix::event::poll(&mut [PollFd::new(owner, PollFlags::IN)], Some(&millis(left))) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => return false,
+        }
+        match packet::receive::<Request>(owner.as_fd(), rustix::net::RecvFlags::DONTWAIT) {
+            Ok(Ok((Request::Removed, _))) => return true,
+            // Sent before it learned of the exit.
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return false,
+        }
+    }
+}
+
+fn wait_for_output(outputs: &[Output], timeout_ms: u64) {
+    let mut watched: Vec<PollFd<'_>> = outputs
+        .iter()
+        .filter_map(|output| output.from.as_ref())
+        .map(|from| PollFd::new(from, PollFlags::IN))
+        .collect();
+    // Woken for nothing, the caller looks again.
+    let _ready = rustix::event::poll(&mut watched, Some(&millis(timeout_ms)));
+}
+
+fn millis(millis: u64) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(millis % 1000).unwrap_or(0) * 1_000_000,
+    }
+}

@@ -1,0 +1,314 @@
+//! Starts one container and supervises it until it has ended: the monitor's own side.
+//!
+//! Single-threaded and synchronous, so that a cloned child may safely allocate. Whatever the container holds
+//! on the host is held by values of one stack frame, and is given back by leaving it.
+//!
+//! ```text
+//! plan ─► run directory, lock ─► control group ─► init cloned ─► status written ─► released ─► event loop
+//!                                                  │ mounts meanwhile                            │ init ended
+//!   told: Running ◄────────────────────────────────┴─ execs                  drained, recorded ◄─┘
+//! ```
+
+mod clients;
+mod container;
+mod execs;
+mod finish;
+mod input;
+mod outputs;
+mod record;
+mod requests;
+pub(crate) mod seat;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroup::{Cgroup, Hierarchy};
+use linux::signal::{self, SignalFd};
+use runtime::plan::Namespace;
+use runtime::{Stdio, trace};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::RecvFlags;
+use rustix::pipe::PipeFlags;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::exit::{Exit, LaunchFailure};
+use crate::life::{Intent, Phase};
+use crate::log::{Log, Source};
+use crate::lost;
+use crate::packet;
+use crate::plan::MonitorPlan;
+use crate::protocol::{Reply, Request};
+use crate::status::{Process, Status};
+use clients::{Clients, OWNER};
+use container::Container;
+use execs::Execs;
+use input::Input;
+use outputs::Output;
+use record::Records;
+use requests::{Attachment, Given};
+use seat::Seat;
+
+/// Who writes a mark into the trace.
+const WHO: &str = "monitor";
+
+/// Runs the container whose plan waits in `control`, until it has ended and its end is recorded.
+///
+/// `control` is our end of the socket pair that [`crate::spawn`] made. The process must have no other thread.
+pub fn supervise(control: OwnedFd) -> Result<()> {
+    let signals = arrange_signals()?;
+    let mut clients = Clients::default();
+    let (plan_file, attachment) = receive_launch(&control)?;
+    clients.add(control);
+    let plan: MonitorPlan = packet::unseal(plan_file.as_fd())?;
+    enable_trace(&plan);
+    trace::mark(WHO, "plan");
+    let seat = match occupy(&plan) {
+        Ok(seat) => seat,
+        Err(error) => {
+            clients.reply(OWNER, &requests::failed(error), &[]);
+            return Ok(());
+        }
+    };
+    trace::mark(WHO, "run directory");
+    match start(&plan, &seat) {
+        Ok(started) => {
+            let records = Records::new(&plan);
+            let mut container = started.into_container(&plan, seat, plan_file, records, clients, signals);
+            // Nothing is kept for an idle container that it does not need.
+            drop(plan);
+            container.announce(attachment);
+            linux::memory::trim();
+            let trouble = container.serve().err();
+            finish::finish(container, trouble)
+        }
+        Err(failure) => finish::never_started(&plan, seat, clients, failure),
+    }
+}
+
+/// Signals that end a process must not end this one by accident; SIGTERM is passed on as a stop.
+fn arrange_signals() -> Result<SignalFd> {
+    linux::process::reset_signals().map_err(Error::system("reset signals"))?;
+    for number in signal::HARMLESS {
+        signal::shrug(*number).map_err(Error::system("arrange signals"))?;
+    }
+    SignalFd::new(&[signal::TERM]).map_err(Error::system("arrange signals"))
+}
+
+/// The first message. It was sent before this process existed, so there is nothing to wait for.
+fn receive_launch(control: &OwnedFd) -> Result<(OwnedFd, Option<Attachment>)> {
+    let Ok((request, mut descriptors)) = packet::receive(control.as_fd(), RecvFlags::DONTWAIT)? else {
+        return Err(Error::Gone);
+    };
+    let Request::Launch { attach } = request else {
+        return Err(Error::Protocol { reason: "the first message is no plan" });
+    };
+    if descriptors.is_empty() {
+        return Err(Error::Protocol { reason: "the first message has no plan" });
+    }
+    let plan = descriptors.remove(0);
+    let given = Given::new(attach.unwrap_or_default(), descriptors)?;
+    let attachment = attach.map(|_| Attachment::new(OWNER, given)).transpose()?;
+    Ok((plan, attachment))
+}
+
+/// A trace that cannot be written costs a measurement.
+fn enable_trace(plan: &MonitorPlan) {
+    let Some(path) = &plan.trace else { return };
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        trace::enable(file);
+    }
+}
+
+/// Takes the run directory over, with what a monitor that died in it may have left running.
+fn occupy(plan: &MonitorPlan) -> Result<Seat> {
+    let seat = Seat::occupy(&plan.run_dir)?;
+    if let Some(before) = seat.leftover()? {
+        lost::kill_remains(before.init, before.cgroup.as_deref())?;
+    }
+    Ok(seat)
+}
+
+/// A container that has just started, without those who want something from it.
+struct Started {
+    status: Status,
+    init: runtime::Running,
+    cgroup: Option<Cgroup>,
+    log: Option<Log>,
+    streams: Streams,
+    listener: OwnedFd,
+}
+
+/// Our ends of the container's streams.
+#[derive(Default)]
+struct Streams {
+    outputs: Vec<Output>,
+    input: Option<Input>,
+    terminal: Option<OwnedFd>,
+}
+
+/// Makes everything and releases init. On failure, dropping what there is by then gives it back.
+fn start(plan: &MonitorPlan, seat: &Seat) -> std::result::Result<Started, LaunchFailure> {
+    let cgroup = make_cgroup(plan)?;
+    trace::mark(WHO, "control group");
+    let (stdio, mut streams) = make_streams(plan)?;
+    let mut parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio)
+        .map_err(|error| LaunchFailure::from(&error))?;
+    trace::mark(WHO, "clone");
+
+    // Init mounts meanwhile.
+    let log = plan.log.clone().map(Log::open);
+    let listener = seat.listen()?;
+    let pid = parked.pid().as_raw_nonzero().get();
+    let mut status = Status {
+        phase: Phase::Starting,
+        monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
+        init: lost::start_time(pid).map(|start_time| Process { pid, start_time }),
+        started_at_ns: None,
+        cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
+        oom_killed: false,
+        log_lines_lost: 0,
+        exit: None,
+    };
+    // Before release: whoever finds this, should we die, can still find and kill init.
+    seat.record(&status)?;
+    trace::mark(WHO, "status");
+    if let Some(terminal) = parked.terminal().map_err(|error| LaunchFailure::from(&error))? {
+        streams.use_terminal(terminal, plan.open_stdin)?;
+    }
+    trace::mark(WHO, "parked");
+    let init = parked.release().map_err(|error| LaunchFailure::from(&error))?;
+    status.started_at_ns = Some(clock::now_ns());
+    status.phase = Phase::Running { intent: Intent::Keep };
+    trace::mark(WHO, "released");
+    Ok(Started { status, init, cgroup, log, streams, listener })
+}
+
+/// The control group, or none where the plan wants none, or where an ordinary user has none to make it in
+/// and asked for no limit.
+fn make_cgroup(plan: &MonitorPlan) -> Result<Option<Cgroup>> {
+    let Some(wanted) = &plan.launch.cgroup else { return Ok(None) };
+    let hierarchy = Hierarchy::detect().map_err(Error::cgroup("find the control groups"))?;
+    Cgroup::create(&hierarchy, wanted).map(Some).map_err(Error::cgroup("make the control group"))
+}
+
+fn make_streams(plan: &MonitorPlan) -> Result<(Stdio, Streams)> {
+    if plan.launch.process.terminal.is_some() {
+        return Ok((Stdio::Null, Streams::default()));
+    }
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
+    let (stdin, input) = if plan.open_stdin {
+        let (theirs, ours) = pipe()?;
+        set_nonblocking(&ours)?;
+        (theirs, Some(Input::new(ours, plan.stdin_once)))
+    } else {
+        (requests::open_null()?, None)
+    };
+    let mut outputs = Vec::with_capacity(2);
+    let mut output = |source| {
+        let (ours, theirs) = pipe()?;
+        set_nonblocking(&ours)?;
+        outputs.push(Output::new(source, ours));
+        Ok::<_, Error>(theirs)
+    };
+    let (stdout, stderr) = (output(Source::Stdout)?, output(Source::Stderr)?);
+    Ok((Stdio::Given { stdin, stdout, stderr }, Streams { outputs, input, terminal: None }))
+}
+
+fn set_nonblocking(descriptor: &OwnedFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(descriptor).map_err(Error::system("examine a stream"))?;
+    rustix::fs::fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)
+        .map_err(Error::system("make a stream non-blocking"))
+}
+
+impl Streams {
+    fn use_terminal(&mut self, master: OwnedFd, open_stdin: bool) -> Result<()> {
+        set_nonblocking(&master)?;
+        let duplicate =
+            || rustix::io::fcntl_dupfd_cloexec(&master, 3).map_err(Error::system("duplicate a terminal"));
+        self.outputs.push(Output::new(Source::Stdout, duplicate()?));
+        if open_stdin {
+            self.input = Some(Input::new(duplicate()?, false));
+        }
+        self.terminal = Some(master);
+        Ok(())
+    }
+}
+
+impl Started {
+    fn into_container(
+        self,
+        plan: &MonitorPlan,
+        seat: Seat,
+        plan_file: OwnedFd,
+        records: Records,
+        clients: Clients,
+        signals: SignalFd,
+    ) -> Container {
+        Container {
+            seat,
+            status: self.status,
+            init: self.init,
+            cgroup: self.cgroup,
+            oom: None,
+            stop: plan.stop,
+            auto_remove: plan.auto_remove,
+            dies_with_init: plan.launch.namespaces.pid == Namespace::New,
+            plan: plan_file,
+            records,
+            log: self.log,
+            outputs: self.streams.outputs,
+            input: self.streams.input,
+            terminal: self.streams.terminal,
+            listener: self.listener,
+            signals,
+            clients,
+            execs: Execs::default(),
+        }
+    }
+}
+
+impl Container {
+    /// Connects and tells the caller that started us; then does what could wait until after that.
+    fn announce(&mut self, attachment: Option<Attachment>) {
+        if let Some(attachment) = attachment {
+            // The streams were found to be harmless when they arrived.
+            drop(self.connect(OWNER, attachment));
+        }
+        let pid = self.init.pid().as_raw_nonzero().get();
+        let started_at_ns = self.status.started_at_ns.unwrap_or(0);
+        self.clients.reply(OWNER, &Reply::Running { pid, started_at_ns }, &[]);
+        trace::mark(WHO, "announced");
+        // A status that stays at "starting" is out of date, and no reason to end a container that runs.
+        drop(self.seat.record(&self.status));
+        self.oom = self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch().ok().flatten());
+    }
+}
+
+impl From<Error> for LaunchFailure {
+    fn from(error: Error) -> LaunchFailure {
+        let causes = requests::causes(&error);
+        let separator = if causes.is_empty() { "" } else { ": " };
+        LaunchFailure {
+            step: "start".to_owned(),
+            message: format!("{error}{separator}{causes}"),
+            errno: None,
+            exit_code: 128,
+        }
+    }
+}
+
+impl LaunchFailure {
+    /// The exit of a container whose program never ran.
+    fn exit(&self) -> Exit {
+        Exit {
+            code: self.exit_code,
+            signal: None,
+            oom_killed: false,
+            started_at_ns: None,
+            finished_at_ns: clock::now_ns(),
+            lost: false,
+            error: Some(self.message.clone()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What outlives the container: its exit in the database, its events, or its removal from both.
+
+use std::path::PathBuf;
+
+use linux::file;
+use oci::ContainerId;
+use state::{Event, EventLog, State};
+
+use crate::exit::Exit;
+use crate::plan::MonitorPlan;
+
+/// Where the end of a container is written down.
+#[derive(Debug)]
+pub(crate) struct Records {
+    id: String,
+    database: Option<PathBuf>,
+    event_log: Option<PathBuf>,
+    event_attributes: Vec<(String, String)>,
+    container_dir: PathBuf,
+}
+
+impl Records {
+    pub(crate) fn new(plan: &MonitorPlan) -> Records {
+        Records {
+            id: plan.id.clone(),
+            database: plan.database.clone(),
+            event_log: plan.event_log.clone(),
+            event_attributes: plan.event_attributes.clone(),
+            container_dir: plan.container_dir.clone(),
+        }
+    }
+
+    /// Appends an event. One that cannot be written is lost: the container matters more.
+    pub(crate) fn event(&self, action: &str, further: &[(&str, &str)]) {
+        let Some(path) = &self.event_log else { return };
+        let own = self.event_attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let attributes: Vec<(&str, &str)> = own.chain(further.iter().copied()).collect();
+        let event = Event::new("container", action, &self.id, &attributes);
+        drop(EventLog::at(path).append(&event));
+    }
+
+    /// Docker's `die`: the code and how many seconds the program ran.
+    pub(crate) fn died(&self, exit: &Exit) {
+        let ran_ns = exit.started_at_ns.map_or(0, |started| exit.finished_at_ns.saturating_sub(started));
+        let seconds = (ran_ns.max(0) / 1_000_000_000).to_string();
+        self.event("die", &[("execDuration", &seconds), ("exitCode", &exit.code.to_string())]);
+    }
+
+    /// Writes the exit's row.
+    pub(crate) fn record(&self, exit: &Exit) -> state::Result<()> {
+        let Some((state, id)) = self.open()? else { return Ok(()) };
+        state.record_exit(&id, &exit.into())
+    }
+
+    /// Removes the container: first its row, so that nobody finds a container without its files.
+    pub(crate) fn remove(&self) -> state::Result<()> {
+        if let Some((state, id)) = self.open()?
+            && state.remove_container(&id)?
+        {
+            self.event("destroy", &[]);
+        }
+        // What cannot be removed now belongs to nobody, and is found by the sweep for such files.
+        drop(file::remove_tree(&self.container_dir));
+        Ok(())
+    }
+
+    fn open(&self) -> state::Result<Option<(State, ContainerId)>> {
+        let (Some(path), Ok(id)) = (&self.database, self.id.parse()) else { return Ok(None) };
+        Ok(Some((State::open_file(path)?, id)))
+    }
+}

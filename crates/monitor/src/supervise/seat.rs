@@ -1,0 +1,88 @@
+//! The run directory, occupied: lock, socket and status of one monitor.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::file;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::status::{self, Lock, Status};
+
+/// How long a monitor that has recorded its exit may take to leave.
+const LEAVING_MS: u64 = 10_000;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 32;
+
+/// A run directory that is ours. Leaving it in place means dying in it: see [`Seat::vacate`].
+#[derive(Debug)]
+pub(crate) struct Seat {
+    run_dir: PathBuf,
+    lock: Lock,
+}
+
+impl Seat {
+    /// Takes the run directory over, made when missing. A monitor that is about to leave it is waited for;
+    /// one that supervises a container is [`Error::AlreadyRunning`].
+    pub(crate) fn occupy(run_dir: &Path) -> Result<Seat> {
+        let give_up = clock::monotonic_ms() + LEAVING_MS;
+        loop {
+            file::create_dir(run_dir, 0o700).map_err(Error::File)?;
+            match Lock::take(run_dir) {
+                Ok(Some(lock)) => return Ok(Seat { run_dir: run_dir.to_owned(), lock }),
+                Ok(None) => {}
+                // The one before has removed the directory between the two steps.
+                Err(Error::System { errno: Errno::NOENT, .. }) => continue,
+                Err(error) => return Err(error),
+            }
+            let leaves = status::read(run_dir)?.is_none_or(|status| status.exit.is_some());
+            if !leaves || clock::monotonic_ms() > give_up {
+                return Err(Error::AlreadyRunning);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// What a monitor that died here left behind.
+    pub(crate) fn leftover(&self) -> Result<Option<Status>> {
+        status::read(&self.run_dir)
+    }
+
+    /// Makes the control socket. The directory keeps everyone out who is not its owner.
+    pub(crate) fn listen(&self) -> Result<OwnedFd> {
+        file::remove_if_exists(&self.run_dir.join("control.sock")).map_err(Error::File)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .map_err(Error::system("make the control socket"))?;
+        with_socket_name(&self.run_dir, |name| rustix::net::bind(&socket, name))
+            .map_err(Error::system("bind the control socket"))?;
+        rustix::net::listen(&socket, BACKLOG).map_err(Error::system("listen on the control socket"))?;
+        Ok(socket)
+    }
+
+    pub(crate) fn record(&self, status: &Status) -> Result<()> {
+        status::write(&self.run_dir, status)
+    }
+
+    /// Removes the run directory and frees the lock.
+    pub(crate) fn vacate(self) -> Result<()> {
+        status::clear(&self.run_dir, self.lock)
+    }
+}
+
+/// Calls `action` with the name of the control socket. A name longer than the kernel takes (108 bytes) goes
+/// through a descriptor of the directory.
+pub(crate) fn with_socket_name<T>(
+    run_dir: &Path,
+    action: impl FnOnce(&SocketAddrUnix) -> std::result::Result<T, Errno>,
+) -> std::result::Result<T, Errno> {
+    if let Ok(name) = SocketAddrUnix::new(run_dir.join("control.sock")) {
+        return action(&name);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(run_dir, flags, Mode::empty())?;
+    action(&SocketAddrUnix::new(format!("/proc/self/fd/{}/control.sock", directory.as_raw_fd()))?)
+}
