@@ -16,6 +16,8 @@ pub(crate) struct Changes<'a> {
     /// Deleted names.
     whiteouts: HashSet<NodeId>,
     xattr_sets: Vec<&'a [Xattr]>,
+    /// Inodes of which more than one name changed.
+    several_names: HashSet<u32>,
 }
 
 /// One name that changed, or leads to a change.
@@ -46,11 +48,16 @@ impl<'a> Changes<'a> {
             !arena.is_live(node) && arena.is_directory(parent) && arena.nodes[at(parent)].pure != layer
         };
         let whiteouts: HashSet<NodeId> = whiteouts.iter().copied().filter(needs_mark).collect();
+        let mut once = HashSet::new();
+        let mut several_names = HashSet::new();
         let mut touched = vec![false; arena.nodes.len()];
         touched[at(ROOT)] = true;
         for node in nodes(arena) {
             let is_own = arena.nodes[at(node)].layer == layer || arena.nodes[at(node)].pure == layer;
             let is_relinked = own_inodes.contains(&arena.nodes[at(node)].inode);
+            if is_relinked && !once.insert(arena.nodes[at(node)].inode) {
+                several_names.insert(arena.nodes[at(node)].inode);
+            }
             let is_changed = arena.is_live(node) && (is_own || is_relinked) || whiteouts.contains(&node);
             let mut next = node;
             while is_changed && !touched[at(next)] {
@@ -58,7 +65,7 @@ impl<'a> Changes<'a> {
                 next = arena.nodes[at(next)].parent;
             }
         }
-        Self { arena, layer, touched, whiteouts, xattr_sets }
+        Self { arena, layer, touched, whiteouts, xattr_sets, several_names }
     }
 
     /// The root directory, as it is now.
@@ -90,6 +97,11 @@ impl<'a> Changes<'a> {
             | Body::BlockDevice(_)
             | Body::Fifo => (0, Vec::new()),
         }
+    }
+
+    /// Whether an inode has more than one of the changed names.
+    pub(crate) fn has_several_names(&self, inode: u32) -> bool {
+        self.several_names.contains(&inode)
     }
 
     /// The attributes of an inode.
