@@ -115,8 +115,8 @@ fn check_legacy(controller: Controller, limits: &Limits) -> Result<()> {
 }
 
 impl Cgroup {
-    /// Writes every limit of `work`, after giving the groups what they need for it.
-    pub(crate) fn enforce(&self, work: &Work, limits: &Limits) -> Result<()> {
+    /// Writes every limit of `work`, after giving the groups what they need for it. A fresh group has no limits yet.
+    pub(crate) fn enforce(&self, work: &Work, limits: &Limits, fresh: bool) -> Result<()> {
         if let (Some(mount), Some(node)) = (&self.hierarchy.unified, &self.unified) {
             let needs = work.needs(&self.hierarchy, limits)?;
             if !needs.is_empty() {
@@ -127,7 +127,7 @@ impl Cgroup {
         for controller in &work.legacy {
             let Some(node) = self.legacy_node(*controller) else { continue };
             match controller {
-                Controller::Devices => set_legacy_devices(node, &limits.devices)?,
+                Controller::Devices => set_legacy_devices(node, &limits.devices, fresh)?,
                 Controller::Cpuset => inherit::fill_cpusets(&self.hierarchy, &self.location)?,
                 Controller::Cpu => inherit::raise_realtime(&self.hierarchy, &self.location, limits)?,
                 Controller::Blkio
@@ -198,14 +198,22 @@ impl Cgroup {
     }
 }
 
-fn set_legacy_devices(node: &Node, rules: &[DeviceRule]) -> Result<()> {
-    let list = node.dir.require("devices.list")?;
-    let present = LegacyAccess::parse(&list).ok_or_else(|| node.dir.unreadable("devices.list", &list))?;
-    for (file, value) in LegacyAccess::of(rules)?.writes(Some(&present)) {
-        node.dir.write(file, &value).map_err(|errno| Error::Set {
+/// `devices.list` is asked only for a group in use: what stays allowed there must not be taken away for a moment.
+fn set_legacy_devices(node: &Node, rules: &[DeviceRule], fresh: bool) -> Result<()> {
+    let present = if fresh {
+        None
+    } else {
+        let list = node.dir.require("devices.list")?;
+        Some(LegacyAccess::parse(&list).ok_or_else(|| node.dir.unreadable("devices.list", &list))?)
+    };
+    let writes = LegacyAccess::of(rules)?.writes(present.as_ref());
+    for chunk in writes.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((file, _)) = chunk.first() else { continue };
+        let set = node.dir.write_each(file, chunk.iter().map(|(_, value)| &**value));
+        set.map_err(|(value, errno)| Error::Set {
             limit: "devices",
             file: node.dir.path().join(file),
-            value,
+            value: value.to_owned(),
             errno,
         })?;
     }

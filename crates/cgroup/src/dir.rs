@@ -78,6 +78,27 @@ impl Dir {
         }
     }
 
+    /// Writes several values to one file, one after the other.
+    pub(crate) fn write_each<'v>(
+        &self,
+        file: &str,
+        values: impl IntoIterator<Item = &'v str>,
+    ) -> std::result::Result<(), (&'v str, Errno)> {
+        let mut fd = None;
+        for value in values {
+            let written = match &fd {
+                Some(fd) => rustix::io::write(fd, value.as_bytes()),
+                None => self.file(file, OFlags::WRONLY).and_then(|new| {
+                    let written = rustix::io::write(&new, value.as_bytes());
+                    fd = Some(new);
+                    written
+                }),
+            };
+            written.map_err(|errno| (value, errno))?;
+        }
+        Ok(())
+    }
+
     /// Reads a file whole.
     pub(crate) fn read(&self, file: &str) -> std::result::Result<String, Errno> {
         read_all(&self.file(file, OFlags::RDONLY)?)
@@ -204,10 +225,15 @@ fn first_child(fd: &OwnedFd) -> std::result::Result<Option<OsString>, Errno> {
 
 /// Reads a file of the kernel from its start to its end.
 pub(crate) fn read_all(fd: &OwnedFd) -> std::result::Result<String, Errno> {
+    String::from_utf8(read_bytes(fd)?).map_err(|_| Errno::ILSEQ)
+}
+
+/// Reads a file of the kernel from its start to its end, whatever its bytes.
+pub(crate) fn read_bytes(fd: impl AsFd) -> std::result::Result<Vec<u8>, Errno> {
     let mut content = vec![0; 4096];
     let mut length = 0;
     loop {
-        match rustix::io::pread(fd, &mut content[length..], length as u64)? {
+        match rustix::io::pread(&fd, &mut content[length..], length as u64)? {
             0 => break,
             more => length += more,
         }
@@ -219,7 +245,7 @@ pub(crate) fn read_all(fd: &OwnedFd) -> std::result::Result<String, Errno> {
         }
     }
     content.truncate(length);
-    String::from_utf8(content).map_err(|_| Errno::ILSEQ)
+    Ok(content)
 }
 
 /// Process ids, one to a line. A process of another pid namespace reads as 0, and cannot be named.

@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | unified (version 2, also beside version 1) | always | cloning into, killing, freezing, listing; all limits on version 2 |
 //! | memory, pids | always | limits, statistics, out-of-memory events |
-//! | cpu, cpuacct | always | limits, statistics |
+//! | cpu | always | limits; and a container's many threads weigh no more than another's one |
 //! | devices | with device rules | the rules |
-//! | freezer | without a unified hierarchy that can freeze and kill | both |
+//! | cpuacct, freezer | without a unified hierarchy that can kill | statistics; freezing and killing |
 //! | cpuset, blkio, hugetlb, net_cls, net_prio, rdma | with such a limit | the limit |
 //!
 //! Each costs some 40 µs to make, enter and remove again, so the rest is left alone.
@@ -25,7 +25,7 @@ use crate::apply::Work;
 use crate::delegate::base_of_relative_paths;
 use crate::error::{Error, Result};
 use crate::hierarchy::{Controller, Hierarchy};
-use crate::node::Node;
+use crate::node::{Node, remove_empty};
 use crate::path::GroupPath;
 use crate::{Limits, Plan};
 
@@ -79,12 +79,14 @@ impl Cgroup {
         if let Some(mount) = &hierarchy.unified {
             group.unified = Some(Node::make(mount, &group.location)?);
         }
+        // Older than 5.14, it cannot kill, and perhaps not freeze.
+        let alone = !group.unified.as_ref().is_some_and(|node| node.dir.has("cgroup.kill"));
         for mount in &hierarchy.legacy {
-            if mount.controllers.iter().any(|controller| group.needs_legacy(*controller, &work)) {
+            if mount.controllers.iter().any(|controller| needs_legacy(*controller, &work, alone)) {
                 group.legacy.push(Node::make(mount, &group.location)?);
             }
         }
-        group.enforce(&work, &plan.limits)?;
+        group.enforce(&work, &plan.limits, true)?;
         Ok(group)
     }
 
@@ -106,21 +108,6 @@ impl Cgroup {
     fn nowhere(hierarchy: &Hierarchy, location: GroupPath) -> Self {
         let path = location.to_path();
         Self { hierarchy: hierarchy.clone(), location, path, unified: None, legacy: Vec::new(), owned: false }
-    }
-
-    /// Whether there must be a group in the version 1 hierarchy of `controller`; see the head of this file.
-    fn needs_legacy(&self, controller: Controller, work: &Work) -> bool {
-        match controller {
-            Controller::Memory | Controller::Pids | Controller::Cpu | Controller::Cpuacct => true,
-            Controller::Freezer => !self.unified.as_ref().is_some_and(|node| node.dir.has("cgroup.kill")),
-            Controller::Blkio
-            | Controller::Cpuset
-            | Controller::Devices
-            | Controller::Hugetlb
-            | Controller::NetCls
-            | Controller::NetPrio
-            | Controller::Rdma => work.is_about(controller),
-        }
     }
 
     /// The absolute path below every hierarchy's root: what to write down in order to [`Cgroup::open`] it later.
@@ -167,7 +154,7 @@ impl Cgroup {
             let node = Node::make(mount, &self.location)?;
             self.legacy.push(node);
         }
-        self.enforce(&work, limits)?;
+        self.enforce(&work, limits, false)?;
         self.legacy.iter().skip(before).try_for_each(|node| self.move_all_into(node))
     }
 
@@ -228,6 +215,22 @@ impl Cgroup {
     }
 }
 
+/// Whether there must be a group in the version 1 hierarchy of `controller`; see the head of this file. `alone` is
+/// without a unified hierarchy of much use.
+fn needs_legacy(controller: Controller, work: &Work, alone: bool) -> bool {
+    match controller {
+        Controller::Memory | Controller::Pids | Controller::Cpu => true,
+        Controller::Cpuacct | Controller::Freezer => alone,
+        Controller::Blkio
+        | Controller::Cpuset
+        | Controller::Devices
+        | Controller::Hugetlb
+        | Controller::NetCls
+        | Controller::NetPrio
+        | Controller::Rdma => work.is_about(controller),
+    }
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if self.owned
@@ -235,6 +238,16 @@ impl Drop for Cgroup {
         {
             tracing::warn!(group = %self.path.display(), error = &error as &dyn std::error::Error, "left behind");
         }
+    }
+}
+
+impl Hierarchy {
+    /// Removes the group at `path` and those above it, as far as they hold neither processes nor groups. Containers
+    /// share the groups above theirs, so [`Cgroup::remove`] leaves them: this is for tidying up.
+    pub fn remove_empty(&self, path: &Path) -> Result<()> {
+        let location = locate(self, path)?;
+        self.legacy.iter().chain(&self.unified).for_each(|mount| remove_empty(mount, &location));
+        Ok(())
     }
 }
 

@@ -8,6 +8,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use linux::file::Named;
+
+use crate::dir::read_bytes;
 use crate::error::{Error, Result};
 
 /// A controller of either version.
@@ -100,8 +103,7 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Finds the hierarchies. A system without any is not an error here: making a group is.
     pub fn detect() -> Result<Self> {
-        let mounts = linux::file::read(Path::new("/proc/self/mountinfo")).map_err(Error::Detect)?;
-        Ok(Self::parse(&mounts))
+        Ok(Self::parse(&read_proc("/proc/self/mountinfo")?))
     }
 
     /// Which layout this is; `None` when nothing is mounted.
@@ -140,6 +142,13 @@ impl Hierarchy {
 enum Kind {
     Unified,
     Legacy,
+}
+
+/// Reads a file of the kernel in as few pieces as it has pages; it has no size that could be asked for.
+fn read_proc(path: &str) -> Result<Vec<u8>> {
+    let path = Path::new(path);
+    let file = linux::file::open(path).map_err(Error::Detect)?;
+    read_bytes(&file).named("read", path).map_err(Error::Detect)
 }
 
 /// One line: `id parent device root point options [fields] - type source superoptions`.
@@ -183,8 +192,7 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 /// The version 2 group of this process below `mount`'s point, without a leading slash; `None` when it is not visible there.
 pub(crate) fn own_unified_group(mount: &Mount) -> Result<Option<PathBuf>> {
-    let groups = linux::file::read(Path::new("/proc/self/cgroup")).map_err(Error::Detect)?;
-    Ok(parse_own(&groups, mount))
+    Ok(parse_own(&read_proc("/proc/self/cgroup")?, mount))
 }
 
 fn parse_own(groups: &[u8], mount: &Mount) -> Option<PathBuf> {

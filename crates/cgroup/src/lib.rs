@@ -34,6 +34,8 @@ mod path;
 mod plan;
 mod setting;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod unified;
 
 pub use capabilities::Capabilities;

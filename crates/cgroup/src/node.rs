@@ -23,7 +23,8 @@ pub(crate) struct Node {
 }
 
 /// How often making a group starts over because its parent was removed meanwhile, or an empty one was in the way.
-const ATTEMPTS: usize = 16;
+/// Each time somebody else got ahead of us, which cannot go on for long unless they do nothing else.
+const ATTEMPTS: usize = 10_000;
 
 impl Node {
     /// Makes the group, and the groups above it where they are missing.
@@ -54,7 +55,7 @@ impl Node {
                 Err(errno) => return Err(refused(full(), errno)),
             }
         }
-        Err(Error::InUse { path: full() })
+        Err(Error::Group { attempt: "make", path: full(), errno: Errno::BUSY })
     }
 
     /// The group if it exists.
@@ -95,6 +96,18 @@ impl Node {
         match remove(&self.parent, &self.name) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             other => other,
+        }
+    }
+}
+
+/// Removes the groups of `path` in one hierarchy, the last first, up to the first that is not empty.
+pub(crate) fn remove_empty(mount: &Mount, path: &GroupPath) {
+    let names: Vec<_> = path.parents.iter().chain([&path.name]).collect();
+    for (above, name) in names.iter().enumerate().rev() {
+        let parents: PathBuf = names.iter().take(above).collect();
+        let Ok(parent) = Dir::open(&mount.point, &parents) else { continue };
+        if !matches!(remove(&parent, name), Ok(()) | Err(Errno::NOENT)) {
+            return;
         }
     }
 }
