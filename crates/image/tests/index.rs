@@ -1,9 +1,11 @@
 //! The merged index, mounted: what the kernel reads from it is what GNU tar unpacks from the layers.
-#![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files and fail by panicking")]
 
 mod snapshots_support;
 
-use snapshots_support::{Mount, Scratch, Source, Tar, assert_same, layers, listing, reference};
+use snapshots_support::{
+    Mount, Scratch, Source, Tar, assert_same, directory_links, layers, listing, reference,
+};
 use std::path::PathBuf;
 
 fn index(scratch: &Scratch, tars: &[Tar]) -> (PathBuf, Vec<PathBuf>) {
@@ -18,7 +20,9 @@ fn check(source: &Source<'_>) {
     let tars = [scratch.layer(source)];
     let (index, devices) = index(&scratch, &tars);
     let mount = Mount::erofs(&index, &devices);
-    assert_same(&listing(&reference(&scratch, &tars)), &listing(&mount.root()));
+    let reference = reference(&scratch, &tars);
+    assert_same(&listing(&reference), &listing(&mount.root()));
+    assert_same(&directory_links(&reference), &directory_links(&mount.root()));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The tar parser against archives that GNU tar writes, and against damaged ones.
-#![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files and fail by panicking")]
 
 use image::tar::{Entry, Error, Kind, Limits, Parser, Summary};
 use std::process::Command;

@@ -95,6 +95,8 @@ pub(crate) struct Arena {
     pub(super) inodes: Vec<Inode>,
     pub(super) text: Vec<u8>,
     pub(super) maps: Vec<Box<[Extent]>>,
+    /// Inodes that lost a name during the layer at hand.
+    pub(super) displaced: Vec<u32>,
     /// Open addressing: nodes by parent and name. A power of two, at most three quarters full.
     slots: Vec<NodeId>,
     /// Keyed at random, since names come from outside.
@@ -123,6 +125,7 @@ impl Arena {
             inodes: vec![Inode::implied()],
             text: Vec::new(),
             maps: Vec::new(),
+            displaced: Vec::new(),
             slots: vec![NONE; 1024],
             hashing: RandomState::new(),
         }
@@ -229,6 +232,14 @@ impl Arena {
         id
     }
 
+    /// Makes a node name something else, or nothing.
+    pub(super) fn set_inode(&mut self, node: NodeId, inode: u32) {
+        let old = std::mem::replace(&mut self.nodes[at(node)].inode, inode);
+        if old != NONE && old != inode {
+            self.displaced.push(old);
+        }
+    }
+
     pub(super) fn set_root(&mut self, inode: Inode, layer: u16) {
         self.inodes[at(self.nodes[at(ROOT)].inode)] = inode;
         self.nodes[at(ROOT)].layer = layer;
@@ -254,7 +265,7 @@ impl Arena {
         let mut below: Vec<NodeId> = self.children(directory).collect();
         while let Some(node) = below.pop() {
             below.extend(self.children(node));
-            self.nodes[at(node)].inode = NONE;
+            self.set_inode(node, NONE);
         }
     }
 }

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 /// The changes of the layer that was merged last, seen over the merged tree.
 ///
 /// An overlay layer cannot share inodes with a lower one. Where this layer gives another name to a lower
-/// file, all names of that file count as changed, so that they still are one inode above.
+/// file, or takes one away, all names that are left count as changed, so that they are one inode with as
+/// many links as it has names.
 pub(crate) struct Changes<'a> {
     arena: &'a Arena,
     layer: u16,
@@ -38,10 +39,11 @@ impl<'a> Changes<'a> {
         whiteouts: &[NodeId],
         xattr_sets: Vec<&'a [Xattr]>,
     ) -> Self {
-        let own_inodes: HashSet<u32> = nodes(arena)
+        let mut own_inodes: HashSet<u32> = nodes(arena)
             .filter(|&node| arena.is_live(node) && arena.nodes[at(node)].layer == layer)
             .map(|node| arena.nodes[at(node)].inode)
             .collect();
+        own_inodes.extend(&arena.displaced);
         // A deletion needs a mark unless the directory is opaque, or gone, or the name was added anew.
         let needs_mark = |&node: &NodeId| {
             let parent = arena.nodes[at(node)].parent;

@@ -156,6 +156,7 @@ impl Merger {
         }
         self.layer += 1;
         self.whiteouts.clear();
+        self.arena.displaced.clear();
         Ok(())
     }
 
@@ -234,9 +235,9 @@ impl Merger {
         if was_directory && !becomes_directory {
             self.arena.remove_children(node);
         }
+        self.arena.set_inode(node, inode);
         let layer = self.layer;
         let node = &mut self.arena.nodes[arena::at(node)];
-        node.inode = inode;
         node.layer = layer;
         if becomes_directory && !was_directory {
             node.pure = layer;
@@ -321,11 +322,10 @@ impl Merger {
             // What this layer added to the removed directory now lies in one that it did not describe.
             (false, true) => {
                 let inode = self.arena.add_inode(Inode::implied());
-                let node = &mut self.arena.nodes[arena::at(node)];
-                node.inode = inode;
-                node.layer = self.layer;
+                self.arena.set_inode(node, inode);
+                self.arena.nodes[arena::at(node)].layer = self.layer;
             }
-            (false, false) => self.arena.nodes[arena::at(node)].inode = NONE,
+            (false, false) => self.arena.set_inode(node, NONE),
         }
         is_own || keeps
     }

@@ -18,6 +18,7 @@ use crate::store::{Scratch, Store};
 use linux::file::{self, Named as _};
 use oci::{ChainId, DiffId, Digest};
 use rustix::thread::CapabilitySet;
+use std::cell::Cell;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -82,6 +83,11 @@ impl Trees {
         let trees = store.root().join("trees");
         file::create_dir(&trees, 0o700)?;
         let scratch = Scratch::new(store)?;
+        let mut bytes = 0;
+        for (layer, file) in layers.iter().zip(&files) {
+            bytes += file.metadata().named("examine", &store.layer_path(layer.diff_id))?.len();
+        }
+        let budget = Cell::new(bytes);
         let mut merger = Merger::new(Limits::default());
         for (number, layer) in layers.iter().enumerate() {
             merge_layer(&mut merger, layer).map_err(|source| Error::Index { source })?;
@@ -90,7 +96,7 @@ impl Trees {
             }
             let path = scratch.fresh("tree");
             let changes = merger.changes();
-            let unpacker = Unpacker::new(&changes, &layers, layer.diff_id, self.privilege);
+            let unpacker = Unpacker::new(&changes, &layers, layer.diff_id, self.privilege, &budget);
             let tree = unpacker.unpack(&path)?;
             // One for all its files, whose number makes a sync of each too slow.
             rustix::fs::syncfs(&tree).named("sync", &path)?;

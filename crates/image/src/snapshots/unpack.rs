@@ -16,6 +16,7 @@ use rustix::fs::{
     chownat, linkat, mkdirat, mknodat, openat, openat2, symlinkat, utimensat,
 };
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,6 +31,8 @@ pub(super) struct Unpacker<'a> {
     layers: &'a [Layer<'a>],
     layer: &'a DiffId,
     privilege: Privilege,
+    /// Bytes of lower layers that may still be copied.
+    budget: &'a Cell<u64>,
 }
 
 /// What is known while the tree is walked.
@@ -47,8 +50,9 @@ impl<'a> Unpacker<'a> {
         layers: &'a [Layer<'a>],
         layer: &'a DiffId,
         privilege: Privilege,
+        budget: &'a Cell<u64>,
     ) -> Self {
-        Self { changes, layers, layer, privilege }
+        Self { changes, layers, layer, privilege, budget }
     }
 
     /// Makes the directory `target` and unpacks into it; returns it, open.
@@ -132,10 +136,33 @@ impl<'a> Unpacker<'a> {
         let file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(at("create"))?);
         rustix::fs::ftruncate(&file, size).map_err(at("extend"))?;
         let (layer, extents) = self.changes.extents(inode.body);
+        let layer = &self.layers[usize::from(layer)];
+        if layer.diff_id != self.layer {
+            self.spend(extents.iter().map(|extent| extent.length).sum(), walk)?;
+        }
         for extent in extents {
-            copy(self.layers[usize::from(layer)].tar, &file, extent).map_err(at("write"))?;
+            copy(layer.tar, &file, extent).map_err(at("write"))?;
         }
         self.set_attributes(parent, name, inode, walk)
+    }
+
+    /// Counts a copy of a lower layer's file, which costs an attacker one header and us the whole file.
+    fn spend(&self, bytes: u64, walk: &Walk) -> Result<()> {
+        match self.budget.get().checked_sub(bytes) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => Err(Error::TooLarge {
+                entry: format!(
+                    "layer {}, entry {}",
+                    self.layer,
+                    walk.path.as_os_str().as_bytes().escape_ascii()
+                ),
+                limit: self.budget.get(),
+                reason: "hard links to files of lower layers may not copy more than all layers hold",
+            }),
+        }
     }
 
     /// Gives another name to a file that was unpacked before.

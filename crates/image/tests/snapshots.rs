@@ -1,0 +1,320 @@
+//! The contract of both snapshotters: what is mounted is what GNU tar unpacks from the layers, one over the other.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files and fail by panicking")]
+
+mod snapshots_support;
+
+use image::Store;
+use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
+use oci::{DiffId, Digest};
+use snapshots_support::{
+    Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference, symlink,
+};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// A store that holds the layers, and what a snapshotter is asked for.
+struct Image {
+    store: Store,
+    id: Digest,
+    layers: Vec<DiffId>,
+}
+
+fn image(scratch: &Scratch, tars: &[Tar]) -> Image {
+    let store = Store::open(&scratch.join("root")).unwrap();
+    for tar in tars {
+        std::fs::copy(&tar.path, store.layer_path(&tar.diff_id)).unwrap();
+    }
+    let layers: Vec<DiffId> = tars.iter().map(|tar| tar.diff_id.clone()).collect();
+    let id = Digest::of(format!("{layers:?}").as_bytes());
+    Image { store, id, layers }
+}
+
+fn mount(scratch: &Scratch, root: &RootFs, flags: &[&str]) -> Mount {
+    match root {
+        RootFs::Erofs { index, devices } => Mount::erofs(index, devices),
+        RootFs::Trees { layers } => {
+            // An overlay wants two lower directories at least.
+            let bottom = scratch.join("bottom");
+            std::fs::create_dir_all(&bottom).unwrap();
+            let mut layers = layers.clone();
+            layers.push(bottom);
+            Mount::overlay(&layers, flags)
+        }
+    }
+}
+
+/// Every snapshotter, asked twice, mounts what the reference has.
+fn check(scratch: &Scratch, tars: &[Tar]) {
+    let expected = listing(&reference(scratch, tars));
+    let image = image(scratch, tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
+        assert_same(&expected, &listing(&mount(scratch, &root, &[]).root()));
+        assert_eq!(snapshots.prepare(&image.store, &image.id, &image.layers).unwrap(), root);
+    }
+    assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0, "half-done work is left");
+}
+
+fn check_scripts(layers: &[&str]) {
+    let scratch = Scratch::new();
+    let tars: Vec<Tar> = layers.iter().map(|script| scratch.layer(&Source::script(script))).collect();
+    check(&scratch, &tars);
+}
+
+/// Hand-made layers, each of which must describe the directories that it changes, as the reference would
+/// otherwise have the times of its own making.
+fn check_members(layers: &[&[snapshots_support::Member<'_>]]) {
+    let scratch = Scratch::new();
+    let make =
+        |(number, members): (usize, &&[_])| scratch.raw_layer(&format!("{number}.tar"), &archive(members));
+    let tars: Vec<Tar> = layers.iter().enumerate().map(make).collect();
+    check(&scratch, &tars);
+}
+
+#[test]
+fn one_layer_with_everything() {
+    let scratch = Scratch::new();
+    let tar = scratch.layer(&Source {
+        script: "mkdir -p d/e; echo hello > d/file; ln d/file d/hard; ln -s file d/link; mkfifo d/fifo; mknod d/null c 1 3
+                 mknod d/disk b 259 4; chown 1234:70000 d/file; chmod 6755 d/file; chmod 1777 d; touch -d @1.5 d/e
+                 truncate -s 1M d/sparse; echo end >> d/sparse; chmod 555 .",
+        xattrs: &[
+            ("d/file", "security.capability", b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            ("d/file", "user.note", b"x"),
+            ("d/e", "trusted.note", b"y"),
+            ("d/link", "trusted.note", b"z"),
+            ("d/null", "trusted.note", b"z"),
+        ],
+        options: &["--sparse"],
+    });
+    check(&scratch, &[tar]);
+}
+
+#[test]
+fn deletions_hide_what_lower_layers_have() {
+    check_scripts(&[
+        "mkdir -p gone/deep opaque/sub kept; echo 1 > gone/deep/f; echo 2 > opaque/old; echo 3 > opaque/sub/f; echo 4 > kept/f
+         echo 5 > file; ln -s file link; echo 6 > again; mkdir dir-again; echo 7 > dir-again/old",
+        "mkdir -p opaque/sub kept dir-again; : > .wh.gone; : > opaque/.wh..wh..opq; echo new > opaque/new; echo new > opaque/sub/new
+         : > kept/.wh.f; : > .wh.file; : > .wh.link; : > .wh.never-was; : > .wh.again; echo anew > again
+         : > .wh.dir-again; echo new > dir-again/new",
+        "mkdir gone; echo back > gone/f; echo third > file; mkdir opaque; : > opaque/.wh.new; echo last > kept",
+    ]);
+}
+
+#[test]
+fn clashes_replace_and_directories_merge() {
+    check_scripts(&[
+        "mkdir -p dir/sub merged/sub; echo f > dir/f; echo a > merged/a; echo f > file; ln -s dir link; ln -s nowhere dangling
+         mkfifo fifo; mkdir to-link; echo x > to-link/x; chmod 700 merged; chown 5:5 merged; touch -d @1000 merged",
+        "echo now-a-file > dir; mkdir -p file/sub merged; echo f > file/sub/f; echo b > merged/b; mkdir link; echo f > link/f
+         echo x > dangling; rm -f fifo; mknod fifo c 1 5; ln -s merged to-link; chmod 1770 merged; touch -d @2000 merged",
+        "mkdir -p dir/anew merged/sub; echo c > merged/sub/c; : > file; ln -s elsewhere link; chown 9:9 merged",
+    ]);
+}
+
+#[test]
+fn hard_links_reach_into_lower_layers() {
+    check_members(&[
+        &[
+            directory("."),
+            directory("d"),
+            file("d/f", "lower"),
+            hardlink("d/twin", "d/f"),
+            symlink("s", "d/f"),
+            file("x", "old"),
+        ],
+        &[
+            directory("."),
+            directory("d"),
+            hardlink("d/link", "d/f"),
+            hardlink("to-symlink", "s"),
+            // The link keeps the inode that its target had.
+            hardlink("kept", "x"),
+            file("x", "new"),
+            hardlink("newer", "x"),
+        ],
+        &[
+            directory("."),
+            file(".wh.x", ""),
+            hardlink("third", "/kept"),
+            directory("d"),
+            file("d/f", "again"),
+        ],
+    ]);
+}
+
+#[test]
+fn deletions_apply_first_wherever_they_stand() {
+    check_members(&[
+        &[
+            directory("."),
+            directory("d"),
+            file("d/old", "1"),
+            directory("d/sub"),
+            file("d/sub/old", "1"),
+            file("f", "1"),
+        ],
+        &[
+            directory("."),
+            directory("d"),
+            file("d/new", "2"),
+            directory("d/sub"),
+            file("d/sub/new", "2"),
+            file("d/.wh..wh..opq", ""),
+            file("f", "2"),
+            file(".wh.f", ""),
+            file(".wh.d", ""),
+        ],
+    ]);
+}
+
+#[test]
+fn of_two_entries_the_later_wins() {
+    check_members(&[
+        &[
+            directory("."),
+            file("f", "first"),
+            file("f", "second"),
+            symlink("l", "a"),
+            symlink("l", "b"),
+            file("e", "x"),
+        ],
+        &[directory("."), file("e", "old"), file("e", "new"), hardlink("f", "e"), hardlink("f", "e")],
+    ]);
+}
+
+/// The parents are in the lower layer, or in none.
+#[test]
+fn missing_parents_have_the_attributes_from_below() {
+    let scratch = Scratch::new();
+    let lower =
+        scratch.layer(&Source::script("mkdir -p a/b; chmod 2711 a/b; chown 7:8 a/b; touch -d @77 a a/b ."));
+    let upper = scratch.raw_layer("upper.tar", &archive(&[file("a/b/f", "x"), file("c/d/f", "y")]));
+    let tars = [lower, upper];
+    let image = image(&scratch, &tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
+        let listing = listing(&mount(&scratch, &root, &[]).root());
+        let directories: Vec<&str> =
+            listing.iter().map(String::as_str).filter(|line| line.contains(" 4")).collect();
+        assert_eq!(
+            directories,
+            [
+                "./. 40755 0:0 77.000000000",
+                "./a 40755 0:0 77.000000000",
+                "./a/b 42711 7:8 77.000000000",
+                "./c 40755 0:0 0.000000000",
+                "./c/d 40755 0:0 0.000000000",
+            ]
+            .map(|line| line.strip_prefix("./").filter(|line| line.starts_with('.')).unwrap_or(line)),
+        );
+    }
+}
+
+#[test]
+fn an_entry_below_a_link_makes_a_directory_of_it() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.join("outside")).unwrap();
+    let outside = scratch.join("outside").display().to_string();
+    let tars = [
+        scratch.raw_layer(
+            "0.tar",
+            &archive(&[symlink("lib", "usr/lib"), directory("usr/lib"), symlink("out", &outside)]),
+        ),
+        scratch.raw_layer(
+            "1.tar",
+            &archive(&[file("lib/f", "x"), file("out/f", "x"), symlink("in", &outside), file("in/f", "x")]),
+        ),
+    ];
+    let image = image(&scratch, &tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
+        let mount = mount(&scratch, &root, &[]);
+        for name in ["lib", "out", "in"] {
+            assert!(std::fs::symlink_metadata(mount.root().join(name)).unwrap().is_dir(), "{name}");
+            assert_eq!(std::fs::read(mount.root().join(name).join("f")).unwrap(), b"x");
+        }
+        assert_eq!(std::fs::read_dir(scratch.join("outside")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_layer_does_not_speak_to_overlayfs() {
+    let scratch = Scratch::new();
+    let mut bytes = Vec::new();
+    for (name, key) in
+        [("d", "trusted.overlay.opaque"), ("e", "user.overlay.opaque"), ("f", "trusted.overlay.redirect")]
+    {
+        bytes.extend(snapshots_support::pax(&format!("SCHILY.xattr.{key}"), b"y"));
+        bytes.extend(snapshots_support::member(&directory(name)));
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    let lower = scratch.layer(&Source::script("mkdir d e f; echo x > d/x; echo x > e/x; echo x > f/x"));
+    let tars = [lower, scratch.raw_layer("upper.tar", &bytes)];
+    let image = image(&scratch, &tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
+        let mount = mount(&scratch, &root, &[]);
+        for name in ["d/x", "e/x", "f/x"] {
+            assert_eq!(std::fs::read(mount.root().join(name)).unwrap(), b"x\n", "{name}");
+        }
+    }
+}
+
+#[test]
+fn trees_need_no_privilege() {
+    let scratch = Scratch::new();
+    let tars = [
+        scratch.layer(&Source {
+            script: "mkdir -p d/e locked; echo x > d/f; ln d/f d/g; mknod d/null c 1 3; echo y > d/y; mkdir gone; chown 5:5 d/f
+                     chmod 500 locked; chmod 4711 d/f; chmod 555 .",
+            xattrs: &[("d/f", "user.note", b"1"), ("d/f", "trusted.note", b"2")],
+            options: &[],
+        }),
+        scratch.layer(&Source::script("mkdir d; : > d/.wh..wh..opq; echo z > d/z; : > .wh.gone")),
+    ];
+    // Someone else's store, worked on by a thread that is someone else.
+    let image = image(&scratch, &tars);
+    snapshots_support::shell(&scratch.join("root"), "chmod a+rx ..; chown -R 65534:65534 .");
+    let prepared = std::thread::spawn(move || {
+        let nobody = 65_534;
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(nobody)).unwrap();
+        rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(nobody)).unwrap();
+        assert_eq!(Privilege::of_this_process().unwrap(), Privilege::None);
+        Trees::new(Privilege::None).prepare(&image.store, &image.id, &image.layers).unwrap()
+    });
+    let root = prepared.join().unwrap();
+    let mount = mount(&scratch, &root, &["userxattr"]);
+    let names: Vec<String> =
+        listing(&mount.root()).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(names, [".", "./d", "./d/z", "./locked"]);
+    let RootFs::Trees { layers } = root else { panic!("trees") };
+    let base = layers.last().unwrap();
+    let meta = |name| std::fs::symlink_metadata(base.join(name)).unwrap();
+    assert_eq!(
+        (meta("d/f").uid(), meta("d/f").nlink(), meta("d/f").permissions().mode()),
+        (65_534, 2, 0o104_711)
+    );
+    assert_eq!(meta("locked").permissions().mode() & 0o777, 0o700);
+    assert_eq!(snapshots_support::xattrs(&base.join("d/f")), [("user.note".into(), b"1".to_vec())]);
+    assert_eq!(meta("d/null").rdev(), 0, "a device node is left out");
+}
+
+#[test]
+fn this_kernel_mounts_erofs_from_files_for_root_only() {
+    let scratch = Scratch::new();
+    assert_eq!(image::snapshots::probe(scratch.path()), Ok(()));
+    assert_eq!(Privilege::of_this_process().unwrap(), Privilege::Host);
+    let path = scratch.path().to_owned();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = std::thread::spawn(move || {
+        rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65_534)).unwrap();
+        image::snapshots::probe(&path)
+    });
+    assert_eq!(refused.join().unwrap().unwrap_err().errno, rustix::io::Errno::PERM);
+}
