@@ -171,6 +171,19 @@ pub enum Error {
         #[source]
         source: index::Error,
     },
+    /// A layer that cannot be unpacked, where layers are.
+    #[error("unpack layer {layer}: {action} {entry}")]
+    Unpack {
+        /// The layer.
+        layer: String,
+        /// What was attempted.
+        action: &'static str,
+        /// The name within the layer.
+        entry: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// Writing an archive.
     #[error("write the archive")]
     Write {

@@ -51,6 +51,7 @@ mod error;
 pub mod index;
 mod ingest;
 pub mod merge;
+pub mod snapshots;
 pub mod store;
 pub mod tar;
 
