@@ -1,1 +1,21 @@
-//! Fixtures and fault injection for tests.
+//! Fixtures for tests against the real programs.
+//!
+//! ```text
+//! Skiff::new("name") ── own --root and --run in a folder of its own
+//!   .run(["ps", "-a"]) ─► Output     .start([...]) ─► Child     .terminal([...]) ─► Terminal (a pty)
+//! drop ── removes containers and images, then proves that no process, mount, group or file is left
+//! ```
+//!
+//! The programs are those that were built with the tests (`target/…/skiff`, `skiff-monitor`), or those of the
+//! folder that `SKIFF_TEST_PROGRAMS` names. A program that is missing fails the test; nothing is skipped.
+
+#![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
+
+mod image;
+mod leftovers;
+mod skiff;
+mod terminal;
+
+pub use image::{Entry, archive, busybox, busybox_layer};
+pub use skiff::{Output, Skiff};
+pub use terminal::Terminal;

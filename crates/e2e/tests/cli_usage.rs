@@ -1,0 +1,177 @@
+//! What the command line says to words it does not take: Docker's texts, with Skiff's name, and Docker's exit codes.
+
+use testkit::{Output, Skiff};
+
+fn check(skiff: &Skiff, arguments: &str, code: i32, stdout: &str, stderr: &str) {
+    let words: Vec<&str> = arguments.split(' ').filter(|word| !word.is_empty()).collect();
+    let want = Output { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+    assert_eq!(skiff.run(&words), want, "skiff {arguments}");
+}
+
+#[test]
+fn wrong_flags_are_refused_as_docker_refuses_them() {
+    const RUN: &str = "\n\nUsage:  skiff run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun 'skiff run --help' for more information\n";
+    const PS: &str = "\n\nUsage:  skiff ps [OPTIONS]\n\nRun 'skiff ps --help' for more information\n";
+    let skiff = Skiff::new();
+    for (arguments, message, tail) in [
+        ("run --foo x", "unknown flag: --foo", RUN),
+        ("run -itz x", "unknown shorthand flag: 'z' in -itz", RUN),
+        ("run -m", "flag needs an argument: 'm' in -m", RUN),
+        ("run --name", "flag needs an argument: --name", RUN),
+        ("run --=3 x", "bad flag syntax: --=3", RUN),
+        (
+            "run --init=foo x",
+            "invalid argument \"foo\" for \"--init\" flag: not a boolean (true or false)",
+            RUN,
+        ),
+        ("run -m 1x busybox", "invalid argument \"1x\" for \"-m, --memory\" flag: invalid size: 1x", RUN),
+        (
+            "run --mount type=bind,dst=/x,foo=1 busybox",
+            "invalid argument \"type=bind,dst=/x,foo=1\" for \"--mount\" flag: unexpected key 'foo' in 'foo=1'",
+            RUN,
+        ),
+        (
+            "run --pull sometimes busybox",
+            "invalid argument \"sometimes\" for \"--pull\" flag: must be one of \"always\", \"missing\" or \"never\"",
+            RUN,
+        ),
+        (
+            "run --detach-keys ctrl-1 busybox",
+            "invalid argument \"ctrl-1\" for \"--detach-keys\" flag: unknown key \"ctrl-1\": want a character, or ctrl- \
+             and one of a-z @ [ \\ ] ^ _",
+            RUN,
+        ),
+        (
+            "run -a stdlog busybox",
+            "invalid argument \"stdlog\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR",
+            RUN,
+        ),
+        ("ps --foo", "unknown flag: --foo", PS),
+        ("ps -f", "flag needs an argument: 'f' in -f", PS),
+        ("ps -n q", "invalid argument \"q\" for \"-n, --last\" flag: not a whole number that fits", PS),
+        (
+            "ps --filter q",
+            "invalid argument \"q\" for \"-f, --filter\" flag: invalid filter: want name=value",
+            PS,
+        ),
+    ] {
+        check(&skiff, arguments, 125, "", &format!("{message}{tail}"));
+    }
+}
+
+#[test]
+fn wrong_counts_of_arguments_are_refused_as_docker_refuses_them() {
+    let skiff = Skiff::new();
+    for (arguments, complaint, usage) in [
+        ("run", "'skiff run' requires at least 1 argument", "run [OPTIONS] IMAGE [COMMAND] [ARG...]"),
+        ("rm", "'skiff rm' requires at least 1 argument", "rm [OPTIONS] CONTAINER [CONTAINER...]"),
+        ("exec a", "'skiff exec' requires at least 2 arguments", "exec [OPTIONS] CONTAINER COMMAND [ARG...]"),
+        ("ps x", "'skiff ps' accepts no arguments", "ps [OPTIONS]"),
+        ("images a b", "'skiff images' requires at most 1 argument", "images [OPTIONS] [REPOSITORY[:TAG]]"),
+        ("tag a", "'skiff tag' requires 2 arguments", "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"),
+        (
+            "container stop",
+            "'skiff container stop' requires at least 1 argument",
+            "container stop [OPTIONS] CONTAINER [CONTAINER...]",
+        ),
+    ] {
+        let path = complaint.split('\'').nth(1).unwrap();
+        let stderr = format!(
+            "skiff: {complaint}\n\nUsage:  skiff {usage}\n\nRun '{path} --help' for more information\n"
+        );
+        check(&skiff, arguments, 1, "", &stderr);
+    }
+}
+
+#[test]
+fn unknown_commands_are_named_with_the_nearest_known_one() {
+    let skiff = Skiff::new();
+    for (arguments, stderr) in [
+        (
+            "pss",
+            "skiff: unknown command: skiff pss\n\nDid you mean this?\n\tps\n\nRun 'skiff --help' for more information\n",
+        ),
+        (
+            "frobnicate",
+            "skiff: unknown command: skiff frobnicate\n\nRun 'skiff --help' for more information\n",
+        ),
+        (
+            "image lss",
+            "skiff: unknown command: skiff image lss\n\nDid you mean this?\n\tls\n\nRun 'skiff image --help' for more information\n",
+        ),
+        ("build .", "skiff: skiff build is not supported yet: it comes with the builder\n"),
+        ("network ls", "skiff: skiff network is not supported yet: it comes with networks\n"),
+    ] {
+        check(&skiff, arguments, 1, "", stderr);
+    }
+    check(
+        &skiff,
+        "--foo ps",
+        125,
+        "",
+        "unknown flag: --foo\n\nUsage:  skiff [OPTIONS] COMMAND [ARG...]\n\nRun 'skiff --help' for more information\n",
+    );
+}
+
+#[test]
+fn flags_of_later_versions_are_refused_by_name() {
+    let skiff = Skiff::new();
+    for (flag, message) in [
+        ("-p 80:80", "--publish is not supported yet: it comes with networks"),
+        ("--publish=80", "--publish is not supported yet: it comes with networks"),
+        ("--restart always", "--restart is not supported yet: it comes with restart policies"),
+        ("--health-cmd true", "--health-cmd is not supported yet: it comes with health checks"),
+        ("--volumes-from x", "--volumes-from is not supported yet: it comes with volumes"),
+        ("--gpus all", "--gpus is not supported yet: it comes with device interfaces (CDI)"),
+        ("--isolation x", "--isolation is about Windows containers"),
+    ] {
+        check(&skiff, &format!("run {flag} busybox"), 125, "", &format!("skiff: {message}\n"));
+    }
+    check(
+        &skiff,
+        "run --rm --restart always busybox",
+        125,
+        "",
+        "skiff: conflicting options: cannot specify both --restart and --rm\n",
+    );
+    check(
+        &skiff,
+        "run -d -a stdout busybox",
+        125,
+        "",
+        "skiff: conflicting options: cannot specify both --attach and --detach\n",
+    );
+}
+
+#[test]
+fn help_goes_to_stdout_and_a_missing_command_to_stderr() {
+    let skiff = Skiff::new();
+    let asked = skiff.run(&["--help"]);
+    assert_eq!((asked.code, asked.stderr.as_str()), (0, ""));
+    assert!(asked.stdout.starts_with("Usage:  skiff [OPTIONS] COMMAND\n\n"), "{}", asked.stdout);
+    for part in [
+        "\nCommon Commands:\n  run  ",
+        "\nManagement Commands:\n  container  ",
+        "\nGlobal Options:\n",
+        "      --root string",
+    ] {
+        assert!(asked.stdout.contains(part), "{part:?} is not in {}", asked.stdout);
+    }
+    let bare: [&str; 0] = [];
+    let missing = skiff.run(&bare);
+    assert_eq!((missing.code, missing.stdout.as_str(), missing.stderr), (0, "", asked.stdout));
+
+    let run = skiff.run(&["run", "--help", "--nonsense"]);
+    assert_eq!(run.code, 0);
+    assert!(
+        run.stdout.starts_with("Usage:  skiff run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("\nAliases:\n  skiff container run, skiff run\n"), "{}", run.stdout);
+    // `-h` is the host name in `run`, and help elsewhere.
+    assert_eq!(skiff.run(&["run", "-h"]).code, 125);
+    assert!(skiff.ok(&["ps", "-h"]).starts_with("Usage:  skiff ps [OPTIONS]\n"));
+    assert_eq!(skiff.ok(&["help", "ps"]), skiff.ok(&["ps", "--help"]));
+    assert_eq!(skiff.ok(&["--version"]), format!("Skiff version {}\n", env!("CARGO_PKG_VERSION")));
+}
