@@ -40,7 +40,7 @@ pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 300;
+        const MOST: usize = 100;
         let (head, cut) = if self.0.len() > MOST { (&self.0[..MOST], "…") } else { (self.0, "") };
         match std::str::from_utf8(head) {
             Ok(text) => write!(f, "\"{}{cut}\"", text.escape_debug()),
