@@ -36,7 +36,7 @@ mod supervise;
 pub use client::session::{Session, SessionEnd};
 pub use client::spawn::{Running, Starting, spawn};
 pub use client::stdio::{AttachStdio, CallerStdio, ExecStdio};
-pub use client::{Connection, Ended, ExecHandle, Outcome};
+pub use client::{Connection, Ended, ExecHandle, Outcome, Tails};
 pub use error::{Error, Result};
 pub use exit::{Exit, LaunchFailure};
 pub use lost::{Reaped, reap_lost};

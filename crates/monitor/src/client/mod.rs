@@ -39,11 +39,14 @@ pub struct Connection {
     ended: Option<(Exit, Tails)>,
 }
 
-/// Output that was left when the container ended, beyond what the attached streams took.
+/// Output that the attached streams had no room for when the container ended: files to be read from their
+/// beginning. [`crate::Session::run`] writes them where they belong; who attaches without one must.
 #[derive(Debug, Default)]
-pub(crate) struct Tails {
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
+pub struct Tails {
+    /// The rest of standard output.
+    pub stdout: Option<OwnedFd>,
+    /// The rest of standard error.
+    pub stderr: Option<OwnedFd>,
 }
 
 /// A container that ended, and the monitor that waits to hear who removes it.
@@ -62,6 +65,11 @@ impl Ended {
     /// How it ended.
     pub fn exit(&self) -> &Exit {
         &self.exit
+    }
+
+    /// The rest of the output, for those who attached without a session.
+    pub fn into_tails(self) -> Tails {
+        self.tails
     }
 
     /// Tells the monitor that container directory, record and run directory are gone or somebody else's

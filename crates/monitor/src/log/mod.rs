@@ -45,7 +45,6 @@ pub(crate) struct Log {
     file: Option<OwnedFd>,
     size: u64,
     pending: Vec<u8>,
-    pending_lines: u64,
     dropped_lines: u64,
     stamp: Stamp,
 }
@@ -55,15 +54,8 @@ impl Log {
     ///
     /// A log that cannot be opened is tried again with the next output.
     pub(crate) fn open(plan: LogPlan) -> Log {
-        let mut log = Log {
-            plan,
-            file: None,
-            size: 0,
-            pending: Vec::new(),
-            pending_lines: 0,
-            dropped_lines: 0,
-            stamp: Stamp::default(),
-        };
+        let mut log =
+            Log { plan, file: None, size: 0, pending: Vec::new(), dropped_lines: 0, stamp: Stamp::default() };
         // Whether it can be written is told by the first write.
         let _opened = log.reopen();
         log
@@ -91,7 +83,6 @@ impl Log {
     fn line(&mut self, source: Source, line: &[u8]) {
         let before = self.pending.len();
         json::append_line(&mut self.pending, line, source.name(), self.stamp.text());
-        let length = self.pending.len() - before;
         let would_be = self.size + self.pending.len() as u64;
         let is_first = self.size == 0 && before == 0;
         if self.plan.max_size > 0 && would_be > self.plan.max_size && !is_first {
@@ -100,47 +91,51 @@ impl Log {
             self.flush();
             self.rotate();
             self.pending = line;
-            debug_assert_eq!(self.pending.len(), length);
         }
-        self.pending_lines += 1;
     }
 
     fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
-        match self.write_all() {
-            Ok(()) => self.size += self.pending.len() as u64,
-            Err(_) => self.dropped_lines += self.pending_lines,
+        let (written, outcome) = self.write_all();
+        // A torn line would make the whole file unreadable to others: what is kept ends with a line end.
+        let kept = match outcome {
+            Ok(()) => written,
+            Err(_) => {
+                self.pending[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)
+            }
+        };
+        self.size += kept as u64;
+        if kept < written
+            && let Some(file) = &self.file
+        {
+            // Shrinking works on a full disk; should it fail, one line is torn.
+            let _shrunk = rustix::fs::ftruncate(file, self.size);
         }
-        self.pending_lines = 0;
+        let lost = self.pending[kept..].iter().filter(|&&byte| byte == b'\n').count();
+        self.dropped_lines += lost as u64;
         self.pending = Vec::new();
     }
 
-    /// All of it or nothing: a torn line would make the whole file unreadable to others.
-    fn write_all(&mut self) -> Result<(), Errno> {
-        if self.file.is_none() {
-            self.reopen()?;
+    /// Writes what is pending; tells how far it came.
+    fn write_all(&mut self) -> (usize, Result<(), Errno>) {
+        if self.file.is_none()
+            && let Err(errno) = self.reopen()
+        {
+            return (0, Err(errno));
         }
-        let Some(file) = &self.file else { return Err(Errno::BADF) };
-        let mut rest = self.pending.as_slice();
-        while !rest.is_empty() {
-            match rustix::io::write(file, rest) {
-                Ok(0) => return self.take_back(Errno::IO),
-                Ok(written) => rest = &rest[written..],
+        let Some(file) = &self.file else { return (0, Err(Errno::BADF)) };
+        let mut written = 0;
+        while written < self.pending.len() {
+            match rustix::io::write(file, &self.pending[written..]) {
+                Ok(0) => return (written, Err(Errno::IO)),
+                Ok(length) => written += length,
                 Err(Errno::INTR) => {}
-                Err(errno) => return self.take_back(errno),
+                Err(errno) => return (written, Err(errno)),
             }
         }
-        Ok(())
-    }
-
-    fn take_back(&self, errno: Errno) -> Result<(), Errno> {
-        if let Some(file) = &self.file {
-            // Shrinking works on a full disk. If it fails all the same, `errno` is still what matters.
-            let _shrunk = rustix::fs::ftruncate(file, self.size);
-        }
-        Err(errno)
+        (written, Ok(()))
     }
 
     fn rotate(&mut self) {

@@ -184,12 +184,20 @@ fn start(plan: &MonitorPlan, seat: &Seat) -> std::result::Result<Started, Launch
     Ok(Started { status, init, cgroup, log, streams, listener })
 }
 
-/// The control group, or none where the plan wants none, or where an ordinary user has none to make it in
-/// and asked for no limit.
+/// The control group; none where the plan wants none, or where nothing is delegated to this user and nothing is
+/// to be limited. Rules for devices are no limit there: whoever is not root can make no device anyway.
 fn make_cgroup(plan: &MonitorPlan) -> Result<Option<Cgroup>> {
     let Some(wanted) = &plan.launch.cgroup else { return Ok(None) };
-    let hierarchy = Hierarchy::detect().map_err(Error::cgroup("find the control groups"))?;
-    Cgroup::create(&hierarchy, wanted).map(Some).map_err(Error::cgroup("make the control group"))
+    let made = Hierarchy::detect().and_then(|hierarchy| Cgroup::create(&hierarchy, wanted));
+    match made {
+        Ok(cgroup) => Ok(Some(cgroup)),
+        Err(error) if error.is_not_delegated() && !is_limited(&wanted.limits) => Ok(None),
+        Err(source) => Err(Error::Cgroup { attempt: "make the control group", source }),
+    }
+}
+
+fn is_limited(limits: &cgroup::Limits) -> bool {
+    *limits != cgroup::Limits { devices: limits.devices.clone(), ..cgroup::Limits::default() }
 }
 
 fn make_streams(plan: &MonitorPlan) -> Result<(Stdio, Streams)> {
