@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to a terminal")]
 
 mod leaks;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ cargo xtask COMMAND
 
   leaks save FILE    note the processes, mounts, control groups and files of this host
   leaks check FILE   fail if any of Skiff's has come since
+  vm [FILTER]        tests on Debian's own kernel in a virtual machine, with cgroup version 2 alone
   bench [ARGS]       side-by-side benchmarks with Debian's engines (release build)
 ";
 
@@ -32,6 +34,8 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["leaks", "save", file] => leaks::save(file.as_ref()),
         ["leaks", "check", file] => leaks::check(file.as_ref()),
+        ["vm"] => vm::run(None),
+        ["vm", filter] => vm::run(Some(filter)),
         ["bench", rest @ ..] => bench(rest),
         _ => bail!("unknown command\n{USAGE}"),
     }

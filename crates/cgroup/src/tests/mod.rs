@@ -2,11 +2,13 @@
 //!
 //! A hybrid machine has three: as it is, its version 1 mounts alone, and its version 2 mount alone (with few
 //! controllers). A version 2 machine has one. Each test runs on all of them and says what must happen on each, so
-//! none is skipped anywhere. They need root, to make groups.
+//! none is skipped anywhere. They need root, to make groups. Where `SKIFF_TEST_CGROUP` names a layout (`V2`), as in the
+//! virtual machine, any other is a failure.
 
 #![allow(clippy::disallowed_methods, reason = "tests start their own processes and handle their own files")]
 
 mod attacks;
+mod delegation;
 mod devices;
 mod lifecycle;
 mod limits;
@@ -30,6 +32,15 @@ const MIB: i64 = 1 << 20;
 fn layouts() -> Vec<Hierarchy> {
     assert!(rustix::process::geteuid().is_root(), "this test needs root: it makes control groups");
     let whole = Hierarchy::detect().unwrap();
+    if let Ok(wanted) = std::env::var("SKIFF_TEST_CGROUP") {
+        assert_eq!(format!("{:?}", whole.version().unwrap()), wanted);
+    }
+    // Without these, most of the tests would have nothing to test.
+    for controller in
+        [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Cpuset, Controller::Blkio]
+    {
+        assert!(has(&whole, controller), "this test needs the controller {controller:?}");
+    }
     match whole.version() {
         Some(Version::Hybrid) => {
             let old = Hierarchy { unified: None, ..whole.clone() };

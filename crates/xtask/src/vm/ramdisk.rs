@@ -1,0 +1,103 @@
+//! What the machine boots into.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::cpio::Archive;
+use super::kernel::{Kernel, read_module};
+
+/// One test executable, to be run in the machine.
+pub(super) struct Run {
+    /// For the reader.
+    pub(super) name: String,
+    /// Here.
+    pub(super) executable: PathBuf,
+    /// What the test's name must contain.
+    pub(super) filter: String,
+}
+
+/// What the ramdisk holds beside the system itself.
+#[derive(Default)]
+pub(super) struct Content {
+    /// In order.
+    pub(super) tests: Vec<Run>,
+    /// Programs that the tests start, at the same path as here.
+    pub(super) binaries: Vec<PathBuf>,
+}
+
+/// Disk, file systems, network devices: what Debian has as modules and the tests need. A checksum that ext4 finds by name is no
+/// dependency in the modules' own list.
+const MODULES: [&str; 10] = [
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
+    "overlay",
+    "erofs",
+    "loop",
+    "veth",
+    "bridge",
+    "tun",
+];
+
+/// The first program: loads the modules and moves from the ramdisk, on which `pivot_root` is forbidden, to the disk.
+const INIT: &str = include_str!("init.sh");
+
+/// The second: mounts what a system has and runs the tests.
+const RUN: &str = include_str!("run.sh");
+
+/// Accounts for tests that are an ordinary user, with a range of ids each.
+const FILES: [(&str, &str); 5] = [
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\ntester:x:1000:1000::/home/tester:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    ),
+    ("etc/group", "root:x:0:\ntty:x:5:\ntester:x:1000:\nnogroup:x:65534:\n"),
+    ("etc/subuid", "tester:100000:65536\n"),
+    ("etc/subgid", "tester:100000:65536\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n"),
+];
+
+/// Writes it.
+pub(super) fn write(path: &Path, kernel: &Kernel, content: &Content) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    for folder in ["dev", "proc", "sys", "run", "tmp", "root", "home/tester", "disk", "var/lib", "var/tmp"] {
+        archive.directory(folder)?;
+    }
+    archive.file("bin/busybox", 0o755, &read(Path::new("/bin/busybox"))?)?;
+    archive.link("bin/sh", "busybox")?;
+    archive.file("init", 0o755, INIT.as_bytes())?;
+    archive.file("run", 0o755, RUN.as_bytes())?;
+    for (name, text) in FILES {
+        archive.file(name, 0o644, text.as_bytes())?;
+    }
+
+    let mut order = String::new();
+    for module in kernel.module_files(&MODULES)? {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        let plain = name.trim_end_matches(".xz").trim_end_matches(".zst");
+        archive.file(&format!("modules/{plain}"), 0o644, &read_module(&module)?)?;
+        order.push_str(&format!("{plain}\n"));
+    }
+    archive.file("modules/order", 0o644, order.as_bytes())?;
+
+    let mut list = String::new();
+    for (number, test) in content.tests.iter().enumerate() {
+        archive.file(&format!("tests/{number}"), 0o755, &read(&test.executable)?)?;
+        list.push_str(&format!("{number}|{}|{}\n", test.filter, test.name));
+    }
+    archive.file("tests/list", 0o644, list.as_bytes())?;
+    for binary in &content.binaries {
+        archive.file(&binary.to_string_lossy(), 0o755, &read(binary)?)?;
+    }
+    archive.finish().with_context(|| format!("write {}", path.display()))?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))
+}
