@@ -51,8 +51,7 @@ impl Context {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// Where the engine works.
-    pub(crate) fn config(&self) -> Result<Config> {
+    fn config(&self) -> Result<Config> {
         let root = match &self.root {
             Some(path) => path.clone(),
             None => default_root()?,

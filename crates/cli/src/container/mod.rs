@@ -37,26 +37,21 @@ where
     Ok(code)
 }
 
-/// Does `act` to every name.
-///
-/// Several are worked on at once, each with an engine of its own: ten containers that take ten seconds to stop
-/// take ten seconds, not a hundred.
+/// Does `act` to every name, several at once: ten containers that take ten seconds to stop take ten seconds, not
+/// a hundred.
 pub(crate) fn outcomes<F>(context: &Context, names: &[String], act: F) -> Result<Vec<Result<()>>>
 where
     F: Fn(&Engine, &str) -> Result<()> + Sync,
 {
+    let engine = context.engine()?;
     if let [name] = names {
-        return Ok(vec![act(context.engine()?, name)]);
+        return Ok(vec![act(engine, name)]);
     }
-    let config = context.config()?;
     let mut outcomes = Vec::new();
     for names in names.chunks(PARALLEL) {
         std::thread::scope(|scope| {
-            let spawn = |name: &String| {
-                let (act, config, name) = (&act, config.clone(), name.clone());
-                scope.spawn(move || act(&Engine::open(config)?, &name))
-            };
-            let threads: Vec<_> = names.iter().map(spawn).collect();
+            let act = &act;
+            let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || act(engine, name))).collect();
             outcomes.extend(threads.into_iter().map(|thread| match thread.join() {
                 Ok(outcome) => outcome,
                 Err(panic) => std::panic::resume_unwind(panic),
