@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chmodat, fstat, openat};
 use rustix::io::Errno;
 
 use crate::error::failed;
@@ -35,6 +35,12 @@ pub fn release_at(path: &Path) -> Result<()> {
         Ok(_) => Err(failed(Errno::PIPE)),
         Err(errno) => Err(failed(errno)),
     }
+}
+
+/// Lets init open the gate whoever it has become by then; the folder around it is what keeps others away.
+pub(crate) fn open_to_all(path: &Path) -> Result<(), InitFailure> {
+    let mode = Mode::RUSR | Mode::WUSR | Mode::WGRP | Mode::WOTH;
+    chmodat(CWD, path, mode, AtFlags::empty()).map_err(failed(Step::Dialogue, path.display()))
 }
 
 /// A gate found while the host's files are still in sight, with the folder to open it through later.

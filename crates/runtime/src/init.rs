@@ -252,6 +252,7 @@ fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<Ow
     let in_user_namespace = plan.namespaces.user != Namespace::Inherit;
     let owner = Owner {
         user_namespace: None,
+        ids: None,
         unprivileged: in_user_namespace || !inherited.privileged,
         nodev: in_user_namespace && !matches!(plan.root.source, RootSource::Directory(_)),
     };

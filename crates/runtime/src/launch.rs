@@ -16,7 +16,7 @@ use crate::link::{Link, Order, Report};
 use crate::plan::{HookState, Hooks, Namespace, ProcessPlan, Rlimit};
 use crate::root::{Owner, assemble};
 use crate::trace::mark;
-use crate::{Error, InitFailure, LaunchPlan, Result, Step, hooks, id_map, mounts, namespaces, program};
+use crate::{Error, InitFailure, LaunchPlan, Result, Step, gate, hooks, id_map, mounts, namespaces, program};
 
 /// What a process gets as descriptors 0, 1 and 2, unless its plan asks for a terminal.
 #[derive(Debug, Default)]
@@ -100,6 +100,9 @@ pub fn clone_init(plan: &LaunchPlan, cgroup: Option<&cgroup::Cgroup>, stdio: Std
     if let (true, true, Some(streams)) = (privileged, new_user, &streams) {
         give_to_root_inside(streams, plan);
     }
+    if let Some(gate) = &plan.start_gate {
+        gate::open_to_all(gate)?;
+    }
     let (link, far) = Link::pair().map_err(failed(Step::Dialogue, "the start"))?;
 
     // The cgroup namespace must be made inside the group; a time namespace with offsets before entering it.
@@ -176,6 +179,13 @@ pub(crate) fn open_streams(process: &ProcessPlan, stdio: Stdio) -> Result<Option
     };
     let [stdin, stdout, stderr] = streams.map(program::above_stdio);
     Ok(Some([stdin.map_err(at)?, stdout.map_err(at)?, stderr.map_err(at)?]))
+}
+
+/// Id 0 of the container's user namespace as the host numbers it: user and group.
+fn root_outside(plan: &LaunchPlan) -> Option<(u32, u32)> {
+    let outside =
+        |maps: &[crate::plan::IdMap]| maps.iter().find(|map| map.inside == 0).map(|map| map.outside);
+    Some((outside(&plan.id_maps.uid)?, outside(&plan.id_maps.gid)?))
 }
 
 /// Pipes become root's inside, which then gives them to the process's user.
@@ -289,11 +299,9 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()>
         parked.link.send(&Order::Mapped, &[]).map_err(talk)?;
         mark("supervisor", "ids mapped");
     }
-    // Only root on the host may id-map, and only it can reach folders that are closed to the container's root.
-    let opens = privileged && plan.namespaces.user != Namespace::Inherit;
     let user_namespace = match &plan.namespaces.user {
         Namespace::Inherit => None,
-        _ if !opens => None,
+        _ if !privileged => None,
         Namespace::New => {
             Some(id_map::open_namespace(pid, "user").map_err(failed(Step::IdMap, "the user namespace"))?)
         }
@@ -304,20 +312,23 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()>
     };
     let owner = Owner {
         user_namespace: user_namespace.as_ref().map(AsFd::as_fd),
+        ids: user_namespace.as_ref().and_then(|_| root_outside(plan)),
         unprivileged: false,
         nodev: plan.namespaces.user != Namespace::Inherit && !is_directory(plan),
     };
-    // Where init is root on the host as well it assembles the root by itself, but two cores are faster than one.
+    // Only root on the host may id-map, and only it can reach folders that are closed to the container's root. Where
+    // init is root on the host as well, two cores are still faster than one.
     let root = if privileged { Some(assemble(&plan.root.source, owner)?) } else { None };
     mark("supervisor", "root assembled");
     let mut binds = Vec::new();
-    if opens {
+    if privileged {
         for mount in &plan.mounts {
             binds.extend(mounts::bind::make(mount, owner.user_namespace)?);
         }
     }
     let all: Vec<BorrowedFd<'_>> = root.iter().chain(&binds).map(AsFd::as_fd).collect();
-    let order = Order::Mounts { root: root.is_some(), binds: opens, count: all.len(), pid: pid.as_raw_pid() };
+    let order =
+        Order::Mounts { root: root.is_some(), binds: privileged, count: all.len(), pid: pid.as_raw_pid() };
     parked.link.send(&order, &[]).map_err(talk)?;
     parked.link.send_all(&Order::Descriptors, &all).map_err(talk)?;
     Ok(())

@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::mount::{ATTR_IDMAP, ATTR_NODEV, ATTR_RDONLY, MountChange, change_mount};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use linux::process::set_file_owner;
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
@@ -21,14 +22,18 @@ use rustix::mount::{
 };
 
 use crate::error::failed;
+use crate::mounts::SLAVE;
 use crate::plan::{RootSource, Writable};
-use crate::{InitFailure, Step, staging};
+use crate::{InitFailure, Step, credentials, staging};
 
 /// For whom a root is assembled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Owner<'a> {
     /// Layers and writable layer are id-mapped into this user namespace.
     pub(crate) user_namespace: Option<BorrowedFd<'a>>,
+    /// Id 0 of that namespace as the host numbers it, user and group: the overlay works in its name, as root's own ids
+    /// do not exist on an id-mapped layer.
+    pub(crate) ids: Option<(u32, u32)>,
     /// The caller is in a user namespace itself: overlayfs keeps its marks in `user.*` attributes.
     pub(crate) unprivileged: bool,
     /// Device nodes on it do not work: the container is in a user namespace and could not have made them.
@@ -43,7 +48,11 @@ pub(crate) fn assemble(source: &RootSource, owner: Owner<'_>) -> Result<OwnedFd,
             let flags = OpenTreeFlags::OPEN_TREE_CLONE
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_RECURSIVE;
-            open_tree(CWD, path, flags).map_err(failed(Step::Root, path.display()))?
+            let tree = open_tree(CWD, path, flags).map_err(failed(Step::Root, path.display()))?;
+            // What init mounts on it must not travel to the directory's own peers on the host.
+            let change = MountChange { propagation: SLAVE, ..MountChange::default() };
+            change_mount(&tree, change, true).map_err(failed(Step::Root, path.display()))?;
+            tree
         }
         RootSource::Erofs { index, devices, writable } => {
             let image = erofs(index, devices).map_err(failed(Step::Root, index.display()))?;
@@ -132,10 +141,42 @@ fn mount_overlay(
     writable: Option<&WritableMount<'_>>,
     owner: Owner<'_>,
 ) -> Result<OwnedFd, InitFailure> {
-    match overlay_by_descriptors(lower, writable, owner) {
+    let at = |errno| failed(Step::Root, "overlay")(errno);
+    let guard = owner.ids.map(|(uid, gid)| FileOwner::become_owner(uid, gid)).transpose()?;
+    let overlay = match overlay_by_descriptors(lower, writable, owner) {
         // Layers by descriptor, and detached layers at all, came after 6.12.
-        Err(Errno::INVAL) => staging::overlay(lower, writable, owner.unprivileged),
-        result => result.map_err(failed(Step::Root, "overlay")),
+        Err(Errno::INVAL) => staging::overlay(lower, writable, owner.unprivileged)?,
+        result => result.map_err(at)?,
+    };
+    drop(guard);
+    // An overlay that cannot use its work directory is mounted all the same, read-only.
+    if writable.is_some() && fstatvfs(&overlay).map_err(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(InitFailure::because(
+            Step::Root,
+            "overlay",
+            "the kernel cannot write to its work directory",
+        ));
+    }
+    Ok(overlay)
+}
+
+/// This thread makes files in another's name, with root's capabilities, until this is dropped.
+struct FileOwner;
+
+impl FileOwner {
+    fn become_owner(uid: u32, gid: u32) -> Result<Self, InitFailure> {
+        let at = failed(Step::Root, format!("an overlay in the name of {uid}:{gid}"));
+        set_file_owner(uid, gid).map_err(at)?;
+        let guard = Self;
+        credentials::raise_permitted()?;
+        Ok(guard)
+    }
+}
+
+impl Drop for FileOwner {
+    fn drop(&mut self) {
+        // Back to root's own, which root cannot be refused; the capabilities come back with them.
+        let _ = set_file_owner(0, 0);
     }
 }
 
@@ -163,9 +204,11 @@ fn overlay_by_descriptors(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// A detached clone of the mount at `path`, with `path` as its root.
+/// A detached clone of the mount at `path`, with `path` as its root, that sends no mounts to its peers.
 fn clone_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    let tree = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    change_mount(&tree, MountChange { propagation: SLAVE, ..MountChange::default() }, false)?;
+    Ok(tree)
 }
 
 fn id_map(mount: &OwnedFd, owner: Owner<'_>, path: &Path) -> Result<(), InitFailure> {

@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::apply_attributes;
+use super::{SLAVE, apply_attributes};
 use crate::error::failed;
 use crate::plan::{Mount, MountIdMap, MountKind};
 use crate::{InitFailure, Step, id_map};
@@ -20,6 +20,11 @@ pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<O
     let MountKind::Bind { source, recursive } = &mount.kind else { return Ok(None) };
     let at = format!("{} on {}", source.display(), mount.target.display());
     let clone = clone_tree(source, *recursive).map_err(failed(Step::Mount, &at))?;
+    if mount.propagation.is_none() {
+        // As if cloned in a mount namespace whose mounts all follow the host's.
+        let change = MountChange { propagation: SLAVE, ..MountChange::default() };
+        change_mount(&clone, change, true).map_err(failed(Step::Mount, &at))?;
+    }
     match &mount.id_map {
         MountIdMap::None => {}
         MountIdMap::Container => {

@@ -35,6 +35,9 @@ use crate::error::failed;
 use crate::plan::{AccessTime, IdMaps, Mount, MountAttributes, MountKind, Propagation};
 use crate::{InitFailure, Step};
 
+/// `MS_SLAVE`: takes mounts from its peers and gives them none.
+pub(crate) const SLAVE: u64 = 1 << 19;
+
 /// A mount that is ready to be attached.
 pub(crate) struct Made {
     pub(crate) mount: OwnedFd,
@@ -158,7 +161,6 @@ pub(crate) fn apply_attributes(mount: impl AsFd, wanted: &Mount) -> Result<(), E
 pub(crate) fn propagation_bits(propagation: Propagation) -> (u64, bool) {
     const UNBINDABLE: u64 = 1 << 17;
     const PRIVATE: u64 = 1 << 18;
-    const SLAVE: u64 = 1 << 19;
     const SHARED: u64 = 1 << 20;
     match propagation {
         Propagation::Private => (PRIVATE, false),
