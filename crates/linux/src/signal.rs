@@ -72,6 +72,15 @@ pub fn shrug(signal: i32) -> Result<()> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
+/// Sends `signal` to the calling thread.
+pub fn raise(signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed, and a thread always exists while it calls.
+    match unsafe { libc::pthread_kill(libc::pthread_self(), signal) } {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw_os_error(errno)),
+    }
+}
+
 /// Signals whose default is to end a process, and which say nothing to one that serves another: hang-up, the
 /// keyboard's, timers, a closed pipe, a limit on the size of files.
 pub const HARMLESS: &[i32] = &[
@@ -104,8 +113,7 @@ mod tests {
     fn a_blocked_signal_is_read_once() {
         let signals = SignalFd::new(&[libc::SIGUSR2]).unwrap();
         assert_eq!(next(signals.as_fd()).unwrap(), None);
-        // SAFETY: the signal is blocked, so it only becomes pending.
-        unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGUSR2) };
+        raise(libc::SIGUSR2).unwrap();
         assert_eq!(next(signals.as_fd()).unwrap(), Some(libc::SIGUSR2));
         assert_eq!(next(signals.as_fd()).unwrap(), None);
     }

@@ -150,6 +150,7 @@ impl Container {
     fn leave_kept(mut self, exit: &Exit) -> Result<()> {
         let noted = self.seat.record(&self.status);
         let recorded = self.records.record(exit);
+        self.hear_late_requests(|_| true);
         self.tell(exit, |_| true);
         self.release_cgroup();
         // Without a row the status is all there is: it stays for the next observer, who writes the row.
@@ -165,8 +166,21 @@ impl Container {
         } else {
             self.records.remove()
         };
+        self.hear_late_requests(|client| client != OWNER);
         self.tell(exit, |client| client != OWNER);
         if removed.is_ok() { self.seat.vacate() } else { noted }
+    }
+
+    /// Answers what was asked while the end was on its way: who asks to wait is told with the others, everything
+    /// else is refused by the phase.
+    fn hear_late_requests(&mut self, included: impl Fn(u64) -> bool) {
+        self.clients.accept(self.listener.as_fd());
+        for index in 0..self.clients.list.len() {
+            if self.clients.list.get(index).is_some_and(|client| included(client.id)) {
+                self.serve_client(index);
+            }
+        }
+        self.clients.sweep();
     }
 
     fn release_cgroup(&mut self) {

@@ -99,7 +99,7 @@ impl Harbour {
 
     /// Gives the plan a control group of the test's own.
     pub fn with_cgroup(&mut self, plan: &mut MonitorPlan, limits: cgroup::Limits) {
-        let path = PathBuf::from("/skiff-monitor-test").join(&self.id);
+        let path = PathBuf::from(format!("/skiff-monitor-test-{}", self.id));
         plan.launch.cgroup = Some(cgroup::Plan { path: path.clone(), limits });
         self.cgroup = Some(path);
     }
