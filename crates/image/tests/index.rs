@@ -1,5 +1,9 @@
 //! The merged index, mounted: what the kernel reads from it is what GNU tar unpacks from the layers.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files and fail by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and fail by panicking"
+)]
 
 mod snapshots_support;
 

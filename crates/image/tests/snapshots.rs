@@ -1,5 +1,9 @@
 //! The contract of both snapshotters: what is mounted is what GNU tar unpacks from the layers, one over the other.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files and fail by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and fail by panicking"
+)]
 
 mod snapshots_support;
 
