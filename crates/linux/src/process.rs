@@ -314,12 +314,12 @@ pub fn new_session_keyring(name: &CStr) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
 }
 
-/// ioprio_set(2) of the calling process.
-pub fn set_io_priority(class: u8, priority: u8) -> Result<()> {
+/// ioprio_set(2) of a process.
+pub fn set_io_priority(pid: Pid, class: u8, priority: u8) -> Result<()> {
     const IOPRIO_WHO_PROCESS: libc::c_int = 1;
     let value = (libc::c_int::from(class) << 13) | libc::c_int::from(priority);
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid.as_raw_pid(), value) })
 }
 
 /// `struct sched_attr`, first version.
@@ -338,11 +338,11 @@ pub struct SchedulerAttributes {
     pub period: u64,
 }
 
-/// sched_setattr(2) of the calling thread.
-pub fn set_scheduler(mut attributes: SchedulerAttributes) -> Result<()> {
+/// sched_setattr(2) of a process's first thread.
+pub fn set_scheduler(pid: Pid, mut attributes: SchedulerAttributes) -> Result<()> {
     attributes.size = 48;
     // SAFETY: `attributes` lives across the call and `size` is its exact size.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid.as_raw_pid(), &raw const attributes, 0) })
 }
 
 /// Attaches a seccomp filter to the calling thread: BPF instructions of eight bytes each.

@@ -9,24 +9,24 @@
 //! Until its program runs it is a copy of the supervisor among the container's processes, so before it joins
 //! them it closes what the copy holds open and makes itself unreadable for them (CVE-2016-9962, CVE-2019-5736).
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use linux::process::{Clone, Cloned, NEW_PID, NEW_USER, clone, exit_now, set_namespaces};
+use linux::process::{NEW_PID, NEW_USER, set_namespaces};
 use rustix::fs::Mode;
-use rustix::io::Errno;
-use rustix::process::{
-    DumpableBehavior, Pid, WaitId, WaitIdOptions, set_dumpable_behavior, setsid, umask, waitid,
-};
+use rustix::process::{Pid, setsid, umask};
 
+use crate::entry::{Entry, enter};
 use crate::error::failed;
-use crate::init::{Label, become_root, order};
-use crate::launch::{Limits, PidNamespace, is_privileged, joiner, open_streams};
+use crate::handle::{ParkedInit, Running};
+use crate::init::{Label, become_root, order, undumpable};
+use crate::launch::{Stdio, is_privileged, joiner, open_streams};
 use crate::link::{Link, Order, Report};
 use crate::namespaces::{KINDS, Kind};
-use crate::plan::{LaunchPlan, Namespace, ProcessPlan};
+use crate::plan::{Hooks, LaunchPlan, Namespace, ProcessPlan};
 use crate::program::{self, Streams};
 use crate::trace::mark;
-use crate::{Error, InitFailure, ParkedInit, Result, Running, Stdio, Step, credentials, terminal};
+use crate::{Error, InitFailure, Result, Step, credentials, terminal};
 
 /// The container to join, by its first process.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ pub struct Target<'a> {
 struct Inherited<'a> {
     target: Target<'a>,
     process: &'a ProcessPlan,
-    link: Link,
+    link: &'a Link,
     joiner: Option<cgroup::Joiner>,
     streams: Option<[OwnedFd; 3]>,
     /// Kinds of namespaces that are still to be joined.
@@ -65,78 +65,26 @@ pub fn exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Result<(
     let (link, far) = Link::pair().map_err(failed(Step::Dialogue, "the process"))?;
     let joined = |kind: &&Kind| *(kind.of)(&target.plan.namespaces) != Namespace::Inherit;
     let joins = KINDS.iter().filter(joined).fold(0, |bits, kind| bits | kind.bit);
+    // A pid namespace is only for children, and without root on the host it is the user namespace that opens it.
+    let privileged = is_privileged();
+    let first = joins & if privileged { NEW_PID } else { NEW_USER | NEW_PID };
+    let joins = joins & !first;
+    let entry = Entry {
+        new: 0,
+        cgroup: target.cgroup.and_then(cgroup::Cgroup::clone_target),
+        first: if first == 0 { Vec::new() } else { vec![(target.pidfd, first)] },
+        visits: privileged,
+    };
     mark("supervisor", "clone");
-    let inherited = Inherited { target, process, link: far, joiner, streams, joins };
-    let child = clone_into(inherited, &link)?;
-    let mut parked = ParkedInit::new(child, link, Limits::of(process));
+    let child = enter(&entry, &link, far, |link| {
+        // The process closes what it has no more use for by number; nothing of it may be closed a second time.
+        let Err(failure) =
+            start(&ManuallyDrop::new(Inherited { target, process, link, joiner, streams, joins }));
+        failure
+    })?;
+    let mut parked = ParkedInit::new(child, link, Hooks::default(), process);
     let terminal = parked.terminal()?;
     Ok((parked.release()?, terminal))
-}
-
-/// A pid namespace is only for children. Root visits it for the time of the clone; others may not without joining the
-/// user namespace first, which a short-lived process does, whose sibling the new process becomes.
-fn clone_into(mut inherited: Inherited<'_>, link: &Link) -> Result<Running> {
-    let cgroup = inherited.target.cgroup.and_then(cgroup::Cgroup::clone_target);
-    let pidfd = inherited.target.pidfd;
-    if inherited.joins & NEW_PID != 0 && !is_privileged() {
-        return clone_by_intermediate(inherited, link);
-    }
-    let visit = (inherited.joins & NEW_PID != 0).then(|| PidNamespace::visit(pidfd)).transpose()?;
-    inherited.joins &= !NEW_PID;
-    match clone(Clone { cgroup, ..Clone::default() }).map_err(failed(Step::Clone, "the process"))? {
-        Cloned::Child => run(inherited),
-        Cloned::Parent { pid, pidfd } => {
-            drop(visit);
-            Ok(Running::new(pid, pidfd))
-        }
-    }
-}
-
-fn clone_by_intermediate(mut inherited: Inherited<'_>, link: &Link) -> Result<Running> {
-    let at = |errno| failed(Step::Clone, "the process, by way of its user namespace")(errno);
-    let cgroup = inherited.target.cgroup.and_then(cgroup::Cgroup::clone_target);
-    match clone(Clone { cgroup, ..Clone::default() }).map_err(at)? {
-        Cloned::Child => {
-            let first = inherited.joins & (NEW_USER | NEW_PID);
-            inherited.joins &= !first;
-            let cloned = undumpable()
-                .and_then(|()| set_namespaces(inherited.target.pidfd, first).map_err(at))
-                .and_then(|()| clone(Clone { sibling: true, ..Clone::default() }).map_err(at));
-            let sent = match cloned {
-                Ok(Cloned::Child) => run(inherited),
-                Ok(Cloned::Parent { pid, pidfd }) => {
-                    inherited.link.send(&Report::Cloned { pid: pid.as_raw_pid() }, &[pidfd.as_fd()])
-                }
-                Err(failure) => inherited.link.send(&Report::Failed(failure), &[]),
-            };
-            exit_now(u8::from(sent.is_err()))
-        }
-        Cloned::Parent { pidfd, .. } => {
-            drop(inherited);
-            let answer = link.receive::<Report>().map_err(at);
-            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(at)?;
-            match answer? {
-                Some((Report::Cloned { pid }, mut descriptors)) if descriptors.len() == 1 => {
-                    let pid = Pid::from_raw(pid).ok_or_else(|| at(Errno::SRCH))?;
-                    Ok(Running::new(pid, descriptors.remove(0)))
-                }
-                Some((Report::Failed(failure), _)) => Err(failure.into()),
-                _ => Err(Error::Vanished),
-            }
-        }
-    }
-}
-
-fn undumpable() -> Result<(), InitFailure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))
-}
-
-fn run(inherited: Inherited<'_>) -> ! {
-    let Err(failure) = start(&inherited);
-    let status = failure.command_status().unwrap_or(1);
-    // A supervisor that is gone hears nothing, and there is nobody else to tell.
-    let _ = inherited.link.send(&Report::Failed(failure), &[]);
-    exit_now(status)
 }
 
 fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFailure> {
@@ -152,6 +100,9 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     }
     let kept = [link.as_fd(), target.pidfd].into_iter().chain(streams.iter().flatten().map(AsFd::as_fd));
     program::forget_caller(kept, process.preserve_fds)?;
+    if let Some(list) = &process.cpu_affinity.r#final {
+        program::set_affinity(list)?;
+    }
     let label = Label::open(process)?;
     undumpable()?;
     if *joins != 0 {

@@ -20,14 +20,14 @@ use crate::program::{self, Program, Streams};
 use crate::root::{Owner, assemble};
 use crate::trace::mark;
 use crate::{
-    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, reaper, seccomp_listener, sysctl,
-    terminal,
+    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, namespaces, reaper, seccomp_listener,
+    sysctl, terminal,
 };
 
 /// What init has from before the clone.
 pub(crate) struct Inherited<'a> {
     pub(crate) plan: &'a LaunchPlan,
-    pub(crate) link: Link,
+    pub(crate) link: &'a Link,
     pub(crate) joiner: Option<cgroup::Joiner>,
     /// Namespaces to enter, with their `CLONE_NEW*` bits, in order.
     pub(crate) joins: Vec<(OwnedFd, u64)>,
@@ -36,12 +36,10 @@ pub(crate) struct Inherited<'a> {
     pub(crate) privileged: bool,
 }
 
-/// Runs init to its program; comes back to nobody.
-pub(crate) fn run(inherited: Inherited<'_>) -> ! {
-    let Err(failure) = start(&inherited);
-    let status = failure.command_status().unwrap_or(1);
-    let _ = inherited.link.send(&Report::Failed(failure), &[]);
-    exit_now(status)
+/// Runs init to its program; what comes back is why it did not get there.
+pub(crate) fn run(inherited: &Inherited<'_>) -> InitFailure {
+    let Err(failure) = start(inherited);
+    failure
 }
 
 fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFailure> {
@@ -108,15 +106,6 @@ fn enter_group(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
     joiner.enter().map_err(|errno| failed(Step::Cgroup, path())(errno))
 }
 
-/// Joins what must be joined before the clone, in the process that does nothing else.
-pub(crate) fn enter_first(joins: &[(OwnedFd, u64)]) -> Result<(), InitFailure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))?;
-    for (namespace, kind) in joins {
-        set_namespaces(namespace.as_fd(), *kind).map_err(failed(Step::Join, namespace_name(*kind)))?;
-    }
-    Ok(())
-}
-
 fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
     let Inherited { plan, link, joins, .. } = inherited;
     setsid().map_err(failed(Step::Clone, "a new session"))?;
@@ -126,9 +115,13 @@ fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
             (other, _) => return Err(unexpected(&other)),
         }
     }
-    for (namespace, kind) in joins {
+    let joins_any =
+        namespaces::KINDS.iter().any(|kind| matches!((kind.of)(&plan.namespaces), Namespace::Join(_)));
+    if joins_any {
         // Whoever already lives there must not be able to look into this process (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))?;
+        undumpable()?;
+    }
+    for (namespace, kind) in joins {
         set_namespaces(namespace.as_fd(), *kind).map_err(failed(Step::Join, namespace_name(*kind)))?;
     }
     if matches!(plan.namespaces.user, Namespace::Join(_)) {
@@ -137,11 +130,16 @@ fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
     if plan.namespaces.cgroup == Namespace::New {
         unshare_namespaces(NEW_CGROUP).map_err(failed(Step::Unshare, "cgroup"))?;
     }
-    time_offsets(plan)
+    time_offsets(plan)?;
+    if joins_any { undumpable() } else { Ok(()) }
+}
+
+pub(crate) fn undumpable() -> Result<(), InitFailure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed(Step::Join, "undumpable"))
 }
 
 fn namespace_name(kind: u64) -> String {
-    crate::namespaces::KINDS
+    namespaces::KINDS
         .iter()
         .find(|known| known.bit == kind)
         .map_or_else(|| format!("{kind:#x}"), |known| known.name.to_owned())
@@ -227,11 +225,11 @@ fn make_mounts(plan: &LaunchPlan) -> Result<Vec<Option<Made>>, InitFailure> {
 type Received = (Option<OwnedFd>, Option<Vec<OwnedFd>>, i32);
 
 fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
-    let (first, _) = order(&inherited.link)?;
+    let (first, _) = order(inherited.link)?;
     let Order::Mounts { root, binds, count, pid } = first else { return Err(unexpected(&first)) };
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
-        match order(&inherited.link)? {
+        match order(inherited.link)? {
             (Order::Descriptors, some) if !some.is_empty() => all.extend(some),
             (other, _) => return Err(unexpected(&other)),
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use linux::process::{CStringArray, SchedulerAttributes, execute, set_io_priority, set_scheduler};
+use linux::process::{CStringArray, execute};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Uid, accessat, fchown, fstat, stat};
 use rustix::io::Errno;
 use rustix::process::{fchdir, getcwd, umask};
@@ -51,7 +51,6 @@ pub(crate) fn settle(
     root: BorrowedFd<'_>,
     streams: &Streams<'_>,
 ) -> Result<Program, InitFailure> {
-    schedule(plan)?;
     let identity = user::find(root, &plan.user)?;
     match streams {
         Streams::Terminal(pair) => terminal::take(&pair.terminal, identity.uid)?,
@@ -70,30 +69,6 @@ pub(crate) fn settle(
         environment.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
     }
     find_program(plan, &environment)
-}
-
-fn schedule(plan: &ProcessPlan) -> Result<(), InitFailure> {
-    if let Some(wanted) = &plan.scheduler {
-        let attributes = SchedulerAttributes {
-            policy: wanted.policy,
-            flags: wanted.flags,
-            nice: wanted.nice,
-            priority: wanted.priority,
-            runtime: wanted.runtime,
-            deadline: wanted.deadline,
-            period: wanted.period,
-            ..SchedulerAttributes::default()
-        };
-        set_scheduler(attributes).map_err(failed(Step::Scheduler, format!("policy {}", wanted.policy)))?;
-    }
-    if let Some(wanted) = &plan.io_priority {
-        set_io_priority(wanted.class, wanted.priority)
-            .map_err(failed(Step::Scheduler, format!("I/O class {}", wanted.class)))?;
-    }
-    if let Some(list) = &plan.cpu_affinity.r#final {
-        set_affinity(list)?;
-    }
-    Ok(())
 }
 
 /// Binds the calling thread to CPUs listed like `0-3,7`.

@@ -1,0 +1,109 @@
+//! What is set on a process from outside.
+
+use linux::process::SchedulerAttributes;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::error::failed;
+use crate::plan::{IoPriority, ProcessPlan, Rlimit, Scheduler};
+use crate::{InitFailure, Step};
+
+/// What is set from outside just before the program runs, when it can no longer hinder init itself.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    rlimits: Vec<Rlimit>,
+    oom_score_adj: Option<i32>,
+    scheduler: Option<Scheduler>,
+    io_priority: Option<IoPriority>,
+}
+
+impl Limits {
+    pub(crate) fn of(process: &ProcessPlan) -> Self {
+        Self {
+            rlimits: process.rlimits.clone(),
+            oom_score_adj: process.oom_score_adj,
+            scheduler: process.scheduler,
+            io_priority: process.io_priority,
+        }
+    }
+
+    /// From outside: in a user namespace of its own the process itself would be refused what root may grant.
+    pub(crate) fn apply(&self, pid: Pid) -> Result<(), InitFailure> {
+        self.schedule(pid)?;
+        for limit in &self.rlimits {
+            linux::process::set_rlimit(Some(pid), limit.resource, limit.soft, limit.hard).map_err(
+                |errno| {
+                    let why =
+                        if errno == Errno::PERM { "raising a hard limit needs CAP_SYS_RESOURCE" } else { "" };
+                    let subject = format!("{} to {}:{}", rlimit_name(limit.resource), limit.soft, limit.hard);
+                    InitFailure::new(Step::Rlimit, subject, errno, why)
+                },
+            )?;
+        }
+        self.adjust_oom_score(pid)
+    }
+
+    fn schedule(&self, pid: Pid) -> Result<(), InitFailure> {
+        if let Some(wanted) = self.scheduler {
+            linux::process::set_scheduler(pid, attributes(wanted))
+                .map_err(failed(Step::Scheduler, format!("policy {}", wanted.policy)))?;
+        }
+        let Some(IoPriority { class, priority }) = self.io_priority else { return Ok(()) };
+        linux::process::set_io_priority(pid, class, priority)
+            .map_err(failed(Step::Scheduler, format!("I/O class {class}")))
+    }
+
+    fn adjust_oom_score(&self, pid: Pid) -> Result<(), InitFailure> {
+        let Some(wanted) = self.oom_score_adj else { return Ok(()) };
+        let at = |errno| {
+            let why = if errno == Errno::ACCESS { "lowering it needs CAP_SYS_RESOURCE" } else { "" };
+            InitFailure::new(Step::OomScore, wanted, errno, why)
+        };
+        let path = format!("/proc/{}/oom_score_adj", pid.as_raw_pid());
+        let file = openat(CWD, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(at)?;
+        let mut current = [0; 16];
+        let length = rustix::io::read(&file, &mut current).map_err(at)?;
+        let wanted = wanted.to_string();
+        if current[..length].trim_ascii() == wanted.as_bytes() {
+            return Ok(());
+        }
+        rustix::io::write(&file, wanted.as_bytes()).map(drop).map_err(at)
+    }
+}
+
+fn attributes(wanted: Scheduler) -> SchedulerAttributes {
+    SchedulerAttributes {
+        policy: wanted.policy,
+        flags: wanted.flags,
+        nice: wanted.nice,
+        priority: wanted.priority,
+        runtime: wanted.runtime,
+        deadline: wanted.deadline,
+        period: wanted.period,
+        ..SchedulerAttributes::default()
+    }
+}
+
+fn rlimit_name(resource: u32) -> String {
+    const NAMES: [&str; 16] = [
+        "CPU",
+        "FSIZE",
+        "DATA",
+        "STACK",
+        "CORE",
+        "RSS",
+        "NPROC",
+        "NOFILE",
+        "MEMLOCK",
+        "AS",
+        "LOCKS",
+        "SIGPENDING",
+        "MSGQUEUE",
+        "NICE",
+        "RTPRIO",
+        "RTTIME",
+    ];
+    let name = usize::try_from(resource).ok().and_then(|at| NAMES.get(at));
+    name.map_or_else(|| resource.to_string(), |name| format!("RLIMIT_{name}"))
+}
