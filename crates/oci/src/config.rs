@@ -1,8 +1,9 @@
 //! The image config (image-spec, config.md) with the members that Docker adds.
 //!
-//! What an image says is as untrusted as its bytes: [`ImageConfig::parse`] refuses values that no later code could use safely (a
-//! NUL in a string that becomes an argument, a volume that climbs with `..`). Values that are merely odd are carried, and are
-//! refused by whoever needs them. Unknown members are ignored; the config's bytes are kept beside it.
+//! What an image says is as untrusted as its bytes: [`ImageConfig::parse`] refuses values that no later code
+//! could use safely (a NUL in a string that becomes an argument, a volume that climbs with `..`). Values that
+//! are merely odd are carried, and are refused by whoever needs them. Unknown members are ignored; the
+//! config's bytes are kept beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

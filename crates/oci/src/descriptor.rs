@@ -67,7 +67,8 @@ impl Descriptor {
     /// Whether `content` is what this describes: first by size, then by digest.
     ///
     /// # Errors
-    /// [`Error::Document`] for the size, [`Error::DigestMismatch`] for the digest, [`Error::Digest`] if it cannot be verified.
+    /// [`Error::Document`] for the size, [`Error::DigestMismatch`] for the digest, [`Error::Digest`] if it
+    /// cannot be verified.
     pub fn verify(&self, content: &[u8]) -> Result<()> {
         if content.len() as u64 != self.size {
             let reason =

@@ -1,7 +1,7 @@
 //! Content digests (image-spec, descriptor.md) and the identifiers that are made of them.
 //!
-//! Any algorithm that fits the grammar is legal to carry; only SHA-256 and SHA-512 can be verified here, and only
-//! those may name a layer.
+//! Any algorithm that fits the grammar is legal to carry; only SHA-256 and SHA-512 can be verified here, and
+//! only those may name a layer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -246,7 +246,8 @@ impl FromStr for DiffId {
     }
 }
 
-/// Names a stack of layers: `ChainId(L0) = DiffId(L0)`, `ChainId(L0..Ln) = sha256(ChainId(L0..Ln-1) " " DiffId(Ln))`.
+/// Names a stack of layers: `ChainId(L0) = DiffId(L0)`, `ChainId(L0..Ln) = sha256(ChainId(L0..Ln-1) " "
+/// DiffId(Ln))`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChainId(Digest);
 

@@ -1,4 +1,5 @@
-//! Decoding of what real documents contain: Go writes `null` for empty lists and maps, and sets as maps of `{}`.
+//! Decoding of what real documents contain: Go writes `null` for empty lists and maps, and sets as maps of
+//! `{}`.
 
 use std::collections::BTreeSet;
 

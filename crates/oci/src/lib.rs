@@ -1,12 +1,13 @@
-//! Digests, references, platforms, manifests, image configs and the runtime specification: parsed types, no I/O.
+//! Digests, references, platforms, manifests, image configs and the runtime specification: parsed types, no
+//! I/O.
 //!
-//! Whatever comes from outside (a registry, an archive, a command line) becomes one of these types first, so that
-//! the rest of Skiff never handles text that might be hostile. Scalars ([`Digest`], [`Reference`], [`ContainerName`])
-//! can only be made by parsing and therefore hold a valid value; documents ([`Manifest`], [`ImageConfig`]) have public
-//! fields and are checked by their `parse`.
+//! Whatever comes from outside (a registry, an archive, a command line) becomes one of these types first, so
+//! that the rest of Skiff never handles text that might be hostile. Scalars ([`Digest`], [`Reference`],
+//! [`ContainerName`]) can only be made by parsing and therefore hold a valid value; documents ([`Manifest`],
+//! [`ImageConfig`]) have public fields and are checked by their `parse`.
 //!
-//! Documents are never serialised again to be identified: a digest is over the bytes as received, so callers keep
-//! those bytes beside the parsed value.
+//! Documents are never serialised again to be identified: a digest is over the bytes as received, so callers
+//! keep those bytes beside the parsed value.
 
 mod config;
 mod descriptor;

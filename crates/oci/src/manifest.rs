@@ -1,7 +1,8 @@
 //! Manifests and indexes (image-spec, manifest.md and image-index.md) and their Docker twins.
 //!
-//! The same bytes must never be readable as two kinds of document: a registry and a client that disagree about the kind
-//! disagree about the content (CVE-2021-41190). A document with members of both kinds is therefore refused.
+//! The same bytes must never be readable as two kinds of document: a registry and a client that disagree
+//! about the kind disagree about the content (CVE-2021-41190). A document with members of both kinds is
+//! therefore refused.
 
 use std::collections::BTreeMap;
 
@@ -84,8 +85,8 @@ struct Shape {
 }
 
 impl Document {
-    /// Parses a document of which the bytes have been verified. `expected` is the type by which it was found; an empty
-    /// type accepts either kind.
+    /// Parses a document of which the bytes have been verified. `expected` is the type by which it was found;
+    /// an empty type accepts either kind.
     ///
     /// # Errors
     /// If it is too large, not JSON, not of the expected kind, ambiguous, or of a version that is not 2.

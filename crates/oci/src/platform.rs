@@ -1,7 +1,8 @@
 //! The operating system and processor an image is for, and which images a host can run.
 //!
-//! Names are normalised as containerd does (`x86_64` is `amd64`, `aarch64` is `arm64`, `armhf` is `arm/v7`), so that equal
-//! platforms compare equal. A processor runs its own variant and, within the same architecture, every older one.
+//! Names are normalised as containerd does (`x86_64` is `amd64`, `aarch64` is `arm64`, `armhf` is `arm/v7`),
+//! so that equal platforms compare equal. A processor runs its own variant and, within the same architecture,
+//! every older one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, excerpt};
 use crate::lenient::null_default;
 
-/// What an image runs on. Fields as in the image specification; [`Platform::normalized`] makes them comparable.
+/// What an image runs on. Fields as in the image specification; [`Platform::normalized`] makes them
+/// comparable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// Go's name of the processor architecture, such as `amd64`.
@@ -61,7 +63,8 @@ impl Platform {
             .normalized()
     }
 
-    /// The same platform by its usual names; the default variant of an architecture is left out, except `arm/v7`.
+    /// The same platform by its usual names; the default variant of an architecture is left out, except
+    /// `arm/v7`.
     #[must_use]
     pub fn normalized(&self) -> Self {
         let os = match self.os.to_ascii_lowercase().as_str() {
@@ -79,7 +82,8 @@ impl Platform {
         }
     }
 
-    /// How well a host of this platform runs an image for `image`: 0 is exact, more is older, `None` is not at all.
+    /// How well a host of this platform runs an image for `image`: 0 is exact, more is older, `None` is not
+    /// at all.
     #[must_use]
     pub fn rank(&self, image: &Self) -> Option<usize> {
         let (host, image) = (self.normalized(), image.normalized());

@@ -9,9 +9,9 @@
 //! host:5000/a/b@sha256:…  host:5000/a/b@sha256:…
 //! ```
 //!
-//! The first part is a registry if it holds a `.` or `:`, is `localhost`, or has an upper-case letter; else the registry is
-//! `docker.io`, and a repository of one part lies in `library/`. `Display` and serde use the canonical form, in which everything
-//! is spelled out; [`Reference::familiar`] is what people type.
+//! The first part is a registry if it holds a `.` or `:`, is `localhost`, or has an upper-case letter; else
+//! the registry is `docker.io`, and a repository of one part lies in `library/`. `Display` and serde use the
+//! canonical form, in which everything is spelled out; [`Reference::familiar`] is what people type.
 
 use std::fmt;
 use std::str::FromStr;

@@ -81,7 +81,8 @@ impl FromStr for Timestamp {
     }
 }
 
-/// `2006-01-02T15:04:05[.999999999](Z|±07:00)`, also in lower case or with a space, as RFC 3339 section 5.6 allows.
+/// `2006-01-02T15:04:05[.999999999](Z|±07:00)`, also in lower case or with a space, as RFC 3339 section 5.6
+/// allows.
 fn parse(text: &[u8]) -> Option<Timestamp> {
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         text.get(range)?
@@ -136,8 +137,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01, in the proleptic Gregorian calendar. Years are counted from March, so that a leap day is
-/// the last of its year, and grouped in eras of 400 years, each of 146,097 days.
+/// Days from 1970-01-01, in the proleptic Gregorian calendar. Years are counted from March, so that a leap
+/// day is the last of its year, and grouped in eras of 400 years, each of 146,097 days.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -1,8 +1,8 @@
 //! The members of an archive, by name: where each lies and how it is read.
 //!
-//! A member's name is its path, normalised; links between members, which old versions of `docker save` write, are resolved by
-//! name and never leave the archive. A name that occurs twice is ambiguous: what one program checks another might not load. It is
-//! refused unless the content is named by its digest.
+//! A member's name is its path, normalised; links between members, which old versions of `docker save` write,
+//! are resolved by name and never leave the archive. A name that occurs twice is ambiguous: what one program
+//! checks another might not load. It is refused unless the content is named by its digest.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -363,6 +363,9 @@ pub(super) fn ingest_into(
             {
                 let reason = format!("it has {size} bytes, the layer has {}", ingested.size);
                 return Err(Error::Damaged { path: store.layer_path(&ingested.diff_id), reason });
+            }
+            if let Some(path) = &path {
+                staged.sync_meanwhile(path);
             }
             Ok((ingested, path))
         }

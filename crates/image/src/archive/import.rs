@@ -14,8 +14,8 @@ use crate::store::{Staged, Store};
 /// What the image is to be, apart from its files.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Dockerfile instructions that change the config, in order: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
-    /// STOPSIGNAL, USER, VOLUME and WORKDIR.
+    /// Dockerfile instructions that change the config, in order: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK,
+    /// LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR.
     pub changes: Vec<String>,
     /// What the history says; Docker's default is `Imported from SOURCE`, where standard input is `-`.
     pub message: String,

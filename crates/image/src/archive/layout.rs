@@ -53,8 +53,8 @@ pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result
     Ok(Some(images))
 }
 
-/// Groups the entries of the top index: those of one name are one image for several platforms, those without a name too, if they
-/// tell platforms.
+/// Groups the entries of the top index: those of one name are one image for several platforms, those without
+/// a name too, if they tell platforms.
 fn by_name(entries: Vec<Descriptor>) -> Vec<(Option<String>, Vec<Descriptor>)> {
     let mut groups: Vec<(Option<String>, Vec<Descriptor>)> = Vec::new();
     let mut places: BTreeMap<Option<String>, usize> = BTreeMap::new();
@@ -169,8 +169,8 @@ fn of_manifest(
     }))
 }
 
-/// The name that an annotation gives an image. A bare word (`latest`) is a tag of a repository that the layout does not tell, so
-/// it is no name.
+/// The name that an annotation gives an image. A bare word (`latest`) is a tag of a repository that the
+/// layout does not tell, so it is no name.
 fn reference(name: &str) -> Result<Option<Reference>> {
     if !name.contains(['/', ':']) {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The form of `docker save` before 1.10: a directory per layer with its own JSON, and `repositories`.
 //!
-//! There is no config; it is made of the layers' documents as Docker does, so that the image has the id that Docker gives it only by
-//! chance. What matters is that it runs the same.
+//! There is no config; it is made of the layers' documents as Docker does, so that the image has the id that
+//! Docker gives it only by chance. What matters is that it runs the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,8 @@ pub(super) struct Step {
     container_config: Option<ContainerConfig>,
 }
 
-/// The images of `repositories`; without it, every layer that is no other's parent. `None` if there is no such layer.
+/// The images of `repositories`; without it, every layer that is no other's parent. `None` if there is no
+/// such layer.
 pub(super) fn images(contents: &Contents) -> Result<Option<Vec<Planned>>> {
     let Some(named) = named(contents)? else { return Ok(None) };
     let mut images = Vec::new();

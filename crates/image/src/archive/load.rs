@@ -29,7 +29,8 @@ pub struct LoadOptions {
 /// Loads every image of an archive: an OCI layout, or what `docker save` of any version writes.
 ///
 /// # Errors
-/// If the archive cannot be read, or anything wanted of it is missing, damaged, or not what it is named. The store is then as it was.
+/// If the archive cannot be read, or anything wanted of it is missing, damaged, or not what it is named. The
+/// store is then as it was.
 pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<Loaded> {
     let mut staged = Staged::new(store)?;
     let contents = match source {

@@ -6,8 +6,9 @@
 //!           by name     images   check digests
 //! ```
 //!
-//! A file or directory is read where it lies, in any order. A stream is read once: each member that looks like a layer is
-//! ingested as it passes, the others (small) are spooled, and only then is it decided which of them were meant.
+//! A file or directory is read where it lies, in any order. A stream is read once: each member that looks
+//! like a layer is ingested as it passes, the others (small) are spooled, and only then is it decided which
+//! of them were meant.
 //!
 //! Nothing reaches the store before everything of the archive that is wanted has been read and checked.
 

@@ -23,7 +23,8 @@ pub(super) struct Planned {
 pub(super) enum Config {
     /// A document of the archive.
     Document { bytes: Vec<u8>, config: Box<ImageConfig> },
-    /// The oldest form of archive has none: it is made of these once the layers' digests are known, base first.
+    /// The oldest form of archive has none: it is made of these once the layers' digests are known, base
+    /// first.
     Legacy(Vec<legacy::Step>),
 }
 

@@ -5,8 +5,8 @@
 //! blobs/sha256/<config>  blobs/sha256/<manifest>  blobs/sha256/<layer>
 //! ```
 //!
-//! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here. Each blob is written once,
-//! however many images share it. The same images give the same bytes.
+//! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here.
+//! Each blob is written once, however many images share it. The same images give the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Writes a tar: directories and files with fixed owners, modes and times, so that equal content gives equal bytes.
+//! Writes a tar: directories and files with fixed owners, modes and times, so that equal content gives equal
+//! bytes.
 
 use std::io::{self, Read, Write};
 
@@ -30,7 +31,8 @@ impl<'a> TarWriter<'a> {
         self.stream(name, content.len() as u64, &mut &*content).map(drop)
     }
 
-    /// A file of `size` bytes; a source that has fewer is an error. Returns how many bytes the source has beyond, 0 or 1.
+    /// A file of `size` bytes; a source that has fewer is an error. Returns how many bytes the source has
+    /// beyond, 0 or 1.
     pub(super) fn stream(&mut self, name: &str, size: u64, source: &mut dyn Read) -> io::Result<u64> {
         self.header(name, b'0', 0o644, size)?;
         let mut buffer = vec![0; 256 << 10];

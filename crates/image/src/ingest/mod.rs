@@ -4,14 +4,14 @@
 //!  caller              decode              check                write
 //! ┌────────────────┐  ┌────────────────┐  ┌─────────────────┐  ┌──────────────────┐
 //! │ read           │─►│ gzip, zstd,    │─►│ SHA-256 (diffID)│─►│ write            │
-//! │ SHA-256 (blob) │  │ bzip2, xz      │  │ tar parser      │  │ sync at the end  │
+//! │ SHA-256 (blob) │  │ bzip2, xz      │  │ tar parser      │  │ watch the space  │
 //! │ declared size  │  │ (if compressed)│  │ bounds          │  │ (unless stored)  │
 //! └────────────────┘  └────────────────┘  └─────────────────┘  └──────────────────┘
 //! ```
 //!
-//! Each stage is a thread; between them go buffers of a fixed number and size, which return to be filled again. So memory does
-//! not depend on the size of a layer, and the slowest stage sets the pace. What a layer is compressed with is told by its
-//! first bytes, never by what its media type says.
+//! Each stage is a thread; between them go buffers of a fixed number and size, which return to be filled
+//! again. So memory does not depend on the size of a layer, and the slowest stage sets the pace. What a layer
+//! is compressed with is told by its first bytes, never by what its media type says.
 
 mod compression;
 mod pipeline;

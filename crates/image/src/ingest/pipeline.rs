@@ -166,7 +166,8 @@ pub(crate) fn ingest(layer: Layer<'_>, effects: &Faults) -> Result<Ingested> {
         };
         (read, decoded, join(checker), join(writer))
     });
-    // At most one stage fails by itself, unless the blob is wrong and its content, too: then the blob is what to tell.
+    // At most one stage fails by itself, unless the blob is wrong and its content, too: then the blob is what
+    // to tell.
     let mut failures = Vec::new();
     let mut keep = |stop| {
         if let Stop::Failed(error) = stop {
@@ -403,7 +404,7 @@ fn check(name: &str, inlet: &Inlet, outlet: &Outlet, expected: Option<&DiffId>) 
     Ok(Ingested { diff_id, size, blob_size: 0, terminated })
 }
 
-/// The last stage. It syncs only once the layer is known to be good.
+/// The last stage. Syncing is left to whoever knows that the layer is good.
 fn write(name: &str, file: Option<(File, &Path)>, inlet: &Inlet, effects: &Faults) -> Result<(), Stop> {
     let mut written = 0;
     let mut next_check = 0;
@@ -417,9 +418,6 @@ fn write(name: &str, file: Option<(File, &Path)>, inlet: &Inlet, effects: &Fault
             written += buffer.len() as u64;
         }
         inlet.give_back(buffer);
-    }
-    if let Some((file, path)) = &file {
-        effects.sync(file, path)?;
     }
     Ok(())
 }

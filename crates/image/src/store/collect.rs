@@ -54,7 +54,8 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// The only one who works on the store, so that what is not live is garbage. Ask for it **before** looking up what is live.
+/// The only one who works on the store, so that what is not live is garbage. Ask for it **before** looking up
+/// what is live.
 #[derive(Debug)]
 #[must_use]
 pub struct Collector<'a> {

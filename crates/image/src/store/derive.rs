@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::index;
 
 impl Store {
-    /// The merged index of an image, made from its layers if it is missing. A mount names the layers' tars in the same order.
+    /// The merged index of an image, made from its layers if it is missing. A mount names the layers' tars in
+    /// the same order.
     ///
     /// # Errors
     /// If a layer is missing or damaged, or the index cannot be written.
@@ -21,8 +22,8 @@ impl Store {
         if size_of(&path)?.is_some() {
             return Ok(path);
         }
-        // Whoever asks has the image in use, so its layers are live and no hold is needed; the index itself might be collected only
-        // together with them.
+        // Whoever asks has the image in use, so its layers are live and no hold is needed; the index itself
+        // might be collected only together with them.
         let scratch = Scratch::new(self)?;
         let half_done = scratch.fresh("index");
         let tars: Vec<PathBuf> = layers.iter().map(|layer| self.layer_path(layer)).collect();

@@ -1,8 +1,8 @@
 //! The store's effects on the file system, counted, so that a test can make any one of them fail.
 //!
-//! A store that is right leaves nothing behind whichever of its effects fails, and whether the process lives on or dies
-//! there. Proving that needs a way to fail the first, the second, … the last; this is that way. Without a fault armed, an
-//! effect costs one branch.
+//! A store that is right leaves nothing behind whichever of its effects fails, and whether the process lives
+//! on or dies there. Proving that needs a way to fail the first, the second, … the last; this is that way.
+//! Without a fault armed, an effect costs one branch.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -17,13 +17,15 @@
 //! | `tmp/` | whoever makes a scratch directory, until it has locked it | the sweep |
 //! | `tmp/<scratch>/` | | its maker, for life; the sweep takes it without waiting, and what it gets is garbage |
 //!
-//! So a collector never sees content whose names are yet to be committed, and a sweep never sees a scratch directory whose maker
-//! lives. The order is `layers/`, `tmp/`, scratch; a thread that has a `Hold` must not ask for a collector.
+//! So a collector never sees content whose names are yet to be committed, and a sweep never sees a scratch
+//! directory whose maker lives. The order is `layers/`, `tmp/`, scratch; a thread that has a `Hold` must not
+//! ask for a collector.
 //!
 //! # Durability
 //!
-//! A file is written and synced in a scratch directory, renamed into place, and its directory synced; only then does the engine
-//! commit its name. Adding what is there already is no error and writes nothing: equal names mean equal content.
+//! A file is written and synced in a scratch directory, renamed into place, and its directory synced; only
+//! then does the engine commit its name. Adding what is there already is no error and writes nothing: equal
+//! names mean equal content.
 
 mod collect;
 mod derive;
@@ -54,7 +56,8 @@ pub struct Store {
     effects: Faults,
 }
 
-/// Keeps collectors out while content is added; see the module's locks. Dropped after the names are committed.
+/// Keeps collectors out while content is added; see the module's locks. Dropped after the names are
+/// committed.
 #[derive(Debug)]
 #[must_use]
 pub struct Hold {

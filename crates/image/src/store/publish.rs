@@ -1,7 +1,9 @@
 //! From staged to stored: what a load or import has made, until it is renamed into place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
@@ -9,10 +11,14 @@ use oci::{DiffId, Digest};
 use super::{Hold, Scratch, Store, size_of};
 use crate::error::Result;
 
-/// Content that is whole and synced but not yet in the store. Dropping it removes it.
+/// Layers that are being synced at once at most.
+const SYNCS: usize = 4;
+
+/// Content that is whole but not yet in the store. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Staged<'a> {
     store: &'a Store,
+    syncs: Mutex<VecDeque<JoinHandle<file::Result<()>>>>,
     scratch: Scratch,
     hold: Hold,
     layers: BTreeMap<DiffId, PathBuf>,
@@ -27,6 +33,7 @@ impl<'a> Staged<'a> {
         let scratch = Scratch::new(store)?;
         Ok(Self {
             store,
+            syncs: Mutex::default(),
             scratch,
             hold,
             layers: BTreeMap::new(),
@@ -43,7 +50,20 @@ impl<'a> Staged<'a> {
         &self.scratch
     }
 
-    /// Takes a synced file in the scratch directory as that layer's tar.
+    /// Syncs a new layer while others are still read and the index is built. [`Staged::publish`] waits for
+    /// it.
+    pub(crate) fn sync_meanwhile(&self, path: &Path) {
+        let mut syncs = self.syncs.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = if syncs.len() < SYNCS { None } else { syncs.pop_front() };
+        let effects = self.store.effects().clone();
+        let path = path.to_owned();
+        syncs.push_back(thread::spawn(move || {
+            oldest.map_or(Ok(()), join)?;
+            effects.sync(&file::open(&path)?, &path)
+        }));
+    }
+
+    /// Takes a file in the scratch directory as that layer's tar.
     pub(crate) fn add_layer(&mut self, layer: DiffId, path: PathBuf) {
         self.layers.entry(layer).or_insert(path);
     }
@@ -79,9 +99,13 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
-    /// Renames everything into place and syncs the directories. The hold lives on until the names are committed.
+    /// Renames everything into place and syncs the directories. The hold lives on until the names are
+    /// committed.
     pub(crate) fn publish(self) -> Result<Hold> {
         let store = self.store;
+        for sync in self.syncs.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            join(sync)?;
+        }
         for (layer, path) in &self.layers {
             let target = store.layer_path(layer);
             if store.effects().rename_new(path, &target)? {
@@ -112,7 +136,12 @@ impl<'a> Staged<'a> {
     }
 }
 
-/// Keeps even root from changing a layer by accident. Best effort: it takes a privilege and a file system that can.
+fn join(sync: JoinHandle<file::Result<()>>) -> file::Result<()> {
+    sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Keeps even root from changing a layer by accident. Best effort: it takes a privilege and a file system
+/// that can.
 fn make_immutable(path: &Path) {
     let marked =
         file::open(path).and_then(|file| file::set_immutable(&file, true).named("mark as immutable", path));

@@ -54,7 +54,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Hashes the documents and layers of an image again and rebuilds its index; what differs is found. Nothing is changed.
+/// Hashes the documents and layers of an image again and rebuilds its index; what differs is found. Nothing
+/// is changed.
 ///
 /// # Errors
 /// If something cannot be read for another reason than that it is missing.

@@ -1,4 +1,5 @@
-//! `HEALTHCHECK [--interval=…] [--timeout=…] [--start-period=…] [--start-interval=…] [--retries=…] CMD … | NONE`.
+//! `HEALTHCHECK [--interval=…] [--timeout=…] [--start-period=…] [--start-interval=…] [--retries=…] CMD … |
+//! NONE`.
 
 use oci::Healthcheck;
 

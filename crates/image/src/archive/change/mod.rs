@@ -1,7 +1,7 @@
 //! Dockerfile instructions that change an image's config, as `--change` takes them. Pure.
 //!
-//! The rules are those of a Dockerfile: a JSON array is the exec form, anything else the shell form; words may be quoted; where
-//! Docker expands variables it does so here, from the config's own environment.
+//! The rules are those of a Dockerfile: a JSON array is the exec form, anything else the shell form; words
+//! may be quoted; where Docker expands variables it does so here, from the config's own environment.
 
 mod health;
 mod words;

@@ -43,8 +43,8 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, Reason> {
     Ok(words)
 }
 
-/// Takes quotes and backslashes away, and replaces `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+alternative}` outside of
-/// single quotes.
+/// Takes quotes and backslashes away, and replaces `$NAME`, `${NAME}`, `${NAME:-default}` and
+/// `${NAME:+alternative}` outside of single quotes.
 pub(super) fn expand(text: &str, env: &[String]) -> Result<String, Reason> {
     let mut out = String::new();
     let mut quote = None;
