@@ -1,5 +1,5 @@
-//! Archives that lie, climb, swell or stop: each is refused by the name of what is at fault, whether it is read from a file or
-//! from a stream, and the store is as it was.
+//! Archives that lie, climb, swell or stop: each is refused by the name of what is at fault, whether it is
+//! read from a file or from a stream, and the store is as it was.
 #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 #![allow(clippy::unwrap_used, reason = "what fails to be set up fails the test")]
 

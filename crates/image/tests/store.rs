@@ -99,7 +99,8 @@ fn whichever_effect_fails_nothing_is_left_half_done_and_a_retry_succeeds() {
     }
 }
 
-/// What [`a_process_killed_at_any_effect_leaves_only_garbage_that_is_swept`] starts and kills; by itself it lives on.
+/// What [`a_process_killed_at_any_effect_leaves_only_garbage_that_is_swept`] starts and kills; by itself it
+/// lives on.
 #[test]
 fn child_that_is_killed_where_it_is_told_to() {
     let scratch = Scratch::new();

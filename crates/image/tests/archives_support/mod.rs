@@ -1,5 +1,5 @@
-//! What the tests of the store and of archives share: scratch directories, tars and archives made by hand, and
-//! pictures of a store that can be compared.
+//! What the tests of the store and of archives share: scratch directories, tars and archives made by hand,
+//! and pictures of a store that can be compared.
 
 #![allow(dead_code, reason = "every test file uses another part of this module")]
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made fails the test")]
