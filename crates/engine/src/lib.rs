@@ -1,1 +1,141 @@
-//! The library: one file per verb, composing the crates below.
+//! Skiff as a library: one file per verb, composing the crates below.
+//!
+//! An [`Engine`] is a database handle and a few paths; any number of them, in any number of processes, may work on
+//! the same root at once. Front ends turn what users type into [`request`] types and what comes back ([`info`])
+//! into text: the engine reads neither environment nor terminal and prints nothing.
+//!
+//! ```text
+//!  request ──plan::spec──► ContainerSpec ──commit──► state.db
+//!     (pure)                    │
+//!                        plan::launch (pure) ──► MonitorPlan ──► monitor::spawn
+//! ```
+//!
+//! What must hold:
+//! - A container's record is committed before anything of it lies on disk, and removed before its files are:
+//!   whatever dies in between leaves files without a record, which the next sweep removes.
+//! - Whoever reads a container's state and finds it lost reaps and records it.
+
+mod container;
+mod create;
+mod devices;
+mod error;
+mod exec;
+mod files;
+mod host;
+mod images;
+pub mod info;
+mod inspect;
+mod list;
+mod logs;
+mod name;
+mod plan;
+mod remove;
+pub mod request;
+mod signal;
+pub mod spec;
+mod start;
+mod stop;
+mod system;
+mod wait;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use image::Store;
+use linux::file;
+use state::{Event, EventLog, State};
+
+pub use error::{Error, Kind, Result};
+pub use images::Archive;
+pub use oci::{ContainerId, ContainerName, Timestamp};
+pub use start::Started;
+
+use plan::HostFacts;
+use spec::ContainerSpec;
+
+/// Where an engine works. Front ends fill it from flags and environment.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `/var/lib/skiff`, …: what outlives a reboot.
+    pub root: PathBuf,
+    /// `/run/skiff`, …: what does not.
+    pub run: PathBuf,
+    /// The monitor's program.
+    pub monitor: PathBuf,
+    /// Forces one way of preparing root file systems; missing is probed.
+    pub snapshotter: Option<Snapshotter>,
+    /// Each start appends one line per step to this file, for measurements.
+    pub trace: Option<PathBuf>,
+}
+
+/// How root file systems are prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshotter {
+    /// EROFS indexes over layer tars.
+    Erofs,
+    /// Unpacked layers.
+    Trees,
+}
+
+/// Whether a request changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did.
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+/// A handle on one root; any thread may use it.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    state: Mutex<State>,
+    store: Store,
+    events: EventLog,
+    facts: OnceLock<HostFacts>,
+    snapshotter: OnceLock<Snapshotter>,
+}
+
+impl Engine {
+    /// Opens a root, which is made when missing.
+    pub fn open(config: Config) -> Result<Engine> {
+        let state = State::open(&config.root)?;
+        let store = Store::open(&config.root).map_err(images::failed("open the image store"))?;
+        let failed = |source| Error::File { action: "make the engine's directories", source };
+        file::create_dir(&config.root.join("containers"), 0o700).map_err(failed)?;
+        file::create_dirs(&config.run, 0o700).map_err(failed)?;
+        Ok(Engine {
+            state: Mutex::new(state),
+            store,
+            events: EventLog::new(&config.run),
+            facts: OnceLock::new(),
+            snapshotter: OnceLock::new(),
+            config,
+        })
+    }
+
+    /// The database. Held for one statement or transaction, never across anything that waits.
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere cannot leave it half-changed: SQLite rolls back what was not committed.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn facts(&self) -> &HostFacts {
+        self.facts.get_or_init(host::facts)
+    }
+
+    /// Tells of something that happened. The log is for watchers: nothing depends on it, so a failure is only noted.
+    fn event(&self, subject: &str, action: &str, id: &str, attributes: &[(&str, &str)]) {
+        if let Err(error) = self.events.append(&Event::new(subject, action, id, attributes)) {
+            tracing::warn!(%error, "cannot tell of an event");
+        }
+    }
+
+    /// Tells of something that happened to a container: with its image, its name and its labels.
+    fn container_event(&self, action: &str, id: &ContainerId, name: &str, spec: &ContainerSpec) {
+        let labels = spec.process.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let attributes: Vec<_> = labels.chain([("image", spec.image.as_str()), ("name", name)]).collect();
+        self.event("container", action, id.as_str(), &attributes);
+    }
+}

@@ -1,7 +1,7 @@
 //! How containers ended: one row each, written by the monitor, or by whoever finds a container lost.
 
 use oci::{ContainerId, Timestamp};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::container::bytes_of;
 use crate::{Durability, Result, State, nanoseconds, timestamp};
@@ -42,6 +42,19 @@ impl ExitRecord {
 }
 
 impl State {
+    /// How the last run of a container ended.
+    pub fn exit(&self, id: &ContainerId) -> Result<Option<ExitRecord>> {
+        self.query("read the exit of a container", |connection| {
+            let sql = "SELECT code, signal, oom_killed, started, finished, lost, error FROM exits \
+                 WHERE container = ?1";
+            let found = connection
+                .prepare_cached(sql)?
+                .query_row([&bytes_of(id)[..]], |row| ExitRecord::from_row(row, 0))
+                .optional()?;
+            Ok(found.flatten())
+        })
+    }
+
     /// Records how a container ended, in the place of the run before. Nothing happens when it has been removed.
     pub fn record_exit(&self, id: &ContainerId, exit: &ExitRecord) -> Result<()> {
         self.atomically(Durability::Process, || {

@@ -12,7 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::*;
-use oci::{ContainerId, Digest};
+use oci::Digest;
 use state::{Error, IdPool, Lookup, State};
 
 #[test]
@@ -89,7 +89,7 @@ fn every_container_has_its_own_id_range() {
         let record = create(&state, &image, &id(9, number), &format!("c{number}")).unwrap();
         let base = record.head.id_base.unwrap();
         assert_eq!(base % IdPool::RANGE, 0);
-        assert!(base >= 0x8000_0000 && base <= 0xfffd_0000, "{base:#x}");
+        assert!((0x8000_0000..=0xfffd_0000).contains(&base), "{base:#x}");
         assert!(seen.insert(base), "{base:#x} twice");
     }
     // A free range in the middle is found again.
@@ -128,7 +128,7 @@ fn a_name_of_an_image_moves_and_says_from_where() {
     assert_eq!(state.tag(&tag, &one).unwrap(), None);
     assert_eq!(state.tag(&tag, &two).unwrap().unwrap().from, one);
     assert_eq!(state.tagged(&tag).unwrap(), Some(two.clone()));
-    assert_eq!(state.tags_of(&two).unwrap(), [tag.clone()]);
+    assert_eq!(state.tags_of(&two).unwrap(), std::slice::from_ref(&tag));
     let images = state.images().unwrap();
     assert_eq!(images.len(), 2);
     assert!(images.iter().all(|named| named.tags.len() == usize::from(named.image.id == two)));
@@ -215,6 +215,6 @@ proptest::proptest! {
         let state = root.state();
         state.find_container(&text).unwrap();
         state.find_image(&text).unwrap();
-        let _: Option<ContainerId> = state.container_named(&text).unwrap();
+        state.container_named(&text).unwrap();
     }
 }

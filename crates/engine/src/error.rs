@@ -1,0 +1,388 @@
+//! What can go wrong in the engine, in words that scripts written for Docker understand.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use oci::ContainerId;
+
+/// The outcome of a verb.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What kind of failure it is: closed, so that every front end can map it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No such container, image, …
+    NotFound,
+    /// The state does not allow it, or a name is taken.
+    Conflict,
+    /// The request is wrong in itself.
+    Invalid,
+    /// The caller may not do it.
+    Unauthorized,
+    /// Not now: locked, full, gone.
+    Unavailable,
+    /// Not in this version, or not on this host.
+    Unsupported,
+    /// Everything else.
+    Internal,
+}
+
+/// A failed verb. Where Docker's clients look for words in a message, the words are Docker's.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the variants and their fields are")]
+pub enum Error {
+    // What there is not.
+    #[error("No such container: {name}")]
+    NoSuchContainer { name: String },
+    #[error("No such image: {name}")]
+    NoSuchImage { name: String },
+    #[error(
+        "Unable to find image '{name}' locally: pulling from registries comes with a later version of Skiff; \
+         use `skiff load` or `skiff import`"
+    )]
+    ImageNotHere { name: String },
+    #[error("network {name} not found")]
+    NoSuchNetwork { name: String },
+    #[error("multiple IDs found with provided prefix: {prefix}")]
+    AmbiguousPrefix { prefix: String },
+    #[error(
+        "error gathering device information while adding custom device \"{path}\": no such file or directory"
+    )]
+    NoSuchDevice { path: String },
+
+    // What the state does not allow.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or \
+         rename) that container to be able to reuse that name."
+    )]
+    NameTaken { name: String, by: ContainerId },
+    #[error(
+        "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"
+    )]
+    ContainerRunning { name: String, state: &'static str },
+    #[error("cannot kill container: {name}: container {id} is not running")]
+    KillNotRunning { name: String, id: ContainerId },
+    #[error("container {id} is not running")]
+    NotRunning { id: ContainerId },
+    #[error("container {name} is paused, unpause the container before {action}")]
+    Paused { name: String, action: &'static str },
+    #[error("Container {id} is already paused")]
+    AlreadyPaused { id: ContainerId },
+    #[error("Container {id} is not paused")]
+    NotPaused { id: ContainerId },
+    #[error("cannot join the {kind} namespace of container {name}: it is not running")]
+    JoinNotRunning { kind: &'static str, name: String },
+    #[error("cannot join IPC of container {name}: its IPC mode is {mode}: start it with --ipc shareable")]
+    IpcNotShareable { name: String, mode: String },
+    #[error("cannot join namespaces of containers that have different user namespaces")]
+    JoinsSeveral,
+    #[error("container {id} was removed while it was started")]
+    RemovedMeanwhile { id: ContainerId },
+    #[error(
+        "conflict: unable to remove repository reference \"{reference}\" (must force) - container {container} is \
+         using its referenced image {image}"
+    )]
+    TagInUse { reference: String, container: String, image: String },
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is referenced in multiple repositories"
+    )]
+    SeveralTags { image: String },
+    #[error(
+        "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}"
+    )]
+    ImageRunning { image: String, container: String },
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}"
+    )]
+    ImageUsed { image: String, container: String },
+
+    // What is wrong in itself.
+    #[error("{flag}: invalid mode: {text}")]
+    InvalidMode { flag: &'static str, text: String },
+    #[error("invalid size: {text}")]
+    InvalidSize { text: String },
+    #[error("invalid number of CPUs: {text}")]
+    InvalidCpus { text: String },
+    #[error("invalid volume specification: {text}: {reason}")]
+    InvalidVolume { text: String, reason: &'static str },
+    #[error("invalid device specification: {text}: want /host/path[:/container/path][:rwm]")]
+    InvalidDevice { text: String },
+    #[error("{path} is not a device node")]
+    NotADevice { path: String },
+    #[error("invalid ulimit {text}: {reason}")]
+    InvalidUlimit { text: String, reason: &'static str },
+    #[error("invalid --security-opt: {text}")]
+    InvalidSecurityOption { text: String },
+    #[error("invalid capability: {text:?}")]
+    UnknownCapability { text: String },
+    #[error("{reason}")]
+    InvalidLimit { reason: String },
+    #[error("sysctl '{name}' {reason}")]
+    InvalidSysctl { name: String, reason: &'static str },
+    #[error("invalid mount {target}: {reason}")]
+    InvalidMount { target: String, reason: &'static str },
+    #[error("Duplicate mount point: {target}")]
+    DuplicateMount { target: String },
+    #[error("invalid tmpfs option for {target}: {option}")]
+    InvalidTmpfs { target: String, option: String },
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {path}")]
+    NoBindSource { path: String },
+    #[error("Invalid signal: {text}")]
+    InvalidSignal { text: String },
+    #[error("invalid user or group: {text}: want a name or a number below 2147483648")]
+    InvalidUser { text: String },
+    #[error("the working directory '{path}' is invalid, it needs to be an absolute path")]
+    InvalidWorkdir { path: String },
+    #[error("invalid environment variable: {text}")]
+    InvalidVariable { text: String },
+    #[error("{what} holds a NUL character: {text}")]
+    HoldsNul { what: &'static str, text: String },
+    #[error("invalid {what} format: {name}")]
+    InvalidHostname { what: &'static str, name: String },
+    #[error("conflicting options: {options}")]
+    Conflicting { options: &'static str },
+    #[error("Invalid value {value}, range for oom score adj is [-1000, 1000]")]
+    InvalidOomScore { value: i32 },
+    #[error("invalid stop timeout: want seconds, or -1 to wait for ever")]
+    InvalidStopTimeout,
+    #[error("invalid cgroup parent {path}: want a path below the hierarchy's root, not a systemd slice")]
+    InvalidCgroupParent { path: String },
+    #[error("invalid log option {key}={value}")]
+    InvalidLogOption { key: String, value: String },
+    #[error("no command specified")]
+    NoCommand,
+    #[error("invalid platform {text}")]
+    InvalidPlatform {
+        text: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error(
+        "image with reference {image} was found but does not provide the specified platform ({wanted}): it is for {found}"
+    )]
+    WrongPlatform { image: String, wanted: String, found: String },
+    #[error("invalid reference format: {text}")]
+    InvalidReference {
+        text: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error("refusing to create a tag with a digest reference: {text}")]
+    TagWithDigest { text: String },
+    #[error("Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    InvalidName {
+        text: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error("read the seccomp profile")]
+    InvalidSeccomp(#[source] runtime::seccomp::ProfileError),
+
+    // What this version or this host cannot do.
+    #[error("network {name}: bridge networks come with a later version of Skiff; use none or host")]
+    NetworkUnsupported { name: String },
+    #[error(
+        "{text}: named and anonymous volumes come with a later version of Skiff; bind a directory by its absolute path"
+    )]
+    VolumeUnsupported { text: String },
+    #[error("--security-opt {text}: this host has no such security module")]
+    SecurityOptionUnsupported { text: String },
+    #[error("logging driver {driver} comes with a later version of Skiff; use json-file or none")]
+    LogDriverUnsupported { driver: String },
+    #[error("configured logging driver does not support reading")]
+    NoLog,
+
+    // What failed on the way.
+    #[error("keep the state")]
+    State(#[source] state::Error),
+    #[error("{action}")]
+    Image {
+        action: &'static str,
+        #[source]
+        source: image::Error,
+    },
+    #[error("read the configuration of image {id}")]
+    ImageConfig {
+        id: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error("start container {id}")]
+    Start {
+        id: ContainerId,
+        #[source]
+        source: monitor::Error,
+    },
+    #[error("{action} container {id}")]
+    Monitor {
+        action: &'static str,
+        id: ContainerId,
+        #[source]
+        source: monitor::Error,
+    },
+    #[error("{action}")]
+    Cgroup {
+        action: &'static str,
+        #[source]
+        source: cgroup::Error,
+    },
+    #[error("{action}")]
+    File {
+        action: &'static str,
+        #[source]
+        source: linux::file::Error,
+    },
+    #[error("read the record of container {id}")]
+    Record {
+        id: ContainerId,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{action} {}", path.display())]
+    System {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::NoSuchContainer { .. }
+            | Error::NoSuchImage { .. }
+            | Error::ImageNotHere { .. }
+            | Error::NoSuchNetwork { .. } => Kind::NotFound,
+            Error::NameTaken { .. }
+            | Error::ContainerRunning { .. }
+            | Error::KillNotRunning { .. }
+            | Error::NotRunning { .. }
+            | Error::Paused { .. }
+            | Error::AlreadyPaused { .. }
+            | Error::NotPaused { .. }
+            | Error::JoinNotRunning { .. }
+            | Error::IpcNotShareable { .. }
+            | Error::JoinsSeveral
+            | Error::RemovedMeanwhile { .. }
+            | Error::TagInUse { .. }
+            | Error::SeveralTags { .. }
+            | Error::ImageRunning { .. }
+            | Error::ImageUsed { .. } => Kind::Conflict,
+            Error::NetworkUnsupported { .. }
+            | Error::VolumeUnsupported { .. }
+            | Error::SecurityOptionUnsupported { .. }
+            | Error::LogDriverUnsupported { .. }
+            | Error::NoLog => Kind::Unsupported,
+            Error::State(source) => of_state(source),
+            Error::Start { source, .. } | Error::Monitor { source, .. } => of_monitor(source),
+            Error::File { source, .. } => of_io(source.kind()),
+            Error::System { source, .. } => of_io(source.kind()),
+            Error::Image { .. } | Error::ImageConfig { .. } | Error::Cgroup { .. } | Error::Record { .. } => {
+                Kind::Internal
+            }
+            Error::AmbiguousPrefix { .. }
+            | Error::NoSuchDevice { .. }
+            | Error::InvalidMode { .. }
+            | Error::InvalidSize { .. }
+            | Error::InvalidCpus { .. }
+            | Error::InvalidVolume { .. }
+            | Error::InvalidDevice { .. }
+            | Error::NotADevice { .. }
+            | Error::InvalidUlimit { .. }
+            | Error::InvalidSecurityOption { .. }
+            | Error::UnknownCapability { .. }
+            | Error::InvalidLimit { .. }
+            | Error::InvalidSysctl { .. }
+            | Error::InvalidMount { .. }
+            | Error::DuplicateMount { .. }
+            | Error::InvalidTmpfs { .. }
+            | Error::NoBindSource { .. }
+            | Error::InvalidSignal { .. }
+            | Error::InvalidUser { .. }
+            | Error::InvalidWorkdir { .. }
+            | Error::InvalidVariable { .. }
+            | Error::HoldsNul { .. }
+            | Error::InvalidHostname { .. }
+            | Error::Conflicting { .. }
+            | Error::InvalidOomScore { .. }
+            | Error::InvalidStopTimeout
+            | Error::InvalidCgroupParent { .. }
+            | Error::InvalidLogOption { .. }
+            | Error::NoCommand
+            | Error::InvalidPlatform { .. }
+            | Error::WrongPlatform { .. }
+            | Error::InvalidReference { .. }
+            | Error::TagWithDigest { .. }
+            | Error::InvalidName { .. }
+            | Error::InvalidSeccomp(_) => Kind::Invalid,
+        }
+    }
+
+    /// Docker's exit code of a program that could not be started: 126, 127 or 128; missing when that is not what
+    /// failed.
+    pub fn exit_code(&self) -> Option<i32> {
+        if let Error::Start { source, .. } | Error::Monitor { source, .. } = self {
+            source.exit_code()
+        } else {
+            None
+        }
+    }
+}
+
+fn of_state(error: &state::Error) -> Kind {
+    match error {
+        state::Error::Locked { .. } | state::Error::Full { .. } | state::Error::NoRange { .. } => {
+            Kind::Unavailable
+        }
+        state::Error::ReadOnly { .. } => Kind::Unauthorized,
+        state::Error::Newer { .. } => Kind::Unsupported,
+        state::Error::NameTaken { .. } => Kind::Conflict,
+        state::Error::NoImage { .. } => Kind::NotFound,
+        state::Error::Open { .. }
+        | state::Error::Damaged { .. }
+        | state::Error::Statement { .. }
+        | state::Error::Malformed { .. }
+        | state::Error::File { .. } => Kind::Internal,
+    }
+}
+
+fn of_monitor(error: &monitor::Error) -> Kind {
+    let refused = matches!(
+        error,
+        monitor::Error::AlreadyRunning | monitor::Error::NotRunning | monitor::Error::Refused(_)
+    );
+    if refused {
+        Kind::Conflict
+    } else if matches!(error, monitor::Error::Gone) {
+        Kind::Unavailable
+    } else if error.exit_code().is_some_and(|code| code != 128) {
+        Kind::Invalid
+    } else {
+        Kind::Internal
+    }
+}
+
+fn of_io(kind: ErrorKind) -> Kind {
+    if kind == ErrorKind::PermissionDenied {
+        Kind::Unauthorized
+    } else if kind == ErrorKind::StorageFull {
+        Kind::Unavailable
+    } else if kind == ErrorKind::NotFound {
+        Kind::NotFound
+    } else {
+        Kind::Internal
+    }
+}
+
+/// State errors that a user caused keep their own words; all others are failures of ours.
+impl From<state::Error> for Error {
+    fn from(source: state::Error) -> Error {
+        match source {
+            state::Error::NameTaken { name, by } => Error::NameTaken { name, by },
+            state::Error::NoImage { id } => Error::NoSuchImage { name: id },
+            source => Error::State(source),
+        }
+    }
+}

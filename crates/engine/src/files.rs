@@ -1,0 +1,166 @@
+//! What of a container lies on disk: its writable layer, and the three files of `/etc` that are its own.
+//!
+//! ```text
+//! <root>/containers/<id>/          0700: nobody walks in
+//!   upper/ work/                   the writable layer
+//!   hostname hosts resolv.conf     bound below /etc
+//!   log.json …                     the monitor's
+//! ```
+//!
+//! All of it is made at the start, after the record; a directory without a record is garbage.
+
+use std::path::{Path, PathBuf};
+
+use linux::file;
+use oci::ContainerId;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+
+use crate::request::{IpcMode, MountSource, NetworkMode};
+use crate::spec::ContainerSpec;
+use crate::{Engine, Error, Result};
+
+/// Larger ones are not copied: they are not what they should be.
+const ETC_LIMIT: u64 = 256 << 10;
+
+impl Engine {
+    /// `<root>/containers/<id>`.
+    pub(crate) fn directory(&self, id: &ContainerId) -> PathBuf {
+        self.config.root.join("containers").join(id.as_str())
+    }
+
+    /// `<run>/<id>`: there while a monitor is, or where one died.
+    pub(crate) fn run_directory(&self, id: &ContainerId) -> PathBuf {
+        self.config.run.join(id.as_str())
+    }
+
+    /// The `/dev/shm` of a container that others may join: memory, and reachable by its name.
+    pub(crate) fn shm_directory(&self, id: &ContainerId) -> PathBuf {
+        self.config.run.join(format!("shm-{id}"))
+    }
+
+    /// Makes what the start of a container needs; what is there stays as it is.
+    pub(crate) fn prepare(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<PathBuf> {
+        let directory = self.directory(id);
+        let failed = |source| Error::File { action: "make the container's directory", source };
+        if file::create_dir(&directory, 0o700).map_err(failed)? {
+            make_open(&directory.join("upper"), 0o755)?;
+            file::create_dir(&directory.join("work"), 0o700).map_err(failed)?;
+        }
+        if !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
+            write_etc(&directory, spec)?;
+        }
+        if spec.host.ipc_mode == IpcMode::Shareable {
+            make_open(&self.shm_directory(id), 0o1777)?;
+        }
+        for mount in &spec.host.mounts {
+            if let MountSource::Bind { path, create: true, .. } = &mount.source
+                && rustix::fs::access(path, rustix::fs::Access::EXISTS).is_err()
+            {
+                let failed = |source| Error::File { action: "make the source of a bind mount", source };
+                file::create_dirs(Path::new(path), 0o755).map_err(failed)?;
+            }
+        }
+        Ok(directory)
+    }
+
+    /// Removes what lies on disk of a container that has no record any more.
+    pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
+        let failed = |source| Error::File { action: "remove the container's directory", source };
+        file::remove_tree(&self.directory(id)).map_err(failed)?;
+        file::remove_tree(&self.shm_directory(id)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Ids of all containers of which something lies on disk.
+    pub(crate) fn directories(&self) -> Result<Vec<ContainerId>> {
+        list_ids(&self.config.root.join("containers"))
+    }
+
+    /// Ids of all containers that run, or whose monitor died.
+    pub(crate) fn run_directories(&self) -> Result<Vec<ContainerId>> {
+        list_ids(&self.config.run)
+    }
+}
+
+/// Makes a directory whose mode is what the container sees, whatever the caller's mask.
+fn make_open(path: &Path, mode: u32) -> Result<()> {
+    let failed = |source| Error::File { action: "make the container's directory", source };
+    if file::create_dir(path, mode).map_err(failed)? {
+        file::set_mode(path, mode).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Directories named by an id; the listing of a directory that is not there is empty.
+fn list_ids(path: &Path) -> Result<Vec<ContainerId>> {
+    let failed = |errno: rustix::io::Errno| Error::System {
+        action: "list",
+        path: path.to_owned(),
+        source: errno.into(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(rustix::io::Errno::NOENT) => return Ok(Vec::new()),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let mut ids = Vec::new();
+    for entry in Dir::new(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let kind = entry.file_type();
+        if kind == FileType::Directory || kind == FileType::Unknown {
+            ids.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<ContainerId>().ok()));
+        }
+    }
+    Ok(ids)
+}
+
+/// The three files, anew at each start, as Docker makes them.
+fn write_etc(directory: &Path, spec: &ContainerSpec) -> Result<()> {
+    let hostname = &spec.process.hostname;
+    let domainname = &spec.process.domainname;
+    let host_network = spec.host.network_mode == NetworkMode::Host;
+    let hosts = if host_network { copied("/etc/hosts") } else { None };
+    write(&directory.join("hostname"), format!("{hostname}\n").as_bytes())?;
+    write(&directory.join("hosts"), &hosts.unwrap_or_else(|| hosts_text(hostname, domainname).into_bytes()))?;
+    // Without a network nothing answers, and a program that reads the file must still find one.
+    let resolv = if host_network { copied("/etc/resolv.conf") } else { None };
+    write(
+        &directory.join("resolv.conf"),
+        &resolv.unwrap_or_else(|| b"# This container has no network.\n".to_vec()),
+    )
+}
+
+/// The usual names of the loopback addresses; the container's own name resolves to one of them.
+fn hosts_text(hostname: &str, domainname: &str) -> String {
+    let full = if domainname.is_empty() { String::new() } else { format!("{hostname}.{domainname} ") };
+    format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t{full}{hostname}\n"
+    )
+}
+
+fn copied(path: &str) -> Option<Vec<u8>> {
+    file::read_bounded(Path::new(path), ETC_LIMIT).ok()
+}
+
+/// Writes in place: the container may have the file bound, and a new one would not be seen there.
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let failed = |source| Error::File { action: "write a file of the container's /etc", source };
+    let fresh = rustix::fs::access(path, rustix::fs::Access::EXISTS).is_err();
+    file::write(path, content).map_err(failed)?;
+    if fresh { file::set_mode(path, 0o644).map_err(failed) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_finds_its_own_name() {
+        let text = hosts_text("web", "example.org");
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
+        assert!(text.ends_with("127.0.1.1\tweb.example.org web\n"));
+        assert!(hosts_text("web", "").ends_with("127.0.1.1\tweb\n"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What is true of this host: looked up once per engine, in a few microseconds.
+
+use std::io;
+use std::path::Path;
+
+use linux::file;
+use rustix::fs::Access;
+use rustix::thread::CapabilitySet;
+
+use crate::plan::{CgroupPlace, HostFacts, Rootless};
+
+/// No honest file of ids is larger.
+const SUBID_LIMIT: u64 = 1 << 20;
+
+/// Looks everything up.
+pub(crate) fn facts() -> HostFacts {
+    let rootless = rootless();
+    HostFacts {
+        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        capabilities: bounding_set(),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        thermal_cpus: thermal_cpus(),
+        cgroups: match &rootless {
+            None => CgroupPlace::Root,
+            Some(_) if own_group_is_writable() => CgroupPlace::Own,
+            Some(_) => CgroupPlace::Nowhere,
+        },
+        rootless,
+    }
+}
+
+/// What a program that this process starts could ever have.
+fn bounding_set() -> u64 {
+    let held = |number: &u32| {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false)
+    };
+    (0..41).filter(held).fold(0, |set, number| set | 1 << number)
+}
+
+/// How many CPUs have counters of thermal throttling, which tell one container what another one does.
+fn thermal_cpus() -> u32 {
+    let present = |cpu: u32| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
+        rustix::fs::access(path, Access::EXISTS).is_ok()
+    };
+    if !present(0) {
+        return 0;
+    }
+    // Possible, not online: a CPU that comes later must be hidden too.
+    let text = file::read_to_string(Path::new("/sys/devices/system/cpu/possible")).unwrap_or_default();
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|number| number.parse::<u32>().ok());
+    last.unwrap_or(0).saturating_add(1).min(8192)
+}
+
+fn rootless() -> Option<Rootless> {
+    let uid = rustix::process::geteuid().as_raw();
+    if uid == 0 {
+        return None;
+    }
+    let gid = rustix::process::getegid().as_raw();
+    let name = user_name(uid);
+    let range = |path: &str| {
+        let text = read_bounded(path)?;
+        subordinate(&text, name.as_deref(), uid)
+    };
+    Some(Rootless { uid, gid, uids: range("/etc/subuid"), gids: range("/etc/subgid") })
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    let text = read_bounded("/etc/passwd")?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+fn read_bounded(path: &str) -> Option<String> {
+    let bytes = file::read_bounded(Path::new(path), SUBID_LIMIT).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The largest range that a file like `/etc/subuid` lends to a user: `name or id:first:count`.
+fn subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u32)> {
+    let lines = text.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':');
+        let owner = fields.next()?;
+        let (first, count) = (fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?);
+        let own = Some(owner) == name || owner.parse() == Ok(uid);
+        (own && first.checked_add(count).is_some()).then_some((first, count))
+    });
+    lines.max_by_key(|(_, count)| *count)
+}
+
+/// Whether this process may make groups below its own: cgroup version 2 alone, delegated.
+fn own_group_is_writable() -> bool {
+    let own = || -> io::Result<bool> {
+        let text = file::read_to_string(Path::new("/proc/self/cgroup")).map_err(|error| error.source)?;
+        let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { return Ok(false) };
+        let group = Path::new("/sys/fs/cgroup").join(path);
+        rustix::fs::access(group.join("cgroup.procs"), Access::WRITE_OK)?;
+        rustix::fs::access(group, Access::WRITE_OK)?;
+        Ok(true)
+    };
+    own().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subordinate_ids_are_found_by_name_or_number() {
+        let text = "alice:100000:65536\n# c\nbob:165536:65536\nalice:300000:10\n1002:400000:70000\nbad\nx:4294967295:2\n";
+        assert_eq!(subordinate(text, Some("alice"), 1000), Some((100_000, 65_536)));
+        assert_eq!(subordinate(text, None, 1002), Some((400_000, 70_000)));
+        assert_eq!(subordinate(text, Some("x"), 1), None, "a range beyond the last id");
+        assert_eq!(subordinate(text, Some("carol"), 1003), None);
+    }
+
+    #[test]
+    fn this_host_is_described() {
+        let facts = facts();
+        assert!(facts.cpus >= 1 && !facts.hostname.is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! `load`, `import` and `tag`: content is stored first, names are written last.
+
+use std::io::Read;
+use std::path::Path;
+
+use image::{ImportOptions, LoadOptions, Source};
+use oci::Reference;
+use state::{ImageRecord, LayerRecord, MovedTag};
+
+use super::failed;
+use crate::info::LoadedImage;
+use crate::request::Import;
+use crate::{Engine, Error, Result};
+
+/// Where an archive comes from.
+pub enum Archive<'a> {
+    /// A tar, compressed or not.
+    Stream(&'a mut (dyn Read + Send)),
+    /// A file (tar), or a directory (OCI layout).
+    Path(&'a Path),
+}
+
+impl Engine {
+    /// Loads every image of an archive that `docker save` or an OCI tool wrote.
+    pub fn load(&self, archive: Archive<'_>) -> Result<Vec<LoadedImage>> {
+        let source = match archive {
+            Archive::Stream(stream) => Source::Stream(stream),
+            Archive::Path(path) => Source::Path(path),
+        };
+        let loaded =
+            image::load(&self.store, source, &LoadOptions::default()).map_err(failed("load the archive"))?;
+        let images = loaded.images.iter().map(|image| self.name(image, "load")).collect();
+        drop(loaded.hold);
+        images
+    }
+
+    /// Makes an image of one layer from the tar of a root file system.
+    pub fn import(&self, layer: &mut (dyn Read + Send), request: &Import) -> Result<LoadedImage> {
+        let reference = request.reference.as_deref().map(parse_tag).transpose()?;
+        let platform = match &request.platform {
+            None => None,
+            Some(text) => {
+                Some(text.parse().map_err(|source| Error::InvalidPlatform { text: text.clone(), source })?)
+            }
+        };
+        let options = ImportOptions {
+            changes: request.changes.clone(),
+            message: request.message.clone().unwrap_or_else(|| format!("Imported from {}", request.source)),
+            platform,
+            created: state::now(),
+            name: request.source.clone(),
+        };
+        let mut loaded =
+            image::import(&self.store, layer, &options).map_err(failed("import the root file system"))?;
+        for image in &mut loaded.images {
+            image.references.extend(reference.clone());
+        }
+        let named = loaded.images.first().map(|image| self.name(image, "import"));
+        drop(loaded.hold);
+        named.unwrap_or_else(|| Err(Error::NoSuchImage { name: request.source.clone() }))
+    }
+
+    /// Writes the names of stored content, in one transaction.
+    fn name(&self, image: &image::LoadedImage, action: &str) -> Result<LoadedImage> {
+        let record = ImageRecord {
+            id: image.id.clone(),
+            manifest: image.manifest.clone(),
+            repositories: Vec::new(),
+            platform: image.platform(),
+            created: image.config.created,
+            stored: state::now(),
+            size: image.size(),
+            layers: image
+                .layers
+                .iter()
+                .map(|layer| LayerRecord {
+                    diff_id: layer.diff_id.clone(),
+                    size: layer.size,
+                    blob: layer.blob.clone(),
+                })
+                .collect(),
+        };
+        let tags: Vec<Reference> = image.references.iter().map(|tag| tag.clone().or_latest()).collect();
+        let moved = self.state().put_image(&record, &tags)?;
+        let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
+        let id = image.id.to_string();
+        self.event("image", action, &id, &[("name", names.first().unwrap_or(&id))]);
+        Ok(LoadedImage {
+            id,
+            tags: names,
+            moved: moved
+                .into_iter()
+                .map(|MovedTag { reference, from }| (reference.familiar(), from.to_string()))
+                .collect(),
+        })
+    }
+
+    /// Gives an image a further name, which another image may have had.
+    pub fn tag(&self, source: &str, target: &str) -> Result<()> {
+        let tag = parse_tag(target)?;
+        let id = self.resolve_image(source)?;
+        self.state().tag(&tag, &id)?;
+        self.event("image", "tag", id.as_str(), &[("name", &tag.familiar())]);
+        Ok(())
+    }
+}
+
+/// A reference that may name an image: with a tag, without a digest.
+fn parse_tag(text: &str) -> Result<Reference> {
+    let invalid = |source| Error::InvalidReference { text: text.chars().take(80).collect(), source };
+    let reference: Reference = text.parse().map_err(invalid)?;
+    if reference.digest().is_some() {
+        return Err(Error::TagWithDigest { text: text.to_owned() });
+    }
+    Ok(reference.or_latest())
+}

@@ -1,0 +1,103 @@
+//! `images`, `image inspect` and `history`.
+
+use std::collections::BTreeMap;
+
+use oci::{Digest, Reference};
+use state::NamedImage;
+
+use super::failed;
+use crate::info::{HistoryEntry, ImageInfo, ImageSummary};
+use crate::{Engine, Result};
+
+impl Engine {
+    /// Every image, newest first.
+    pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        let mut users: BTreeMap<String, u64> = BTreeMap::new();
+        for head in self.state().containers()? {
+            *users.entry(head.image.to_string()).or_default() += 1;
+        }
+        let mut images = Vec::new();
+        for named in self.state().images()? {
+            let containers = users.get(named.image.id.as_str()).copied().unwrap_or(0);
+            images.push(self.summarize_image(&named, containers)?);
+        }
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
+        Ok(images)
+    }
+
+    fn summarize_image(&self, named: &NamedImage, containers: u64) -> Result<ImageSummary> {
+        let image = &named.image;
+        let labels = self.image_config(&image.id)?.config.labels;
+        let manifest = image.manifest.as_ref();
+        let repo_digest = |repository: &String| {
+            let name: Reference = repository.parse().ok()?;
+            Some(format!("{}@{}", name.familiar_name(), manifest?.digest))
+        };
+        Ok(ImageSummary {
+            id: image.id.to_string(),
+            tags: named.tags.iter().map(Reference::familiar).collect(),
+            repo_digests: image.repositories.iter().filter_map(repo_digest).collect(),
+            created: image.created,
+            size: image.size,
+            labels,
+            containers,
+        })
+    }
+
+    fn named_image(&self, id: Digest) -> Result<NamedImage> {
+        let image = self.image_record(&id)?;
+        let tags = self.state().tags_of(&id)?;
+        Ok(NamedImage { image, tags })
+    }
+
+    /// Everything about one image.
+    pub fn image_inspect(&self, name: &str) -> Result<ImageInfo> {
+        let named = self.named_image(self.resolve_image(name)?)?;
+        let containers = self.state().containers_of_image(&named.image.id)?.len() as u64;
+        let document =
+            self.store.blob(&named.image.id).map_err(failed("read the configuration of the image"))?;
+        let platform = named.image.platform.normalized();
+        Ok(ImageInfo {
+            summary: self.summarize_image(&named, containers)?,
+            config: document,
+            layers: named.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
+            os: platform.os,
+            architecture: platform.architecture,
+            variant: Some(platform.variant).filter(|variant| !variant.is_empty()),
+        })
+    }
+
+    /// The steps by which an image was made, newest first.
+    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
+        let named = self.named_image(self.resolve_image(name)?)?;
+        let config = self.image_config(&named.image.id)?;
+        let mut layers = named.image.layers.iter();
+        let mut entries: Vec<HistoryEntry> = config
+            .history
+            .into_iter()
+            .map(|step| HistoryEntry {
+                id: None,
+                created: step.created,
+                created_by: step.created_by,
+                size: if step.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) },
+                comment: step.comment,
+                tags: Vec::new(),
+            })
+            .collect();
+        // Layers that the history does not tell of are there all the same.
+        entries.extend(layers.map(|layer| HistoryEntry {
+            id: None,
+            created: None,
+            created_by: String::new(),
+            size: layer.size,
+            comment: String::new(),
+            tags: Vec::new(),
+        }));
+        entries.reverse();
+        if let Some(newest) = entries.first_mut() {
+            newest.id = Some(named.image.id.to_string());
+            newest.tags = named.tags.iter().map(Reference::familiar).collect();
+        }
+        Ok(entries)
+    }
+}

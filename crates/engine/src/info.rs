@@ -1,0 +1,285 @@
+//! What the engine tells about containers, images and itself: complete typed values, rendered by front ends.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use oci::{ContainerId, ContainerName, Timestamp};
+
+use crate::spec::ContainerSpec;
+
+/// A container that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, given or made up.
+    pub name: ContainerName,
+    /// What was asked for and is not in force, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Docker's seven states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are Docker's")]
+pub enum Status {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+}
+
+impl Status {
+    /// Docker's word: `created`, `running`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
+            Status::Removing => "removing",
+            Status::Exited => "exited",
+            Status::Dead => "dead",
+        }
+    }
+
+    /// Whether it has processes.
+    pub fn is_running(self) -> bool {
+        matches!(self, Status::Running | Status::Paused | Status::Restarting)
+    }
+}
+
+/// What a container is doing, or how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Docker's state.
+    pub status: Status,
+    /// Its first process as the host numbers it; 0 unless running.
+    pub pid: i32,
+    /// Of the last run; 0 before the first one.
+    pub exit_code: i32,
+    /// Whether the kernel killed one of its processes for lack of memory.
+    pub oom_killed: bool,
+    /// Why it could not be started; empty when it could.
+    pub error: String,
+    /// Of the last run.
+    pub started_at: Option<Timestamp>,
+    /// Of the last run that ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Everything about one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerInfo {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// How it was configured.
+    pub spec: ContainerSpec,
+    /// First host id of its range, when it has ids of its own from the pool.
+    pub id_base: Option<u32>,
+    /// `erofs` or `trees`.
+    pub snapshotter: &'static str,
+    /// Its directory on disk.
+    pub directory: PathBuf,
+    /// Its log; missing with the driver `none`.
+    pub log_path: Option<PathBuf>,
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` as files on the host.
+    pub hostname_path: PathBuf,
+    /// See `hostname_path`.
+    pub hosts_path: PathBuf,
+    /// See `hostname_path`.
+    pub resolv_conf_path: PathBuf,
+}
+
+/// One line of `skiff ps`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerSummary {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// The image as the user named it.
+    pub image: String,
+    /// `sha256:…` of the image.
+    pub image_id: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// The image's and its own.
+    pub labels: BTreeMap<String, String>,
+    /// Sources of its bind mounts.
+    pub mounts: Vec<String>,
+    /// `none`, `host`, …
+    pub network: String,
+}
+
+/// One image of `skiff images`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSummary {
+    /// `sha256:…` of the configuration.
+    pub id: String,
+    /// Familiar references (`busybox:latest`); empty for a dangling one.
+    pub tags: Vec<String>,
+    /// `repository@sha256:…`.
+    pub repo_digests: Vec<String>,
+    /// As its configuration says.
+    pub created: Option<Timestamp>,
+    /// Bytes of its layers, uncompressed.
+    pub size: u64,
+    /// Labels of its configuration.
+    pub labels: BTreeMap<String, String>,
+    /// How many containers use it.
+    pub containers: u64,
+}
+
+/// One step of an image's history, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The image's id for the newest step, else missing.
+    pub id: Option<String>,
+    /// When.
+    pub created: Option<Timestamp>,
+    /// The instruction.
+    pub created_by: String,
+    /// Bytes it added.
+    pub size: u64,
+    /// What its maker said.
+    pub comment: String,
+    /// Tags of the image, for the newest step.
+    pub tags: Vec<String>,
+}
+
+/// What a removal of images did, in the order it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRemoval {
+    /// A name is gone.
+    Untagged(String),
+    /// `sha256:…` of an image or a layer that is gone.
+    Deleted(String),
+}
+
+/// What `image prune` removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// In order.
+    pub removed: Vec<ImageRemoval>,
+    /// Bytes freed.
+    pub reclaimed: u64,
+}
+
+/// An image that was loaded or imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// `sha256:…`.
+    pub id: String,
+    /// Familiar references it has from now on; empty when the archive names none.
+    pub tags: Vec<String>,
+    /// References that another image had before, with that image's id.
+    pub moved: Vec<(String, String)>,
+}
+
+/// What `image verify` found about one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// `sha256:…`.
+    pub id: String,
+    /// Familiar references.
+    pub tags: Vec<String>,
+    /// Each fault in one sentence; empty when all is well.
+    pub faults: Vec<String>,
+}
+
+/// `skiff version`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Of Skiff.
+    pub version: &'static str,
+    /// Of the kernel (`uname -r`).
+    pub kernel: String,
+    /// As Docker names it: `amd64`, …
+    pub architecture: String,
+    /// Version of the database's schema.
+    pub schema: i64,
+    /// Version of SQLite.
+    pub sqlite: String,
+}
+
+/// `skiff info`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// Host and program.
+    pub version: Version,
+    /// Host name.
+    pub name: String,
+    /// How many containers there are.
+    pub containers: u64,
+    /// Of these, running.
+    pub running: u64,
+    /// Of these, paused.
+    pub paused: u64,
+    /// Of these, neither.
+    pub stopped: u64,
+    /// How many images there are.
+    pub images: u64,
+    /// `erofs` or `trees`.
+    pub snapshotter: &'static str,
+    /// Where everything lies.
+    pub root: PathBuf,
+    /// Where running things lie.
+    pub run: PathBuf,
+    /// 1 or 2.
+    pub cgroup_version: u8,
+    /// Without root.
+    pub rootless: bool,
+    /// CPUs that may be used.
+    pub cpus: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// `PRETTY_NAME` of os-release.
+    pub operating_system: String,
+    /// `linux`.
+    pub os_type: &'static str,
+    /// As the kernel names it: `x86_64`, …
+    pub machine: String,
+    /// What is not as it could be, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One line of a container's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written.
+    pub time: Timestamp,
+    /// Written to standard error, else to standard output.
+    pub stderr: bool,
+    /// With its line feed, if it had one.
+    pub text: String,
+}
+
+/// Everything about one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageInfo {
+    /// Names, size, …
+    pub summary: ImageSummary,
+    /// Its configuration as the document it is, byte for byte.
+    pub config: Vec<u8>,
+    /// Layers, lowest first: diff ids.
+    pub layers: Vec<String>,
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, …
+    pub architecture: String,
+    /// `v8`, …
+    pub variant: Option<String>,
+}

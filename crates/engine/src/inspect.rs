@@ -1,0 +1,30 @@
+//! `inspect`: everything about one container.
+
+use crate::info::ContainerInfo;
+use crate::{Engine, Result, Snapshotter, plan};
+
+impl Engine {
+    /// Everything about the container that `name` stands for.
+    pub fn inspect(&self, name: &str) -> Result<ContainerInfo> {
+        let found = self.container(name)?;
+        let directory = self.directory(found.id());
+        let log_path = plan::log(&found.spec.host.log)?.map(|_| directory.join("log.json"));
+        Ok(ContainerInfo {
+            hostname_path: directory.join("hostname"),
+            hosts_path: directory.join("hosts"),
+            resolv_conf_path: directory.join("resolv.conf"),
+            snapshotter: match self.snapshotter()? {
+                Snapshotter::Erofs => "erofs",
+                Snapshotter::Trees => "trees",
+            },
+            id_base: found.head.id_base,
+            created: found.head.created,
+            name: found.head.name,
+            id: found.head.id,
+            state: found.state,
+            spec: found.spec,
+            log_path,
+            directory,
+        })
+    }
+}

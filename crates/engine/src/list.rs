@@ -1,0 +1,60 @@
+//! `ps`: every container in a line, without reading what a line does not show.
+
+use std::collections::BTreeSet;
+
+use state::ContainerHead;
+
+use crate::info::{ContainerState, ContainerSummary};
+use crate::request::List;
+use crate::{Engine, Result, container};
+
+impl Engine {
+    /// Containers, newest first.
+    pub fn list(&self, request: &List) -> Result<Vec<ContainerSummary>> {
+        let everything = request.all || request.last.is_some();
+        // In this order: what is on disk now and has no record after this is garbage, and what has no run
+        // directory now does not run, whatever begins meanwhile.
+        let on_disk = if everything { self.directories()? } else { Vec::new() };
+        let alive: BTreeSet<_> = self.run_directories()?.into_iter().collect();
+        let heads = self.state().containers()?;
+        if everything {
+            self.sweep(&on_disk, &heads.iter().map(|head| &head.id).collect());
+        }
+        let mut listed = Vec::new();
+        for head in heads {
+            if request.last.is_some_and(|last| listed.len() >= last) {
+                break;
+            }
+            let (head, state) = if alive.contains(&head.id) {
+                self.observe(head)?
+            } else {
+                let state = container::at_rest(head.exit.as_ref());
+                (head, state)
+            };
+            if everything || state.status.is_running() {
+                listed.extend(self.summarize(head, state)?);
+            }
+        }
+        Ok(listed)
+    }
+
+    fn summarize(&self, head: ContainerHead, state: ContainerState) -> Result<Option<ContainerSummary>> {
+        let summary = container::parse_summary(&head)?;
+        if self.is_leftover(summary.auto_remove, &head, &state) {
+            self.discard(&head.id)?;
+            return Ok(None);
+        }
+        Ok(Some(ContainerSummary {
+            image: summary.image,
+            image_id: head.image.to_string(),
+            command: summary.command,
+            created: head.created,
+            state,
+            labels: summary.labels,
+            mounts: summary.mounts,
+            network: summary.network,
+            id: head.id,
+            name: head.name,
+        }))
+    }
+}

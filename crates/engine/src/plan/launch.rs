@@ -1,0 +1,175 @@
+//! What was kept of a container becomes what its monitor enacts.
+
+use std::path::PathBuf;
+
+use runtime::LaunchPlan;
+use runtime::plan::{
+    Hooks, Namespace, Namespaces, ProcessPlan, Propagation, Root, SeccompFilter, TimeOffsets,
+};
+
+use super::identity::{self, Identity, identity};
+use super::limits::{device_rules, limits as base};
+use super::{
+    CgroupPlace, HostFacts, Joined, Peer, Surroundings, capability, device, mounts, process, sysctl,
+};
+use crate::request::{
+    CgroupMode, Exec, HostOptions, IpcMode, MountSource, NetworkMode, PidMode, SecurityOptions, UtsMode,
+};
+use crate::spec::ContainerSpec;
+use crate::{Error, Result};
+
+/// The plan of a container's next run.
+pub(crate) fn launch(
+    id: &str,
+    spec: &ContainerSpec,
+    facts: &HostFacts,
+    around: &Surroundings,
+) -> Result<LaunchPlan> {
+    let host = &spec.host;
+    let security = SecurityOptions::parse(&host.security_options)?;
+    let Identity { namespace: user, maps } = identity(host, facts, around.id_base, &around.joined)?;
+    let namespaces = namespaces(host, user, &around.joined);
+    let own_network = namespaces.network == Namespace::New;
+    let open = host.privileged || security.open_system_paths;
+    let process =
+        process::first(spec, &spec.process.hostname, capabilities(host, facts)?, around.seccomp.clone())?;
+    let setting = mounts::Setting {
+        host,
+        namespaces: &namespaces,
+        maps: &maps,
+        around,
+        writable_cgroups: security.writable_cgroups,
+        rootless: facts.rootless.is_some(),
+    };
+    Ok(LaunchPlan {
+        id: id.to_owned(),
+        mounts: mounts::mounts(&setting)?,
+        devices: device::devices(&around.devices),
+        masked_paths: if open { Vec::new() } else { mounts::masked(facts.thermal_cpus) },
+        readonly_paths: if open { Vec::new() } else { mounts::readonly() },
+        hostname: (namespaces.uts == Namespace::New).then(|| spec.process.hostname.clone()),
+        domainname: Some(&spec.process.domainname).filter(|name| !name.is_empty()).cloned(),
+        sysctls: sysctl::sysctls(host, own_network, identity::highest(&maps.gid)),
+        time_offsets: (namespaces.time == Namespace::New).then(TimeOffsets::default),
+        cgroup: cgroup(id, host, facts, around),
+        root: Root {
+            source: around.root.clone(),
+            readonly: host.readonly_root,
+            propagation: propagation(host),
+        },
+        process,
+        hooks: Hooks::default(),
+        personality: None,
+        loopback: own_network,
+        new_session_keyring: true,
+        no_pivot: false,
+        start_gate: None,
+        id_maps: maps,
+        namespaces,
+    })
+}
+
+/// The plan of a further process.
+pub(crate) fn exec(
+    spec: &ContainerSpec,
+    request: &Exec,
+    facts: &HostFacts,
+    seccomp: Option<SeccompFilter>,
+) -> Result<ProcessPlan> {
+    let host = HostOptions {
+        privileged: request.privileged || spec.host.privileged,
+        cap_add: spec.host.cap_add.clone(),
+        cap_drop: spec.host.cap_drop.clone(),
+        user_mode: spec.host.user_mode,
+        ..HostOptions::default()
+    };
+    let capabilities = capabilities(&host, facts)?;
+    let seccomp = seccomp.filter(|_| !request.privileged);
+    process::further(spec, request, &spec.process.hostname, capabilities, seccomp)
+}
+
+/// What a container may do. Who shares the host's ids cannot be given what this process does not have.
+pub(crate) fn capabilities(host: &HostOptions, facts: &HostFacts) -> Result<u64> {
+    let set = capability::set(host)?;
+    let own = identity::own_ids(host) || facts.rootless.is_some();
+    Ok(if own { set } else { set & facts.capabilities })
+}
+
+fn namespaces(host: &HostOptions, user: Namespace, joined: &Joined) -> Namespaces {
+    let join = |peer: &Option<Peer>, kind: &str| match peer {
+        Some(peer) => Namespace::Join(PathBuf::from(format!("/proc/{}/ns/{kind}", peer.pid))),
+        None => Namespace::New,
+    };
+    Namespaces {
+        user,
+        mount: Namespace::New,
+        pid: match host.pid_mode {
+            PidMode::Private => Namespace::New,
+            PidMode::Host => Namespace::Inherit,
+            PidMode::Container(_) => join(&joined.pid, "pid"),
+        },
+        network: match host.network_mode {
+            NetworkMode::Default | NetworkMode::None => Namespace::New,
+            NetworkMode::Host => Namespace::Inherit,
+            NetworkMode::Container(_) => join(&joined.network, "net"),
+        },
+        ipc: match host.ipc_mode {
+            IpcMode::Private | IpcMode::Shareable | IpcMode::None => Namespace::New,
+            IpcMode::Host => Namespace::Inherit,
+            IpcMode::Container(_) => join(&joined.ipc, "ipc"),
+        },
+        uts: match host.uts_mode {
+            UtsMode::Private => Namespace::New,
+            UtsMode::Host => Namespace::Inherit,
+        },
+        cgroup: match host.cgroup_mode {
+            CgroupMode::Private => Namespace::New,
+            CgroupMode::Host => Namespace::Inherit,
+        },
+        time: Namespace::New,
+    }
+}
+
+fn cgroup(id: &str, host: &HostOptions, facts: &HostFacts, around: &Surroundings) -> Option<cgroup::Plan> {
+    let path = match (facts.cgroups, &host.cgroup_parent) {
+        (CgroupPlace::Nowhere, _) => return None,
+        (CgroupPlace::Own, None) => PathBuf::from("skiff").join(id),
+        (CgroupPlace::Root, None) => PathBuf::from("/skiff").join(id),
+        (CgroupPlace::Own, Some(parent)) => PathBuf::from(parent.trim_matches('/')).join(id),
+        (CgroupPlace::Root, Some(parent)) => PathBuf::from("/").join(parent.trim_matches('/')).join(id),
+    };
+    let mut allowed = around.limits.clone().unwrap_or_else(|| base(host));
+    allowed.devices = device_rules(host.privileged, &around.devices);
+    Some(cgroup::Plan { path, limits: allowed })
+}
+
+/// A mount that is to take part in the host's mount events needs a root that does.
+fn propagation(host: &HostOptions) -> Propagation {
+    let named = |wanted: &[&str]| {
+        host.mounts.iter().any(|mount| match &mount.source {
+            MountSource::Bind { propagation: Some(name), .. } => wanted.contains(&name.as_str()),
+            MountSource::Bind { .. } | MountSource::Tmpfs(_) => false,
+        })
+    };
+    if named(&["shared", "rshared"]) {
+        Propagation::RecursiveShared
+    } else if named(&["slave", "rslave"]) {
+        Propagation::RecursiveSlave
+    } else {
+        Propagation::RecursivePrivate
+    }
+}
+
+/// Whether anyone may join the IPC namespace of a container.
+pub(crate) fn may_join_ipc(name: &str, host: &HostOptions) -> Result<()> {
+    match host.ipc_mode {
+        IpcMode::Shareable | IpcMode::Host => Ok(()),
+        IpcMode::Private | IpcMode::None | IpcMode::Container(_) => {
+            Err(Error::IpcNotShareable { name: name.to_owned(), mode: host.ipc_mode.to_string() })
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,240 @@
+//! What can be asked of the engine: plain data, as the command line or the API server parsed it.
+//!
+//! Texts that Docker's clients pass on unparsed (`--security-opt`, `-v`, `--ulimit`, …) have one parser here,
+//! so that every front end refuses the same things in the same words.
+
+mod mode;
+mod mount;
+mod option;
+mod resource;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use oci::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
+pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
+pub use option::{DeviceRequest, LogOptions, Seccomp, SecurityOptions, Ulimit};
+pub use resource::{Resources, parse_bytes, parse_cpus};
+
+/// A container to make (`skiff create`, and the first half of `skiff run`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Create {
+    /// `name[:tag][@digest]` or an image id, as the user wrote it.
+    pub image: String,
+    /// `--name`; one is made up when missing.
+    pub name: Option<String>,
+    /// `os[/architecture[/variant]]`; the image must match.
+    pub platform: Option<String>,
+    /// `--pull`.
+    pub pull: Pull,
+    /// The program and what it sees of itself.
+    pub process: ProcessOptions,
+    /// The world around it.
+    pub host: HostOptions,
+}
+
+/// When to ask a registry for the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are those of --pull")]
+pub enum Pull {
+    Always,
+    #[default]
+    Missing,
+    Never,
+}
+
+/// The program of a container: what Docker calls its `Config`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessOptions {
+    /// Replaces the image's entry point and drops its command; `[""]` clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command; empty keeps it.
+    pub command: Vec<String>,
+    /// `NAME=value`, or `NAME` alone to remove what the image sets; later ones win.
+    pub env: Vec<String>,
+    /// `user|uid[:group|gid]`; missing or empty is the image's.
+    pub user: Option<String>,
+    /// Absolute; missing or empty is the image's, or `/`.
+    pub workdir: Option<String>,
+    /// Missing is the first twelve digits of the id.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// Added to the image's labels.
+    pub labels: BTreeMap<String, String>,
+    /// `-t`: a terminal of the container's own.
+    pub tty: bool,
+    /// `-i`: standard input stays open.
+    pub open_stdin: bool,
+    /// Standard input closes when the first attached client leaves.
+    pub stdin_once: bool,
+    /// What `run` or `start` attaches, as recorded for `inspect`.
+    pub attach: AttachStreams,
+    /// Name with or without `SIG`, or a number; missing is the image's, or `SIGTERM`.
+    pub stop_signal: Option<String>,
+    /// Seconds between the stop signal and `SIGKILL`; -1 waits for ever. Missing is 10.
+    pub stop_timeout: Option<i32>,
+}
+
+/// Which of the three standard streams are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the field names say it")]
+pub struct AttachStreams {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+}
+
+/// The world around a container: what Docker calls its `HostConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostOptions {
+    /// `--rm`.
+    pub auto_remove: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--read-only`.
+    pub readonly_root: bool,
+    /// `--init`.
+    pub init: bool,
+    /// Names with or without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Names with or without `CAP_`, or `ALL`; dropped before adding.
+    pub cap_drop: Vec<String>,
+    /// As Docker's clients send them: `no-new-privileges[=bool]`, `seccomp=<JSON>|unconfined|builtin`,
+    /// `systempaths=unconfined`, `apparmor=…`, `label=…`. A file name must have been replaced by its content.
+    pub security_options: Vec<String>,
+    /// `--userns`.
+    pub user_mode: UserMode,
+    /// `--pid`.
+    pub pid_mode: PidMode,
+    /// `--ipc`.
+    pub ipc_mode: IpcMode,
+    /// `--uts`.
+    pub uts_mode: UtsMode,
+    /// `--cgroupns`.
+    pub cgroup_mode: CgroupMode,
+    /// `--network`.
+    pub network_mode: NetworkMode,
+    /// `--group-add`: names or numbers.
+    pub group_add: Vec<String>,
+    /// `-v`, `--mount`, `--tmpfs`.
+    pub mounts: Vec<MountRequest>,
+    /// `--device`.
+    pub devices: Vec<DeviceRequest>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--sysctl`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of `/dev/shm`; missing or 0 is 64 MiB.
+    pub shm_size: Option<u64>,
+    /// -1000 to 1000.
+    pub oom_score_adj: i32,
+    /// Path of the parent control group.
+    pub cgroup_parent: Option<String>,
+    /// `--cidfile`, recorded for `inspect`; writing it is the front end's business.
+    pub cidfile: Option<PathBuf>,
+    /// Limits.
+    pub resources: Resources,
+    /// `--log-driver`, `--log-opt`.
+    pub log: LogOptions,
+}
+
+/// `skiff stop`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stop {
+    /// Missing is the container's stop signal.
+    pub signal: Option<String>,
+    /// Seconds until `SIGKILL`; negative waits for ever. Missing is the container's.
+    pub timeout_secs: Option<i32>,
+}
+
+/// `skiff rm`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remove {
+    /// Kills a running container first.
+    pub force: bool,
+    /// Also its anonymous volumes.
+    pub volumes: bool,
+}
+
+/// What `skiff wait` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Returns at once when it does not run.
+    #[default]
+    NotRunning,
+    /// The end of the run that is on, or else of the next one.
+    NextExit,
+    /// Gone altogether.
+    Removed,
+}
+
+/// `skiff ps`: what to list. Further filters are the front end's, over what is returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// Also those that do not run.
+    pub all: bool,
+    /// Only the newest so many, running or not.
+    pub last: Option<usize>,
+}
+
+/// `skiff exec`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exec {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Added to the container's environment: `NAME=value`.
+    pub env: Vec<String>,
+    /// Missing is the container's.
+    pub user: Option<String>,
+    /// Missing is the container's.
+    pub workdir: Option<String>,
+    /// A terminal of its own.
+    pub tty: bool,
+    /// Standard input is connected.
+    pub stdin: bool,
+    /// Every capability, no seccomp.
+    pub privileged: bool,
+    /// Runs without the caller.
+    pub detach: bool,
+}
+
+/// `skiff logs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// Keeps waiting for more until the container exits.
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<usize>,
+    /// Only from this time on.
+    pub since: Option<Timestamp>,
+    /// Only up to this time.
+    pub until: Option<Timestamp>,
+}
+
+/// `skiff rmi`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveImage {
+    /// Also when several tags name it, or a stopped container uses it.
+    pub force: bool,
+}
+
+/// `skiff import`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// `repository[:tag]`.
+    pub reference: Option<String>,
+    /// Dockerfile instructions applied to the configuration.
+    pub changes: Vec<String>,
+    /// Comment; missing is `Imported from <source>`.
+    pub message: Option<String>,
+    /// Shown in the default comment: a path, or `-`.
+    pub source: String,
+    /// `os[/architecture[/variant]]`; missing is the host's.
+    pub platform: Option<String>,
+}

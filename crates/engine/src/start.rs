@@ -1,0 +1,250 @@
+//! `start` and `run`: a recorded container is planned and handed to a monitor of its own.
+
+use std::path::Path;
+
+use linux::file;
+use monitor::{AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan};
+use oci::{ContainerId, ContainerName, DiffId, Digest};
+use runtime::plan::{IdMap, IdMaps, SeccompFilter};
+use runtime::seccomp::{Abi, Context, Profile, filter, kernel_version};
+
+use crate::info::Status;
+use crate::plan::{self, Joined, Peer, Surroundings};
+use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode, Seccomp, SecurityOptions};
+use crate::spec::ContainerSpec;
+use crate::{Engine, Error, Result};
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// What was asked for and is not in force, one sentence each.
+    pub warnings: Vec<String>,
+    /// The caller's hold on it; dropping it leaves the container running.
+    pub running: Running,
+}
+
+/// A container about to be started.
+struct Start<'a> {
+    id: &'a ContainerId,
+    name: &'a ContainerName,
+    spec: &'a ContainerSpec,
+    id_base: Option<u32>,
+    image: &'a Digest,
+    layers: Vec<DiffId>,
+}
+
+impl Engine {
+    /// Makes a container and starts it; returns once its program is running.
+    ///
+    /// `stdio` (from [`AttachStdio::from_caller`]) is connected before the program begins. A container that cannot
+    /// be started stays, with the reason in its record, unless it was to be removed at its end.
+    pub fn run(&self, request: &Create, stdio: Option<AttachStdio>) -> Result<Started> {
+        let made = self.make(request)?;
+        let layers = made.image.rootfs.diff_ids;
+        let image = parse_digest(&made.spec)?;
+        let start = Start {
+            id: &made.id,
+            name: &made.name,
+            spec: &made.spec,
+            id_base: made.id_base,
+            image: &image,
+            layers,
+        };
+        let running = self.launch(&start, stdio)?;
+        Ok(Started { id: made.id, name: made.name, warnings: made.warnings, running })
+    }
+
+    /// Starts a container; None when it runs already.
+    pub fn start(&self, name: &str, stdio: Option<AttachStdio>) -> Result<Option<Started>> {
+        let found = self.container(name)?;
+        if found.state.status == Status::Paused {
+            return Err(Error::Paused { name: found.head.name.to_string(), action: "start" });
+        }
+        if found.state.status.is_running() {
+            return Ok(None);
+        }
+        let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
+        let start = Start {
+            id: &found.head.id,
+            name: &found.head.name,
+            spec: &found.spec,
+            id_base: found.head.id_base,
+            image: &found.head.image,
+            layers,
+        };
+        match self.launch(&start, stdio) {
+            Ok(running) => {
+                let (id, name) = (found.head.id, found.head.name);
+                Ok(Some(Started { id, name, warnings: Vec::new(), running }))
+            }
+            Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a session: how the container ended. One with `--rm` is gone when this returns.
+    pub fn ended(&self, id: &ContainerId, ended: Ended) -> Result<Exit> {
+        let auto_remove = match self.state().container(id)? {
+            Some(record) => crate::container::parse_spec(&record)?.host.auto_remove,
+            None => return Ok(ended.removed()),
+        };
+        if !auto_remove {
+            return Ok(ended.exit().clone());
+        }
+        self.discard(id)?;
+        Ok(ended.removed())
+    }
+
+    fn launch(&self, start: &Start<'_>, stdio: Option<AttachStdio>) -> Result<Running> {
+        let started = self.try_launch(start, stdio);
+        match &started {
+            Ok(_) => self.container_event("start", start.id, start.name.as_str(), start.spec),
+            Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => {}
+            // As at its end: who asked for `--rm` does not want to clean up after a failure either.
+            Err(_) if start.spec.host.auto_remove => {
+                if let Err(error) = self.discard(start.id) {
+                    tracing::warn!(container = %start.id, %error, "could not be removed after it failed to start");
+                }
+            }
+            Err(_) => {}
+        }
+        started
+    }
+
+    fn try_launch(&self, start: &Start<'_>, stdio: Option<AttachStdio>) -> Result<Running> {
+        let failed = |source| Error::Start { id: start.id.clone(), source };
+        let plan = self.monitor_plan(start)?;
+        let running = monitor::spawn(&self.config.monitor, &plan, stdio).map_err(failed)?;
+        let mut running = running.wait_running().map_err(failed)?;
+        // Somebody may have removed the record meanwhile; nobody would ever find the container again.
+        if !self.state().has_container(start.id)? {
+            running.connection.signal(9).map_err(failed)?;
+            drop(running.wait_exit().map_err(failed)?.removed());
+            self.remove_files(start.id)?;
+            return Err(Error::RemovedMeanwhile { id: start.id.clone() });
+        }
+        Ok(running)
+    }
+
+    fn monitor_plan(&self, start: &Start<'_>) -> Result<MonitorPlan> {
+        let (id, spec) = (start.id, start.spec);
+        let joined = self.joined(&spec.host)?;
+        let devices = self.look_up_devices(&spec.host)?;
+        let directory = self.prepare(id, spec)?;
+        let around = Surroundings {
+            root: self.root_source(start.image, &start.layers, &directory)?,
+            id_base: start.id_base,
+            devices,
+            seccomp: self.seccomp(spec)?,
+            files: self.etc_directory(id, &spec.host)?,
+            shm: self.shm_directory(id),
+            limits: self.supported_limits(&spec.host)?,
+            joined,
+        };
+        let launch = plan::launch(id.as_str(), spec, self.facts(), &around)?;
+        let mut attributes =
+            vec![("image".to_owned(), spec.image.clone()), ("name".to_owned(), start.name.to_string())];
+        attributes.extend(spec.process.labels.iter().map(|(k, v)| (k.clone(), v.clone())));
+        Ok(MonitorPlan {
+            id: id.to_string(),
+            launch,
+            run_dir: self.run_directory(id),
+            log: plan::log(&spec.host.log)?.map(|(max_size, max_files)| LogPlan {
+                path: directory.join("log.json"),
+                max_size,
+                max_files,
+            }),
+            container_dir: directory,
+            database: Some(self.config.root.join("state.db")),
+            event_log: Some(self.config.run.join("events.log")),
+            event_attributes: attributes,
+            open_stdin: spec.process.open_stdin,
+            stdin_once: spec.process.stdin_once,
+            stop: StopPlan {
+                signal: spec.process.stop_signal,
+                timeout_secs: spec.process.stop_timeout.unwrap_or(10),
+            },
+            auto_remove: spec.host.auto_remove,
+            trace: self.config.trace.clone(),
+        })
+    }
+
+    /// Whose `/etc/hosts` and the like a container sees: its own, or those of the container whose network it joins.
+    fn etc_directory(&self, id: &ContainerId, host: &HostOptions) -> Result<std::path::PathBuf> {
+        match &host.network_mode {
+            NetworkMode::Container(name) => Ok(self.directory(&self.record(name)?.head.id)),
+            NetworkMode::Default | NetworkMode::None | NetworkMode::Host => Ok(self.directory(id)),
+        }
+    }
+
+    /// The filter of a container; None when it has none.
+    pub(crate) fn seccomp(&self, spec: &ContainerSpec) -> Result<Option<SeccompFilter>> {
+        let profile = match SecurityOptions::parse(&spec.host.security_options)?.seccomp {
+            Seccomp::Unconfined => return Ok(None),
+            Seccomp::Builtin if spec.host.privileged => return Ok(None),
+            Seccomp::Builtin => Profile::builtin(),
+            Seccomp::Profile(text) => Profile::parse(text.as_bytes()).map_err(Error::InvalidSeccomp)?,
+        };
+        let release = rustix::system::uname();
+        let context = Context {
+            arch: Abi::NATIVE,
+            capabilities: plan::capabilities(&spec.host, self.facts())?,
+            kernel: kernel_version(&release.release().to_string_lossy()).unwrap_or((0, 0)),
+        };
+        filter(&profile, &context).map(Some).map_err(Error::InvalidSeccomp)
+    }
+
+    /// The containers whose namespaces are joined.
+    fn joined(&self, host: &HostOptions) -> Result<Joined> {
+        let mut joined = Joined::default();
+        if let PidMode::Container(name) = &host.pid_mode {
+            joined.pid = Some(self.peer("pid", name)?.0);
+        }
+        if let IpcMode::Container(name) = &host.ipc_mode {
+            let (peer, options) = self.peer("ipc", name)?;
+            plan::may_join_ipc(name, &options)?;
+            joined.ipc = Some(peer);
+        }
+        if let NetworkMode::Container(name) = &host.network_mode {
+            joined.network = Some(self.peer("network", name)?.0);
+        }
+        Ok(joined)
+    }
+
+    fn peer(&self, kind: &'static str, name: &str) -> Result<(Peer, HostOptions)> {
+        let found = self.container(name)?;
+        if !found.state.status.is_running() || found.state.pid <= 0 {
+            return Err(Error::JoinNotRunning { kind, name: name.to_owned() });
+        }
+        let pid = found.state.pid;
+        let maps = IdMaps { uid: id_map(pid, "uid_map")?, gid: id_map(pid, "gid_map")? };
+        Ok((Peer { pid, maps, shm: self.shm_directory(found.id()) }, found.spec.host))
+    }
+}
+
+/// The map of a process's user namespace; empty when it is ours.
+fn id_map(pid: i32, which: &str) -> Result<Vec<IdMap>> {
+    let path = format!("/proc/{pid}/{which}");
+    let text = file::read_to_string(Path::new(&path))
+        .map_err(|source| Error::File { action: "read the ids of the container to join", source })?;
+    let lines = text.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let map = IdMap {
+            inside: numbers.next()?.ok()?,
+            outside: numbers.next()?.ok()?,
+            count: numbers.next()?.ok()?,
+        };
+        Some(map)
+    });
+    let maps: Vec<IdMap> = lines.collect();
+    let whole = [IdMap { inside: 0, outside: 0, count: u32::MAX }];
+    Ok(if maps == whole { Vec::new() } else { maps })
+}
+
+fn parse_digest(spec: &ContainerSpec) -> Result<Digest> {
+    spec.image_id.parse().map_err(|source| Error::ImageConfig { id: spec.image_id.clone(), source })
+}

@@ -1,0 +1,97 @@
+//! `stop`, `kill`, `pause`, `unpause`: what users ask of a running container.
+
+use std::time::Duration;
+
+use monitor::Connection;
+
+use crate::container::Container;
+use crate::info::Status;
+use crate::request::Stop;
+use crate::{Engine, Error, Outcome, Result, signal};
+
+impl Engine {
+    /// Asks a container to end, kills it when it does not in time, and waits for the end.
+    pub fn stop(&self, name: &str, request: &Stop) -> Result<Outcome> {
+        let number = request.signal.as_deref().map(signal::parse).transpose()?;
+        let found = self.container(name)?;
+        if !found.state.status.is_running() {
+            return Ok(Outcome::Unchanged);
+        }
+        let timeout =
+            request.timeout_secs.map(|seconds| u64::try_from(seconds).ok().map(Duration::from_secs));
+        let failed = |source| Error::Monitor { action: "stop", id: found.id().clone(), source };
+        let mut connection = match self.connect(&found) {
+            Ok(connection) => connection,
+            Err(Error::Monitor { source: monitor::Error::NotRunning, .. }) => return Ok(Outcome::Unchanged),
+            Err(error) => return Err(error),
+        };
+        match connection.stop(number, timeout) {
+            // It ended by itself between the two.
+            Err(monitor::Error::Gone | monitor::Error::NotRunning) => return Ok(Outcome::Unchanged),
+            Err(monitor::Error::Refused(_)) | Ok(_) => {}
+            Err(source) => return Err(failed(source)),
+        }
+        match connection.wait() {
+            Ok(ended) => drop(ended),
+            Err(monitor::Error::Gone) => drop(self.observe(found.head.clone())?),
+            Err(source) => return Err(failed(source)),
+        }
+        self.container_event("stop", &found.head.id, found.head.name.as_str(), &found.spec);
+        Ok(Outcome::Changed)
+    }
+
+    /// Sends a container's first process a signal; does not wait for what it does with it.
+    pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
+        let number = if signal.is_empty() { 9 } else { signal::parse(signal)? };
+        let found = self.container(name)?;
+        let not_running =
+            || Error::KillNotRunning { name: found.head.name.to_string(), id: found.head.id.clone() };
+        if !found.state.status.is_running() {
+            return Err(not_running());
+        }
+        match self.connect(&found)?.signal(number) {
+            Ok(_) => {}
+            Err(monitor::Error::Gone | monitor::Error::NotRunning | monitor::Error::Refused(_)) => {
+                return Err(not_running());
+            }
+            Err(source) => return Err(Error::Monitor { action: "kill", id: found.head.id, source }),
+        }
+        self.event("container", "kill", found.id().as_str(), &[("signal", &number.to_string())]);
+        Ok(())
+    }
+
+    /// Freezes every process of a container.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        let found = self.container(name)?;
+        found.must_run()?;
+        if found.state.status == Status::Paused {
+            return Err(Error::AlreadyPaused { id: found.head.id });
+        }
+        let paused = self.connect(&found)?.pause();
+        paused.map_err(|source| Error::Monitor { action: "pause", id: found.head.id.clone(), source })?;
+        self.container_event("pause", &found.head.id, found.head.name.as_str(), &found.spec);
+        Ok(())
+    }
+
+    /// Thaws them.
+    pub fn unpause(&self, name: &str) -> Result<()> {
+        let found = self.container(name)?;
+        found.must_run()?;
+        if found.state.status != Status::Paused {
+            return Err(Error::NotPaused { id: found.head.id });
+        }
+        let thawed = self.connect(&found)?.unpause();
+        thawed.map_err(|source| Error::Monitor { action: "unpause", id: found.head.id.clone(), source })?;
+        self.container_event("unpause", &found.head.id, found.head.name.as_str(), &found.spec);
+        Ok(())
+    }
+
+    /// A conversation with the monitor of a container.
+    pub(crate) fn connect(&self, found: &Container) -> Result<Connection> {
+        Connection::open(&self.run_directory(found.id())).map_err(|source| Error::Monitor {
+            action: "reach the monitor of",
+            id: found.id().clone(),
+            source,
+        })
+    }
+}
