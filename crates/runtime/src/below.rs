@@ -60,6 +60,13 @@ pub(crate) fn find_or_make(root: impl AsFd, path: &Path, make: Make, links: Link
         Err(Errno::NOENT) => {}
         result => return result,
     }
+    // Most often it is the last name alone.
+    if let Some((folder, name)) = split(path)
+        && let Ok(folder) = find(root.as_fd(), folder, links)
+        && let Ok(made) = make_at(&folder, &name.as_os_str().to_owned(), make, true)
+    {
+        return Ok(made);
+    }
     let mut todo: VecDeque<OsString> = components(path);
     let mut done = PathBuf::from("/");
     let mut parent = find(root.as_fd(), &done, links)?;

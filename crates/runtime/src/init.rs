@@ -48,6 +48,11 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     let own_umask = umask(Mode::empty());
     enter_group(inherited)?;
     program::forget_caller(launch::kept(inherited), plan.process.preserve_fds)?;
+    let groups = if plan.mounts.iter().any(|mount| mount.kind == MountKind::Cgroup) {
+        mounts::cgroups::own_groups()?
+    } else {
+        Vec::new()
+    };
     enter_namespaces(inherited)?;
     mark("init", "namespaces");
     prepare_world(plan)?;
@@ -58,7 +63,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     let gate = plan.start_gate.as_deref().map(gate::Held::open).transpose()?;
     let labels = hooks_and_labels(plan, pid)?;
     let root = root_mount(inherited, root)?;
-    attach_mounts(plan, &root, made, binds)?;
+    attach_mounts(plan, &root, made, binds, &groups)?;
     mark("init", "mounts attached");
     let streams = open_streams(inherited, root.as_fd())?;
     mounts::hide::make_readonly(root.as_fd(), &plan.readonly_paths)?;
@@ -269,6 +274,7 @@ fn attach_mounts(
     root: &OwnedFd,
     made: Vec<Option<Made>>,
     binds: Option<Vec<OwnedFd>>,
+    groups: &[mounts::cgroups::Group],
 ) -> Result<(), InitFailure> {
     let mut binds = binds.map(Vec::into_iter);
     let mut to_seal = Vec::new();
@@ -297,7 +303,7 @@ fn attach_mounts(
                 let bind = bind.ok_or_else(|| failed(Step::Mount, mount.target.display())(Errno::BADF))?;
                 mounts::attach(root.as_fd(), &bind, mount)?;
             }
-            (MountKind::Cgroup, _) => mounts::cgroups::mount(root.as_fd(), plan, mount)?,
+            (MountKind::Cgroup, _) => mounts::cgroups::mount(root.as_fd(), plan, mount, groups)?,
             (MountKind::New { .. }, None) => {}
         }
     }

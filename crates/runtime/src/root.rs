@@ -144,8 +144,9 @@ fn mount_overlay(
     let at = |errno| failed(Step::Root, "overlay")(errno);
     let guard = owner.ids.map(|(uid, gid)| FileOwner::become_owner(uid, gid)).transpose()?;
     let overlay = match overlay_by_descriptors(lower, writable, owner) {
-        // Layers by descriptor, and detached layers at all, came after 6.12.
-        Err(Errno::INVAL) => staging::overlay(lower, writable, owner.unprivileged)?,
+        // Layers by descriptor, and detached layers at all, came after 6.12. Before 6.5, overlayfs takes no descriptor of
+        // any kind, and says so in another way.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => staging::overlay(lower, writable, owner.unprivileged)?,
         result => result.map_err(at)?,
     };
     drop(guard);
