@@ -157,6 +157,7 @@ fn names_come_from_annotations_and_a_bare_word_is_none() {
             json!({"org.opencontainers.image.ref.name": "1", "io.containerd.image.name": "docker.io/library/x:1"}),
             &["x:1"],
         ),
+        (json!({"io.containerd.image.name": format!("moby-dangling@{}", Digest::of(b""))}), &[]),
         (json!({}), &[]),
     ] {
         let mut layout = Layout::default();

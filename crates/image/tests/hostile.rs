@@ -174,6 +174,8 @@ fn documents_that_lie_or_are_none() {
     refused("no such layer", &layers(&["nope/layer.tar"], "a:1"), &["nope/layer.tar", "missing"]);
     refused("layer above", &layers(&["../layer.tar"], "a:1"), &["../layer.tar"]);
     refused("bad name", &layers(&["layer0/layer.tar"], "UPPER:1"), &["RepoTags", "UPPER:1"]);
+    let digested = format!("a@{}", Digest::of(b""));
+    refused("a name with a digest", &layers(&["layer0/layer.tar"], &digested), &["RepoTags", "digest"]);
     refused("a document as a layer", &layers(&[&config_name], "a:1"), &[&config_name]);
 }
 

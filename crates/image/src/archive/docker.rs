@@ -57,11 +57,14 @@ fn choose(archive: &str, images: &mut Vec<Planned>, wanted: &Platform) -> Result
 }
 
 /// Parses names, of which a bad one is an error: it would be lost in silence.
-pub(super) fn references(names: Vec<String>) -> Result<Vec<Reference>> {
-    let parse = |name: String| {
-        name.parse::<Reference>()
-            .map(Reference::or_latest)
-            .map_err(|source| Error::Document { entry: format!("{NAME}: RepoTags"), source })
+fn references(names: Vec<String>) -> Result<Vec<Reference>> {
+    let parse = |name: String| match name.parse::<Reference>() {
+        Ok(reference) if reference.digest().is_some() => {
+            let reason = format!("the name {reference} of RepoTags has a digest");
+            Err(Error::Entry { entry: NAME.to_owned(), reason })
+        }
+        Ok(reference) => Ok(reference.or_latest()),
+        Err(source) => Err(Error::Document { entry: format!("{NAME}: RepoTags"), source }),
     };
     names.into_iter().map(parse).collect()
 }

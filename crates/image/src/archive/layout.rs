@@ -169,12 +169,15 @@ fn of_manifest(
     }))
 }
 
-/// The name that an annotation gives an image. A bare word (`latest`) is a tag of a repository that the
-/// layout does not tell, so it is no name.
+/// The name that an annotation gives an image. A bare word (`latest`) is a tag of a repository that the layout
+/// does not tell, and what has a digest (`moby-dangling@sha256:…`) stands for an image without a name.
 fn reference(name: &str) -> Result<Option<Reference>> {
     if !name.contains(['/', ':']) {
         return Ok(None);
     }
-    let parsed = name.parse::<Reference>().map(Reference::or_latest);
-    parsed.map(Some).map_err(|source| Error::Document { entry: format!("{INDEX}: name"), source })
+    match name.parse::<Reference>() {
+        Ok(reference) if reference.digest().is_some() => Ok(None),
+        Ok(reference) => Ok(Some(reference.or_latest())),
+        Err(source) => Err(Error::Document { entry: format!("{INDEX}: name"), source }),
+    }
 }

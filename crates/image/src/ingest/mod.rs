@@ -10,8 +10,11 @@
 //! ```
 //!
 //! Each stage is a thread; between them go buffers of a fixed number and size, which return to be filled
-//! again. So memory does not depend on the size of a layer, and the slowest stage sets the pace. What a layer
-//! is compressed with is told by its first bytes, never by what its media type says.
+//! again. So memory does not depend on the size of a layer, and the slowest stage sets the pace. The one thing
+//! that a writer can ask for is the window of its compression: 8 MiB at the levels that are in use, at most
+//! 64 MiB for `xz -9` and 128 MiB for `zstd --long`.
+//!
+//! What a layer is compressed with is told by its first bytes, never by what its media type says.
 
 mod compression;
 mod pipeline;
