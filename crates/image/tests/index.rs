@@ -8,7 +8,8 @@
 mod snapshots_support;
 
 use snapshots_support::{
-    Mount, Scratch, Source, Tar, assert_same, directory_links, layers, listing, reference,
+    Mount, Scratch, Source, Tar, archive, assert_same, directory, directory_links, file, layers, listing,
+    member as member_of, pax, reference, xattrs,
 };
 use std::path::PathBuf;
 
@@ -108,4 +109,90 @@ fn sparse_files_of_all_formats_arrive() {
         let options = [&["--sparse"], version].concat();
         check(&Source { script: &format!("{script} ."), xattrs: &[], options: &options });
     }
+}
+
+#[test]
+fn acls_arrive() {
+    // Version 2; owner rw, user 7 r, group r, mask rw, others none.
+    let mut acl = vec![2, 0, 0, 0];
+    for (tag, permissions, id) in
+        [(1_u16, 6_u16, u32::MAX), (2, 4, 7), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)]
+    {
+        acl.extend_from_slice(&tag.to_le_bytes());
+        acl.extend_from_slice(&permissions.to_le_bytes());
+        acl.extend_from_slice(&id.to_le_bytes());
+    }
+    let scratch = Scratch::new();
+    let mut bytes = Vec::new();
+    for (key, member) in [("access", file("f", "")), ("default", directory("d")), ("access", file("g", ""))] {
+        bytes.extend(pax(&format!("SCHILY.xattr.system.posix_acl_{key}"), &acl));
+        bytes.extend(member_of(&member));
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    let tars = [scratch.raw_layer("layer.tar", &bytes)];
+    let (index, devices) = index(&scratch, &tars);
+    let mount = Mount::erofs(&index, &devices);
+    for (name, key) in [("f", "access"), ("g", "access"), ("d", "default")] {
+        assert_eq!(
+            xattrs(&mount.root().join(name)),
+            [(format!("system.posix_acl_{key}").into(), acl.clone())]
+        );
+    }
+}
+
+#[test]
+fn as_many_layers_as_docker_allows_are_mounted() {
+    let scratch = Scratch::new();
+    let make = |number: usize| {
+        let (name, data) = (format!("file-{number}"), format!("data of {number}").repeat(number * 50));
+        scratch.raw_layer(&format!("{number}.tar"), &archive(&[file(&name, &data)]))
+    };
+    let tars: Vec<Tar> = (0..127).map(make).collect();
+    let (index, devices) = index(&scratch, &tars);
+    let mount = Mount::erofs(&index, &devices);
+    for number in 0..127 {
+        let data = std::fs::read_to_string(mount.root().join(format!("file-{number}"))).unwrap();
+        assert_eq!(data, format!("data of {number}").repeat(number * 50));
+    }
+}
+
+#[test]
+fn an_image_without_layers_is_an_empty_root() {
+    let scratch = Scratch::new();
+    let (index, devices) = index(&scratch, &[]);
+    assert_eq!(listing(&Mount::erofs(&index, &devices).root()), [". 40755 0:0 0.000000000"]);
+}
+
+#[test]
+fn equal_layers_give_equal_bytes() {
+    let scratch = Scratch::new();
+    let script =
+        "mkdir a b; for i in {1..200}; do echo $i > a/$i; touch -d @$((i % 3)) a/$i; done; touch -d @1 a b .";
+    let xattrs: &[(&str, &str, &[u8])] =
+        &[("a/1", "user.x", b"1"), ("a/2", "user.x", b"1"), ("a/3", "user.y", b"2")];
+    let tars = [scratch.layer(&Source { script, xattrs, options: &[] })];
+    let bytes = || {
+        let mut bytes = Vec::new();
+        assert_eq!(image::index::write(&layers(&tars), &mut bytes).unwrap(), bytes.len() as u64);
+        bytes
+    };
+    assert_eq!(bytes(), bytes());
+}
+
+/// A map of holes that a few kilobytes of header describe must not become gigabytes of index.
+#[test]
+fn scattered_holes_are_refused() {
+    let scratch = Scratch::new();
+    let map: Vec<String> = (0..20_000_u64).map(|piece| format!("{},1", piece * 400_000_001)).collect();
+    let mut bytes = Vec::new();
+    for name in ["one", "two"] {
+        bytes.extend(pax("GNU.sparse.size", b"8000000000000"));
+        bytes.extend(pax("GNU.sparse.map", map.join(",").as_bytes()));
+        bytes.extend(member_of(&file(name, &"x".repeat(20_000))));
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    let tars = [scratch.raw_layer("layer.tar", &bytes)];
+    let error = image::index::write(&layers(&tars), &mut std::io::sink()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.starts_with("mapping the holes of sparse files takes"), "{source}");
 }

@@ -13,7 +13,13 @@ use oci::{DiffId, Digest};
 use snapshots_support::{
     Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference, symlink,
 };
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// `cap_net_raw=p`, version 2.
+const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// A store that holds the layers, and what a snapshotter is asked for.
 struct Image {
@@ -83,7 +89,7 @@ fn one_layer_with_everything() {
                  mknod d/disk b 259 4; chown 1234:70000 d/file; chmod 6755 d/file; chmod 1777 d; touch -d @1.5 d/e
                  truncate -s 1M d/sparse; echo end >> d/sparse; chmod 555 .",
         xattrs: &[
-            ("d/file", "security.capability", b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            ("d/file", "security.capability", CAPABILITY),
             ("d/file", "user.note", b"x"),
             ("d/e", "trusted.note", b"y"),
             ("d/link", "trusted.note", b"z"),
@@ -307,6 +313,129 @@ fn trees_need_no_privilege() {
     assert_eq!(meta("locked").permissions().mode() & 0o777, 0o700);
     assert_eq!(snapshots_support::xattrs(&base.join("d/f")), [("user.note".into(), b"1".to_vec())]);
     assert_eq!(meta("d/null").rdev(), 0, "a device node is left out");
+}
+
+/// The child's part runs in a user namespace, where this process is root over 65,536 ids.
+#[test]
+fn trees_work_in_a_user_namespace() {
+    const SCRATCH: &str = "SKIFF_TEST_SCRATCH";
+    if let Some(scratch) = std::env::var_os(SCRATCH) {
+        return in_user_namespace(scratch.as_ref());
+    }
+    let scratch = Scratch::new();
+    let tars = [
+        scratch.layer(&Source {
+            script: "mkdir -p d/e; echo x > d/f; ln d/f d/g; mknod d/null c 1 3; mkdir gone; chown 5:65535 d/f; chmod 4711 d/f",
+            xattrs: &[("d/f", "user.note", b"1"), ("d/f", "trusted.note", b"2"), ("d/f", "security.capability", CAPABILITY)],
+            options: &[],
+        }),
+        scratch.layer(&Source::script("mkdir d; : > d/.wh..wh..opq; echo z > d/z; : > .wh.gone; echo f > f; chown 70000 f")),
+    ];
+    let image = image(&scratch, &tars);
+    std::fs::write(scratch.join("layers"), format!("{} {}", image.layers[0], image.layers[1])).unwrap();
+    snapshots_support::shell(scratch.path(), "chmod a+rx .; chown -R 1000000:1000000 root");
+    spawn_in_user_namespace("trees_work_in_a_user_namespace", SCRATCH, scratch.path());
+    let base = scratch.join("root/trees").join(image.layers[0].digest().encoded());
+    let meta = |name| std::fs::symlink_metadata(base.join(name)).unwrap();
+    assert_eq!((meta("d/f").uid(), meta("d/f").gid()), (1_000_005, 1_065_535));
+    assert_eq!((meta("d/f").nlink(), meta("d/f").permissions().mode()), (2, 0o104_711));
+    assert_eq!(meta("d/null").rdev(), 0, "a device node is left out");
+    let names: Vec<_> =
+        snapshots_support::xattrs(&base.join("d/f")).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["security.capability", "user.note"]);
+}
+
+/// Runs one test of this file again, in a namespace where id 0 is our 1,000,000, and so on.
+fn spawn_in_user_namespace(test: &str, variable: &str, scratch: &Path) {
+    let mut child = Command::new("unshare")
+        .args(["--user", "--keep-caps", "--", "sh", "-c", "echo ready; read go; exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(variable, scratch)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    for map in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{}/{map}", child.id()), "0 1000000 65536").unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn in_user_namespace(scratch: &Path) {
+    rustix::thread::set_thread_gid(rustix::fs::Gid::ROOT).unwrap();
+    rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT).unwrap();
+    assert_eq!(Privilege::of_this_process().unwrap(), Privilege::UserNamespace);
+    assert_eq!(
+        image::snapshots::probe(&scratch.join("root/tmp")).unwrap_err().errno,
+        rustix::io::Errno::PERM
+    );
+    let text = std::fs::read_to_string(scratch.join("layers")).unwrap();
+    let layers: Vec<DiffId> = text.split(' ').map(|layer| layer.parse().unwrap()).collect();
+    let store = Store::open(&scratch.join("root")).unwrap();
+    let id = Digest::of(b"image");
+    let trees = Trees::new(Privilege::UserNamespace);
+    trees.prepare(&store, &id, &layers[..1]).unwrap();
+    // An id beyond the map is an error that names the entry, and leaves nothing behind.
+    let error = trees.prepare(&store, &id, &layers).unwrap_err();
+    assert_eq!(error.to_string(), format!("unpack layer {}: change the owner of f", layers[1]));
+    assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(scratch.join("root/trees")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_costs_no_more_than_the_layers_hold() {
+    let scratch = Scratch::new();
+    let large = "x".repeat(100_000);
+    let mut tars = vec![scratch.raw_layer("0.tar", &archive(&[directory("."), file("f", &large)]))];
+    for number in 1..4 {
+        let name = format!("link-{number}");
+        tars.push(
+            scratch.raw_layer(&format!("{number}.tar"), &archive(&[directory("."), hardlink(&name, "f")])),
+        );
+    }
+    let image = image(&scratch, &tars);
+    let error = Trees::new(Privilege::Host).prepare(&image.store, &image.id, &image.layers).unwrap_err();
+    assert!(error.to_string().contains("entry "), "{error}");
+    assert!(error.to_string().contains("hard links to files of lower layers"), "{error}");
+    // The index has no such cost.
+    let root = Erofs.prepare(&image.store, &image.id, &image.layers).unwrap();
+    let mount = mount(&scratch, &root, &[]);
+    assert_eq!(std::fs::metadata(mount.root().join("f")).unwrap().nlink(), 4);
+}
+
+/// An entry that is refused leaves no tree, and none of the half-done work.
+#[test]
+fn a_refused_layer_leaves_nothing() {
+    let scratch = Scratch::new();
+    let tars = [
+        scratch.raw_layer("0.tar", &archive(&[directory("."), file("f", "x")])),
+        scratch.raw_layer("1.tar", &archive(&[directory("."), hardlink("l", "../../etc/passwd")])),
+    ];
+    let image = image(&scratch, &tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        let mut error: &dyn std::error::Error =
+            &snapshots.prepare(&image.store, &image.id, &image.layers).unwrap_err();
+        let mut chain = error.to_string();
+        while let Some(source) = error.source() {
+            error = source;
+            chain += &format!(": {error}");
+        }
+        let layer = &image.layers[1];
+        assert_eq!(
+            chain,
+            format!(
+                "index the merged layers: read layer {layer}: tar entry \"l\" (offset 512): the link target contains '..', which could leave the root"
+            )
+        );
+    }
+    let count = |name| std::fs::read_dir(scratch.join("root").join(name)).unwrap().count();
+    assert_eq!((count("tmp"), count("images"), count("trees")), (0, 0, 1), "the lower layer is good");
 }
 
 #[test]
