@@ -18,6 +18,7 @@ mod flags;
 mod image;
 mod inspect;
 mod log;
+mod oci;
 mod output;
 mod system;
 mod template;
@@ -32,7 +33,14 @@ use error::{Error, Result};
 use flags::{Group, Target, Verb, help};
 
 /// Runs `skiff` with `arguments`, the program's name in front.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
+///
+/// `skiff oci …`, and a program of the name `skiff-oci` or `runc`, is the OCI runtime's command line.
+pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
+    let word = |at: usize| arguments.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let oci_from = if oci::is_implied_by(word(0)) { Some(1) } else { (word(1) == "oci").then_some(2) };
+    if let Some(from) = oci_from {
+        return oci::main(arguments.split_off(from));
+    }
     let words = match utf8(arguments) {
         Ok(words) => words,
         Err(error) => return fail(&error, None),
