@@ -48,9 +48,9 @@ fn every_kind_of_entry_arrives() {
 fn names_of_all_bytes_and_lengths_arrive() {
     check(&Source::script(
         r"touch -- '!' - .a ... 'with space' $'new\nline' $'\xff\xfe' $'\x01' $(printf 'n%.0s' {1..255})
-          mkdir many; for i in {1..2000}; do : > many/file-with-a-name-$i; done
+          mkdir many; for i in {1..700}; do : > many/file-with-a-name-$i; done
           p=.; for i in {1..30}; do p=$p/$(printf 'd%.0s' {1..100}); done; mkdir -p $p; echo deep > $p/x
-          for n in {1..120}; do mkdir -p sizes/$n; for i in $(seq 1 $n); do : > sizes/$n/$i; done; done",
+          for n in {1..80}; do mkdir -p sizes/$n; for i in $(seq 1 $n); do : > sizes/$n/$i; done; done",
     ));
 }
 

@@ -9,6 +9,7 @@ mod snapshots_support;
 
 use image::Store;
 use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
+use image::store::{Fault, Faults};
 use oci::{DiffId, Digest};
 use snapshots_support::{
     Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference, symlink,
@@ -436,6 +437,39 @@ fn a_refused_layer_leaves_nothing() {
     }
     let count = |name| std::fs::read_dir(scratch.join("root").join(name)).unwrap().count();
     assert_eq!((count("tmp"), count("images"), count("trees")), (0, 0, 1), "the lower layer is good");
+}
+
+/// Fails the first, second, … effect of a preparation; after each, nothing half-done is left and a retry succeeds.
+#[test]
+fn a_failure_anywhere_leaves_nothing_half_done() {
+    let scratch = Scratch::new();
+    let tars = [
+        scratch.layer(&Source::script("mkdir d; echo x > d/f; echo y > g")),
+        scratch.layer(&Source::script("mkdir d; echo z > d/f; : > .wh.g")),
+    ];
+    let expected = listing(&reference(&scratch, &tars));
+    let Image { id, layers, .. } = image(&scratch, &tars);
+    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
+    for snapshots in all {
+        for nth in 1.. {
+            for derived in ["trees", "images"] {
+                drop(std::fs::remove_dir_all(scratch.join("root").join(derived)));
+            }
+            let whole = Store::open(&scratch.join("root")).unwrap();
+            drop(std::fs::create_dir(scratch.join("root/images")));
+            let faults = Faults::at(nth, Fault::Error);
+            let failing = Store::open_with(&scratch.join("root"), faults.clone()).unwrap();
+            let outcome = snapshots.prepare(&failing, &id, &layers);
+            assert_eq!(outcome.is_err(), faults.struck(), "{nth}: {outcome:?}");
+            assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0, "{nth}");
+            let root = snapshots.prepare(&whole, &id, &layers).unwrap();
+            assert_same(&expected, &listing(&mount(&scratch, &root, &[]).root()));
+            if outcome.is_ok() {
+                assert!(nth > 3, "a preparation has several effects");
+                break;
+            }
+        }
+    }
 }
 
 #[test]
