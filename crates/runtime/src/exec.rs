@@ -26,7 +26,7 @@ use crate::namespaces::{KINDS, Kind};
 use crate::plan::{Hooks, LaunchPlan, Namespace, ProcessPlan};
 use crate::program::{self, Streams};
 use crate::trace::mark;
-use crate::{Error, InitFailure, Result, Step, credentials, terminal};
+use crate::{Error, InitFailure, Result, Step, credentials, limits, terminal};
 
 /// The container to join, by its first process.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,13 @@ struct Inherited<'a> {
 /// Starts `process` in a running container; returns once its program runs, with the terminal's master when it has one.
 /// The caller must be single-threaded.
 pub fn exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Result<(Running, Option<OwnedFd>)> {
+    let mut parked = begin_exec(target, process, stdio)?;
+    let terminal = parked.terminal()?;
+    Ok((parked.release()?, terminal))
+}
+
+/// The first half of [`exec`], which waits for nothing that a container could hold up: see [`ParkedInit::advance`].
+pub fn begin_exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Result<ParkedInit> {
     if process.reaper {
         return Err(Error::Unsupported {
             what: "a reaper for a further process".into(),
@@ -82,9 +89,7 @@ pub fn exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Result<(
             start(&ManuallyDrop::new(Inherited { target, process, link, joiner, streams, joins }));
         failure
     })?;
-    let mut parked = ParkedInit::new(child, link, Hooks::default(), process);
-    let terminal = parked.terminal()?;
-    Ok((parked.release()?, terminal))
+    Ok(ParkedInit::new(child, link, Hooks::default(), process))
 }
 
 fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFailure> {
@@ -92,6 +97,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     mark("process", "cloned");
     let own_umask = umask(Mode::empty());
     setsid().map_err(failed(Step::Clone, "a new session"))?;
+    limits::raise_own_oom_score(process.oom_score_adj)?;
     if let Some(list) = &process.cpu_affinity.initial {
         program::set_affinity(list)?;
     }

@@ -76,25 +76,33 @@ impl ParkedInit {
     /// Waits until init stands at the gate: everything but its program's start has succeeded. Runs the `prestart` and
     /// `createRuntime` hooks on the way.
     pub fn wait_parked(&mut self) -> Result<()> {
-        while !self.parked {
-            match self.receive()? {
-                None => return Err(Error::Vanished),
-                Some((Report::HooksDue, _)) => {
-                    let state: &HookState = &self.hooks.state;
-                    let pid = Some(self.child.pid);
-                    hooks::run("prestart", &self.hooks.prestart, state, "creating", pid)?;
-                    hooks::run("createRuntime", &self.hooks.create_runtime, state, "creating", pid)?;
-                    self.send(&Order::HooksDone)?;
-                }
-                Some((Report::Parked, mut descriptors)) => {
-                    self.terminal = descriptors.pop();
-                    self.parked = true;
-                    mark("supervisor", "parked");
-                }
-                Some((report, _)) => return Err(out_of_turn(&report)),
-            }
-        }
+        while !self.advance()? {}
         Ok(())
+    }
+
+    /// Takes the next report of init's; true once init is parked. For a caller that polls [`AsFd::as_fd`] because it
+    /// must not wait: when that is readable, nothing but hooks takes time here.
+    pub fn advance(&mut self) -> Result<bool> {
+        if self.parked {
+            return Ok(true);
+        }
+        match self.receive()? {
+            None => return Err(Error::Vanished),
+            Some((Report::HooksDue, _)) => {
+                let state: &HookState = &self.hooks.state;
+                let pid = Some(self.child.pid);
+                hooks::run("prestart", &self.hooks.prestart, state, "creating", pid)?;
+                hooks::run("createRuntime", &self.hooks.create_runtime, state, "creating", pid)?;
+                self.send(&Order::HooksDone)?;
+            }
+            Some((Report::Parked, mut descriptors)) => {
+                self.terminal = descriptors.pop();
+                self.parked = true;
+                mark("supervisor", "parked");
+            }
+            Some((report, _)) => return Err(out_of_turn(&report)),
+        }
+        Ok(self.parked)
     }
 
     /// The master of the container's terminal, once; waits until init is parked.
@@ -105,9 +113,20 @@ impl ParkedInit {
 
     /// Lets init execute its program; returns once it does, or once it stands at the plan's `start_gate`.
     pub fn release(mut self) -> Result<Running> {
+        self.begin_release()?;
+        self.finish_release()
+    }
+
+    /// The first half of [`Self::release`]: lets init go on. Afterwards the descriptor becomes readable when
+    /// [`Self::finish_release`] has nothing to wait for.
+    pub fn begin_release(&mut self) -> Result<()> {
         self.wait_parked()?;
         self.limits.apply(self.child.pid)?;
-        self.send(&Order::Release)?;
+        self.send(&Order::Release)
+    }
+
+    /// The second half of [`Self::release`]: waits until the program runs.
+    pub fn finish_release(self) -> Result<Running> {
         match self.receive()? {
             // The end: closed by exec. Or by a death, which the caller is about to see.
             None | Some((Report::AtGate, _)) => {}
@@ -145,6 +164,13 @@ impl ParkedInit {
             Some(Ok(None)) => Error::Vanished,
             Some(Ok(Some(_))) | None => error,
         }
+    }
+}
+
+impl AsFd for ParkedInit {
+    /// Becomes readable when init reports, and when it ends.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }
 

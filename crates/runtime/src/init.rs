@@ -20,8 +20,8 @@ use crate::program::{self, Program, Streams};
 use crate::root::{Owner, assemble};
 use crate::trace::mark;
 use crate::{
-    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, namespaces, reaper, seccomp_listener,
-    sysctl, terminal,
+    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, limits, namespaces, reaper,
+    seccomp_listener, sysctl, terminal,
 };
 
 /// What init has from before the clone.
@@ -47,6 +47,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     mark("init", "cloned");
     let own_umask = umask(Mode::empty());
     enter_group(inherited)?;
+    limits::raise_own_oom_score(plan.process.oom_score_adj)?;
     program::forget_caller(launch::kept(inherited), plan.process.preserve_fds)?;
     let groups = if plan.mounts.iter().any(|mount| mount.kind == MountKind::Cgroup) {
         mounts::cgroups::own_groups()?

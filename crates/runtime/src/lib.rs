@@ -48,7 +48,7 @@ pub mod trace;
 mod user;
 
 pub use error::{Error, InitFailure, Result, Step};
-pub use exec::{Target, exec};
+pub use exec::{Target, begin_exec, exec};
 pub use gate::release_at;
 pub use handle::{Exit, ParkedInit, Running};
 pub use launch::{Stdio, clone_init};

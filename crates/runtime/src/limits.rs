@@ -54,6 +54,7 @@ impl Limits {
             .map_err(failed(Step::Scheduler, format!("I/O class {class}")))
     }
 
+    /// Lowers it, which root may; raising it is the process's own affair ([`raise_own_oom_score`]).
     fn adjust_oom_score(&self, pid: Pid) -> Result<(), InitFailure> {
         let Some(wanted) = self.oom_score_adj else { return Ok(()) };
         let at = |errno| {
@@ -61,15 +62,33 @@ impl Limits {
             InitFailure::new(Step::OomScore, wanted, errno, why)
         };
         let path = format!("/proc/{}/oom_score_adj", pid.as_raw_pid());
-        let file = openat(CWD, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(at)?;
-        let mut current = [0; 16];
-        let length = rustix::io::read(&file, &mut current).map_err(at)?;
-        let wanted = wanted.to_string();
-        if current[..length].trim_ascii() == wanted.as_bytes() {
-            return Ok(());
+        if oom_score(&path).map_err(at)? == wanted {
+            Ok(())
+        } else {
+            set_oom_score(&path, wanted).map_err(at)
         }
-        rustix::io::write(&file, wanted.as_bytes()).map(drop).map_err(at)
     }
+}
+
+/// Raises the calling process's score, which anyone may; what would lower it is left to the supervisor.
+pub(crate) fn raise_own_oom_score(wanted: Option<i32>) -> Result<(), InitFailure> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let path = "/proc/self/oom_score_adj";
+    let at = |errno| failed(Step::OomScore, wanted)(errno);
+    if oom_score(path).map_err(at)? < wanted { set_oom_score(path, wanted).map_err(at) } else { Ok(()) }
+}
+
+fn oom_score(path: &str) -> Result<i32, Errno> {
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = [0; 16];
+    let length = rustix::io::read(&file, &mut text)?;
+    let text = std::str::from_utf8(text[..length].trim_ascii()).map_err(|_| Errno::INVAL)?;
+    text.parse().map_err(|_| Errno::INVAL)
+}
+
+fn set_oom_score(path: &str, wanted: i32) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, wanted.to_string().as_bytes()).map(drop)
 }
 
 fn attributes(wanted: Scheduler) -> SchedulerAttributes {

@@ -168,6 +168,8 @@ fn resolve(spec: &str, extra_groups: &[String], passwd: &str, group: &str) -> Re
     for name in extra_groups {
         groups.push(find_group(name, group)?);
     }
+    // As Docker since CVE-2022-36109: a file that denies the user's own group must not be readable by leaving it.
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
     if groups.len() > MOST_GROUPS {
@@ -214,20 +216,20 @@ mod tests {
 
     #[test]
     fn users_and_groups_resolve_as_docker_resolves_them() {
-        check("", Ok((0, 0, &[10], "/root")));
-        check("root", Ok((0, 0, &[10], "/root")));
-        check("user", Ok((1000, 1000, &[10, 44], "/home/user")));
-        check("1000", Ok((1000, 1000, &[10, 44], "/home/user")));
+        check("", Ok((0, 0, &[0, 10], "/root")));
+        check("root", Ok((0, 0, &[0, 10], "/root")));
+        check("user", Ok((1000, 1000, &[10, 44, 1000], "/home/user")));
+        check("1000", Ok((1000, 1000, &[10, 44, 1000], "/home/user")));
         // An explicit group leaves the listed ones out.
-        check("user:video", Ok((1000, 44, &[], "/home/user")));
-        check("user:7", Ok((1000, 7, &[], "/home/user")));
-        check("user:", Ok((1000, 1000, &[10, 44], "/home/user")));
+        check("user:video", Ok((1000, 44, &[44], "/home/user")));
+        check("user:7", Ok((1000, 7, &[7], "/home/user")));
+        check("user:", Ok((1000, 1000, &[10, 44, 1000], "/home/user")));
         // Numbers need no entry.
-        check("4242", Ok((4242, 0, &[], "")));
-        check("4242:4343", Ok((4242, 4343, &[], "")));
+        check("4242", Ok((4242, 0, &[0], "")));
+        check("4242:4343", Ok((4242, 4343, &[4343], "")));
         // Digits are a number even where a user has them for a name.
-        check("1001", Ok((1001, 0, &[], "")));
-        check("last", Ok((2_147_483_647, 5, &[], "/l")));
+        check("1001", Ok((1001, 0, &[0], "")));
+        check("last", Ok((2_147_483_647, 5, &[5], "/l")));
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn extra_groups_are_added_by_name_or_number() {
         let extra = ["video".to_owned(), "123".to_owned()];
-        assert_eq!(resolve("root", &extra, PASSWD, GROUP).unwrap().groups, [10, 44, 123]);
+        assert_eq!(resolve("root", &extra, PASSWD, GROUP).unwrap().groups, [0, 10, 44, 123]);
         assert!(resolve("root", &["none".to_owned()], PASSWD, GROUP).unwrap_err().contains("no group"));
     }
 }

@@ -27,6 +27,15 @@ struct Scenario {
     /// Signals sent to the first process, a tenth of a second apart.
     #[serde(default)]
     signals: Vec<i32>,
+    /// Who the supervisor is; root where nothing is said.
+    #[serde(default)]
+    uid: Option<u32>,
+    /// Files that lie over those of `/etc`, for the supervisor alone.
+    #[serde(default)]
+    etc: Vec<std::path::PathBuf>,
+    /// Refuses what kernels before 6.13 do not have: overlay layers by descriptor.
+    #[serde(default)]
+    old_kernel: bool,
     /// Where trace marks go.
     #[serde(default)]
     trace: Option<std::path::PathBuf>,
@@ -76,6 +85,7 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         runtime::trace::enable(OwnedFd::from(file));
     }
+    prepare(scenario);
     let hierarchy;
     let cgroup = match &scenario.plan.cgroup {
         None => None,
@@ -120,6 +130,45 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
         cgroup.remove().unwrap();
     }
     Ok(())
+}
+
+/// Becomes the supervisor that the scenario wants.
+fn prepare(scenario: &Scenario) {
+    use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+    use rustix::process::{Gid, Uid};
+    if !scenario.etc.is_empty() {
+        linux::process::unshare_namespaces(linux::process::NEW_NS).unwrap();
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+        for file in &scenario.etc {
+            mount_bind(file, std::path::Path::new("/etc").join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    if scenario.old_kernel {
+        // fsconfig (431) with FSCONFIG_SET_FD (5) as its second argument: EINVAL.
+        let program: [(u16, u8, u8, u32); 6] = [
+            (0x20, 0, 0, 0),
+            (0x15, 0, 3, 431),
+            (0x20, 0, 0, 24),
+            (0x15, 0, 1, 5),
+            (0x06, 0, 0, 0x0005_0000 | 22),
+            (0x06, 0, 0, 0x7fff_0000),
+        ];
+        let mut bytes = Vec::new();
+        for (code, jt, jf, k) in program {
+            bytes.extend(code.to_ne_bytes());
+            bytes.extend([jt, jf]);
+            bytes.extend(k.to_ne_bytes());
+        }
+        linux::process::install_seccomp_filter(&bytes, 0).unwrap();
+    }
+    if let Some(id) = scenario.uid {
+        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+        // As after the exec of a program by that user.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).unwrap();
+    }
 }
 
 fn status(running: &mut Running) -> Result<u8, Error> {

@@ -247,6 +247,10 @@ pub(crate) fn start(folder: &Folder, plan: &LaunchPlan, more: Value) -> (Child, 
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (scenario, report) =
         (folder.path().join(format!("scenario{number}")), folder.path().join(format!("report{number}")));
+    if let Some(uid) = more["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok()) {
+        // For the report.
+        std::os::unix::fs::chown(folder.path(), Some(uid), Some(uid)).unwrap();
+    }
     let mut document = json!({ "plan": plan });
     for (key, value) in more.as_object().unwrap() {
         document[key] = value.clone();
