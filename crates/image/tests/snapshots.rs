@@ -11,8 +11,10 @@ use image::Store;
 use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
 use image::store::{Fault, Faults};
 use oci::{DiffId, Digest};
+use proptest::prelude::*;
 use snapshots_support::{
-    Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference, symlink,
+    Member, Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference,
+    symlink,
 };
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -437,6 +439,62 @@ fn a_refused_layer_leaves_nothing() {
     }
     let count = |name| std::fs::read_dir(scratch.join("root").join(name)).unwrap().count();
     assert_eq!((count("tmp"), count("images"), count("trees")), (0, 0, 1), "the lower layer is good");
+}
+
+/// A member with a name from a small alphabet, so that layers clash often: its kind, name and link target.
+fn any_member() -> impl Strategy<Value = (u8, String, String)> {
+    let path = || {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)
+            .prop_map(|names| names.join("/"))
+    };
+    let marks = prop::sample::select(vec!["", "", "", "", ".wh.", ".wh..wh..opq"]);
+    (prop::sample::select(vec![b'5', b'5', b'0', b'0', b'0', b'1', b'2', b'6']), path(), marks, path())
+        .prop_map(|(kind, name, mark, target)| match (mark, name.rsplit_once('/')) {
+            ("", _) => (kind, name, target),
+            (".wh.", Some((parent, name))) => (b'0', format!("{parent}/.wh.{name}"), String::new()),
+            (".wh.", None) => (b'0', format!(".wh.{name}"), String::new()),
+            (mark, _) => (b'0', format!("{name}/{mark}"), String::new()),
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the layers say, both snapshotters mount the same, or both refuse.
+    #[test]
+    fn both_snapshotters_agree(layers in prop::collection::vec(prop::collection::vec(any_member(), 0..12), 1..5)) {
+        let scratch = Scratch::new();
+        let mut tars = Vec::new();
+        for (number, members) in layers.iter().enumerate() {
+            let data: Vec<String> = (0..members.len()).map(|member| format!("{number} {member}")).collect();
+            let member = |((kind, name, link), data): (&(u8, String, String), &'_ String)| {
+                let data = if *kind == b'0' { data.as_bytes().to_vec() } else { Vec::new() };
+                snapshots_support::member(&Member {
+                    name: name.as_bytes(),
+                    kind: *kind,
+                    link: if matches!(kind, b'1' | b'2') { link.as_bytes() } else { b"" },
+                    data: &data,
+                    mode: 0o640,
+                })
+            };
+            // The number keeps layers apart that are equal otherwise.
+            let mut bytes = snapshots_support::member(&file(&format!("layer-{number}"), ""));
+            bytes.extend(members.iter().zip(&data).flat_map(member));
+            bytes.resize(bytes.len() + 1024, 0);
+            tars.push(scratch.raw_layer(&format!("{number}.tar"), &bytes));
+        }
+        let image = image(&scratch, &tars);
+        let erofs = Erofs.prepare(&image.store, &image.id, &image.layers);
+        let trees = Trees::new(Privilege::Host).prepare(&image.store, &image.id, &image.layers);
+        match (erofs, trees) {
+            (Ok(erofs), Ok(trees)) => assert_same(
+                &listing(&mount(&scratch, &erofs, &[]).root()),
+                &listing(&mount(&scratch, &trees, &[]).root()),
+            ),
+            (Err(one), Err(other)) => prop_assert_eq!(one.to_string(), other.to_string()),
+            (one, other) => prop_assert!(false, "{one:?} but {other:?}"),
+        }
+    }
 }
 
 /// Fails the first, second, … effect of a preparation; after each, nothing half-done is left and a retry succeeds.

@@ -218,6 +218,8 @@ impl Merger {
                 } else {
                     let xattrs = self.intern(xattrs, &kind)?;
                     let body = self.body(kind)?;
+                    // Linux has no permissions on symbolic links, and shows these.
+                    let mode = if matches!(body, Body::Symlink(_)) { 0o777 } else { mode };
                     self.arena.add_inode(Inode { body, mode, uid, gid, mtime, xattrs })
                 };
                 let parent = self.make_parents(&path)?;
