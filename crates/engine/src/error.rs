@@ -379,10 +379,12 @@ fn of_io(kind: ErrorKind) -> Kind {
 /// State errors that a user caused keep their own words; all others are failures of ours.
 impl From<state::Error> for Error {
     fn from(source: state::Error) -> Error {
-        match source {
-            state::Error::NameTaken { name, by } => Error::NameTaken { name, by },
-            state::Error::NoImage { id } => Error::NoSuchImage { name: id },
-            source => Error::State(source),
+        if let state::Error::NameTaken { name, by } = source {
+            return Error::NameTaken { name, by };
         }
+        if let state::Error::NoImage { id } = source {
+            return Error::NoSuchImage { name: id };
+        }
+        Error::State(source)
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn facts() -> HostFacts {
             Some(_) if own_group_is_writable() => CgroupPlace::Own,
             Some(_) => CgroupPlace::Nowhere,
         },
+        mqueue: rustix::fs::access("/dev/mqueue", Access::EXISTS).is_ok(),
         rootless,
     }
 }

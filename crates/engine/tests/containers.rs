@@ -29,11 +29,12 @@ fn a_container_runs_to_its_end_and_keeps_what_it_said() {
     assert_eq!((info.state.status, info.state.exit_code, info.state.pid), (Status::Exited, 7, 0));
     assert!(info.state.started_at.unwrap() <= info.state.finished_at.unwrap());
     let mut lines = Vec::new();
-    engine.logs("web", &Default::default(), &mut |line| {
-        lines.push((line.stderr, line.text));
-        true
-    })
-    .unwrap();
+    engine
+        .logs("web", &Default::default(), &mut |line| {
+            lines.push((line.stderr, line.text));
+            true
+        })
+        .unwrap();
     lines.sort();
     assert_eq!(lines, [(false, "out\n".to_owned()), (true, "err\n".to_owned())]);
     let listed = engine.list(&List { all: true, last: None }).unwrap();
@@ -99,7 +100,11 @@ fn a_program_that_cannot_be_started_has_dockers_code() {
         request.host.auto_remove = true;
         let before = engine.list(&List { all: true, last: None }).unwrap().len();
         engine.run(&request, None).unwrap_err();
-        assert_eq!(engine.list(&List { all: true, last: None }).unwrap().len(), before, "{program} with --rm");
+        assert_eq!(
+            engine.list(&List { all: true, last: None }).unwrap().len(),
+            before,
+            "{program} with --rm"
+        );
     }
 }
 
@@ -156,7 +161,10 @@ fn a_running_container_is_removed_by_force_alone() {
         "cannot remove container \"web\": container is running: stop the container before removing or force remove"
     );
     let taken = engine.create(&request).unwrap_err();
-    assert!(taken.to_string().starts_with("Conflict. The container name \"/web\" is already in use by"), "{taken}");
+    assert!(
+        taken.to_string().starts_with("Conflict. The container name \"/web\" is already in use by"),
+        "{taken}"
+    );
     let pid = engine.inspect("web").unwrap().state.pid;
     engine.remove("web", &Remove { force: true, volumes: false }).unwrap();
     eventually("its process is gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
@@ -174,7 +182,8 @@ fn a_paused_container_stands_still() {
     engine.pause("web").unwrap();
     assert_eq!(engine.inspect("web").unwrap().state.status, Status::Paused);
     assert!(engine.pause("web").unwrap_err().to_string().ends_with("is already paused"));
-    let error = engine.exec("web", &Exec { command: vec!["true".into()], ..Exec::default() }, ExecStdio::default());
+    let error =
+        engine.exec("web", &Exec { command: vec!["true".into()], ..Exec::default() }, ExecStdio::default());
     assert!(error.unwrap_err().to_string().contains("is paused, unpause the container before exec"));
     std::thread::sleep(Duration::from_millis(50));
     let before = fixture.log("web").len();
@@ -195,8 +204,7 @@ fn a_further_program_joins_a_running_container() {
     fixture.wait_for("web", "ready");
     let run = |script: &str, change: fn(&mut Exec)| {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut exec =
-            Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() };
+        let mut exec = Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() };
         change(&mut exec);
         let stdio = ExecStdio { stdout: Some(writer.into()), ..ExecStdio::default() };
         let mut handle = engine.exec("web", &exec, stdio).unwrap_or_else(|error| panic!("{}", chain(&error)));
@@ -204,11 +212,14 @@ fn a_further_program_joins_a_running_container() {
         (handle.wait().unwrap(), text)
     };
     assert_eq!(run("cat /mark; exit 4", |_| ()), (4, "mark\n".to_owned()));
-    assert_eq!(run("echo $A $B; pwd; id -u", |exec| {
-        exec.env = vec!["B=2".to_owned()];
-        exec.workdir = Some("/tmp".to_owned());
-        exec.user = Some("app".to_owned());
-    }), (0, "1 2\n/tmp\n1000\n".to_owned()));
+    assert_eq!(
+        run("echo $A $B; pwd; id -u", |exec| {
+            exec.env = vec!["B=2".to_owned()];
+            exec.workdir = Some("/tmp".to_owned());
+            exec.user = Some("app".to_owned());
+        }),
+        (0, "1 2\n/tmp\n1000\n".to_owned())
+    );
     let missing = Exec { command: vec!["nothing".into()], ..Exec::default() };
     assert_eq!(engine.exec("web", &missing, ExecStdio::default()).unwrap_err().exit_code(), Some(127));
     engine.stop("web", &Stop { timeout_secs: Some(0), ..Stop::default() }).unwrap();
@@ -227,11 +238,15 @@ fn a_container_whose_monitor_died_does_not_look_alive() {
     let status = monitor::status::read(&fixture.base.join("run").join(info.id.as_str())).unwrap().unwrap();
     let monitor = rustix::process::Pid::from_raw(status.monitor_pid).unwrap();
     rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
-    eventually("the monitor is gone", || !std::path::Path::new(&format!("/proc/{}", status.monitor_pid)).exists());
+    eventually("the monitor is gone", || {
+        !std::path::Path::new(&format!("/proc/{}", status.monitor_pid)).exists()
+    });
     let listed = fixture.again().list(&List { all: true, last: None }).unwrap();
     assert_eq!((listed[0].state.status, listed[0].state.exit_code), (Status::Exited, 255));
     assert!(listed[0].state.error.contains("monitor died"), "{:?}", listed[0].state);
-    eventually("its process is gone", || !std::path::Path::new(&format!("/proc/{}", info.state.pid)).exists());
+    eventually("its process is gone", || {
+        !std::path::Path::new(&format!("/proc/{}", info.state.pid)).exists()
+    });
     assert_eq!(engine.wait("web", WaitFor::NotRunning).unwrap(), 255);
     engine.start("web", None).unwrap().unwrap();
     assert_eq!(engine.inspect("web").unwrap().state.status, Status::Running);
@@ -264,11 +279,13 @@ fn following_a_log_ends_with_the_container() {
     fixture.engine.run(&request, None).unwrap();
     let mut text = String::new();
     let follow = engine::request::Logs { follow: true, ..Default::default() };
-    fixture.engine.logs("web", &follow, &mut |line| {
-        text += &line.text;
-        true
-    })
-    .unwrap();
+    fixture
+        .engine
+        .logs("web", &follow, &mut |line| {
+            text += &line.text;
+            true
+        })
+        .unwrap();
     assert_eq!(text, "1\n2\n3\n4\n5\n");
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn launch(
         around,
         writable_cgroups: security.writable_cgroups,
         rootless: facts.rootless.is_some(),
+        host_mqueue: facts.mqueue,
     };
     Ok(LaunchPlan {
         id: id.to_owned(),

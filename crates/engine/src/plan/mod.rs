@@ -40,6 +40,8 @@ pub(crate) struct HostFacts {
     pub(crate) thermal_cpus: u32,
     /// Where control groups are made.
     pub(crate) cgroups: CgroupPlace,
+    /// `/dev/mqueue` is there to be bound.
+    pub(crate) mqueue: bool,
 }
 
 /// An ordinary user, and the ids lent to it.

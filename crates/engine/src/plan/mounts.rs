@@ -93,6 +93,8 @@ pub(super) struct Setting<'a> {
     pub(super) writable_cgroups: bool,
     /// Without root no mount can be id-mapped, and none needs it: root inside is the caller.
     pub(super) rootless: bool,
+    /// The host has its message queues mounted.
+    pub(super) host_mqueue: bool,
 }
 
 impl Setting<'_> {
@@ -169,10 +171,10 @@ fn default(setting: &Setting<'_>) -> Vec<Mount> {
 /// `/dev/mqueue` and `/dev/shm`.
 fn ipc(setting: &Setting<'_>) -> Vec<Mount> {
     let Setting { host, around, .. } = setting;
-    let mqueue = if setting.is_hosts(&setting.namespaces.ipc) {
-        bind("/dev/mqueue", "/dev/mqueue", false, SAFE)
-    } else {
-        new("/dev/mqueue", "mqueue", "mqueue", &[], SAFE)
+    let mqueue = match (setting.is_hosts(&setting.namespaces.ipc), setting.host_mqueue) {
+        (true, true) => Some(bind("/dev/mqueue", "/dev/mqueue", false, SAFE)),
+        (true, false) => None,
+        (false, _) => Some(new("/dev/mqueue", "mqueue", "mqueue", &[], SAFE)),
     };
     let size = format!("size={}", host.shm_size.filter(|size| *size > 0).unwrap_or(DEFAULT_SHM));
     let shared = |source: &Path| Mount {
@@ -189,7 +191,7 @@ fn ipc(setting: &Setting<'_>) -> Vec<Mount> {
             Some(new("/dev/shm", "tmpfs", "shm", &["mode=1777", &size], SAFE))
         }
     };
-    std::iter::once(mqueue).chain(shm).collect()
+    mqueue.into_iter().chain(shm).collect()
 }
 
 /// `/etc/resolv.conf`, `/etc/hostname` and `/etc/hosts`, which lie in the container's directory.

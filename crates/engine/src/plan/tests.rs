@@ -16,6 +16,7 @@ pub(crate) fn facts() -> HostFacts {
         hostname: "host".to_owned(),
         thermal_cpus: 0,
         cgroups: CgroupPlace::Root,
+        mqueue: true,
     }
 }
 

@@ -94,17 +94,29 @@ impl Fixture {
     }
 }
 
+impl Fixture {
+    /// What the run directory holds that should not be there when nothing runs.
+    fn unknown(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.base.join("run"));
+        let names = entries.into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !["events.log", "snapshotter"].contains(&name.as_str())).collect()
+    }
+}
+
 impl Drop for Fixture {
     fn drop(&mut self) {
-        for container in self.engine.list(&engine::request::List { all: true, last: None }).unwrap_or_default() {
+        for container in
+            self.engine.list(&engine::request::List { all: true, last: None }).unwrap_or_default()
+        {
             drop(self.engine.remove(container.id.as_str(), &Remove { force: true, volumes: true }));
         }
-        let run = self.base.join("run");
-        let left: Vec<String> = std::fs::read_dir(&run)
-            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-            .unwrap_or_default();
-        let known = ["events.log", "snapshotter"];
-        let unknown: Vec<&String> = left.iter().filter(|name| !known.contains(&name.as_str())).collect();
+        // A monitor goes after its container's end was told.
+        let start = Instant::now();
+        while !self.unknown().is_empty() && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let unknown = self.unknown();
         let containers = std::fs::read_dir(self.base.join("root/containers")).map_or(0, Iterator::count);
         let removed = linux::file::remove_tree(&self.base);
         if !std::thread::panicking() {
@@ -158,17 +170,27 @@ pub(crate) fn busybox_tar() -> Vec<u8> {
             tar.append_link(&mut header, path, link).unwrap();
         }
     };
-    let (directory, file, link) = (tar::EntryType::Directory, tar::EntryType::Regular, tar::EntryType::Symlink);
+    let (directory, file, link) =
+        (tar::EntryType::Directory, tar::EntryType::Regular, tar::EntryType::Symlink);
     for path in ["bin/", "etc/", "dev/", "proc/", "sys/", "root/", "home/"] {
         entry(path, directory, 0o755, "", b"");
     }
     entry("tmp/", directory, 0o1777, "", b"");
     entry("bin/busybox", file, 0o755, "", &busybox);
-    for name in ["sh", "true", "false", "cat", "ls", "echo", "sleep", "id", "env", "hostname", "ps", "stat", "kill", "pwd", "mount", "touch", "mkdir", "ip", "dd", "seq", "nc", "ipcs"] {
+    for name in [
+        "sh", "true", "false", "cat", "ls", "echo", "sleep", "id", "env", "hostname", "ps", "stat", "kill",
+        "pwd", "mount", "touch", "mkdir", "ip", "dd", "seq", "nc", "ipcs",
+    ] {
         entry(&format!("bin/{name}"), link, 0o777, "busybox", b"");
     }
     entry("bin/plain", file, 0o644, "", b"not a program");
-    entry("etc/passwd", file, 0o644, "", b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n");
+    entry(
+        "etc/passwd",
+        file,
+        0o644,
+        "",
+        b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n",
+    );
     entry("etc/group", file, 0o644, "", b"root:x:0:\napp:x:1000:\nextra:x:2000:app\nmore:x:3000:\n");
     tar.into_inner().unwrap()
 }
