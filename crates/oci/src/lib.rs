@@ -38,4 +38,4 @@ pub use timestamp::Timestamp;
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// The largest image config that is read, in bytes.
-pub const CONFIG_LIMIT: u64 = 8 << 20;
+pub const CONFIG_LIMIT: u64 = 4 << 20;

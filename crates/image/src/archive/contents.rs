@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use linux::file::{self, Named as _};
@@ -24,17 +25,29 @@ use crate::tar::{self, EntryPath, Kind};
 
 /// The largest member of a stream that is spooled although it is no layer.
 const SPOOL_LIMIT: u64 = oci::CONFIG_LIMIT;
+/// Bytes of all members of a stream that are spooled.
+const SPOOLED_LIMIT: u64 = 256 << 20;
+/// Bytes of all documents that are read, each as often as it is: a small archive may refer to one large document a
+/// thousand times.
+const DOCUMENTS_LIMIT: u64 = 32 << 20;
 /// How many links may lead from one name to the next.
 const LINK_LIMIT: usize = 16;
 
 /// An archive, opened.
-pub(super) enum Contents {
+pub(super) struct Contents {
+    name: String,
+    form: Form,
+    /// Bytes of documents read so far.
+    documents: AtomicU64,
+}
+
+enum Form {
     /// A directory.
-    Directory { name: String, root: OwnedFd },
+    Directory(OwnedFd),
     /// A tar that can be read anywhere.
-    Tar { name: String, file: File, members: BTreeMap<Vec<u8>, Member> },
+    Tar { file: File, members: BTreeMap<Vec<u8>, Member> },
     /// A stream that has been read to its end.
-    Read { name: String, members: BTreeMap<Vec<u8>, Member> },
+    Read { members: BTreeMap<Vec<u8>, Member> },
 }
 
 /// What a name stands for.
@@ -69,7 +82,7 @@ impl Contents {
         let mut file = file::open(path)?;
         let metadata = file.metadata().named("examine", path)?;
         if metadata.is_dir() {
-            return Ok(Self::Directory { name, root: file.into() });
+            return Ok(Self::new(name, Form::Directory(file.into())));
         }
         // A pipe or a device cannot be read twice.
         if !metadata.is_file() || is_compressed(&file, path)? {
@@ -86,36 +99,49 @@ impl Contents {
             Ok(())
         };
         read_headers(&name, &file, &mut take)?;
-        Ok(Self::Tar { name, file, members })
+        Ok(Self::new(name, Form::Tar { file, members }))
     }
 
     /// Reads a stream to its end: ingests what looks like layers, spools the rest.
     pub(super) fn read(name: &str, source: &mut (dyn Read + Send), staged: &Staged<'_>) -> Result<Self> {
         let mut stream = Members::new(name, source)?;
         let mut members = BTreeMap::new();
+        let mut spooled = 0;
         while let Some(entry) = stream.next()? {
             let content = match place(&entry)? {
-                Place::Data { size, .. } => take_member(&entry.path, size, &mut stream.data(size), staged)?,
+                Place::Data { size, .. } => {
+                    let content = take_member(&entry.path, size, &mut stream.data(size), staged)?;
+                    if matches!(content, Content::Spooled { .. }) {
+                        spooled += size;
+                    }
+                    content
+                }
                 Place::Link(target) => Content::Link(target),
                 Place::Nothing => continue,
             };
             insert(&mut members, entry.path, content);
+            if spooled > SPOOLED_LIMIT {
+                let reason = "so much have its members that are no layers together at most";
+                return Err(Error::TooLarge { entry: name.to_owned(), limit: SPOOLED_LIMIT, reason });
+            }
         }
-        Ok(Self::Read { name: name.to_owned(), members })
+        Ok(Self::new(name.to_owned(), Form::Read { members }))
+    }
+
+    fn new(name: String, form: Form) -> Self {
+        Self { name, form, documents: AtomicU64::new(0) }
     }
 
     /// The archive's own name.
     pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Directory { name, .. } | Self::Tar { name, .. } | Self::Read { name, .. } => name,
-        }
+        &self.name
     }
 
-    /// The names of the files at the top and one directory below, for the oldest form of archive.
+    /// The names of all members, for the oldest form of archive, which is always a tar.
     pub(super) fn names(&self) -> Vec<String> {
-        match self {
-            Self::Directory { .. } => Vec::new(),
-            Self::Tar { members, .. } | Self::Read { members, .. } => {
+        match &self.form {
+            Form::Directory(_) => Vec::new(),
+            Form::Tar { members, .. } | Form::Read { members } => {
                 members.keys().filter_map(|name| String::from_utf8(name.clone()).ok()).collect()
             }
         }
@@ -123,7 +149,8 @@ impl Contents {
 
     /// A document, if it is there; more than `limit` bytes are an error.
     pub(super) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        self.read_document(name, limit, false)
+        let content = self.read_document(name, limit, false)?;
+        content.map(|content| self.count(content)).transpose()
     }
 
     /// The document that a digest names, in a layout, checked.
@@ -133,7 +160,17 @@ impl Contents {
             return Err(Error::MissingEntry { entry: name, needed_by: needed_by.to_owned() });
         };
         descriptor.verify(&content).map_err(|source| Error::Document { entry: name, source })?;
-        Ok(content)
+        self.count(content)
+    }
+
+    /// Keeps the documents of one archive within bounds all together.
+    fn count(&self, content: Vec<u8>) -> Result<Vec<u8>> {
+        let size = content.len() as u64;
+        if self.documents.fetch_add(size, Ordering::Relaxed) + size <= DOCUMENTS_LIMIT {
+            return Ok(content);
+        }
+        let reason = "so much have all documents of an archive together at most";
+        Err(Error::TooLarge { entry: self.name.clone(), limit: DOCUMENTS_LIMIT, reason })
     }
 
     fn read_document(&self, name: &str, limit: u64, may_repeat: bool) -> Result<Option<Vec<u8>>> {
@@ -142,13 +179,13 @@ impl Contents {
             limit,
             reason: "no document of its kind may be larger",
         };
-        let (file, members) = match self {
-            Self::Directory { name: archive, root } => {
-                let Some(file) = open_beneath(root, name, archive)? else { return Ok(None) };
+        let (file, members) = match &self.form {
+            Form::Directory(root) => {
+                let Some(file) = open_beneath(root, name, &self.name)? else { return Ok(None) };
                 return read_bounded(name, &mut File::from(file), limit)?.ok_or_else(too_large).map(Some);
             }
-            Self::Tar { file, members, .. } => (Some(file), members),
-            Self::Read { members, .. } => (None, members),
+            Form::Tar { file, members } => (Some(file), members),
+            Form::Read { members } => (None, members),
         };
         let Some(member) = follow(members, name)? else { return Ok(None) };
         if member.again && !may_repeat {
@@ -180,13 +217,13 @@ impl Contents {
         needed_by: &str,
     ) -> Result<Found> {
         let missing = || Error::MissingEntry { entry: name.to_owned(), needed_by: needed_by.to_owned() };
-        let (file, members) = match self {
-            Self::Directory { name: archive, root } => {
-                let mut file = File::from(open_beneath(root, name, archive)?.ok_or_else(missing)?);
+        let (file, members) = match &self.form {
+            Form::Directory(root) => {
+                let mut file = File::from(open_beneath(root, name, &self.name)?.ok_or_else(missing)?);
                 return ingest_into(name, &mut file, expected, staged);
             }
-            Self::Tar { file, members, .. } => (Some(file), members),
-            Self::Read { members, .. } => (None, members),
+            Form::Tar { file, members } => (Some(file), members),
+            Form::Read { members } => (None, members),
         };
         let member = follow(members, name)?.ok_or_else(missing)?;
         match (&member.content, file) {
