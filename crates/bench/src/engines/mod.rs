@@ -1,5 +1,6 @@
 //! The contestants: how each is set up, asked and cleaned away.
 
+mod apart;
 mod docker;
 mod podman;
 mod runtime;
@@ -8,8 +9,9 @@ mod skiff;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use apart::Apart;
 pub(crate) use docker::Docker;
 pub(crate) use podman::Podman;
 pub(crate) use runtime::Runtime;
@@ -25,18 +27,34 @@ pub(crate) trait Engine {
     /// The program with its global flags.
     fn command(&self) -> Command;
 
+    /// Where its commands are started, if not in the caller.
+    fn apart(&self) -> Option<&Apart> {
+        None
+    }
+
     /// `NAME ARGUMENTS…`, timed.
     fn time(&self, arguments: &[&str]) -> Result<Duration> {
-        time(self.command().args(arguments))
+        let mut command = self.command();
+        command.args(arguments);
+        match self.apart() {
+            Some(apart) => apart.run(move || time(&mut command)),
+            None => time(&mut command),
+        }
     }
 
     /// `NAME ARGUMENTS…`, for what it prints.
     fn output(&self, arguments: &[&str]) -> Result<String> {
-        output(self.command().args(arguments))
+        let mut command = self.command();
+        command.args(arguments);
+        match self.apart() {
+            Some(apart) => apart.run(move || output(&mut command)),
+            None => output(&mut command),
+        }
     }
 
     /// Makes an image of a root file system.
     fn import(&self, rootfs: &std::path::Path, name: &str) -> Result<()> {
-        output(self.command().arg("import").arg(rootfs).arg(name)).map(drop)
+        let rootfs = rootfs.to_str().context("a path that is not UTF-8")?;
+        self.output(&["import", rootfs, name]).map(drop)
     }
 }

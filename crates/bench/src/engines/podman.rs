@@ -5,16 +5,22 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::Engine;
+use super::{Apart, Engine};
 
 /// Podman on storage of its own.
 pub(crate) struct Podman {
     folder: PathBuf,
+    apart: Apart,
 }
 
 impl Podman {
     pub(crate) fn new(folder: &Path) -> Result<Self> {
-        Ok(Self { folder: folder.join("podman") })
+        let folder = folder.join("podman");
+        std::fs::create_dir(&folder)?;
+        // Its default of a million open files is more than an unprivileged hard limit allows on some hosts.
+        let settings = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+        std::fs::write(folder.join("containers.conf"), settings)?;
+        Ok(Self { folder, apart: Apart::new()? })
     }
 
     pub(crate) fn remove_all(&self) -> Result<()> {
@@ -29,8 +35,13 @@ impl Engine for Podman {
         "podman"
     }
 
+    fn apart(&self) -> Option<&Apart> {
+        Some(&self.apart)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("podman");
+        command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
         command.arg("--root").arg(self.folder.join("root")).arg("--runroot").arg(self.folder.join("run"));
         command.arg("--tmpdir").arg(self.folder.join("tmp"));
         command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);

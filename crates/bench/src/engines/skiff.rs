@@ -31,12 +31,14 @@ impl Skiff {
         &self.root
     }
 
-    /// Removes every container, then the folders.
+    /// Removes every container and image, then the folders.
     pub(crate) fn remove_all(&self) -> Result<()> {
         let containers = self.output(&["ps", "-aq"])?;
         for some in containers.lines().collect::<Vec<_>>().chunks(50) {
             self.output(&[&["rm", "-f"], some].concat())?;
         }
+        // Layers are immutable files: only Skiff itself removes them.
+        self.output(&["image", "prune", "-af"])?;
         for folder in [&self.root, &self.run] {
             if folder.exists() {
                 std::fs::remove_dir_all(folder)?;
