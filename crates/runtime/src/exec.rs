@@ -143,6 +143,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     if let Some(label) = label {
         label.set()?;
     }
+    limits::set_own_rlimits(&process.rlimits)?;
     credentials::confine(process)?;
     mark("process", "exec");
     Err(program.execute())

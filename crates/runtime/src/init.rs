@@ -389,6 +389,7 @@ fn finish(
     if let Some(label) = label {
         label.set()?;
     }
+    limits::set_own_rlimits(&plan.process.rlimits)?;
     credentials::confine(&plan.process)?;
     if plan.process.reaper {
         reaper::split()?;

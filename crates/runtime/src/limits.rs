@@ -29,17 +29,16 @@ impl Limits {
     }
 
     /// From outside: in a user namespace of its own the process itself would be refused what root may grant.
+    ///
+    /// The kernel lets only a holder of CAP_SYS_RESOURCE change the limits of another user's process: where it
+    /// refuses, the process sets them itself ([`set_own_rlimits`]).
     pub(crate) fn apply(&self, pid: Pid) -> Result<(), InitFailure> {
         self.schedule(pid)?;
         for limit in &self.rlimits {
-            linux::process::set_rlimit(Some(pid), limit.resource, limit.soft, limit.hard).map_err(
-                |errno| {
-                    let why =
-                        if errno == Errno::PERM { "raising a hard limit needs CAP_SYS_RESOURCE" } else { "" };
-                    let subject = format!("{} to {}:{}", rlimit_name(limit.resource), limit.soft, limit.hard);
-                    InitFailure::new(Step::Rlimit, subject, errno, why)
-                },
-            )?;
+            match linux::process::set_rlimit(Some(pid), limit.resource, limit.soft, limit.hard) {
+                Ok(()) | Err(Errno::PERM) => {}
+                Err(errno) => return Err(rlimit_failure(*limit, errno)),
+            }
         }
         self.adjust_oom_score(pid)
     }
@@ -68,6 +67,24 @@ impl Limits {
             set_oom_score(&path, wanted).map_err(at)
         }
     }
+}
+
+/// Sets what could not be set from outside: anyone may lower his own limits.
+pub(crate) fn set_own_rlimits(wanted: &[Rlimit]) -> Result<(), InitFailure> {
+    for limit in wanted {
+        let is = linux::process::rlimit(limit.resource).map_err(|errno| rlimit_failure(*limit, errno))?;
+        if is != (limit.soft, limit.hard) {
+            linux::process::set_rlimit(None, limit.resource, limit.soft, limit.hard)
+                .map_err(|errno| rlimit_failure(*limit, errno))?;
+        }
+    }
+    Ok(())
+}
+
+fn rlimit_failure(limit: Rlimit, errno: Errno) -> InitFailure {
+    let why = if errno == Errno::PERM { "raising a hard limit needs CAP_SYS_RESOURCE" } else { "" };
+    let subject = format!("{} to {}:{}", rlimit_name(limit.resource), limit.soft, limit.hard);
+    InitFailure::new(Step::Rlimit, subject, errno, why)
 }
 
 /// Raises the calling process's score, which anyone may; what would lower it is left to the supervisor.

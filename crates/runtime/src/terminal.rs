@@ -3,6 +3,7 @@
 //! Both ends come from the container's devpts: the master is opened below the root, without links and checked to lie
 //! on a devpts; the other end is opened from the master by ioctl, without any path.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -20,7 +21,9 @@ const DEVPTS_MAGIC: i64 = 0x1cd1;
 
 /// Both ends.
 pub(crate) struct Terminal {
-    pub(crate) master: OwnedFd,
+    /// Never closed but by exec or exit: once the other end is the process's own terminal, the last copy of this one going
+    /// away would kill the process (SIGHUP) before it could report a failure.
+    pub(crate) master: ManuallyDrop<OwnedFd>,
     pub(crate) terminal: OwnedFd,
 }
 
@@ -39,7 +42,7 @@ pub(crate) fn allocate(root: BorrowedFd<'_>, size: TerminalSize) -> Result<Termi
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&terminal, size).map_err(at)?;
     }
-    Ok(Terminal { master, terminal })
+    Ok(Terminal { master: ManuallyDrop::new(master), terminal })
 }
 
 /// Makes the terminal descriptors 0, 1 and 2 and the session's own; it belongs to `uid`.
