@@ -87,3 +87,30 @@ pub fn protected_program(path: &std::path::Path) -> Result<OwnedFd> {
     change_mount(&program, MountChange { set: ATTR_RDONLY, ..MountChange::default() }, false)?;
     Ok(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    use rustix::io::Errno;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn nobody_writes_to_a_protected_program() {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test clones a mount and needs root: run it as root"
+        );
+        let path = std::env::temp_dir().join(format!("protected-{}", std::process::id()));
+        crate::file::write(&path, b"#!/bin/true\n").unwrap();
+        let program = super::protected_program(&path).unwrap();
+        let through =
+            |flags| openat(CWD, format!("/proc/self/fd/{}", program.as_raw_fd()), flags, Mode::empty());
+        assert!(through(OFlags::RDONLY).is_ok());
+        assert_eq!(through(OFlags::WRONLY).unwrap_err(), Errno::ROFS);
+        assert_eq!(
+            rustix::fs::fchmod(through(OFlags::RDONLY).unwrap(), Mode::RWXO).unwrap_err(),
+            Errno::ROFS
+        );
+        crate::file::remove(&path).unwrap();
+    }
+}

@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux::process::{Clone, Cloned, NEW_PID, clone, exit_now, set_namespaces};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{
+    DumpableBehavior, Pid, WaitId, WaitIdOptions, dumpable_behavior, set_dumpable_behavior, waitid,
+};
 
 use crate::error::failed;
 use crate::handle::Running;
@@ -61,9 +63,11 @@ fn give_up(link: &Link, failure: InitFailure) -> ! {
     exit_now(status)
 }
 
-/// The caller's children are born in another pid namespace until this is dropped.
+/// The caller's children are born in another pid namespace until this is dropped: unreadable from their first
+/// instruction on for those who live there, which a child inherits from its parent (CVE-2016-9962).
 struct PidNamespace {
     own: OwnedFd,
+    dumpable: DumpableBehavior,
 }
 
 impl PidNamespace {
@@ -71,8 +75,10 @@ impl PidNamespace {
         let at = |errno| failed(Step::Join, "pid")(errno);
         let own =
             openat(CWD, "/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(at)?;
+        let visit = Self { own, dumpable: dumpable_behavior().map_err(at)? };
+        undumpable()?;
         set_namespaces(other, NEW_PID).map_err(at)?;
-        Ok(Self { own })
+        Ok(visit)
     }
 }
 
@@ -80,6 +86,7 @@ impl Drop for PidNamespace {
     fn drop(&mut self) {
         // Going back to one's own namespace cannot be refused to someone who could leave it.
         let _ = set_namespaces(self.own.as_fd(), NEW_PID);
+        let _ = set_dumpable_behavior(self.dumpable);
     }
 }
 

@@ -1,14 +1,18 @@
 //! A [`LaunchPlan`] becomes a process: namespaces, mounts, capabilities, seccomp, exec.
 //!
 //! ```text
-//! supervisor                              init (first process of the container)
-//!   clone3 ─────────────────────────────►   waits for its id maps
-//!   writes the id maps ── Mapped ───────►   makes proc, sysfs, tmpfs, … as detached mounts
-//!   joins the control group                 │
-//!   opens root and bind mounts ── Root ──►   attaches everything, pivots, becomes the user
-//!   [attaches the network meanwhile]        │
-//!   ◄───────────────── Parked + terminal ─   waits at the gate
-//!   [records the status] ── Release ─────►   seccomp, exec: the socket closes, or Failure
+//! supervisor                               init (first process of the container)
+//!   clone3 ──────────────────────────────►   enters its control group, forgets the supervisor's descriptors
+//!   writes the id maps ── Mapped ────────►   becomes root inside; names, loopback, clocks
+//!   opens the root and bind mounts           makes proc, sysfs, tmpfs, … as detached mounts
+//!     ── Mounts + descriptors ───────────►   attaches everything below the root; devices, sysctls, masks
+//!   [attaches the network meanwhile]         │
+//!   ◄─────────────────────────── HooksDue    │   (with hooks alone)
+//!   prestart, createRuntime ── HooksDone ►   createContainer hooks, pivot, user, working directory, program found
+//!   ◄─────────────────── Parked + terminal   waits
+//!   [records the status]                     │
+//!   sets limits ── Release ──────────────►   [start gate] startContainer hooks, capabilities, seccomp,
+//!   ◄──────────────────────────── the end    exec: the socket closes; or Failed, with step, subject and errno
 //! ```
 //!
 //! What must hold:

@@ -36,6 +36,9 @@ struct Scenario {
     /// Refuses what kernels before 6.13 do not have: overlay layers by descriptor.
     #[serde(default)]
     old_kernel: bool,
+    /// Gives the supervisor a mount namespace in which everything is shared, as systemd's is.
+    #[serde(default)]
+    shared: bool,
     /// Where trace marks go.
     #[serde(default)]
     trace: Option<std::path::PathBuf>,
@@ -51,6 +54,8 @@ struct Report {
     error: Option<String>,
     command_status: Option<u8>,
     pid: i32,
+    /// Mounts in the supervisor's namespace while the container ran, beyond those from before.
+    new_mounts: usize,
     /// What the terminals showed.
     terminal: String,
 }
@@ -86,6 +91,8 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
         runtime::trace::enable(OwnedFd::from(file));
     }
     prepare(scenario);
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let mounts_before = mounts();
     let hierarchy;
     let cgroup = match &scenario.plan.cgroup {
         None => None,
@@ -105,6 +112,7 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
     }
     let terminal = parked.terminal()?;
     let mut running = parked.release()?;
+    outcome.new_mounts = mounts() - mounts_before;
     if let Some(terminal) = &terminal {
         std::fs::File::from(terminal.try_clone().unwrap()).write_all(scenario.input.as_bytes()).unwrap();
     }
@@ -142,6 +150,11 @@ fn prepare(scenario: &Scenario) {
         for file in &scenario.etc {
             mount_bind(file, std::path::Path::new("/etc").join(file.file_name().unwrap())).unwrap();
         }
+    }
+    if scenario.shared {
+        linux::process::unshare_namespaces(linux::process::NEW_NS).unwrap();
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED).unwrap();
     }
     if scenario.old_kernel {
         // fsconfig (431) with FSCONFIG_SET_FD (5) as its second argument: EINVAL.

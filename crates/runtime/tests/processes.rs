@@ -388,3 +388,68 @@ fn existing_namespaces_are_joined() {
         child.wait().unwrap();
     }
 }
+
+#[test]
+fn a_reaper_works_under_a_filter_that_hides_clone3() {
+    let folder = Folder::new();
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", "echo $$; exit 5"]);
+    plan.process.reaper = true;
+    // clone3 (435): ENOSYS.
+    let program: [(u16, u8, u8, u32); 4] =
+        [(0x20, 0, 0, 0), (0x15, 0, 1, 435), (0x06, 0, 0, 0x0005_0000 | 38), (0x06, 0, 0, 0x7fff_0000)];
+    let raw = |(code, jt, jf, k): (u16, u8, u8, u32)| {
+        [&code.to_ne_bytes()[..], &[jt, jf], &k.to_ne_bytes()].concat()
+    };
+    let program = program.into_iter().flat_map(raw).collect();
+    plan.process.seccomp = Some(SeccompFilter { program, flags: 0, listener: None });
+    let outcome = run(&folder, &plan);
+    assert_eq!((outcome.status(), outcome.stdout.as_str()), (5, "2\n"), "{outcome:?}");
+}
+
+#[test]
+fn the_group_is_joined_before_anything_else_and_seen_as_the_root() {
+    let folder = Folder::new();
+    let name = format!("/runtime-group-{}", std::process::id());
+    let script = "cat /proc/self/cgroup; cat /sys/fs/cgroup/pids/cgroup.procs; mkdir /sys/fs/cgroup/pids/x || echo refused";
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", script]);
+    plan.cgroup = Some(cgroup::Plan { path: name.clone().into(), ..cgroup::Plan::default() });
+    for plan in [plan.clone(), with_user_namespace(plan)] {
+        let outcome = run(&folder, &plan);
+        let (groups, rest): (Vec<&str>, Vec<&str>) =
+            outcome.output().lines().partition(|line| line.contains(':'));
+        assert!(groups.len() > 3 && groups.iter().all(|line| line.ends_with(":/")), "{outcome:?}");
+        // The shell, and cat.
+        assert_eq!((rest[0], *rest.last().unwrap()), ("1", "refused"), "{outcome:?}");
+    }
+    // In the host's namespace it has the host's name.
+    let mut plan = with_user_namespace(common::plan(&folder.busybox("other"), &["cat", "/proc/self/cgroup"]));
+    plan.namespaces.cgroup = Namespace::Inherit;
+    plan.cgroup = Some(cgroup::Plan { path: name.clone().into(), ..cgroup::Plan::default() });
+    let outcome = run(&folder, &plan);
+    assert!(
+        outcome.output().lines().any(|line| line.contains(":pids:") && line.ends_with(&name)),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn scheduling_is_set_from_outside() {
+    let folder = Folder::new();
+    let mut plan = plan(&folder.busybox("root"), &["cat", "/proc/self/stat"]);
+    plan.process.scheduler = Some(Scheduler { policy: 3, nice: 7, ..Scheduler::default() });
+    plan.process.io_priority = Some(IoPriority { class: 3, priority: 0 });
+    for plan in [plan.clone(), with_user_namespace(plan)] {
+        let outcome = run(&folder, &plan);
+        let fields: Vec<&str> = outcome.output().rsplit(") ").next().unwrap().split(' ').collect();
+        // Fields 19 (nice) and 41 (policy) of proc_pid_stat(5), from the third on.
+        assert_eq!((fields[16], fields[38]), ("7", "3"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_personality_is_kept() {
+    let folder = Folder::new();
+    let mut plan = plan(&folder.busybox("root"), &["cat", "/proc/self/personality"]);
+    plan.personality = Some(8);
+    assert_eq!(run(&folder, &plan).output(), "00000008\n");
+}

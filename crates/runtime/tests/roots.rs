@@ -288,3 +288,58 @@ fn no_mount_of_a_container_is_seen_by_the_host() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn mounts_do_not_travel_to_peers_on_the_host() {
+    let folder = Folder::new();
+    let root = folder.busybox("root");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut directory = plan(&root, &["true"]);
+    let mut bound = bind(&data, "/data");
+    bound.propagation = None;
+    directory.mounts.push(bound);
+    directory.mounts.push(Mount {
+        target: "/data/below".into(),
+        kind: MountKind::New {
+            fstype: "tmpfs".into(),
+            source: "tmpfs".into(),
+            options: Vec::new(),
+            copy_up: false,
+        },
+        attributes: MountAttributes::default(),
+        propagation: None,
+        id_map: MountIdMap::None,
+    });
+    let mut stacked = directory.clone();
+    stacked.root.source =
+        RootSource::Trees { layers: trees(&folder), writable: Some(writable(&folder, "own")) };
+    directory.root.propagation = Propagation::RecursiveSlave;
+    for plan in [directory, with_user_namespace(stacked.clone()), stacked] {
+        let outcome = run_with(&folder, &plan, serde_json::json!({ "shared": true }));
+        assert_eq!((outcome.status(), outcome.report["new_mounts"].as_u64()), (0, Some(0)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_readonly_tmpfs_still_gets_its_mount_points() {
+    let folder = Folder::new();
+    let script =
+        "test -d /scratch/inner && touch /scratch/x || echo refused; touch /scratch/inner/x && echo made";
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", script]);
+    for (target, readonly) in [("/scratch", true), ("/scratch/inner", false)] {
+        plan.mounts.push(Mount {
+            target: target.into(),
+            kind: MountKind::New {
+                fstype: "tmpfs".into(),
+                source: "tmpfs".into(),
+                options: Vec::new(),
+                copy_up: false,
+            },
+            attributes: MountAttributes { readonly, ..MountAttributes::default() },
+            propagation: None,
+            id_map: MountIdMap::None,
+        });
+    }
+    assert_eq!(run(&folder, &plan).output(), "refused\nmade\n");
+}
