@@ -5,8 +5,8 @@
 //! The first opener makes the file, its mode and its tables under a lock on the root directory.
 //!
 //! Nobody checkpoints on close, so a command never pays for the file's upkeep; the log is folded back by SQLite
-//! when it grows past a thousand pages, and before that by [`State::checkpoint_if_due`], which those call that
-//! have nobody waiting for them.
+//! when it grows past a thousand pages, and before that by [`State::tidy`], which monitors call when nobody waits
+//! for them any more.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub enum Durability {
 /// Small pages: a transaction writes whole ones to the log, and what it changes are short rows.
 const PAGE_SIZE: u32 = 2048;
 /// Log frames from which a checkpoint is due: so many are read again by whoever opens the database alone.
-const CHECKPOINT_FRAMES: u64 = 128;
+const CHECKPOINT_FRAMES: u64 = 256;
 
 impl State {
     /// Opens `<root>/state.db`, which is made when missing, as is the root (mode 0700).
@@ -171,15 +171,18 @@ impl State {
         work(&self.connection).map_err(|source| self.explain(action, source))
     }
 
-    /// Folds the log back into the database when it has grown; nobody should be waiting for the caller.
-    pub fn checkpoint_if_due(&self) -> Result<()> {
-        let log = self.path.with_extension("db-wal");
+    /// Folds the log of the database at `path` back into it when it has grown. For those who have nobody waiting
+    /// for them: it syncs. Gives way to everybody else, and is then done by a later one.
+    pub fn tidy(path: &Path) -> Result<()> {
+        let log = path.with_extension("db-wal");
         let frame = u64::from(PAGE_SIZE) + 24;
         let length = rustix::fs::stat(&log).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
         if length < CHECKPOINT_FRAMES * frame {
             return Ok(());
         }
-        self.query("checkpoint the database", |connection| {
+        let state = State::open_file(path)?;
+        state.query("checkpoint the database", |connection| {
+            connection.busy_timeout(Duration::ZERO)?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         })
     }
