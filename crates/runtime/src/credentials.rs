@@ -79,8 +79,10 @@ pub(crate) fn confine(process: &ProcessPlan) -> Result<(), InitFailure> {
 }
 
 fn install_filter(process: &ProcessPlan) -> Result<(), InitFailure> {
+    const NEW_LISTENER: u32 = 1 << 3;
     let Some(filter) = &process.seccomp else { return Ok(()) };
-    let notifier = linux::process::install_seccomp_filter(&filter.program, filter.flags)
+    let flags = filter.flags | if filter.listener.is_some() { NEW_LISTENER } else { 0 };
+    let notifier = linux::process::install_seccomp_filter(&filter.program, flags)
         .map_err(failed(Step::Seccomp, format!("of {} instructions", filter.program.len() / 8)))?;
     match (notifier, &filter.listener) {
         (Some(notifier), Some(listener)) => seccomp_listener::send(listener, notifier),

@@ -114,8 +114,9 @@ impl Link {
         let received = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
             match rustix::net::recvmsg(&self.0, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(None),
+                // The other side ended with messages of ours unread; its own last words come after the error, which is
+                // told once.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 result => break result?,
             }
         };

@@ -39,6 +39,9 @@ struct Scenario {
     /// Gives the supervisor a mount namespace in which everything is shared, as systemd's is.
     #[serde(default)]
     shared: bool,
+    /// Opened as descriptor 3, to be left open for the program.
+    #[serde(default)]
+    open: Option<std::path::PathBuf>,
     /// Where trace marks go.
     #[serde(default)]
     trace: Option<std::path::PathBuf>,
@@ -64,6 +67,11 @@ fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let (scenario, report) = (arguments.next().unwrap(), arguments.next().unwrap());
     let scenario: Scenario = serde_json::from_slice(&std::fs::read(scenario).unwrap()).unwrap();
+    let open = scenario.open.as_ref().map(|path| std::fs::File::open(path).unwrap());
+    if let Some(file) = &open {
+        assert_eq!(std::os::fd::AsRawFd::as_raw_fd(file), 3);
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).unwrap();
+    }
     let mut outcome = Report::default();
     if let Err(error) = act(&scenario, &mut outcome, &report) {
         outcome.command_status = error.init_failure().and_then(runtime::InitFailure::command_status);

@@ -453,3 +453,56 @@ fn a_personality_is_kept() {
     plan.personality = Some(8);
     assert_eq!(run(&folder, &plan).output(), "00000008\n");
 }
+
+#[test]
+fn descriptors_stay_open_on_request() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    std::fs::write(&data, "kept\n").unwrap();
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", "cat <&3; exec ls /proc/self/fd"]);
+    plan.process.preserve_fds = 1;
+    let outcome = run_with(&folder, &plan, json!({ "open": data }));
+    assert_eq!(outcome.output(), "kept\n0\n1\n2\n3\n4\n", "{outcome:?}");
+    plan.process.preserve_fds = 0;
+    plan.process.args = vec!["ls".into(), "/proc/self/fd".into()];
+    assert_eq!(run_with(&folder, &plan, json!({ "open": data })).output(), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn a_seccomp_listener_gets_the_descriptor_and_the_state() {
+    use std::io::IoSliceMut;
+    use std::mem::MaybeUninit;
+    let folder = Folder::new();
+    let path = folder.path().join("listener");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", "mkdir /tmp/x || echo unanswered"]);
+    // mkdir (83): ask the listener.
+    let program: [(u16, u8, u8, u32); 4] =
+        [(0x20, 0, 0, 0), (0x15, 0, 1, 83), (0x06, 0, 0, 0x7fc0_0000), (0x06, 0, 0, 0x7fff_0000)];
+    let raw = |(code, jt, jf, k): (u16, u8, u8, u32)| {
+        [&code.to_ne_bytes()[..], &[jt, jf], &k.to_ne_bytes()].concat()
+    };
+    let program = program.into_iter().flat_map(raw).collect();
+    let listener_plan = SeccompListener { path, metadata: "mine".into() };
+    plan.process.seccomp = Some(SeccompFilter { program, flags: 0, listener: Some(listener_plan) });
+    plan.hooks.state.id = "boat".into();
+    let (child, _) = start(&folder, &plan, json!({}));
+    let (socket, _) = listener.accept().unwrap();
+    let mut bytes = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = rustix::net::RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        &socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut ancillary,
+        rustix::net::RecvFlags::empty(),
+    )
+    .unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&bytes[..received.bytes]).unwrap();
+    assert_eq!((state["metadata"].as_str(), state["state"]["id"].as_str()), (Some("mine"), Some("boat")));
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    // Nobody answers once the descriptor is closed: the call fails instead of hanging.
+    assert_eq!(ancillary.drain().count(), 1);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "unanswered\n", "{output:?}");
+}
