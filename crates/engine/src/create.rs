@@ -38,7 +38,8 @@ impl Engine {
         let (image_id, image) = self.image_for(request)?;
         let id = ContainerId::from_bytes(random()?);
         let facts = ImageFacts { name: &request.image, id: &image_id, config: &image };
-        let (mut spec, warnings) = plan::spec(request, &facts, &id, self.facts())?;
+        let (mut spec, mut warnings) = plan::spec(request, &facts, &id, self.facts())?;
+        warnings.extend(self.limit_warnings(&spec.host)?);
         if let (NetworkMode::Container(peer), None) = (&request.host.network_mode, &request.process.hostname)
         {
             spec.process.hostname = container::parse_spec(&self.record(peer)?)?.process.hostname;

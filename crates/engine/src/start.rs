@@ -88,14 +88,13 @@ impl Engine {
 
     /// After a session: how the container ended. One with `--rm` is gone when this returns.
     pub fn ended(&self, id: &ContainerId, ended: Ended) -> Result<Exit> {
-        let auto_remove = match self.state().container(id)? {
-            Some(record) => crate::container::parse_spec(&record)?.host.auto_remove,
-            None => return Ok(ended.removed()),
-        };
-        if !auto_remove {
+        let Some(record) = self.state().container(id)? else { return Ok(ended.removed()) };
+        let spec = crate::container::parse_spec(&record)?;
+        if !spec.host.auto_remove {
             return Ok(ended.exit().clone());
         }
         self.discard(id)?;
+        self.container_event("destroy", id, record.head.name.as_str(), &spec);
         Ok(ended.removed())
     }
 

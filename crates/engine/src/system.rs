@@ -81,15 +81,20 @@ impl Engine {
         Ok(self.checked_limits(host)?.map(|(limits, _)| limits))
     }
 
-    /// The same, and a warning for each that had to be dropped.
-    pub(crate) fn checked_limits(&self, host: &HostOptions) -> Result<Option<(cgroup::Limits, Vec<String>)>> {
+    /// One sentence for each limit that had to be dropped.
+    pub(crate) fn limit_warnings(&self, host: &HostOptions) -> Result<Vec<String>> {
+        let warnings = self.checked_limits(host)?.map(|(_, warnings)| warnings).unwrap_or_default();
+        Ok(warnings.into_iter().map(|warning| warning.0).collect())
+    }
+
+    fn checked_limits(&self, host: &HostOptions) -> Result<Option<(cgroup::Limits, Vec<cgroup::Warning>)>> {
         if !plan::asks_for_any(&host.resources) || self.facts().cgroups != plan::CgroupPlace::Root {
             return Ok(None);
         }
         let capabilities = Hierarchy::detect().and_then(|found| found.capabilities()).map_err(cgroups)?;
-        let (limits, warnings) = cgroup::check(&plan::limits(host), &capabilities)
-            .map_err(|source| Error::Cgroup { action: "check the limits", source })?;
-        Ok(Some((limits, warnings.into_iter().map(|warning| warning.0).collect())))
+        cgroup::check(&plan::limits(host), &capabilities)
+            .map(Some)
+            .map_err(|source| Error::Cgroup { action: "check the limits", source })
     }
 }
 

@@ -61,7 +61,7 @@ fn what_is_saved_is_loaded_again() {
     );
     assert_eq!(second.output(&Fixture::shell("echo loaded")), (0, "loaded\n".to_owned()));
     let mut nameless = Vec::new();
-    engine.save(&[id.clone()], &mut nameless).unwrap();
+    engine.save(std::slice::from_ref(&id), &mut nameless).unwrap();
     let third = Fixture::empty("nameless");
     assert!(third.engine.load(Archive::Stream(&mut &nameless[..])).unwrap()[0].tags.is_empty());
     assert!(engine.save(&["nothing".to_owned()], &mut Vec::new()).is_err());

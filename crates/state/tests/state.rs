@@ -218,3 +218,21 @@ proptest::proptest! {
         state.container_named(&text).unwrap();
     }
 }
+
+#[test]
+fn the_log_is_folded_back_when_it_has_grown() {
+    let root = Scratch::new("tidy");
+    let path = root.path.join("state.db");
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    let length = || rustix::fs::stat(root.path.join("state.db-wal")).unwrap().st_size;
+    for number in 0..200_u8 {
+        create(&state, &image, &id(number, number), &format!("c{number}")).unwrap();
+    }
+    drop(state);
+    assert!(length() > 1 << 19, "{}", length());
+    State::tidy(&path).unwrap();
+    assert_eq!(length(), 0);
+    assert_eq!(root.state().containers().unwrap().len(), 200);
+    State::tidy(&path).unwrap();
+}
