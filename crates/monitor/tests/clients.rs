@@ -97,6 +97,31 @@ fn nothing_is_started_in_a_frozen_container() {
 }
 
 #[test]
+fn a_program_that_cannot_get_started_keeps_nobody_waiting() {
+    let mut harbour = Harbour::new();
+    let mut plan = harbour.script(SLEEPER);
+    harbour.with_cgroup(&mut plan, cgroup::Limits::default());
+    let _running = harbour.start(&plan);
+    harbour.wait_logged("up");
+    // Frozen behind the monitor's back: what joins the group stands still before it runs.
+    let hierarchy = cgroup::Hierarchy::detect().unwrap();
+    let group = cgroup::Cgroup::open(&hierarchy, &harbour.status().cgroup.unwrap()).unwrap();
+    group.freeze().unwrap();
+    std::thread::scope(|scope| {
+        let harbour = &harbour;
+        let stuck = scope.spawn(move || harbour.connect().exec(&process(&["true"]), ExecStdio::default()));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!stuck.is_finished(), "it runs in a frozen container: the test shows nothing");
+        let begun = Instant::now();
+        let mut connection = harbour.connect();
+        assert_eq!(connection.signal(15).unwrap(), Outcome::Changed);
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        group.thaw().unwrap();
+        assert_eq!(stuck.join().unwrap().unwrap().wait().unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_regular_file_of_the_callers_is_copied_and_never_handed_over() {
     let harbour = Harbour::new();
     let _running = up(&harbour);

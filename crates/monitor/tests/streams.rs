@@ -25,12 +25,12 @@ fn attached_streams_get_every_byte_as_does_the_log() {
     let harbour = Harbour::new();
     let (stdout, stderr, attach) = attach_outputs();
     let mut running = harbour.start_attached(&harbour.script("seq 1 50000; echo bad >&2"), Some(attach));
-    let reader = std::thread::spawn(move || read_all(stdout));
+    let (exit, said) = read_to_exit(&mut running, stdout);
+    assert_eq!(exit.code, 0);
     assert_eq!(read_all(stderr), b"bad\n");
-    assert_eq!(running.wait_exit().unwrap().exit().code, 0);
     let expected: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
-    assert_eq!(String::from_utf8(reader.join().unwrap()).unwrap(), expected);
-    assert_eq!(harbour.logged("stdout"), expected);
+    assert_same(&String::from_utf8(said).unwrap(), &expected);
+    assert_same(&harbour.logged("stdout"), &expected);
     assert_eq!(harbour.logged("stderr"), "bad\n");
 }
 
@@ -48,8 +48,8 @@ fn output_that_nobody_took_before_the_end_comes_with_the_exit() {
     let expected: String = (1..=25_000).map(|number| format!("{number}\n")).collect::<String>() + "last\n";
     assert!(taken.len() < expected.len(), "the pipe alone took it all: the test shows nothing");
     let tail = ended.into_tails().stdout.map(|tail| read_all(tail.into())).unwrap();
-    assert_eq!(taken + &String::from_utf8(tail).unwrap(), expected);
-    assert_eq!(harbour.logged("stdout"), expected);
+    assert_same(&(taken + &String::from_utf8(tail).unwrap()), &expected);
+    assert_same(&harbour.logged("stdout"), &expected);
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn input_reaches_the_program_and_its_end_too() {
             writer.write_all(b"\n").unwrap();
         }
     });
-    let said = read_all(stdout);
+    let (exit, said) = read_to_exit(&mut running, stdout);
     feeder.join().unwrap();
     assert_eq!(said.len(), 1_000_000 + 4);
     assert!(said.ends_with(b"x\nend\n"));
-    assert_eq!(running.wait_exit().unwrap().exit().code, 0);
+    assert_eq!(exit.code, 0);
 }
 
 #[test]
@@ -187,12 +187,12 @@ fn a_terminal_is_one_stream_with_a_size_and_loses_nothing_at_the_end() {
     assert_eq!(&first, b"33 91\r\n");
     running.connection.resize(TerminalSize { columns: 120, rows: 40 }).unwrap();
     writer.write_all(b"hello\n").unwrap();
-    let reader = std::thread::spawn(move || read_all(stdout));
-    assert_eq!(running.wait_exit().unwrap().exit().code, 0);
+    let (exit, said) = read_to_exit(&mut running, stdout);
+    assert_eq!(exit.code, 0);
     let numbers: String = (1..=3000).map(|number| format!("{number}\r\n")).collect();
     let expected = format!("hello\r\ngot hello\r\n40 120\r\n{numbers}last\r\n");
-    assert_eq!(String::from_utf8(reader.join().unwrap()).unwrap(), expected);
-    assert_eq!(harbour.logged("stdout"), format!("33 91\r\n{expected}"));
+    assert_same(&String::from_utf8(said).unwrap(), &expected);
+    assert_same(&harbour.logged("stdout"), &format!("33 91\r\n{expected}"));
 }
 
 #[test]

@@ -22,6 +22,10 @@ use crate::clock::Stamp;
 use crate::plan::LogPlan;
 pub(crate) use lines::Lines;
 
+/// Bytes that are collected before they are written, so that a flood of short lines takes no more memory than one
+/// of long ones.
+const BATCH: usize = 64 << 10;
+
 /// A stream's name in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -66,6 +70,7 @@ impl Log {
         self.stamp.refresh();
         lines.push(said, |line| self.line(source, line));
         self.flush();
+        self.pending = Vec::new();
     }
 
     /// Writes what a stream left without a line end, once it has ended.
@@ -73,6 +78,7 @@ impl Log {
         self.stamp.refresh();
         lines.finish(|line| self.line(source, line));
         self.flush();
+        self.pending = Vec::new();
     }
 
     /// How many lines could not be written.
@@ -91,6 +97,9 @@ impl Log {
             self.flush();
             self.rotate();
             self.pending = line;
+        }
+        if self.pending.len() >= BATCH {
+            self.flush();
         }
     }
 
@@ -115,7 +124,7 @@ impl Log {
         }
         let lost = self.pending[kept..].iter().filter(|&&byte| byte == b'\n').count();
         self.dropped_lines += lost as u64;
-        self.pending = Vec::new();
+        self.pending.clear();
     }
 
     /// Writes what is pending; tells how far it came.

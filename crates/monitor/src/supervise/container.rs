@@ -61,6 +61,7 @@ enum Ready {
     Sink(usize, usize),
     Input,
     Feed(usize),
+    Starting(usize),
     Exec(usize),
     ExecTerminal(usize),
 }
@@ -84,6 +85,7 @@ impl Container {
                             input.read(index);
                         }
                     }
+                    Ready::Starting(index) => self.execs.proceed(index, &mut self.clients),
                     Ready::Exec(index) => self.execs.reap(index, &mut self.clients),
                     Ready::ExecTerminal(index) => self.execs.discard(index),
                 }
@@ -206,6 +208,7 @@ impl Container {
         if self.status.phase.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
             // What fails is tried again later; nobody waits for an answer to this.
             drop(self.apply(Event::DeadlinePassed { now_ms }));
+            self.records.event("kill", &[("signal", "9")]);
         }
         self.clients.sweep();
         let clients = &self.clients;
@@ -233,6 +236,11 @@ impl Container {
             watched.push((Ready::Client(index), PollFd::new(&client.socket, PollFlags::IN)));
         }
         self.watch_streams(&mut watched);
+        for (index, starting) in self.execs.starting.iter().enumerate() {
+            if let Some(parked) = &starting.parked {
+                watched.push((Ready::Starting(index), PollFd::new(parked, PollFlags::IN)));
+            }
+        }
         for (index, exec) in self.execs.list.iter().enumerate() {
             watched.push((Ready::Exec(index), PollFd::from_borrowed_fd(exec.program.pidfd(), PollFlags::IN)));
             if let Some(terminal) = exec.abandoned_terminal() {

@@ -1,10 +1,11 @@
 //! Programs started in the running container, and who waits for each.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use runtime::Exit;
+use runtime::{Exit, ParkedInit};
 use rustix::io::Errno;
 
+use crate::exit::LaunchFailure;
 use crate::protocol::Reply;
 use crate::supervise::clients::Clients;
 
@@ -19,9 +20,21 @@ pub(crate) struct Exec {
     terminal: Option<OwnedFd>,
 }
 
+/// A program that is being set up. What it does until it runs is in the container's hands (its memory, its share
+/// of the processor, its file systems): so nobody waits for it.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    /// None once it runs or has failed.
+    pub(crate) parked: Option<ParkedInit>,
+    client: u64,
+    terminal: Option<OwnedFd>,
+    released: bool,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Execs {
+    pub(crate) starting: Vec<Starting>,
     pub(crate) list: Vec<Exec>,
     ended: Vec<usize>,
 }
@@ -32,9 +45,65 @@ impl Exec {
     }
 }
 
+impl Starting {
+    /// Takes the next step; the program, once it runs.
+    fn proceed(&mut self) -> runtime::Result<Option<runtime::Running>> {
+        let Some(mut parked) = self.parked.take() else { return Ok(None) };
+        if self.released {
+            return parked.finish_release().map(Some);
+        }
+        if parked.advance()? {
+            self.terminal = parked.terminal()?;
+            parked.begin_release()?;
+            self.released = true;
+        }
+        self.parked = Some(parked);
+        Ok(None)
+    }
+}
+
 impl Execs {
-    pub(crate) fn add(&mut self, program: runtime::Running, client: u64, terminal: Option<OwnedFd>) {
-        self.list.push(Exec { program, client: Some(client), terminal });
+    pub(crate) fn len(&self) -> usize {
+        self.starting.len() + self.list.len()
+    }
+
+    pub(crate) fn add(&mut self, parked: ParkedInit, client: u64) {
+        self.starting.push(Starting { parked: Some(parked), client, terminal: None, released: false });
+    }
+
+    /// Takes a program that is being set up a step further, and tells its client what came of it.
+    pub(crate) fn proceed(&mut self, index: usize, clients: &mut Clients) {
+        let Some(starting) = self.starting.get_mut(index) else { return };
+        let client = starting.client;
+        match starting.proceed() {
+            Ok(None) => {}
+            Ok(Some(program)) => {
+                let terminal = starting.terminal.take();
+                let handed: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+                let pid = program.pid().as_raw_nonzero().get();
+                clients.reply(client, &Reply::ExecStarted { pid }, &handed);
+                self.list.push(Exec { program, client: Some(client), terminal });
+            }
+            Err(error) => {
+                clients.reply(client, &Reply::ExecFailed(LaunchFailure::from(&error)), &[]);
+                if let Some(client) = clients.get(client) {
+                    client.has_exec = false;
+                }
+            }
+        }
+    }
+
+    /// Kills what is still being set up: the container has ended.
+    pub(crate) fn give_up_starting(&mut self, clients: &mut Clients) {
+        for starting in self.starting.drain(..) {
+            let failure = LaunchFailure {
+                step: "start".to_owned(),
+                message: "the container ended".to_owned(),
+                errno: None,
+                exit_code: 128,
+            };
+            clients.reply(starting.client, &Reply::ExecFailed(failure), &[]);
+        }
     }
 
     /// Reaps one that has ended and tells its client.
@@ -70,6 +139,8 @@ impl Execs {
         for index in self.ended.drain(..).rev() {
             drop(self.list.swap_remove(index));
         }
+        // Nobody wants a program any more whose client left before it ran.
+        self.starting.retain(|starting| starting.parked.is_some() && clients.is_connected(starting.client));
         for exec in &mut self.list {
             exec.client = exec.client.filter(|&client| clients.is_connected(client));
         }

@@ -49,7 +49,12 @@ pub(crate) fn finish(mut container: Container, trouble: Option<Error>) -> Result
     container.records.died(&exit);
     container.status.phase = Phase::Exited;
     container.status.exit = Some(exit.clone());
-    if container.auto_remove { container.leave_removed(&exit) } else { container.leave_kept(&exit) }
+    let database = container.records.database().map(ToOwned::to_owned);
+    let left =
+        if container.auto_remove { container.leave_removed(&exit) } else { container.leave_kept(&exit) };
+    // Nobody waits for us any more: the moment for what would hold up a command. The next one tries it again.
+    drop(database.map(|path| state::State::tidy(&path)));
+    left
 }
 
 /// Ends a container that never ran: nothing is left but the record of why.
@@ -133,6 +138,7 @@ impl Container {
 
     /// Programs that were started beside init have died with it, or do now.
     fn end_execs(&mut self) {
+        self.execs.give_up_starting(&mut self.clients);
         for index in 0..self.execs.list.len() {
             if let Some(exec) = self.execs.list.get_mut(index) {
                 // One that is dead already needs no signal.

@@ -24,8 +24,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use cgroup::{Cgroup, Hierarchy};
 use linux::signal::{self, SignalFd};
 use runtime::plan::Namespace;
-use runtime::{Stdio, trace};
+use runtime::{ParkedInit, Stdio, trace};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::PipeFlags;
 
@@ -70,7 +72,7 @@ pub fn supervise(control: OwnedFd) -> Result<()> {
         }
     };
     trace::mark(WHO, "run directory");
-    match start(&plan, &seat) {
+    match start(&plan, &seat, &signals) {
         Ok(started) => {
             let records = Records::new(&plan);
             let mut container = started.into_container(&plan, seat, plan_file, records, clients, signals);
@@ -148,7 +150,7 @@ struct Streams {
 }
 
 /// Makes everything and releases init. On failure, dropping what there is by then gives it back.
-fn start(plan: &MonitorPlan, seat: &Seat) -> std::result::Result<Started, LaunchFailure> {
+fn start(plan: &MonitorPlan, seat: &Seat, signals: &SignalFd) -> std::result::Result<Started, LaunchFailure> {
     let cgroup = make_cgroup(plan)?;
     trace::mark(WHO, "control group");
     let (stdio, mut streams) = make_streams(plan)?;
@@ -173,15 +175,44 @@ fn start(plan: &MonitorPlan, seat: &Seat) -> std::result::Result<Started, Launch
     // Before release: whoever finds this, should we die, can still find and kill init.
     seat.record(&status)?;
     trace::mark(WHO, "status");
-    if let Some(terminal) = parked.terminal().map_err(|error| LaunchFailure::from(&error))? {
+    let launch = |error: runtime::Error| LaunchFailure::from(&error);
+    loop {
+        wait_for(&parked, signals)?;
+        if parked.advance().map_err(launch)? {
+            break;
+        }
+    }
+    if let Some(terminal) = parked.terminal().map_err(launch)? {
         streams.use_terminal(terminal, plan.open_stdin)?;
     }
     trace::mark(WHO, "parked");
-    let init = parked.release().map_err(|error| LaunchFailure::from(&error))?;
+    parked.begin_release().map_err(launch)?;
+    wait_for(&parked, signals)?;
+    let init = parked.finish_release().map_err(launch)?;
     status.started_at_ns = Some(clock::now_ns());
     status.phase = Phase::Running { intent: Intent::Keep };
     trace::mark(WHO, "released");
     Ok(Started { status, init, cgroup, log, streams, listener })
+}
+
+/// Waits until init has something to say. It may take for ever (a bind mount of a server that is gone): the
+/// monitor can be told to give up.
+fn wait_for(parked: &ParkedInit, signals: &SignalFd) -> std::result::Result<(), LaunchFailure> {
+    loop {
+        let mut watched = [PollFd::new(parked, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match rustix::event::poll(&mut watched, None) {
+            Ok(_) if watched[0].revents().is_empty() => {
+                return Err(Error::Remote {
+                    attempt: "start the container".to_owned(),
+                    message: "its monitor was asked to end".to_owned(),
+                }
+                .into());
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::System { attempt: "wait for init", errno }.into()),
+        }
+    }
 }
 
 /// The control group; none where the plan wants none, or where nothing is delegated to this user and nothing is

@@ -1,6 +1,6 @@
 //! What outlives the container: its exit in the database, its events, or its removal from both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use linux::file;
 use oci::ContainerId;
@@ -28,6 +28,11 @@ impl Records {
             event_attributes: plan.event_attributes.clone(),
             container_dir: plan.container_dir.clone(),
         }
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> Option<&Path> {
+        self.database.as_deref()
     }
 
     /// Appends an event. One that cannot be written is lost: the container matters more.

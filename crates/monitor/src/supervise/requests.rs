@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use runtime::plan::{LaunchPlan, ProcessPlan, TerminalSize};
-use runtime::{Stdio, Target};
+use runtime::{ParkedInit, Stdio, Target};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::Winsize;
 
@@ -48,9 +48,8 @@ impl Container {
         match request {
             Request::Signal { signal } => {
                 check_signal(signal)?;
-                self.apply(Event::Signal { signal })?;
-                self.records.event("kill", &[("signal", &signal.to_string())]);
-                Ok(Outcome::Changed)
+                // Whoever asks for it reports the event.
+                self.apply(Event::Signal { signal }).map(|_| Outcome::Changed)
             }
             Request::Stop { signal, timeout } => self.stop(signal, timeout),
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
@@ -113,31 +112,25 @@ impl Container {
         Ok(Outcome::Changed)
     }
 
+    /// Begins to start a program. Its client hears of it when it runs.
     fn exec(&mut self, client: u64, streams: Streams, descriptors: Vec<OwnedFd>) {
-        match self.try_exec(streams, descriptors) {
-            Ok((program, terminal)) => {
-                let reply = Reply::ExecStarted { pid: program.pid().as_raw_nonzero().get() };
-                let handed: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-                self.clients.reply(client, &reply, &handed);
+        match self.begin_exec(streams, descriptors) {
+            Ok(parked) => {
+                self.execs.add(parked, client);
                 if let Some(client) = self.clients.get(client) {
                     client.has_exec = true;
                 }
-                self.execs.add(program, client, terminal);
             }
             Err(error) => self.clients.reply(client, &failed(error), &[]),
         }
     }
 
-    fn try_exec(
-        &mut self,
-        streams: Streams,
-        mut descriptors: Vec<OwnedFd>,
-    ) -> Result<(runtime::Running, Option<OwnedFd>)> {
+    fn begin_exec(&mut self, streams: Streams, mut descriptors: Vec<OwnedFd>) -> Result<ParkedInit> {
         self.apply(Event::Exec)?;
         if descriptors.is_empty() {
             return Err(Error::Protocol { reason: "a program has no plan" });
         }
-        if self.execs.list.len() >= EXEC_LIMIT {
+        if self.execs.len() >= EXEC_LIMIT {
             return Err(Error::Remote {
                 attempt: "start a program".to_owned(),
                 message: format!("{EXEC_LIMIT} are running already"),
@@ -152,7 +145,7 @@ impl Container {
             plan: &launch,
             cgroup: self.cgroup.as_ref(),
         };
-        runtime::exec(target, &process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
+        runtime::begin_exec(target, &process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
     }
 }
 

@@ -210,6 +210,26 @@ pub fn read_all(mut from: std::fs::File) -> Vec<u8> {
     all
 }
 
+/// Waits for the end of a container while it reads what that says on standard output, to the last byte.
+pub fn read_to_exit(running: &mut Running, stdout: std::fs::File) -> (Exit, Vec<u8>) {
+    let reader = std::thread::spawn(move || read_all(stdout));
+    let ended = running.wait_exit().unwrap();
+    let exit = ended.exit().clone();
+    let mut said = reader.join().unwrap();
+    // A reader that was slow gets the rest with the exit.
+    if let Some(tail) = ended.into_tails().stdout {
+        said.extend(read_all(tail.into()));
+    }
+    (exit, said)
+}
+
+/// As `assert_eq!`, for texts that nobody wants to see whole.
+pub fn assert_same(left: &str, right: &str) {
+    let at = left.bytes().zip(right.bytes()).take_while(|(left, right)| left == right).count();
+    let near = |text: &str| text.get(at.saturating_sub(20)..(at + 20).min(text.len())).map(str::to_owned);
+    assert!(left == right, "they differ at {at}: {:?} and {:?}", near(left), near(right));
+}
+
 /// Whether a process of this number is alive (not a zombie).
 pub fn is_alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
