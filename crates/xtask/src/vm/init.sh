@@ -1,4 +1,4 @@
-#!/bin/busybox sh
+#!/usr/bin/busybox sh
 # The machine's first program, on the initial ramdisk.
 fail() {
     echo "skiff-vm: cannot boot: $1"
@@ -6,8 +6,8 @@ fail() {
     poweroff -f
     exec sleep 1000
 }
-/bin/busybox --install -s /bin
-export PATH=/bin
+/usr/bin/busybox --install -s /usr/bin
+export PATH=/usr/bin:/usr/sbin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

@@ -26,25 +26,44 @@ enum Source {
     /// The unit tests of a package's library.
     Library,
     /// One file of a package's `tests` folder, by its name without `.rs`.
-    #[allow(dead_code, reason = "the next to come are the container tests")]
     File(&'static str),
 }
 
-/// One test executable to run in the machine.
+/// One test executable to run in the machine, with one thread. Programs of the same package go along, at the path
+/// where the test looks for them.
 #[derive(Clone, Copy, Debug)]
 struct Test {
     package: &'static str,
     source: Source,
-    /// What the test's name must contain; empty is all.
-    filter: &'static str,
+    /// What the test executable is given: a part of the tests' names, or `--skip` and a part of those that another kernel
+    /// than ours cannot pass, with the reason beside it.
+    arguments: &'static [&'static str],
 }
 
-/// What runs in the machine, in this order, each with one thread. Programs that a test starts are those of
-/// [`BINARIES`], which stand at the same path as here.
-const TESTS: &[Test] = &[Test { package: "cgroup", source: Source::Library, filter: "" }];
+/// What runs in the machine, in this order: what depends on the kernel or on the version of control groups.
+const TESTS: &[Test] = &[
+    Test { package: "cgroup", source: Source::Library, arguments: &[] },
+    Test { package: "runtime", source: Source::File("world"), arguments: &[] },
+    Test { package: "runtime", source: Source::File("processes"), arguments: &[] },
+    // Debian 12 has EROFS, but not from files: which is why the containers below stand on unpacked trees.
+    Test { package: "runtime", source: Source::File("roots"), arguments: &["--skip", "an_erofs_index"] },
+    Test {
+        package: "image",
+        source: Source::File("snapshots"),
+        arguments: &["trees_work_in_a_user_namespace"],
+    },
+    Test { package: "monitor", source: Source::File("life"), arguments: &["memory_that_runs_out_is_told"] },
+    Test { package: "e2e", source: Source::File("cli_run"), arguments: &[] },
+    Test { package: "e2e", source: Source::File("cli_isolation"), arguments: &[] },
+    Test { package: "e2e", source: Source::File("cli_terminal"), arguments: &[] },
+];
 
-/// Packages whose programs the tests start.
-const BINARIES: &[&str] = &[];
+/// Packages whose programs every test may start, at the path where they are built.
+const BINARIES: &[&str] = &["skiff", "monitor"];
+
+/// This system's programs that the tests start, beside busybox; their libraries go along.
+const PROGRAMS: &[&str] =
+    &["tar", "bash", "touch", "truncate", "setsid", "unshare", "mkfs.erofs", "newuidmap", "newgidmap"];
 
 /// All of it, from the boot on.
 const TIME_LIMIT: Duration = Duration::from_secs(480);
@@ -59,16 +78,24 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let kernel = kernel::fetch(&folder)?;
     println!("vm: kernel {}", kernel.version);
 
-    let mut content = ramdisk::Content::default();
-    for test in TESTS {
-        let executable = build_test(test)?;
-        content.tests.push(ramdisk::Run {
-            name: format!("{} {}", test.package, test.filter).trim().to_owned(),
-            executable,
-            filter: filter.unwrap_or(test.filter).to_owned(),
-        });
+    let mut content = ramdisk::Content { programs: PROGRAMS, ..ramdisk::Content::default() };
+    let mut binaries = cargo();
+    binaries.args(["build", "--quiet", "--bins", "--message-format=json"]);
+    for package in BINARIES {
+        binaries.args(["--package", package]);
     }
-    content.binaries = build_binaries()?;
+    content.binaries = executables(&mut binaries)?.into_iter().map(|(path, _)| path).collect();
+    for test in TESTS {
+        let built = build(test)?;
+        let mut arguments: Vec<&str> = test.arguments.to_vec();
+        arguments.extend(filter);
+        content.tests.push(ramdisk::Run {
+            name: test.to_string(),
+            executable: built.test,
+            arguments: arguments.join(" "),
+        });
+        content.binaries.extend(built.binaries);
+    }
     let machine = machine::Machine::prepare(&folder, &kernel)?;
     let ramdisk = folder.join("ramdisk.cpio");
     ramdisk::write(&ramdisk, &kernel, &content)?;
@@ -114,37 +141,46 @@ fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {command:?}"))
 }
 
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+impl std::fmt::Display for Test {
+    fn fmt(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.source {
+            Source::Library => text.write_str(self.package),
+            Source::File(name) => write!(text, "{} {name}", self.package),
+        }
+    }
 }
 
-/// Builds one test executable and tells where it is.
-fn build_test(test: &Test) -> Result<PathBuf> {
+/// What cargo made of a [`Test`].
+struct Built {
+    test: PathBuf,
+    binaries: Vec<PathBuf>,
+}
+
+fn build(test: &Test) -> Result<Built> {
     let mut command = cargo();
     command.args(["test", "--no-run", "--quiet", "--message-format=json", "--package", test.package]);
     match test.source {
         Source::Library => command.arg("--lib"),
         Source::File(name) => command.args(["--test", name]),
     };
-    let messages = output(&mut command)?;
-    executables(&messages).pop().with_context(|| format!("cargo built no test for {test:?}"))
+    let (tests, binaries): (Vec<_>, Vec<_>) =
+        executables(&mut command)?.into_iter().partition(|(_, is_test)| *is_test);
+    let (executable, _) =
+        tests.into_iter().next().with_context(|| format!("cargo built no test for {test}"))?;
+    Ok(Built { test: executable, binaries: binaries.into_iter().map(|(path, _)| path).collect() })
 }
 
-fn build_binaries() -> Result<Vec<PathBuf>> {
-    if BINARIES.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--bins", "--message-format=json"]);
-    BINARIES.iter().for_each(|package| {
-        command.args(["--package", package]);
-    });
-    Ok(executables(&output(&mut command)?))
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The executables that cargo's messages name.
-fn executables(messages: &str) -> Vec<PathBuf> {
-    let message = |line: &str| serde_json::from_str::<Value>(line).ok();
-    let executable = |message: Value| message.get("executable").and_then(Value::as_str).map(PathBuf::from);
-    messages.lines().filter_map(message).filter_map(executable).collect()
+/// The executables that cargo's messages name, each with whether it is a test.
+fn executables(command: &mut Command) -> Result<Vec<(PathBuf, bool)>> {
+    let messages = output(command)?;
+    let executable = |line: &str| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let path = message.get("executable")?.as_str()?.into();
+        Some((path, message.pointer("/profile/test").and_then(Value::as_bool) == Some(true)))
+    };
+    Ok(messages.lines().filter_map(executable).collect())
 }

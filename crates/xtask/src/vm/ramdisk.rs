@@ -1,13 +1,17 @@
 //! What the machine boots into.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::kernel::{Kernel, read_module};
+use super::output;
 
 /// One test executable, to be run in the machine.
 pub(super) struct Run {
@@ -15,8 +19,8 @@ pub(super) struct Run {
     pub(super) name: String,
     /// Here.
     pub(super) executable: PathBuf,
-    /// What the test's name must contain.
-    pub(super) filter: String,
+    /// What it is given, with spaces between.
+    pub(super) arguments: String,
 }
 
 /// What the ramdisk holds beside the system itself.
@@ -24,8 +28,10 @@ pub(super) struct Run {
 pub(super) struct Content {
     /// In order.
     pub(super) tests: Vec<Run>,
-    /// Programs that the tests start, at the same path as here.
+    /// Our own programs that the tests start, at the same path as here.
     pub(super) binaries: Vec<PathBuf>,
+    /// This system's programs, by name.
+    pub(super) programs: &'static [&'static str],
 }
 
 /// Disk, file systems, network devices: what Debian has as modules and the tests need. A checksum that ext4 finds by name is no
@@ -56,8 +62,8 @@ const FILES: [(&str, &str); 5] = [
         "root:x:0:0:root:/root:/bin/sh\ntester:x:1000:1000::/home/tester:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     ),
     ("etc/group", "root:x:0:\ntty:x:5:\ntester:x:1000:\nnogroup:x:65534:\n"),
-    ("etc/subuid", "tester:100000:65536\n"),
-    ("etc/subgid", "tester:100000:65536\n"),
+    ("etc/subuid", "root:1000000:65536\ntester:100000:65536\n"),
+    ("etc/subgid", "root:1000000:65536\ntester:100000:65536\n"),
     ("etc/hosts", "127.0.0.1 localhost\n"),
 ];
 
@@ -68,8 +74,13 @@ pub(super) fn write(path: &Path, kernel: &Kernel, content: &Content) -> Result<(
     for folder in ["dev", "proc", "sys", "run", "tmp", "root", "home/tester", "disk", "var/lib", "var/tmp"] {
         archive.directory(folder)?;
     }
-    archive.file("bin/busybox", 0o755, &read(Path::new("/bin/busybox"))?)?;
-    archive.link("bin/sh", "busybox")?;
+    // As on every Debian of today, so that its programs find each other.
+    for folder in ["bin", "sbin", "lib", "lib64"] {
+        archive.directory(&format!("usr/{folder}"))?;
+        archive.link(folder, &format!("usr/{folder}"))?;
+    }
+    archive.file("usr/bin/busybox", 0o755, &read(Path::new("/bin/busybox"))?)?;
+    archive.link("usr/bin/sh", "busybox")?;
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("run", 0o755, RUN.as_bytes())?;
     for (name, text) in FILES {
@@ -88,14 +99,41 @@ pub(super) fn write(path: &Path, kernel: &Kernel, content: &Content) -> Result<(
     let mut list = String::new();
     for (number, test) in content.tests.iter().enumerate() {
         archive.file(&format!("tests/{number}"), 0o755, &read(&test.executable)?)?;
-        list.push_str(&format!("{number}|{}|{}\n", test.filter, test.name));
+        list.push_str(&format!("{number}|{}|{}\n", test.arguments, test.name));
     }
     archive.file("tests/list", 0o644, list.as_bytes())?;
-    for binary in &content.binaries {
-        archive.file(&binary.to_string_lossy(), 0o755, &read(binary)?)?;
+    let folder = content.binaries.first().and_then(|binary| binary.parent()).unwrap_or(Path::new("/"));
+    let environment = format!("export SKIFF_TEST_PROGRAMS={}\n", folder.display());
+    archive.file("tests/environment", 0o644, environment.as_bytes())?;
+    let mut files: BTreeSet<PathBuf> = content.binaries.iter().cloned().collect();
+    for program in content.programs {
+        files.extend(with_libraries(program)?);
+    }
+    for file in files {
+        let mode =
+            file.metadata().with_context(|| format!("look at {}", file.display()))?.permissions().mode();
+        archive.file(&file.to_string_lossy(), mode & 0o7777, &read(&file)?)?;
     }
     archive.finish().with_context(|| format!("write {}", path.display()))?;
     Ok(())
+}
+
+/// A program of this system, and the libraries that it is linked with, below `/usr`, where links to folders lead.
+fn with_libraries(program: &str) -> Result<Vec<PathBuf>> {
+    let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    let path = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists());
+    let path =
+        path.with_context(|| format!("{program} is not installed: run scripts/install-packages test"))?;
+    // Lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, and `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+    let text = output(Command::new("ldd").arg(&path))?;
+    let libraries = text.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+    std::iter::once(path.as_path()).chain(libraries).map(without_linked_folders).collect()
+}
+
+fn without_linked_folders(path: &Path) -> Result<PathBuf> {
+    let (folder, name) = (path.parent().context("a file at no place")?, path.file_name().context("no file")?);
+    let folder = folder.canonicalize().with_context(|| format!("look at {}", folder.display()))?;
+    Ok(folder.join(name))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The machine's first program, on the disk: mounts what a system has, runs the tests, reports and switches off.
-export PATH=/bin HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0 SKIFF_TEST_CGROUP=V2
+export PATH=/usr/bin:/usr/sbin HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0 SKIFF_TEST_CGROUP=V2
 rm /run && mkdir /run
 mount -t proc -o nosuid,noexec,nodev proc /proc
 mount -t sysfs -o nosuid,noexec,nodev sysfs /sys
@@ -17,11 +17,16 @@ ln -sf /proc/self/fd /dev/fd
 hostname skiff-vm
 ip link set lo up
 
+# shellcheck disable=SC1091 # written with the ramdisk
+. /tests/environment
 failed=0
-while IFS='|' read -r number filter name; do
-    echo "skiff-vm: $name"
-    "/tests/$number" --test-threads=1 ${filter:+"$filter"} </dev/null 2>&1 || failed=$((failed + 1))
+while IFS='|' read -r number arguments name; do
+    echo "skiff-vm: $name $arguments"
+    # shellcheck disable=SC2086 # a list of words
+    "/tests/$number" --test-threads=1 $arguments </dev/null 2>&1 || failed=$((failed + 1))
 done </tests/list
+# Containers share the group above theirs, and leave it.
+rmdir /sys/fs/cgroup/skiff 2>/dev/null
 left=$(find /sys/fs/cgroup -mindepth 1 -type d)
 if [ -n "$left" ]; then
     echo "skiff-vm: control groups left behind: $left"
