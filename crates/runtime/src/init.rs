@@ -225,7 +225,7 @@ fn keyring(plan: &LaunchPlan) -> Result<(), InitFailure> {
 
 /// New file systems, while the supervisor opens the rest.
 fn make_mounts(plan: &LaunchPlan) -> Result<Vec<Option<Made>>, InitFailure> {
-    plan.mounts.iter().map(|mount| mounts::make_new(mount, &plan.id_maps)).collect()
+    plan.mounts.iter().map(|mount| mounts::make_new(mount, plan)).collect()
 }
 
 type Received = (Option<OwnedFd>, Option<Vec<OwnedFd>>, i32);

@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
@@ -21,7 +21,7 @@ pub(crate) fn write_all(procfs: Option<OwnedFd>, sysctls: &[(String, String)]) -
     }
     let procfs = match procfs {
         Some(procfs) => procfs,
-        None => own_procfs().map_err(failed(Step::Sysctl, "a procfs to write to"))?,
+        None => own_procfs().map_err(failed(Step::Sysctl, "through /proc"))?,
     };
     if fstatfs(&procfs).map_err(failed(Step::Sysctl, "/proc"))?.f_type != PROC_MAGIC {
         return Err(InitFailure::because(Step::Sysctl, "/proc", "it is not a procfs"));
@@ -36,8 +36,15 @@ pub(crate) fn write_all(procfs: Option<OwnedFd>, sysctls: &[(String, String)]) -
 
 fn own_procfs() -> Result<OwnedFd, Errno> {
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    match fsconfig_create(&context) {
+        Ok(()) => fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()),
+        // In a user namespace that shares the host's pid namespace. The root has not changed yet, so this is the
+        // host's, and the parameters are those of whoever looks, the container's.
+        Err(Errno::PERM) => {
+            openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 fn write(procfs: &OwnedFd, path: &str, value: &str) -> Result<(), Errno> {

@@ -339,3 +339,25 @@ fn what_cannot_be_set_is_an_error_that_names_it() {
         assert_eq!(outcome.report["command_status"], serde_json::Value::Null, "{expected}");
     }
 }
+
+#[test]
+fn namespaces_of_the_host_are_shown_as_the_host_shows_them() {
+    let folder = Folder::new();
+    let script = "for kind in pid net ipc; do readlink /proc/self/ns/$kind; done; test -e /sys/class/net && echo net; \
+                  test -d /dev/mqueue && echo mqueue; cat /proc/sys/kernel/msgmax; echo x > /sys/class/net/lo/mtu || echo refused";
+    let mut plan = plan(&folder.busybox("root"), &["sh", "-c", script]);
+    plan.namespaces.pid = Namespace::Inherit;
+    plan.namespaces.network = Namespace::Inherit;
+    plan.loopback = false;
+    plan.sysctls = vec![("kernel.msgmax".into(), "9001".into())];
+    let ours =
+        |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
+    for plan in [plan.clone(), with_user_namespace(plan)] {
+        let outcome = run(&folder, &plan);
+        let lines: Vec<&str> = outcome.output().lines().collect();
+        assert_eq!((lines[0], lines[1]), (ours("pid").as_str(), ours("net").as_str()));
+        assert_ne!(lines[2], ours("ipc"));
+        assert_eq!(lines[3..], ["net", "mqueue", "9001", "refused"], "{outcome:?}");
+    }
+    assert_ne!(std::fs::read_to_string("/proc/sys/kernel/msgmax").unwrap(), "9001\n");
+}

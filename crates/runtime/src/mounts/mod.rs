@@ -32,8 +32,10 @@ use rustix::mount::{
 
 use crate::below::{Links, Make, find_or_make};
 use crate::error::failed;
-use crate::plan::{AccessTime, IdMaps, Mount, MountAttributes, MountKind, Propagation};
-use crate::{InitFailure, Step};
+use crate::plan::{
+    AccessTime, IdMaps, Mount, MountAttributes, MountKind, Namespace, Namespaces, Propagation,
+};
+use crate::{InitFailure, LaunchPlan, Step};
 
 /// `MS_SLAVE`: takes mounts from its peers and gives them none.
 pub(crate) const SLAVE: u64 = 1 << 19;
@@ -46,25 +48,37 @@ pub(crate) struct Made {
 }
 
 /// Makes a new instance of a file system, detached.
-pub(crate) fn make_new(mount: &Mount, id_maps: &IdMaps) -> Result<Option<Made>, InitFailure> {
+pub(crate) fn make_new(mount: &Mount, plan: &LaunchPlan) -> Result<Option<Made>, InitFailure> {
     let MountKind::New { fstype, source, options, .. } = &mount.kind else { return Ok(None) };
-    let at = || (Step::Mount, format!("{fstype} for {}", mount.target.display()));
+    let at = || format!("{fstype} for {}", mount.target.display());
     let attributes = attribute_bits(&mount.attributes);
     let readonly_later = mount.attributes.readonly && fstype == "tmpfs";
     let attributes = if readonly_later { attributes & !ATTR_RDONLY } else { attributes };
-    match new_instance(fstype, source, options, id_maps, attributes) {
-        Ok(mount) => Ok(Some(Made { mount, readonly_later })),
-        // A user namespace may mount these only for a network or ipc namespace that it owns. Where the
-        // container shares the host's, it is shown the host's instance.
-        Err((_, Errno::PERM)) if !id_maps.uid.is_empty() && matches!(fstype.as_str(), "sysfs" | "mqueue") => {
-            let source = Path::new(if fstype == "sysfs" { "/sys" } else { "/dev/mqueue" });
-            let clone = bind::clone_tree(source, true).map_err(|errno| failed(at().0, at().1)(errno))?;
+    let (option, errno) = match new_instance(fstype, source, options, &plan.id_maps, attributes) {
+        Ok(mount) => return Ok(Some(Made { mount, readonly_later })),
+        Err(failure) => failure,
+    };
+    match shared_instance(fstype, &plan.namespaces) {
+        Some(source) if errno == Errno::PERM => {
+            let clone = bind::clone_tree(source, true).map_err(|errno| failed(Step::Mount, at())(errno))?;
             change_mount(&clone, MountChange { set: attributes, ..MountChange::default() }, true)
-                .map_err(|errno| failed(at().0, at().1)(errno))?;
+                .map_err(|errno| failed(Step::Mount, at())(errno))?;
             Ok(Some(Made { mount: clone, readonly_later: false }))
         }
-        Err((option, errno)) => Err(InitFailure::new(at().0, at().1, errno, option)),
+        _ => Err(InitFailure::new(Step::Mount, at(), errno, option)),
     }
+}
+
+/// The host's instance of a file system that shows a namespace. A user namespace may mount it only for a namespace that it
+/// owns: where the container shares the host's, it is shown what the host has.
+fn shared_instance(fstype: &str, namespaces: &Namespaces) -> Option<&'static Path> {
+    let (shown, path) = match fstype {
+        "proc" => (&namespaces.pid, "/proc"),
+        "sysfs" => (&namespaces.network, "/sys"),
+        "mqueue" => (&namespaces.ipc, "/dev/mqueue"),
+        _ => return None,
+    };
+    (namespaces.user != Namespace::Inherit && *shown == Namespace::Inherit).then_some(Path::new(path))
 }
 
 /// The detached mount, or the option at fault.
