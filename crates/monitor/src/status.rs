@@ -118,9 +118,11 @@ impl Lock {
 /// Removes the run directory that `lock` guards, then frees the lock.
 ///
 /// The lock's name goes last: until then no other monitor can believe the directory to be its own. One that
-/// makes a lock of its own right after that keeps the directory, which is then not empty.
+/// makes a lock of its own right after that keeps the directory, which is then not empty. The first three are
+/// what the container had bound below its `/etc`; whoever plans it puts them here.
 pub(crate) fn clear(run_dir: &Path, lock: Lock) -> Result<()> {
-    for name in ["status", "status.new", "control.sock", "lock"] {
+    let names = ["hostname", "hosts", "resolv.conf", "status", "status.new", "control.sock", "lock"];
+    for name in names {
         file::remove_if_exists(&run_dir.join(name)).map_err(Error::File)?;
     }
     drop(lock);

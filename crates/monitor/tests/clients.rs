@@ -318,6 +318,41 @@ fn garbage_ends_the_conversation_and_nothing_else() {
 }
 
 #[test]
+fn one_connection_attaches_once() {
+    let harbour = Harbour::new();
+    let _running = up(&harbour);
+    let mut connection = harbour.connect();
+    let attach = || {
+        let (_reader, writer) = output_pipe();
+        AttachStdio { stdout: Some(writer), ..AttachStdio::default() }
+    };
+    assert_eq!(connection.attach(attach()).unwrap(), Outcome::Changed);
+    assert!(matches!(connection.attach(attach()), Err(Error::Remote { .. })));
+}
+
+#[test]
+fn nothing_of_the_monitors_is_open_in_the_container() {
+    let harbour = Harbour::new();
+    std::os::unix::fs::symlink("busybox", harbour.path.join("rootfs/bin/ls")).unwrap();
+    let mut plan = harbour.script("ls -l /proc/1/fd /proc/1/cwd; sleep 1000");
+    plan.open_stdin = true;
+    let _running = harbour.start(&plan);
+    harbour.wait_logged("cwd");
+    let (stdout, out) = std::io::pipe().unwrap();
+    let stdio = ExecStdio { stdout: Some(out.into()), ..ExecStdio::default() };
+    let mut program = exec(&harbour, "ls -l /proc/$$/fd /proc/$$/cwd", stdio);
+    assert_eq!(program.wait().unwrap(), 0);
+    let said = String::from_utf8(read_all(OwnedFd::from(stdout).into())).unwrap();
+    for listing in [harbour.logged("stdout"), said] {
+        let mut open: Vec<&str> =
+            listing.lines().filter_map(|line| line.split_once("-> ")).map(|(_, to)| to).collect();
+        open.retain(|to| !to.starts_with("pipe:") && *to != "/dev/null");
+        assert_eq!(open, ["/"], "{listing}");
+        assert_eq!(listing.matches(" -> ").count(), 4, "{listing}");
+    }
+}
+
+#[test]
 fn silent_clients_do_not_keep_others_out() {
     let harbour = Harbour::new();
     let _running = up(&harbour);

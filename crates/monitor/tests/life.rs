@@ -207,6 +207,51 @@ fn a_start_after_a_killed_monitor_ends_what_that_left_running() {
     assert!(is_alive(second.pid));
 }
 
+/// Processes that carry the container's id in their command line: its monitor, and copies of that.
+fn processes_named(id: &str) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(|pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"skiff-monitor") && String::from_utf8_lossy(&line).contains(id) && is_alive(*pid)
+    })
+    .collect()
+}
+
+#[test]
+fn a_monitor_killed_at_any_step_leaves_nothing_that_the_next_observer_cannot_end() {
+    let mut harbour = Harbour::new();
+    let mut plan = harbour.script("sleep 1000");
+    harbour.with_cgroup(&mut plan, cgroup::Limits::default());
+    let planned = plan.launch.cgroup.as_ref().unwrap().path.clone();
+    let hierarchy = cgroup::Hierarchy::detect().unwrap();
+    let mut died_early = 0;
+    for step in 0..60 {
+        let starting = monitor::spawn(Path::new(MONITOR), &plan, None).unwrap();
+        // A program that has only just been executed has no command line yet.
+        wait_until("it has a name", || !processes_named(&harbour.id).is_empty());
+        // From its first step until it runs: 0 to 9 ms.
+        std::thread::sleep(Duration::from_micros(step * 150));
+        // Its first process, which is the oldest; what it has cloned must end by itself.
+        if let Some(pid) = processes_named(&harbour.id).into_iter().min() {
+            kill(pid);
+        }
+        died_early += u32::from(starting.wait_running().is_err());
+        wait_until("nothing of it lives", || processes_named(&harbour.id).is_empty());
+        let reaped = monitor::reap_lost(&harbour.run_dir(), Some(&planned)).unwrap();
+        if let Some(reaped) = reaped {
+            reaped.recorded().unwrap();
+        }
+        assert!(!harbour.run_dir().exists(), "step {step}");
+        let group = cgroup::Cgroup::open(&hierarchy, &planned);
+        assert!(matches!(group, Err(cgroup::Error::Missing { .. })), "step {step}: {group:?}");
+    }
+    assert!(died_early > 5, "it was always too late: the test shows little");
+    // And all is well afterwards.
+    drop(harbour.start(&plan));
+}
+
 #[test]
 fn a_killed_caller_does_not_touch_the_container() {
     let harbour = Harbour::new();

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux::signal;
 use runtime::plan::TerminalSize;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::termios::Winsize;
 
@@ -62,6 +62,19 @@ enum Ready {
     OutputTo(usize),
 }
 
+/// What the session is about.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    /// A container, which its monitor signals and resizes for us.
+    Container,
+    /// A program in one, with its terminal's master in our hands when it has one.
+    Program(Option<&'a OwnedFd>),
+}
+
+/// How long the last output of a terminal may take to arrive. Only a program that leaves others behind on its
+/// terminal ever keeps us waiting for so long.
+const LATE_OUTPUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
 /// Why the loop stopped.
 enum Stopped {
     Message,
@@ -97,7 +110,7 @@ impl<'a> Session<'a> {
         }
         let mut ended = connection.take_ended()?;
         while ended.is_none() {
-            match self.turn(connection, None)? {
+            match self.turn(connection, Subject::Container)? {
                 Some(Stopped::Detached) => return Ok(SessionEnd::Detached),
                 Some(Stopped::Message) => match connection.receive()? {
                     Received::Ended => ended = connection.take_ended()?,
@@ -110,7 +123,7 @@ impl<'a> Session<'a> {
         let mut ended = ended.ok_or(Error::Gone)?;
         self.input = None;
         for output in &mut self.outputs {
-            output.drain(true);
+            output.drain(UntilWhen::End);
         }
         write_tail(self.stdout, ended.tails.stdout.take());
         write_tail(self.stderr, ended.tails.stderr.take());
@@ -123,8 +136,9 @@ impl<'a> Session<'a> {
         if let Some(master) = &terminal {
             self.connect_terminal(master)?;
         }
+        let subject = Subject::Program(terminal.as_ref());
         loop {
-            match self.turn(&mut program.connection, terminal.as_ref())? {
+            match self.turn(&mut program.connection, subject)? {
                 Some(Stopped::Detached) => return Ok(SessionEnd::Detached),
                 Some(Stopped::Message) => break,
                 None => {}
@@ -133,8 +147,8 @@ impl<'a> Session<'a> {
         let code = program.wait()?;
         self.input = None;
         for output in &mut self.outputs {
-            // What the program started may live on and hold the other end: only what is there counts.
-            output.drain(false);
+            // What the program started may live on and hold the other end: it is not waited for.
+            output.drain(if terminal.is_some() { UntilWhen::Late } else { UntilWhen::Now });
         }
         Ok(SessionEnd::Exited(code))
     }
@@ -155,11 +169,11 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for something to do and does it.
-    fn turn(&mut self, connection: &mut Connection, terminal: Option<&OwnedFd>) -> Result<Option<Stopped>> {
+    fn turn(&mut self, connection: &mut Connection, subject: Subject<'_>) -> Result<Option<Stopped>> {
         for (ready, flags) in self.wait(connection)? {
             match ready {
                 Ready::Connection => return Ok(Some(Stopped::Message)),
-                Ready::Signals => self.pass_signals(connection, terminal)?,
+                Ready::Signals => self.pass_signals(connection, subject)?,
                 Ready::InputFrom => {
                     if self.read_input() {
                         return Ok(Some(Stopped::Detached));
@@ -216,27 +230,22 @@ impl<'a> Session<'a> {
         Ok(ready)
     }
 
-    fn pass_signals(&self, connection: &mut Connection, terminal: Option<&OwnedFd>) -> Result<()> {
+    fn pass_signals(&self, connection: &mut Connection, subject: Subject<'_>) -> Result<()> {
         let Some(signals) = self.caller.signals else { return Ok(()) };
         while let Some(number) = signal::next(signals).map_err(Error::system("read signals"))? {
-            match terminal {
-                Some(master) if number == signal::WINCH => self.resize_terminal(master),
-                None if number == signal::WINCH => {
+            match subject {
+                // The answers are read, and passed over, by the loop.
+                Subject::Container if number == signal::WINCH => {
                     if let Some(size) = self.terminal_size() {
                         connection.send(&Request::Resize(size), &[])?;
                     }
                 }
-                // The answer is read, and passed over, by the loop.
-                None if self.is_container() => connection.send(&Request::Signal { signal: number }, &[])?,
-                Some(_) | None => {}
+                Subject::Container => connection.send(&Request::Signal { signal: number }, &[])?,
+                Subject::Program(Some(master)) if number == signal::WINCH => self.resize_terminal(master),
+                Subject::Program(_) => {}
             }
         }
         Ok(())
-    }
-
-    /// Whether this session is a container's, not that of a program exec'd in one.
-    fn is_container(&self) -> bool {
-        self.stdout.is_some() || self.stderr.is_some() || self.caller.stdin.is_some()
     }
 
     fn terminal_size(&self) -> Option<TerminalSize> {
@@ -321,26 +330,46 @@ impl Pump<'_> {
         }
     }
 
-    /// Output: copies the rest; to the end of the stream, or just what is there now.
-    fn drain(&mut self, to_the_end: bool) {
+    /// Output: copies the rest.
+    fn drain(&mut self, until: UntilWhen) {
         loop {
             while !self.held.is_empty() {
-                wait_one(self.theirs, PollFlags::OUT);
+                wait_one(self.theirs, PollFlags::OUT, None);
                 self.write_theirs();
             }
-            if !self.read_ours() {
-                match &self.ours {
-                    Some(ours) if to_the_end => wait_one(ours.as_fd(), PollFlags::IN),
-                    Some(_) | None => return,
-                }
+            if self.read_ours() {
+                continue;
+            }
+            let more = match (&self.ours, until) {
+                (None, _) | (_, UntilWhen::Now) => false,
+                (Some(ours), UntilWhen::End) => wait_one(ours.as_fd(), PollFlags::IN, None),
+                (Some(ours), UntilWhen::Late) => wait_one(ours.as_fd(), PollFlags::IN, Some(&LATE_OUTPUT)),
+            };
+            if !more {
+                return;
             }
         }
     }
 }
 
-fn wait_one(descriptor: BorrowedFd<'_>, flags: PollFlags) {
-    // Woken for nothing or not waiting at all costs a turn, nothing else.
-    let _ready = rustix::event::poll(&mut [PollFd::new(&descriptor, flags)], None);
+/// How far the rest of a stream is waited for.
+#[derive(Clone, Copy)]
+enum UntilWhen {
+    /// Not at all.
+    Now,
+    /// For a moment.
+    Late,
+    /// Until it ends.
+    End,
+}
+
+/// Waits for a descriptor; false when it was in vain.
+fn wait_one(descriptor: BorrowedFd<'_>, flags: PollFlags, timeout: Option<&Timespec>) -> bool {
+    match rustix::event::poll(&mut [PollFd::new(&descriptor, flags)], timeout) {
+        Ok(0) => false,
+        Ok(_) | Err(Errno::INTR) => true,
+        Err(_) => false,
+    }
 }
 
 /// Output that a stream had no room for when the container ended.

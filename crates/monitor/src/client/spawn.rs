@@ -117,3 +117,38 @@ impl Running {
         self.connection.ended()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
+
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_sealed_copy_of_a_program_runs_and_cannot_be_written() {
+        let program = std::fs::File::open("/bin/busybox").expect("install busybox-static");
+        let copy = packet::seal_program(program.into()).unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let script = "echo ran >&3; true 2>/dev/null >>/proc/$$/exe && echo written >&3";
+        detach::spawn(Detached {
+            program: copy.as_fd(),
+            arguments: &CStringArray::new(["sh", "-c", script]).unwrap(),
+            environment: &CStringArray::new::<&str>([]).unwrap(),
+            null: null.as_fd(),
+            descriptors: &[writer.as_fd()],
+        })
+        .unwrap();
+        drop(writer);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "ran\n");
+        drop(reader);
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
+        let error = rustix::fs::open(again, OFlags::RDWR, Mode::empty())
+            .and_then(|copy| rustix::io::write(&copy, b"x"))
+            .unwrap_err();
+        assert!(matches!(error, Errno::PERM | Errno::TXTBSY | Errno::ACCESS), "{error}");
+    }
+}

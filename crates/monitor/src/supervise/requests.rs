@@ -55,6 +55,9 @@ impl Container {
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
             Request::Unpause => self.apply(Event::Unpause).map(|_| Outcome::Changed),
             Request::Resize(size) => self.resize(size),
+            Request::Attach(_) if self.clients.get(client).is_some_and(|client| client.is_attached) => {
+                Err(Error::Protocol { reason: "one connection attaches once" })
+            }
             Request::Attach(streams) => {
                 let attachment = Attachment::new(client, Given::new(streams, descriptors)?)?;
                 self.connect(client, attachment)
