@@ -13,20 +13,20 @@
 //! collect(live)                     removes what no name leads to
 //! ```
 //!
-//! # For the engine
+//! # In use
 //!
 //! ```ignore
 //! let store = Store::open(&root)?;
 //!
-//! // Adding: everything is on disk and synced when these return; the caller commits names, then drops `loaded.hold`.
+//! // Adding: all is on disk and synced when these return; the caller commits names, then drops `loaded.hold`.
 //! let loaded: Loaded = image::load(&store, Source::Stream(&mut stdin), &LoadOptions::default())?;
 //! let loaded: Loaded = image::import(&store, &mut stdin, &ImportOptions { changes, message, .. })?;
 //! for LoadedImage { id, config, manifest, layers, references } in &loaded.images { /* transaction */ }
 //! drop(loaded);
 //!
 //! // Using: `layers` and `config` come from the record or from `store.config(&id)`.
+//! let what: RootFs = Erofs.prepare(&store, &id, &layers)?; // or `Trees`; see `snapshots`
 //! let index: PathBuf = store.index(&id, &layers)?;         // built when missing
-//! let tar: PathBuf = store.layer_path(&diff_id);
 //!
 //! // Saving.
 //! image::save(&store, &[SavedImage { id, references }], &mut out)?;
