@@ -76,7 +76,7 @@ fn check_scripts(layers: &[&str]) {
 
 /// Hand-made layers, each of which must describe the directories that it changes, as the reference would
 /// otherwise have the times of its own making.
-fn check_members(layers: &[&[snapshots_support::Member<'_>]]) {
+fn check_members(layers: &[&[Member<'_>]]) {
     let scratch = Scratch::new();
     let make =
         |(number, members): (usize, &&[_])| scratch.raw_layer(&format!("{number}.tar"), &archive(members));

@@ -1,8 +1,9 @@
 //! The tree while layers are merged: nodes for names, inodes for what they name, one table that finds a
 //! name in a directory.
 //!
-//! A removed node keeps its place and loses its inode; when its name comes back, so does the node. So nothing
-//! is ever taken out of the table, and a directory's list of children only grows.
+//! A removed node keeps its place and loses its inode; when its name comes back, so does the node. So nothing is
+//! ever taken out of the table. Removed children leave their directory's list when all of it is cleared, or it
+//! would cost a hostile layer one header to have us walk a million of them, again and again.
 
 use crate::tar::{Device, Extent, Time};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -45,6 +46,8 @@ pub(super) struct Node {
     /// The layer during which nothing of a lower layer is below this directory.
     pub(super) pure: u16,
     length: u8,
+    /// Whether it is in its parent's list of children.
+    is_listed: bool,
 }
 
 /// What a name stands for.
@@ -119,6 +122,7 @@ impl Arena {
             layer: 0,
             pure: 0,
             length: 0,
+            is_listed: false,
         };
         Self {
             nodes: vec![root],
@@ -182,17 +186,17 @@ impl Arena {
     /// Adds a node without an inode. Its name is not in the table yet.
     pub(super) fn add_node(&mut self, parent: NodeId, name: Text) -> NodeId {
         let id = u32::try_from(self.nodes.len()).unwrap_or(NONE);
-        let next = std::mem::replace(&mut self.nodes[at(parent)].first_child, id);
         self.nodes.push(Node {
             parent,
             name: name.at,
             inode: NONE,
-            next,
+            next: NONE,
             first_child: NONE,
             layer: 0,
             pure: 0,
             // The parser has refused longer names.
             length: u8::try_from(name.length).unwrap_or(u8::MAX),
+            is_listed: false,
         });
         if self.nodes.len() > self.slots.len() / 4 * 3 {
             self.slots = vec![NONE; self.slots.len() * 2];
@@ -238,6 +242,38 @@ impl Arena {
         if old != NONE && old != inode {
             self.displaced.push(old);
         }
+        if inode != NONE {
+            self.list(node);
+        }
+    }
+
+    /// Puts a node into its parent's list of children, unless it is there.
+    fn list(&mut self, node: NodeId) {
+        if node == ROOT || self.nodes[at(node)].is_listed {
+            return;
+        }
+        let parent = self.nodes[at(node)].parent;
+        let next = std::mem::replace(&mut self.nodes[at(parent)].first_child, node);
+        self.nodes[at(node)].next = next;
+        self.nodes[at(node)].is_listed = true;
+    }
+
+    /// Empties a directory's list of children, and goes through what was there: those for which `keep` says so are listed
+    /// again.
+    pub(super) fn sift_children(
+        &mut self,
+        directory: NodeId,
+        keep: &mut dyn FnMut(&mut Self, NodeId) -> bool,
+    ) {
+        let mut next = std::mem::replace(&mut self.nodes[at(directory)].first_child, NONE);
+        while next != NONE {
+            let child = next;
+            next = self.nodes[at(child)].next;
+            self.nodes[at(child)].is_listed = false;
+            if self.is_live(child) && keep(self, child) {
+                self.list(child);
+            }
+        }
     }
 
     pub(super) fn set_root(&mut self, inode: Inode, layer: u16) {
@@ -260,12 +296,44 @@ impl Arena {
         id
     }
 
+    /// Removes what layers below `layer` put into a directory; returns whether anything is left.
+    pub(super) fn prune(&mut self, directory: NodeId, layer: u16) -> bool {
+        // Once a layer is enough. The depth of the recursion is that of a path, which the parser bounds.
+        if self.nodes[at(directory)].pure != layer {
+            self.sift_children(directory, &mut |arena, child| arena.remove_lower(child, layer));
+            self.nodes[at(directory)].pure = layer;
+        }
+        self.has_children(directory)
+    }
+
+    /// Removes a node as far as layers below `layer` made it; returns whether it is still there.
+    pub(super) fn remove_lower(&mut self, node: NodeId, layer: u16) -> bool {
+        let is_own = self.nodes[at(node)].layer == layer;
+        let keeps = self.is_directory(node) && self.prune(node, layer);
+        match (is_own, keeps) {
+            (true, _) => {}
+            // What this layer added to the removed directory now lies in one that it did not describe.
+            (false, true) => {
+                let inode = self.add_inode(Inode::implied());
+                self.set_inode(node, inode);
+                self.nodes[at(node)].layer = layer;
+            }
+            (false, false) => self.set_inode(node, NONE),
+        }
+        is_own || keeps
+    }
+
     /// Removes all that is below a directory.
     pub(super) fn remove_children(&mut self, directory: NodeId) {
-        let mut below: Vec<NodeId> = self.children(directory).collect();
-        while let Some(node) = below.pop() {
-            below.extend(self.children(node));
-            self.set_inode(node, NONE);
+        let mut directories = vec![directory];
+        while let Some(directory) = directories.pop() {
+            self.sift_children(directory, &mut |arena, child| {
+                if arena.is_directory(child) {
+                    directories.push(child);
+                }
+                arena.set_inode(child, NONE);
+                false
+            });
         }
     }
 }

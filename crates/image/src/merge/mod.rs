@@ -42,10 +42,12 @@ pub struct Limits {
     pub names: u32,
     /// Bytes of all names and link targets; default 256 MiB.
     pub text_bytes: u32,
-    /// Bytes of all different extended attributes; default 32 MiB.
+    /// Bytes of all different sets of extended attributes, and 64 for each attribute; default 32 MiB.
     pub xattr_bytes: usize,
-    /// Pieces of all sparse files; default 1,000,000.
+    /// Pieces of all sparse files, and 1 for each file; default 1,000,000.
     pub sparse_extents: usize,
+    /// Inodes that were ever there, those replaced since included; default 3,000,000.
+    pub inodes: u32,
 }
 
 impl Default for Limits {
@@ -56,6 +58,7 @@ impl Default for Limits {
             text_bytes: 256 << 20,
             xattr_bytes: 32 << 20,
             sparse_extents: 1_000_000,
+            inodes: 3_000_000,
         }
     }
 }
@@ -208,11 +211,14 @@ impl Merger {
             }
             Meaning::Opaque => {
                 if let Some(directory) = self.find_parent(&path) {
-                    self.prune(directory);
+                    self.arena.prune(directory, self.layer);
                 }
                 Ok(())
             }
             Meaning::Addition(name) => {
+                if self.arena.inodes.len() >= arena::at(self.limits.inodes) {
+                    return Err(limit("the number of inodes", self.limits.inodes));
+                }
                 let inode = if let Kind::Hardlink(target) = kind {
                     self.link_target(target)?
                 } else {
@@ -296,40 +302,7 @@ impl Merger {
             return;
         };
         self.whiteouts.push(node);
-        self.remove_lower(node);
-    }
-
-    /// Removes what lower layers put below a directory; returns whether anything is left.
-    fn prune(&mut self, directory: NodeId) -> bool {
-        // The depth of the recursion is that of a path, which the parser bounds.
-        if self.arena.nodes[arena::at(directory)].pure == self.layer {
-            return self.arena.has_children(directory);
-        }
-        let mut left = false;
-        let mut next = self.arena.nodes[arena::at(directory)].first_child;
-        while next != NONE {
-            left |= self.arena.is_live(next) && self.remove_lower(next);
-            next = self.arena.nodes[arena::at(next)].next;
-        }
-        self.arena.nodes[arena::at(directory)].pure = self.layer;
-        left
-    }
-
-    /// Removes a node as far as lower layers made it; returns whether it is still there.
-    fn remove_lower(&mut self, node: NodeId) -> bool {
-        let is_own = self.arena.nodes[arena::at(node)].layer == self.layer;
-        let keeps = self.arena.is_directory(node) && self.prune(node);
-        match (is_own, keeps) {
-            (true, _) => {}
-            // What this layer added to the removed directory now lies in one that it did not describe.
-            (false, true) => {
-                let inode = self.arena.add_inode(Inode::implied());
-                self.arena.set_inode(node, inode);
-                self.arena.nodes[arena::at(node)].layer = self.layer;
-            }
-            (false, false) => self.arena.set_inode(node, NONE),
-        }
-        is_own || keeps
+        self.arena.remove_lower(node, self.layer);
     }
 
     fn body(&mut self, kind: Kind) -> Result<Body, Conflict> {
@@ -352,7 +325,8 @@ impl Merger {
             }
             [] if content.size == 0 => Ok(Body::File { layer, source: 0, size: 0 }),
             extents => {
-                self.sparse_extents += extents.len();
+                // A file that is all hole takes a place, too.
+                self.sparse_extents += extents.len() + 1;
                 if self.sparse_extents > self.limits.sparse_extents {
                     let limit = self.limits.sparse_extents as u64;
                     return Err(Conflict::Limit { what: "the number of pieces of sparse files", limit });
@@ -378,7 +352,10 @@ impl Merger {
         if let Some(&number) = self.xattr_sets.get(&set) {
             return Ok(number);
         }
-        self.xattr_bytes += set.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum::<usize>();
+        // What keeping one takes beside its bytes.
+        const OVERHEAD: usize = 64;
+        let bytes = |xattr: &Xattr| OVERHEAD + xattr.name.len() + xattr.value.len();
+        self.xattr_bytes += set.iter().map(bytes).sum::<usize>();
         if self.xattr_bytes > self.limits.xattr_bytes {
             let limit = self.limits.xattr_bytes as u64;
             return Err(Conflict::Limit { what: "the size of all extended attributes", limit });
