@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -156,7 +157,7 @@ pub fn set_immutable(file: impl AsFd, immutable: bool) -> io::Result<()> {
 }
 
 /// Removes a file of `dir` that is marked as immutable, as stored layers are.
-fn remove_immutable(dir: &std::os::fd::OwnedFd, name: &[u8]) -> io::Result<()> {
+fn remove_immutable(dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
     // Opening must neither follow a link nor wait for the other end of a pipe.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     set_immutable(rustix::fs::openat(dir, name, flags, Mode::empty())?, false)?;
@@ -217,7 +218,7 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
 ///
 /// Only the innermost directory is held open, so that the depth costs no descriptors; the way back up is
 /// `..`, which cannot lead elsewhere while the checked device and inode agree.
-fn empty_directory(root: std::os::fd::OwnedFd, path: &Path) -> Result<()> {
+fn empty_directory(root: OwnedFd, path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut current = root;
     let mut above: Vec<(Vec<u8>, u64, u64)> = Vec::new();
@@ -225,8 +226,8 @@ fn empty_directory(root: std::os::fd::OwnedFd, path: &Path) -> Result<()> {
         match first_directory(&current, path)? {
             Some(name) => {
                 let here = rustix::fs::fstat(&current).named("examine", path)?;
-                let child = rustix::fs::openat(&current, name.as_slice(), flags, Mode::empty())
-                    .named("open", &path.join(OsStr::from_bytes(&name)))?;
+                let child =
+                    open_directory(&current, &name).named("open", &path.join(OsStr::from_bytes(&name)))?;
                 above.push((name, here.st_dev, here.st_ino));
                 current = child;
             }
@@ -246,8 +247,25 @@ fn empty_directory(root: std::os::fd::OwnedFd, path: &Path) -> Result<()> {
     }
 }
 
+/// Opens the directory `name` in `dir`, giving its owner access first where that is missing.
+///
+/// Overlay's work directory has mode 0, and so has whatever a container chooses: without root, that would keep
+/// the owner out.
+fn open_directory(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, name, flags | OFlags::RDONLY, Mode::empty()) {
+        Err(rustix::io::Errno::ACCESS) => {}
+        opened => return opened,
+    }
+    // Through the descriptor, so that no link that takes the directory's place is followed.
+    let found = rustix::fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
+    let way = format!("/proc/self/fd/{}", found.as_raw_fd());
+    rustix::fs::chmod(way, Mode::RWXU)?;
+    rustix::fs::openat(dir, name, flags | OFlags::RDONLY, Mode::empty())
+}
+
 /// Removes everything in `dir` that is not a directory; returns a directory in it, if there is one.
-fn first_directory(dir: &std::os::fd::OwnedFd, path: &Path) -> Result<Option<Vec<u8>>> {
+fn first_directory(dir: &OwnedFd, path: &Path) -> Result<Option<Vec<u8>>> {
     for entry in Dir::read_from(dir).named("list", path)? {
         let entry = entry.named("list", path)?;
         let name = entry.file_name().to_bytes();

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use linux::file;
 use oci::ContainerId;
+use runtime::plan::IdMaps;
 use state::{Event, EventLog, State};
 
 use crate::exit::Exit;
@@ -17,6 +17,7 @@ pub(crate) struct Records {
     event_log: Option<PathBuf>,
     event_attributes: Vec<(String, String)>,
     container_dir: PathBuf,
+    id_maps: IdMaps,
 }
 
 impl Records {
@@ -27,6 +28,7 @@ impl Records {
             event_log: plan.event_log.clone(),
             event_attributes: plan.event_attributes.clone(),
             container_dir: plan.container_dir.clone(),
+            id_maps: plan.launch.id_maps.clone(),
         }
     }
 
@@ -65,7 +67,7 @@ impl Records {
             self.event("destroy", &[]);
         }
         // What cannot be removed now belongs to nobody, and is found by the sweep for such files.
-        drop(file::remove_tree(&self.container_dir));
+        drop(runtime::remove_tree(&self.container_dir, &self.id_maps));
         Ok(())
     }
 
