@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -221,7 +222,27 @@ fn set_legacy_devices(node: &Node, rules: &[DeviceRule], fresh: bool) -> Result<
 }
 
 /// Replaces our program on the group in one step, or attaches the first.
+///
+/// Only the host's root may load one. Others do without: in a user namespace no device node can be made, and what a user
+/// without root may open is decided by permissions that a container cannot change.
 fn set_device_program(node: &Node, rules: &[DeviceRule]) -> Result<()> {
+    match replace_device_program(node, rules) {
+        Err(Error::DeviceProgram { errno: Errno::PERM | Errno::ACCESS, .. }) if !is_host_root()? => {
+            tracing::debug!(group = %node.dir.path().display(), "device rules are left to permissions");
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether we are root, and not in a user namespace of less than all ids.
+fn is_host_root() -> Result<bool> {
+    let map = linux::file::read_to_string(Path::new("/proc/self/uid_map")).map_err(Error::Detect)?;
+    let all = ["0", "0", "4294967295"];
+    Ok(rustix::process::geteuid().is_root() && map.split_whitespace().eq(all))
+}
+
+fn replace_device_program(node: &Node, rules: &[DeviceRule]) -> Result<()> {
     let failed =
         |attempt| move |errno| Error::DeviceProgram { attempt, path: node.dir.path().to_owned(), errno };
     let group = node.dir.as_fd();

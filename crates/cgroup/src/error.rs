@@ -106,7 +106,7 @@ pub enum Error {
         /// What it says.
         content: String,
     },
-    /// The device program could not be loaded or attached.
+    /// The device program could not be loaded or attached by root.
     #[error("{attempt} the device program of control group {}", path.display())]
     DeviceProgram {
         /// `load`, `attach`, …

@@ -4,6 +4,7 @@ use std::os::unix::fs::chown;
 
 use super::*;
 use crate::Error;
+use crate::devices::tests::rules;
 
 /// Says to the test executable, started anew by itself, that it is the user.
 const USER: &str = "SKIFF_TEST_DELEGATED";
@@ -52,7 +53,8 @@ fn act_as_user() {
     rustix::thread::set_thread_res_uid(user, user, user).unwrap();
 
     let pids = has(&layout, Controller::Pids).then_some(7);
-    let limits = Limits { pids, ..Limits::default() };
+    // Rules for devices go with every container, and cannot be had without root.
+    let limits = Limits { pids, devices: rules(&["-a", "+c 1:3 rwm"]), ..Limits::default() };
     let group = Cgroup::create(&layout, &Plan { path: "mine".into(), limits }).unwrap();
     assert_eq!(group.stats().unwrap().pids.limit, pids.map(i64::unsigned_abs));
     assert_eq!(Shell::start(&group, "echo alive").output(), "alive\n");
