@@ -15,7 +15,9 @@ mod image;
 mod leftovers;
 mod skiff;
 mod terminal;
+mod user;
 
 pub use image::{Entry, archive, busybox, busybox_layer};
 pub use skiff::{Output, Skiff};
 pub use terminal::Terminal;
+pub use user::User;

@@ -1,19 +1,22 @@
 //! One Skiff with folders of its own.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::leftovers::{self, Leftovers};
-use crate::{Terminal, image};
+use crate::{Terminal, User, image};
 
 /// The program under test, its folders, and the duty to leave nothing.
 #[derive(Debug)]
 pub struct Skiff {
     base: PathBuf,
     program: PathBuf,
+    /// Whose Skiff it is; missing for root's.
+    user: Option<(u32, u32)>,
 }
 
 /// What a program did.
@@ -46,7 +49,24 @@ impl Skiff {
         for program in [&program, &programs().join("skiff-monitor")] {
             assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
         }
-        Skiff { base, program }
+        Skiff { base, program, user: None }
+    }
+
+    /// A Skiff without images that an ordinary user runs, from copies of the programs that the user can reach.
+    pub fn of(user: &User) -> Skiff {
+        let mut skiff = Skiff::new();
+        let owned = |path: &Path| {
+            std::os::unix::fs::lchown(path, Some(user.uid()), Some(user.gid())).expect("give to the user");
+        };
+        owned(&skiff.base);
+        for name in ["skiff", "skiff-monitor"] {
+            let copy = skiff.base.join(name);
+            std::fs::copy(programs().join(name), &copy).expect("copy a program");
+            owned(&copy);
+        }
+        skiff.program = skiff.base.join("skiff");
+        skiff.user = Some((user.uid(), user.gid()));
+        skiff
     }
 
     /// A Skiff with `busybox:latest`.
@@ -84,6 +104,10 @@ impl Skiff {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("SKIFF_ROOT", self.root()).env("SKIFF_RUN", self.run_folder());
         command.current_dir(&self.base).args(arguments);
+        if let Some((uid, gid)) = self.user {
+            // Both at once also drop the supplementary groups.
+            command.uid(uid).gid(gid);
+        }
         command
     }
 

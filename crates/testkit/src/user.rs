@@ -1,0 +1,82 @@
+//! An ordinary user of this host, for as long as a test needs one.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the users may be locked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A user with subordinate ids, as the distribution's `useradd` makes them. Dropping it removes the user.
+#[derive(Debug)]
+pub struct User {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// Makes a user without a home. Needs root.
+    pub fn new() -> User {
+        let name = format!("skiff{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        change(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", &name]))
+            .unwrap_or_else(|error| panic!("make user {name}: {error}"));
+        let number = |flag: &str| -> u32 {
+            let text = run(Command::new("id").arg(flag).arg(&name));
+            text.trim().parse().unwrap_or_else(|_| panic!("id {flag} {name} said {text:?}"))
+        };
+        let user = User { uid: number("-u"), gid: number("-g"), name };
+        let lent = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+        assert!(lent.contains(&user.name), "useradd lent no ids; install the uidmap package first");
+        user
+    }
+
+    /// The user's number.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The number of the user's group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+}
+
+impl Default for User {
+    fn default() -> User {
+        User::new()
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let removed = change(Command::new("userdel").arg(&self.name));
+        if !std::thread::panicking() {
+            assert_eq!(removed, Ok(()), "remove user {}", self.name);
+        }
+    }
+}
+
+/// Runs a program that changes the host's users. They lock each other out, without waiting.
+fn change(command: &mut Command) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        let output = command.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !said.contains("lock") || start.elapsed() > PATIENCE {
+            return Err(said);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
