@@ -215,7 +215,7 @@ fn clearing_a_directory_again_and_again_is_cheap() {
     let tree = merge(Limits::default(), &layers).unwrap();
     assert_eq!(tree.inodes(), 2);
     // A hundredth of what 40,000 walks over 100,000 names would take.
-    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]
