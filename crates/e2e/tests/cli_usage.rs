@@ -132,14 +132,14 @@ fn flags_of_later_versions_are_refused_by_name() {
         "run --rm --restart always busybox",
         125,
         "",
-        "skiff: conflicting options: cannot specify both --restart and --rm\n",
+        "skiff: conflicting options: cannot specify both --restart and --rm\n\nRun 'skiff run --help' for more information\n",
     );
     check(
         &skiff,
         "run -d -a stdout busybox",
         125,
         "",
-        "skiff: conflicting options: cannot specify both --attach and --detach\n",
+        "skiff: conflicting options: cannot specify both --attach and --detach\n\nRun 'skiff run --help' for more information\n",
     );
 }
 

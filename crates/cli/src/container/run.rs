@@ -23,13 +23,9 @@ pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
         write_cidfile(cidfile, created.id.as_str())?;
         Ok(created)
     });
-    match made {
-        Ok(created) => {
-            output::print(&format!("{}\n", created.id.as_str()));
-            Ok(0)
-        }
-        Err(error) => fail(error),
-    }
+    let created = made.map_err(|error| fail(error, &parsed.path))?;
+    output::print(&format!("{}\n", created.id.as_str()));
+    Ok(0)
 }
 
 /// `skiff run`.
@@ -39,20 +35,17 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         true => run_detached(context, &request),
         false => run_attached(context, parsed, &request),
     });
-    outcome.or_else(fail)
+    outcome.map_err(|error| fail(error, &parsed.path))
 }
 
 /// Prints an error unless it is about flags, which the caller prints with the usage.
-fn fail(error: Error) -> Result<u8> {
+fn fail(error: Error, verb: &str) -> Error {
     if error.is_usage() || matches!(error, Error::FlagLater { .. } | Error::NoTerminal) {
-        return Err(error);
+        return error;
     }
-    let code = error.run_exit_code();
     output::complain(&error);
-    if matches!(&error, Error::Engine(inner) if inner.kind() == engine::Kind::Invalid) {
-        output::warn("\nRun 'skiff run --help' for more information\n");
-    }
-    Err(Error::Printed(code))
+    output::warn(&format!("\nRun 'skiff {verb} --help' for more information\n"));
+    Error::Printed(error.run_exit_code())
 }
 
 fn run_detached(context: &Context, request: &Create) -> Result<u8> {
