@@ -147,6 +147,7 @@ fn bits_to_hold(size: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn extent(offset: u64, source: u64, length: u64) -> Extent {
         Extent { offset, device: 0, source, length }
@@ -191,5 +192,56 @@ mod tests {
             .sum();
         assert_eq!(copied, grid.copied_blocks);
         assert_eq!(copied, 3);
+    }
+
+    /// A file of a few blocks with pieces here and there, some of them askew on the device.
+    fn any_file() -> impl Strategy<Value = (u64, Vec<Extent>)> {
+        let piece = (0..1500_u64, 1..2500_u64, prop_oneof![3 => Just(0_u64), 1 => 1..511_u64]);
+        let pieces = prop::collection::vec(piece, 0..6);
+        (pieces, 0..3000_u64, any::<bool>()).prop_map(|(pieces, tail, on_blocks)| {
+            let round = |number: u64| if on_blocks { number.next_multiple_of(BLOCK) } else { number };
+            let (mut end, mut source, mut extents) = (0, BLOCK, Vec::new());
+            for (gap, length, askew) in pieces {
+                let offset = end + round(gap);
+                let aligned = source.next_multiple_of(BLOCK) + offset % BLOCK;
+                extents.push(extent(offset, aligned + if on_blocks { 0 } else { askew }, round(length)));
+                end = offset + round(length);
+                source = aligned + round(length) + BLOCK;
+            }
+            (end + tail.max(1), extents)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_byte_comes_from_where_it_lies((size, extents) in any_file()) {
+            let source_of = |byte: u64| {
+                let found = extents.iter().find(|extent| (extent.offset..extent.offset + extent.length).contains(&byte));
+                found.map(|extent| extent.source + byte - extent.offset)
+            };
+            let grid = Grid::choose(size, &extents);
+            let (mut at, mut copied_blocks, mut chunks) = (0, 0, 0);
+            for chunk in grid.chunks(size, &extents) {
+                let end = (at + grid.bytes()).min(size);
+                match chunk {
+                    Chunk::Hole => prop_assert!((at..end).all(|byte| source_of(byte).is_none())),
+                    Chunk::Direct { source, .. } => {
+                        prop_assert_eq!(source % BLOCK, 0);
+                        prop_assert!((at..end).all(|byte| source_of(byte) == Some(source + byte - at)));
+                    }
+                    Chunk::Copied { offset, length } => {
+                        prop_assert_eq!((offset, length), (at, end - at));
+                        copied_blocks += length.div_ceil(BLOCK);
+                    }
+                }
+                at = end;
+                chunks += 1;
+            }
+            prop_assert_eq!((at, chunks, copied_blocks), (size, grid.chunks, grid.copied_blocks));
+            let others = (0..=bits_to_hold(size)).map(|bits| Grid::of(size, &extents, bits).cost());
+            prop_assert_eq!(Some(grid.cost()), others.min());
+        }
     }
 }
