@@ -72,8 +72,7 @@ fn add_unified(mount: &Mount, host: &mut Capabilities) -> Result<()> {
     };
     if has(Controller::Memory) {
         (host.memory, host.memory_reservation) = (true, true);
-        // The files of swap come and go with swap accounting.
-        host.swap = linux::file::read_to_string(Path::new("/proc/swaps")).is_ok();
+        host.swap = counts_swap(&root)?;
     }
     if has(Controller::Cpu) {
         (host.cpu_shares, host.cpu_quota) = (true, true);
@@ -84,6 +83,17 @@ fn add_unified(mount: &Mount, host: &mut Capabilities) -> Result<()> {
     host.cpuset |= has(Controller::Cpuset);
     host.pids |= has(Controller::Pids);
     Ok(())
+}
+
+/// Whether groups with a memory controller have a limit on swap, too: a kernel may be built or started without.
+/// The root itself has no limits, unless it is the root of a namespace. Where there is no group yet, swap is taken to be counted.
+fn counts_swap(root: &Dir) -> Result<bool> {
+    let names = root.children().map_err(|errno| root.failed("list", "", errno))?;
+    let groups = names.iter().filter_map(|name| root.child(name).ok());
+    let limited = groups.map(|group| (group.has("memory.max"), group.has("memory.swap.max")));
+    let here = (root.has("memory.max"), root.has("memory.swap.max"));
+    let known = std::iter::once(here).chain(limited).find(|(memory, _)| *memory);
+    Ok(known.is_none_or(|(_, swap)| swap))
 }
 
 fn add_legacy(mount: &Mount, host: &mut Capabilities) -> Result<()> {
@@ -146,6 +156,19 @@ pub(crate) fn parse_list(text: &str) -> Option<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_can_limit_what_its_files_say() {
+        let found = Hierarchy::detect().unwrap();
+        let host = found.capabilities().unwrap();
+        assert!(
+            host.memory && host.memory_reservation && host.pids && host.cpu_shares && host.cpu_quota,
+            "{host:?}"
+        );
+        assert_eq!(host.oom_kill_disable, found.legacy_home(Controller::Memory).is_some(), "version 1 alone");
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        assert!(host.cpus.len() >= cpus && host.memory_nodes.contains(&0), "{host:?}");
+    }
 
     #[test]
     fn lists_of_cpus_are_read_with_bounds() {

@@ -63,7 +63,7 @@ const BINARIES: &[&str] = &["skiff", "monitor"];
 
 /// This system's programs that the tests start, beside busybox; their libraries go along.
 const PROGRAMS: &[&str] =
-    &["tar", "bash", "touch", "truncate", "setsid", "unshare", "mkfs.erofs", "newuidmap", "newgidmap"];
+    &["tar", "bash", "touch", "truncate", "setsid", "unshare", "newuidmap", "newgidmap"];
 
 /// All of it, from the boot on.
 const TIME_LIMIT: Duration = Duration::from_secs(480);
