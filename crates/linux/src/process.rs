@@ -106,14 +106,11 @@ pub fn clone(how: Clone<'_>) -> Result<Cloned> {
         // argument is where CLONE_PIDFD stores the descriptor.
         result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
     }
-    match i32::try_from(result).map_err(|_| Errno::OVERFLOW)? {
-        0 => Ok(Cloned::Child),
-        pid => {
-            let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(last_errno)?;
-            // SAFETY: with CLONE_PIDFD a successful call stored a new descriptor of ours in `pidfd`.
-            Ok(Cloned::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
-        }
-    }
+    check(result)?;
+    let pid = i32::try_from(result).map_err(|_| Errno::OVERFLOW)?;
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(Cloned::Child) };
+    // SAFETY: with CLONE_PIDFD a successful call stored a new descriptor of ours in `pidfd`.
+    Ok(Cloned::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
 
 /// setns(2) with a namespace's descriptor (or, on a pidfd, several kinds at once).

@@ -167,8 +167,9 @@ struct FileOwner;
 impl FileOwner {
     fn become_owner(uid: u32, gid: u32) -> Result<Self, InitFailure> {
         let at = failed(Step::Root, format!("an overlay in the name of {uid}:{gid}"));
-        set_file_owner(uid, gid).map_err(at)?;
+        // First, so that a change half made is undone.
         let guard = Self;
+        set_file_owner(uid, gid).map_err(at)?;
         credentials::raise_permitted()?;
         Ok(guard)
     }

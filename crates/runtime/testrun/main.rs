@@ -74,9 +74,10 @@ fn main() {
     }
     let mut outcome = Report::default();
     if let Err(error) = act(&scenario, &mut outcome, &report) {
-        outcome.command_status = error.init_failure().and_then(runtime::InitFailure::command_status);
+        let failure = error.downcast_ref::<Error>().and_then(Error::init_failure);
+        outcome.command_status = failure.and_then(runtime::InitFailure::command_status);
         let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
+        let mut source = error.source();
         while let Some(inner) = source {
             text.push_str(&format!(": {inner}"));
             source = inner.source();
@@ -93,7 +94,11 @@ fn write(path: &std::ffi::OsStr, report: &Report) {
     std::fs::rename(next, path).unwrap();
 }
 
-fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> Result<(), Error> {
+fn act(
+    scenario: &Scenario,
+    outcome: &mut Report,
+    report: &std::ffi::OsStr,
+) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = &scenario.trace {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         runtime::trace::enable(OwnedFd::from(file));
@@ -105,8 +110,8 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
     let cgroup = match &scenario.plan.cgroup {
         None => None,
         Some(plan) => {
-            hierarchy = cgroup::Hierarchy::detect().unwrap();
-            Some(cgroup::Cgroup::create(&hierarchy, plan).unwrap())
+            hierarchy = cgroup::Hierarchy::detect()?;
+            Some(cgroup::Cgroup::create(&hierarchy, plan)?)
         }
     };
     let mut parked = runtime::clone_init(&scenario.plan, cgroup.as_ref(), Stdio::Inherit)?;
@@ -143,7 +148,7 @@ fn act(scenario: &Scenario, outcome: &mut Report, report: &std::ffi::OsStr) -> R
     outcome.status = Some(status(&mut running)?);
     drop(running);
     if let Some(cgroup) = cgroup {
-        cgroup.remove().unwrap();
+        cgroup.remove()?;
     }
     Ok(())
 }
