@@ -21,6 +21,7 @@ fn a_program_runs_and_its_output_and_code_are_kept() {
     let exit = harbour.run(&harbour.script("echo hello; echo bad >&2; printf rest; exit 7"));
     assert_eq!((exit.code, exit.signal, exit.error.as_deref()), (7, None, None));
     assert!(exit.started_at_ns.unwrap() <= exit.finished_at_ns);
+    assert!(!harbour.run_dir().exists(), "nothing is left of a run whose end is told");
     assert_eq!(harbour.logged("stdout"), "hello\nrest");
     assert_eq!(harbour.logged("stderr"), "bad\n");
 }
@@ -41,9 +42,9 @@ fn a_program_that_ends_at_once_loses_nothing() {
 fn a_running_container_is_seen_as_such_until_it_has_ended() {
     let harbour = Harbour::new();
     let mut running = harbour.start(&harbour.script("echo up; sleep 1000"));
+    assert!(matches!(harbour.status().phase, Phase::Running { .. }), "as soon as the start is told");
     harbour.wait_logged("up");
     assert!(status::lock_held(&harbour.run_dir()).unwrap());
-    wait_until("the status says running", || matches!(harbour.status().phase, Phase::Running { .. }));
     let status = harbour.status();
     assert_eq!(status.init.unwrap().pid, running.pid);
     assert_eq!(observe(true, Some(&status), None), Observed::Running);

@@ -1,16 +1,17 @@
 //! The end of a container: its last output, its exit, and who is told.
 //!
 //! ```text
-//! kept (no --rm)    drain ─► status ─► database row ─► everyone told ─► control group, run directory removed
+//! kept (no --rm)    drain ─► status ─► database row ─► control group, run directory removed ─► everyone told
 //! auto_remove       drain ─► the caller that started it told ─► status ─► control group removed
-//!                          ─► it says Removed, or it is gone: then we remove ─► the others told ─► run directory
+//!                          ─► it says Removed, or it is gone: then we remove ─► run directory ─► the others told
 //! ```
 //!
-//! A kept container's exit is in the database before anyone hears of it. One that removes itself has no row
-//! worth writing: the caller that started it, if it is still there, has the database open and removes the
-//! container at once, while we take the control group down. It may be killed at any moment: the kernel closes
-//! its socket, and we do all that it did not say it has done. Both may be killed: then the status says
-//! `exited`, or a live phase beside a free lock, and the next observer finishes.
+//! A kept container's exit is in the database, and nothing of the run is left, before anyone hears of it: a start
+//! right after that meets no remains. One that removes itself has no row worth writing: the caller that started
+//! it, if it is still there, has the database open and removes the container at once, while we take the control
+//! group down. It may be killed at any moment: the kernel closes its socket, and we do all that it did not say
+//! it has done. Both may be killed: then the status says `exited`, or a live phase beside a free lock, and the
+//! next observer finishes.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -26,7 +27,7 @@ use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request, Streams};
 use crate::status::Status;
-use crate::supervise::clients::{Clients, OWNER};
+use crate::supervise::clients::{Client, Clients, OWNER};
 use crate::supervise::container::Container;
 use crate::supervise::outputs::Output;
 use crate::supervise::record::Records;
@@ -156,15 +157,15 @@ impl Container {
     fn leave_kept(mut self, exit: &Exit) -> Result<()> {
         let noted = self.seat.record(&self.status);
         let recorded = self.records.record(exit);
-        self.hear_late_requests(|_| true);
-        self.tell(exit, |_| true);
         self.release_cgroup();
-        // Without a row the status is all there is: it stays for the next observer, who writes the row.
-        if recorded.is_ok() { self.seat.vacate() } else { noted }
+        self.hear_late_requests(|_| true);
+        let left = leave(self.seat, recorded.is_ok(), noted);
+        tell(&mut self.clients, &mut self.outputs, exit, |_| true);
+        left
     }
 
     fn leave_removed(mut self, exit: &Exit) -> Result<()> {
-        self.tell(exit, |client| client == OWNER);
+        tell(&mut self.clients, &mut self.outputs, exit, |client| client == OWNER);
         let noted = self.seat.record(&self.status);
         self.release_cgroup();
         let removed = if self.clients.get(OWNER).is_some_and(|owner| removes(&owner.socket)) {
@@ -173,8 +174,9 @@ impl Container {
             self.records.remove()
         };
         self.hear_late_requests(|client| client != OWNER);
-        self.tell(exit, |client| client != OWNER);
-        if removed.is_ok() { self.seat.vacate() } else { noted }
+        let left = leave(self.seat, removed.is_ok(), noted);
+        tell(&mut self.clients, &mut self.outputs, exit, |client| client != OWNER);
+        left
     }
 
     /// Answers what was asked while the end was on its way: who asks to wait is told with the others, everything
@@ -196,21 +198,22 @@ impl Container {
             drop(cgroup.remove());
         }
     }
+}
 
-    /// Tells the exit to those who wait for it and whom `included` names.
-    fn tell(&mut self, exit: &Exit, included: impl Fn(u64) -> bool) {
-        let told: Vec<u64> = self
-            .clients
-            .list
-            .iter()
-            .filter(|client| (client.waits || client.id == OWNER) && included(client.id))
-            .map(|client| client.id)
-            .collect();
-        for client in told {
-            let (tails, descriptors) = take_tails(&mut self.outputs, client);
-            let reply = Reply::Ended { exit: exit.clone(), tails };
-            self.clients.reply(client, &reply, &packet::borrow_all(&descriptors));
-        }
+/// Leaves the run directory. When the exit is written down nowhere else, its status is all there is: then it
+/// stays for the next observer, who does what we could not.
+fn leave(seat: Seat, is_written: bool, noted: Result<()>) -> Result<()> {
+    if is_written { seat.vacate() } else { noted }
+}
+
+/// Tells the exit to those who wait for it and whom `included` names.
+fn tell(clients: &mut Clients, outputs: &mut [Output], exit: &Exit, included: impl Fn(u64) -> bool) {
+    let waits = |client: &Client| (client.waits || client.id == OWNER) && included(client.id);
+    let told: Vec<u64> = clients.list.iter().filter(|client| waits(client)).map(|client| client.id).collect();
+    for client in told {
+        let (tails, descriptors) = take_tails(outputs, client);
+        let reply = Reply::Ended { exit: exit.clone(), tails };
+        clients.reply(client, &reply, &packet::borrow_all(&descriptors));
     }
 }
 

@@ -314,12 +314,13 @@ impl Container {
             // The streams were found to be harmless when they arrived.
             drop(self.connect(OWNER, attachment));
         }
+        // Before anyone hears that it runs, for then they look. A status that stays at "starting" is out of date,
+        // and no reason to end a container.
+        drop(self.seat.record(&self.status));
         let pid = self.init.pid().as_raw_nonzero().get();
         let started_at_ns = self.status.started_at_ns.unwrap_or(0);
         self.clients.reply(OWNER, &Reply::Running { pid, started_at_ns }, &[]);
         trace::mark(WHO, "announced");
-        // A status that stays at "starting" is out of date, and no reason to end a container that runs.
-        drop(self.seat.record(&self.status));
         self.oom = self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch().ok().flatten());
     }
 }
