@@ -101,7 +101,7 @@ impl Engine {
 }
 
 fn parse_name(text: &str) -> Result<ContainerName> {
-    text.parse().map_err(|source| Error::InvalidName { text: text.chars().take(80).collect(), source })
+    text.parse().map_err(|_| Error::InvalidName { text: text.chars().take(80).collect() })
 }
 
 /// With `--mount` a missing source is an error at once; with `-v` it is made at the start.

@@ -170,11 +170,7 @@ pub enum Error {
     #[error("refusing to create a tag with a digest reference: {text}")]
     TagWithDigest { text: String },
     #[error("Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
-    InvalidName {
-        text: String,
-        #[source]
-        source: oci::Error,
-    },
+    InvalidName { text: String },
     #[error("read the seccomp profile")]
     InvalidSeccomp(#[source] runtime::seccomp::ProfileError),
 

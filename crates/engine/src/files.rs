@@ -1,20 +1,25 @@
-//! What of a container lies on disk: its writable layer, and the three files of `/etc` that are its own.
+//! What of a container lies in the file system: its writable layer, and the three files of `/etc` that are its own.
 //!
 //! ```text
 //! <root>/containers/<id>/          0700: nobody walks in
 //!   upper/ work/                   the writable layer
-//!   hostname hosts resolv.conf     bound below /etc
 //!   log.json …                     the monitor's
+//! <run>/<id>/                      0700, while it runs; the monitor removes it
+//!   hostname hosts resolv.conf     bound below /etc
+//!   status lock control.sock       the monitor's
 //! ```
 //!
 //! All of it is made at the start, after the record; a directory without a record is garbage.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use linux::file;
+use linux::file::{self, Named};
 use oci::ContainerId;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
+use crate::plan;
 use crate::request::{IpcMode, MountSource, NetworkMode};
 use crate::spec::ContainerSpec;
 use crate::{Engine, Error, Result};
@@ -38,16 +43,13 @@ impl Engine {
         self.config.run.join(format!("shm-{id}"))
     }
 
-    /// Makes what the start of a container needs; what is there stays as it is.
+    /// Makes what the start of a container needs and outlives its run; what is there stays as it is.
     pub(crate) fn prepare(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<PathBuf> {
         let directory = self.directory(id);
         let failed = |source| Error::File { action: "make the container's directory", source };
         if file::create_dir(&directory, 0o700).map_err(failed)? {
             make_open(&directory.join("upper"), 0o755)?;
             file::create_dir(&directory.join("work"), 0o700).map_err(failed)?;
-        }
-        if !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
-            write_etc(&directory, spec)?;
         }
         if spec.host.ipc_mode == IpcMode::Shareable {
             make_open(&self.shm_directory(id), 0o1777)?;
@@ -63,10 +65,35 @@ impl Engine {
         Ok(directory)
     }
 
+    /// Makes the three files of `/etc`, anew at each start, as Docker makes them. They belong to `owner`: what the
+    /// container's root is outside, so that no mount has to be id-mapped for them.
+    pub(crate) fn write_etc(&self, id: &ContainerId, spec: &ContainerSpec, owner: (u32, u32)) -> Result<()> {
+        let directory = self.run_directory(id);
+        let failed = |source| Error::File { action: "make the container's run directory", source };
+        file::create_dir(&directory, 0o700).map_err(failed)?;
+        let (hostname, domainname) = (&spec.process.hostname, &spec.process.domainname);
+        // Who shares the host's network finds there what the host finds.
+        let shared = spec.host.network_mode == NetworkMode::Host;
+        let hosts = shared.then(|| copied("/etc/hosts")).flatten();
+        let hosts = hosts.unwrap_or_else(|| hosts_text(hostname, domainname).into_bytes());
+        // Without a network nothing answers, and a program that reads the file must still find one.
+        let resolv = shared.then(|| copied("/etc/resolv.conf")).flatten();
+        let resolv = resolv.unwrap_or_else(|| b"# This container has no network.\n".to_vec());
+        let hostname = format!("{hostname}\n").into_bytes();
+        for (name, content) in [("hostname", hostname), ("hosts", hosts), ("resolv.conf", resolv)] {
+            let path = directory.join(name);
+            write_for(&path, &content, owner)
+                .map_err(|source| Error::File { action: "write a file of the container's /etc", source })?;
+        }
+        Ok(())
+    }
+
     /// Removes what lies on disk of a container that has no record any more.
     pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
         let failed = |source| Error::File { action: "remove the container's directory", source };
-        file::remove_tree(&self.directory(id)).map_err(failed)?;
+        // Without root, what the container's other users own can be removed by their ids alone.
+        let maps = self.facts().rootless.as_ref().map(plan::lent).unwrap_or_default();
+        runtime::remove_tree(&self.directory(id), &maps).map_err(failed)?;
         file::remove_tree(&self.shm_directory(id)).map_err(failed)?;
         Ok(())
     }
@@ -115,22 +142,6 @@ fn list_ids(path: &Path) -> Result<Vec<ContainerId>> {
     Ok(ids)
 }
 
-/// The three files, anew at each start, as Docker makes them.
-fn write_etc(directory: &Path, spec: &ContainerSpec) -> Result<()> {
-    let hostname = &spec.process.hostname;
-    let domainname = &spec.process.domainname;
-    let host_network = spec.host.network_mode == NetworkMode::Host;
-    let hosts = if host_network { copied("/etc/hosts") } else { None };
-    write(&directory.join("hostname"), format!("{hostname}\n").as_bytes())?;
-    write(&directory.join("hosts"), &hosts.unwrap_or_else(|| hosts_text(hostname, domainname).into_bytes()))?;
-    // Without a network nothing answers, and a program that reads the file must still find one.
-    let resolv = if host_network { copied("/etc/resolv.conf") } else { None };
-    write(
-        &directory.join("resolv.conf"),
-        &resolv.unwrap_or_else(|| b"# This container has no network.\n".to_vec()),
-    )
-}
-
 /// The usual names of the loopback addresses; the container's own name resolves to one of them.
 fn hosts_text(hostname: &str, domainname: &str) -> String {
     let full = if domainname.is_empty() { String::new() } else { format!("{hostname}.{domainname} ") };
@@ -144,12 +155,18 @@ fn copied(path: &str) -> Option<Vec<u8>> {
     file::read_bounded(Path::new(path), ETC_LIMIT).ok()
 }
 
-/// Writes in place: the container may have the file bound, and a new one would not be seen there.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let failed = |source| Error::File { action: "write a file of the container's /etc", source };
-    let fresh = rustix::fs::access(path, rustix::fs::Access::EXISTS).is_err();
-    file::write(path, content).map_err(failed)?;
-    if fresh { file::set_mode(path, 0o644).map_err(failed) } else { Ok(()) }
+/// Writes a file that everybody inside may read and `owner` may write, whatever the caller's mask.
+fn write_for(path: &Path, content: &[u8], (uid, gid): (u32, u32)) -> file::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mode = Mode::from_raw_mode(0o644);
+    let mut opened = File::from(rustix::fs::open(path, flags, mode).named("create", path)?);
+    opened.write_all(content).named("write", path)?;
+    rustix::fs::fchmod(&opened, mode).named("change mode of", path)?;
+    if (uid, gid) != (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()) {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(&opened, Some(uid), Some(gid)).named("change owner of", path)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

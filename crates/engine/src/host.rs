@@ -5,7 +5,6 @@ use std::path::Path;
 
 use linux::file;
 use rustix::fs::Access;
-use rustix::thread::CapabilitySet;
 
 use crate::plan::{CgroupPlace, HostFacts, Rootless};
 
@@ -16,8 +15,8 @@ const SUBID_LIMIT: u64 = 1 << 20;
 pub(crate) fn facts() -> HostFacts {
     let rootless = rootless();
     HostFacts {
-        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-        capabilities: bounding_set(),
+        cpus: rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count().max(1)),
+        capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         thermal_cpus: thermal_cpus(),
         cgroups: match &rootless {
@@ -28,15 +27,6 @@ pub(crate) fn facts() -> HostFacts {
         mqueue: rustix::fs::access("/dev/mqueue", Access::EXISTS).is_ok(),
         rootless,
     }
-}
-
-/// What a program that this process starts could ever have.
-fn bounding_set() -> u64 {
-    let held = |number: &u32| {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false)
-    };
-    (0..41).filter(held).fold(0, |set, number| set | 1 << number)
 }
 
 /// How many CPUs have counters of thermal throttling, which tell one container what another one does.

@@ -91,7 +91,7 @@ pub struct ContainerInfo {
     pub directory: PathBuf,
     /// Its log; missing with the driver `none`.
     pub log_path: Option<PathBuf>,
-    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` as files on the host.
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` as files on the host, there while it runs.
     pub hostname_path: PathBuf,
     /// See `hostname_path`.
     pub hosts_path: PathBuf,

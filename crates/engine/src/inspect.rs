@@ -9,10 +9,11 @@ impl Engine {
         let found = self.container(name)?;
         let directory = self.directory(found.id());
         let log_path = plan::log(&found.spec.host.log)?.map(|_| directory.join("log.json"));
+        let run = self.run_directory(found.id());
         Ok(ContainerInfo {
-            hostname_path: directory.join("hostname"),
-            hosts_path: directory.join("hosts"),
-            resolv_conf_path: directory.join("resolv.conf"),
+            hostname_path: run.join("hostname"),
+            hosts_path: run.join("hosts"),
+            resolv_conf_path: run.join("resolv.conf"),
             snapshotter: match self.snapshotter()? {
                 Snapshotter::Erofs => "erofs",
                 Snapshotter::Trees => "trees",

@@ -31,6 +31,7 @@ mod name;
 mod plan;
 mod remove;
 pub mod request;
+mod seccomp;
 mod signal;
 pub mod spec;
 mod start;

@@ -3,19 +3,25 @@
 //! Whatever dies in between leaves files without a record. [`Engine::sweep`] removes those; it looks at the disk
 //! before it looks at the records, so that a container that is being made is never taken for garbage.
 
-use oci::ContainerId;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use oci::ContainerId;
 
 use crate::container::Container;
 use crate::info::Status;
 use crate::request::Remove;
 use crate::{Engine, Error, Result};
 
+/// How long a start may take before a forced removal no longer waits for it.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
 impl Engine {
     /// Removes a container.
     pub fn remove(&self, name: &str, request: &Remove) -> Result<()> {
         let found = self.container(name)?;
-        if found.state.status.is_running() {
+        // One that is being started is as good as running: its monitor works on what would be removed.
+        if found.state.status.is_running() || self.is_starting(&found)? {
             if !request.force {
                 return Err(Error::ContainerRunning {
                     name: found.head.name.to_string(),
@@ -30,22 +36,34 @@ impl Engine {
     }
 
     fn kill_for_removal(&self, found: &Container) -> Result<()> {
-        let failed = |source| Error::Monitor { action: "kill", id: found.id().clone(), source };
-        let killed = match self.connect(found) {
-            Ok(mut connection) => match connection.signal(9) {
-                Ok(_) | Err(monitor::Error::Refused(_)) => connection.wait(),
-                Err(source) => Err(source),
-            },
-            Err(Error::Monitor { source, .. }) => Err(source),
-            Err(error) => return Err(error),
-        };
-        match killed {
-            Ok(ended) => drop(ended.removed()),
-            // It ended by itself, or was lost: then this reaps it.
-            Err(monitor::Error::Gone | monitor::Error::NotRunning) => drop(self.observe(found.head.clone())?),
-            Err(source) => return Err(failed(source)),
+        let give_up = Instant::now() + START_LIMIT;
+        loop {
+            let killed = match self.connect(found) {
+                Ok(mut connection) => connection.signal(9).and_then(|_| connection.wait()),
+                Err(Error::Monitor { source, .. }) => Err(source),
+                Err(error) => return Err(error),
+            };
+            match killed {
+                Ok(ended) => {
+                    drop(ended.removed());
+                    return Ok(());
+                }
+                // There is nothing to kill yet, or nothing any more and the monitor is about to go.
+                Err(monitor::Error::Refused(_)) if Instant::now() < give_up => {}
+                // It ended by itself, or was lost: then this reaps it.
+                Err(monitor::Error::Gone | monitor::Error::NotRunning) => {
+                    let (_, state) = self.observe(found.head.clone())?;
+                    let alive = state.status.is_running() || self.is_starting(found)?;
+                    if !alive || Instant::now() > give_up {
+                        return Ok(());
+                    }
+                }
+                Err(source) => {
+                    return Err(Error::Monitor { action: "kill", id: found.id().clone(), source });
+                }
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
     }
 
     /// Forgets a container and removes what lies on disk of it. Gone already is fine.

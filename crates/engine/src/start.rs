@@ -1,16 +1,16 @@
 //! `start` and `run`: a recorded container is planned and handed to a monitor of its own.
 
 use std::path::Path;
+use std::time::Duration;
 
 use linux::file;
 use monitor::{AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan};
 use oci::{ContainerId, ContainerName, DiffId, Digest};
-use runtime::plan::{IdMap, IdMaps, SeccompFilter};
-use runtime::seccomp::{Abi, Context, Profile, filter, kernel_version};
+use runtime::plan::{IdMap, IdMaps};
 
 use crate::info::Status;
 use crate::plan::{self, Joined, Peer, Surroundings};
-use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode, Seccomp, SecurityOptions};
+use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode};
 use crate::spec::ContainerSpec;
 use crate::{Engine, Error, Result};
 
@@ -64,7 +64,7 @@ impl Engine {
         if found.state.status == Status::Paused {
             return Err(Error::Paused { name: found.head.name.to_string(), action: "start" });
         }
-        if found.state.status.is_running() {
+        if found.state.status.is_running() || !self.is_vacant(found.id())? {
             return Ok(None);
         }
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
@@ -129,6 +129,20 @@ impl Engine {
         Ok(running)
     }
 
+    /// Waits until the monitor of a run that has ended is gone too. False when the container is being started.
+    fn is_vacant(&self, id: &ContainerId) -> Result<bool> {
+        let failed = |source| Error::Monitor { action: "observe", id: id.clone(), source };
+        let directory = self.run_directory(id);
+        while monitor::status::lock_held(&directory).map_err(failed)? {
+            if monitor::status::read(&directory).map_err(failed)?.is_some_and(|status| status.exit.is_none())
+            {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(true)
+    }
+
     fn monitor_plan(&self, start: &Start<'_>) -> Result<MonitorPlan> {
         let (id, spec) = (start.id, start.spec);
         let joined = self.joined(&spec.host)?;
@@ -145,6 +159,9 @@ impl Engine {
             joined,
         };
         let launch = plan::launch(id.as_str(), spec, self.facts(), &around)?;
+        if !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
+            self.write_etc(id, spec, plan::root_outside(&launch.id_maps))?;
+        }
         let mut attributes =
             vec![("image".to_owned(), spec.image.clone()), ("name".to_owned(), start.name.to_string())];
         attributes.extend(spec.process.labels.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -175,26 +192,9 @@ impl Engine {
     /// Whose `/etc/hosts` and the like a container sees: its own, or those of the container whose network it joins.
     fn etc_directory(&self, id: &ContainerId, host: &HostOptions) -> Result<std::path::PathBuf> {
         match &host.network_mode {
-            NetworkMode::Container(name) => Ok(self.directory(&self.record(name)?.head.id)),
-            NetworkMode::Default | NetworkMode::None | NetworkMode::Host => Ok(self.directory(id)),
+            NetworkMode::Container(name) => Ok(self.run_directory(&self.record(name)?.head.id)),
+            NetworkMode::Default | NetworkMode::None | NetworkMode::Host => Ok(self.run_directory(id)),
         }
-    }
-
-    /// The filter of a container; None when it has none.
-    pub(crate) fn seccomp(&self, spec: &ContainerSpec) -> Result<Option<SeccompFilter>> {
-        let profile = match SecurityOptions::parse(&spec.host.security_options)?.seccomp {
-            Seccomp::Unconfined => return Ok(None),
-            Seccomp::Builtin if spec.host.privileged => return Ok(None),
-            Seccomp::Builtin => Profile::builtin(),
-            Seccomp::Profile(text) => Profile::parse(text.as_bytes()).map_err(Error::InvalidSeccomp)?,
-        };
-        let release = rustix::system::uname();
-        let context = Context {
-            arch: Abi::NATIVE,
-            capabilities: plan::capabilities(&spec.host, self.facts())?,
-            kernel: kernel_version(&release.release().to_string_lossy()).unwrap_or((0, 0)),
-        };
-        filter(&profile, &context).map(Some).map_err(Error::InvalidSeccomp)
     }
 
     /// The containers whose namespaces are joined.

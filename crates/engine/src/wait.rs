@@ -40,7 +40,8 @@ impl Engine {
         Ok(found)
     }
 
-    fn is_starting(&self, found: &Container) -> Result<bool> {
+    /// Whether a monitor has the container, whatever it says of it.
+    pub(crate) fn is_starting(&self, found: &Container) -> Result<bool> {
         let directory = self.run_directory(found.id());
         monitor::status::lock_held(&directory).map_err(|source| Error::Monitor {
             action: "observe",

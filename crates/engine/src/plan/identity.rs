@@ -65,7 +65,7 @@ fn join(owner: &Peer) -> Identity {
 }
 
 /// Root inside is the caller; ids from 1 on are those lent to it.
-fn lent(user: &Rootless) -> IdMaps {
+pub(crate) fn lent(user: &Rootless) -> IdMaps {
     let map = |own: u32, range: Option<(u32, u32)>| {
         let mut maps = vec![IdMap { inside: 0, outside: own, count: 1 }];
         if let Some((first, count)) = range.filter(|(_, count)| *count > 0) {
@@ -74,6 +74,12 @@ fn lent(user: &Rootless) -> IdMaps {
         maps
     };
     IdMaps { uid: map(user.uid, user.uids), gid: map(user.gid, user.gids) }
+}
+
+/// What the container's root is outside.
+pub(crate) fn root_outside(maps: &IdMaps) -> (u32, u32) {
+    let outside = |maps: &[IdMap]| maps.iter().find(|map| map.inside == 0).map_or(0, |map| map.outside);
+    (outside(&maps.uid), outside(&maps.gid))
 }
 
 /// The highest id that exists inside, for what has to name a range of ids.

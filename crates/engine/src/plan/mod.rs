@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use runtime::plan::{IdMaps, RootSource, SeccompFilter};
 
 pub(crate) use device::DeviceNode;
-pub(crate) use identity::needs_range;
+pub(crate) use identity::{lent, needs_range, root_outside};
 pub(crate) use launch::{capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
 pub(crate) use spec::{ImageFacts, log, spec};
@@ -32,7 +32,7 @@ pub(crate) struct HostFacts {
     pub(crate) rootless: Option<Rootless>,
     /// CPUs that may be used.
     pub(crate) cpus: u32,
-    /// Capabilities that this process may hand on: its bounding set.
+    /// Capabilities that this process may hand on: those it is permitted.
     pub(crate) capabilities: u64,
     /// The host's own name, for `--uts host`.
     pub(crate) hostname: String,

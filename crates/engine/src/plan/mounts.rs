@@ -120,7 +120,7 @@ pub(super) fn mounts(setting: &Setting<'_>) -> Result<Vec<Mount>> {
     user.sort_by_key(|mount| mount.target.components().count());
     let mut all = default(setting);
     all.extend(ipc(setting));
-    all.extend(files(setting.around, &id_map, setting.host.readonly_root));
+    all.extend(files(setting.around, setting.host.readonly_root));
     all.retain(|mount| !user.iter().any(|own| mount.target.starts_with(&own.target)));
     all.extend(user);
     Ok(all)
@@ -194,8 +194,8 @@ fn ipc(setting: &Setting<'_>) -> Vec<Mount> {
     mqueue.into_iter().chain(shm).collect()
 }
 
-/// `/etc/resolv.conf`, `/etc/hostname` and `/etc/hosts`, which lie in the container's directory.
-fn files(around: &Surroundings, id_map: &MountIdMap, readonly: bool) -> Vec<Mount> {
+/// `/etc/resolv.conf`, `/etc/hostname` and `/etc/hosts`: they belong on the host to the container's root.
+fn files(around: &Surroundings, readonly: bool) -> Vec<Mount> {
     let names = ["resolv.conf", "hostname", "hosts"];
     names
         .iter()
@@ -204,7 +204,7 @@ fn files(around: &Surroundings, id_map: &MountIdMap, readonly: bool) -> Vec<Moun
             kind: MountKind::Bind { source: around.files.join(name), recursive: false },
             attributes: MountAttributes { readonly, nosuid: true, nodev: true, ..MountAttributes::default() },
             propagation: Some(Propagation::RecursivePrivate),
-            id_map: id_map.clone(),
+            id_map: MountIdMap::None,
         })
         .collect()
 }

@@ -248,9 +248,9 @@ fn a_default_container_has_a_world_of_its_own() {
             /sys/fs/cgroup cgroup ro nosuid nodev noexec
             /dev/mqueue mqueue  nosuid nodev noexec
             /dev/shm tmpfs mode=1777,size=67108864 nosuid nodev noexec
-            /etc/resolv.conf bind /c/resolv.conf nosuid nodev mapped
-            /etc/hostname bind /c/hostname nosuid nodev mapped
-            /etc/hosts bind /c/hosts nosuid nodev mapped
+            /etc/resolv.conf bind /c/resolv.conf nosuid nodev
+            /etc/hostname bind /c/hostname nosuid nodev
+            /etc/hosts bind /c/hosts nosuid nodev
         "#]],
     );
     let plan = launched(|_| ());
@@ -329,9 +329,9 @@ fn namespaces_of_the_host_are_bound_not_mounted_anew() {
             /sys/fs/cgroup cgroup ro nosuid nodev noexec
             /dev/mqueue bind /dev/mqueue nosuid nodev noexec
             /dev/shm bind /dev/shm nosuid nodev noexec
-            /etc/resolv.conf bind /c/resolv.conf nosuid nodev mapped
-            /etc/hostname bind /c/hostname nosuid nodev mapped
-            /etc/hosts bind /c/hosts nosuid nodev mapped
+            /etc/resolv.conf bind /c/resolv.conf nosuid nodev
+            /etc/hostname bind /c/hostname nosuid nodev
+            /etc/hosts bind /c/hosts nosuid nodev
         "#]],
     );
     let plan = launched(|create| {
@@ -361,8 +361,8 @@ fn the_users_mounts_hide_defaults_and_come_parents_first() {
             /proc proc  nosuid nodev noexec
             /sys sysfs  ro nosuid nodev noexec
             /sys/fs/cgroup cgroup ro nosuid nodev noexec
-            /etc/resolv.conf bind /c/resolv.conf ro nosuid nodev mapped
-            /etc/hostname bind /c/hostname ro nosuid nodev mapped
+            /etc/resolv.conf bind /c/resolv.conf ro nosuid nodev
+            /etc/hostname bind /c/hostname ro nosuid nodev
             /a rbind /src mapped
             /dev rbind /host-dev mapped
             /t tmpfs size=1m,mode=700 copy nosuid nodev
