@@ -37,7 +37,12 @@ fn a_further_program_runs_in_the_container_with_the_callers_pipes() {
     let _running = up(&harbour);
     let ((input, mut writer), (stdout, out), (stderr, err)) =
         (std::io::pipe().unwrap(), std::io::pipe().unwrap(), std::io::pipe().unwrap());
-    let stdio = ExecStdio { stdin: Some(input.into()), stdout: Some(out.into()), stderr: Some(err.into()) };
+    let stdio = ExecStdio {
+        stdin: Some(input.into()),
+        stdout: Some(out.into()),
+        stderr: Some(err.into()),
+        terminal_size: None,
+    };
     let mut program = exec(
         &harbour,
         "read line; echo \"got $line\"; cat /proc/1/cmdline | tr '\\0' ' '; echo bad >&2; exit 9",

@@ -17,7 +17,7 @@ use runtime::plan::TerminalSize;
 
 fn attach_outputs() -> (std::fs::File, std::fs::File, AttachStdio) {
     let ((stdout, out), (stderr, err)) = (output_pipe(), output_pipe());
-    (stdout, stderr, AttachStdio { stdin: None, stdout: Some(out), stderr: Some(err) })
+    (stdout, stderr, AttachStdio { stdin: None, stdout: Some(out), stderr: Some(err), terminal_size: None })
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn input_reaches_the_program_and_its_end_too() {
     (plan.open_stdin, plan.stdin_once) = (true, true);
     let (reader, mut writer) = input_pipe();
     let (stdout, out) = output_pipe();
-    let attach = AttachStdio { stdin: Some(reader), stdout: Some(out), stderr: None };
+    let attach = AttachStdio { stdin: Some(reader), stdout: Some(out), stderr: None, terminal_size: None };
     let mut running = harbour.start_attached(&plan, Some(attach));
     let feeder = std::thread::spawn(move || {
         let line = [b'x'; 999];
@@ -180,7 +180,7 @@ fn a_terminal_is_one_stream_with_a_size_and_loses_nothing_at_the_end() {
     plan.open_stdin = true;
     let (reader, mut writer) = input_pipe();
     let (mut stdout, out) = output_pipe();
-    let attach = AttachStdio { stdin: Some(reader), stdout: Some(out), stderr: None };
+    let attach = AttachStdio { stdin: Some(reader), stdout: Some(out), stderr: None, terminal_size: None };
     let mut running = harbour.start_attached(&plan, Some(attach));
     let mut first = [0; 7];
     stdout.read_exact(&mut first).unwrap();

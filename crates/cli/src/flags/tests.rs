@@ -185,3 +185,45 @@ fn counts_of_arguments_are_refused_in_dockers_words() {
         assert_eq!(arguments.refuse(count), None);
     }
 }
+
+/// Flags that hold without being looked at.
+const NEEDLESS: &[&str] = &[
+    // Without a registry there is no progress to be silent about.
+    "run --quiet",
+    "create --quiet",
+    "load --quiet",
+    // Images without a name are shown as it is, and there are no intermediate ones.
+    "images --all",
+    // Log lines have no attributes without options that add them.
+    "logs --details",
+];
+
+#[test]
+fn no_flag_that_works_is_ignored_in_silence() {
+    const SOURCES: &[&str] = &[
+        include_str!("../container/create.rs"),
+        include_str!("../container/exec.rs"),
+        include_str!("../container/list.rs"),
+        include_str!("../container/logs.rs"),
+        include_str!("../container/mod.rs"),
+        include_str!("../container/remove.rs"),
+        include_str!("../container/run.rs"),
+        include_str!("../container/start.rs"),
+        include_str!("../container/stop.rs"),
+        include_str!("../image/archive.rs"),
+        include_str!("../image/history.rs"),
+        include_str!("../image/list.rs"),
+        include_str!("../image/remove.rs"),
+        include_str!("../inspect/mod.rs"),
+        include_str!("../system.rs"),
+        include_str!("../values/filter.rs"),
+    ];
+    for (path, verb) in all_verbs() {
+        for flag in verb.flags().filter(|flag| flag.standing == Standing::Works) {
+            let name = format!("{} --{}", path.rsplit(' ').next().unwrap_or(&path), flag.long);
+            let quoted = format!("\"{}\"", flag.long);
+            let read = SOURCES.iter().any(|source| source.contains(&quoted));
+            assert!(read || NEEDLESS.contains(&name.as_str()), "nobody reads {name}");
+        }
+    }
+}

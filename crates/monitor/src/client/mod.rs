@@ -134,7 +134,10 @@ impl Connection {
 
     /// Starts a program in the container. The connection serves nothing else from then on.
     pub fn exec(mut self, plan: &ProcessPlan, stdio: ExecStdio) -> Result<ExecHandle> {
-        let plan = packet::seal(plan)?;
+        let plan = match stdio.terminal_size.filter(|_| plan.terminal.is_some()) {
+            Some(size) => packet::seal(&ProcessPlan { terminal: Some(size), ..plan.clone() })?,
+            None => packet::seal(plan)?,
+        };
         let (streams, mut descriptors) = stdio.into_parts();
         descriptors.insert(0, plan);
         self.send(&Request::Exec(streams), &packet::borrow_all(&descriptors))?;

@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn terminal_size(&self) -> Option<TerminalSize> {
+    pub(crate) fn terminal_size(&self) -> Option<TerminalSize> {
         let size = rustix::termios::tcgetwinsize(self.caller.terminal?).ok()?;
         Some(TerminalSize { columns: size.ws_col, rows: size.ws_row })
     }

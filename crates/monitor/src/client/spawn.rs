@@ -53,7 +53,10 @@ pub fn spawn(program: &Path, plan: &MonitorPlan, attach: Option<AttachStdio>) ->
             .map_err(failed)?;
     let connection = Connection::over(ours);
     // The message waits in the socket until the monitor comes to read it.
-    let mut descriptors = vec![packet::seal(plan)?];
+    let mut descriptors = vec![match sized(plan, attach.as_ref()) {
+        Some(sized) => packet::seal(&sized)?,
+        None => packet::seal(plan)?,
+    }];
     let attach = attach.map(|attach| {
         let (streams, attached) = attach.into_parts();
         descriptors.extend(attached);
@@ -78,6 +81,16 @@ pub fn spawn(program: &Path, plan: &MonitorPlan, attach: Option<AttachStdio>) ->
     })
     .map_err(failed)?;
     Ok(Starting { connection })
+}
+
+/// The plan with the size of the caller's terminal; None where it needs no change. A size that came as a
+/// message would come after the program has looked.
+fn sized(plan: &MonitorPlan, attach: Option<&AttachStdio>) -> Option<MonitorPlan> {
+    let size = attach?.terminal_size?;
+    plan.launch.process.terminal?;
+    let mut plan = plan.clone();
+    plan.launch.process.terminal = Some(size);
+    Some(plan)
 }
 
 /// The program in a form that no container can overwrite, whatever it makes of `/proc/<pid>/exe`: on a

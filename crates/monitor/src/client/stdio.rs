@@ -8,6 +8,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use runtime::plan::TerminalSize;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -45,6 +46,8 @@ pub struct AttachStdio {
     pub stdout: Option<OwnedFd>,
     /// The monitor writes the container's standard error here.
     pub stderr: Option<OwnedFd>,
+    /// Size of the caller's terminal, which a new container's terminal has from its start.
+    pub terminal_size: Option<TerminalSize>,
 }
 
 /// Streams of a program to exec: pipes, sockets or `/dev/null`; what is missing is `/dev/null`.
@@ -56,6 +59,8 @@ pub struct ExecStdio {
     pub stdout: Option<OwnedFd>,
     /// Its standard error.
     pub stderr: Option<OwnedFd>,
+    /// Size of the caller's terminal, which the program's terminal has from its start.
+    pub terminal_size: Option<TerminalSize>,
 }
 
 /// What the other side does with a stream.
@@ -94,7 +99,7 @@ impl AttachStdio {
         let stdout = sort(caller.stdout, Direction::Writes, false)?;
         let stderr = sort(caller.stderr, Direction::Writes, false)?;
         session.remember_outputs(caller);
-        Ok((AttachStdio { stdin, stdout, stderr }, session))
+        Ok((AttachStdio { stdin, stdout, stderr, terminal_size: session.terminal_size() }, session))
     }
 
     pub(crate) fn into_parts(self) -> (Streams, Vec<OwnedFd>) {
@@ -108,7 +113,8 @@ impl ExecStdio {
     pub fn from_caller<'a>(caller: &CallerStdio<'a>, terminal: bool) -> Result<(ExecStdio, Session<'a>)> {
         let mut session = Session::new(*caller);
         if terminal {
-            return Ok((ExecStdio::default(), session));
+            let terminal_size = session.terminal_size();
+            return Ok((ExecStdio { terminal_size, ..ExecStdio::default() }, session));
         }
         let mut sort = |stream: Option<BorrowedFd<'a>>, direction, keys: bool| {
             let Some(stream) = stream else { return Ok(None) };
@@ -124,7 +130,7 @@ impl ExecStdio {
         let stdin = sort(caller.stdin, Direction::Reads, !caller.detach_keys.is_empty())?;
         let stdout = sort(caller.stdout, Direction::Writes, false)?;
         let stderr = sort(caller.stderr, Direction::Writes, false)?;
-        Ok((ExecStdio { stdin, stdout, stderr }, session))
+        Ok((ExecStdio { stdin, stdout, stderr, terminal_size: None }, session))
     }
 
     pub(crate) fn into_parts(self) -> (Streams, Vec<OwnedFd>) {
