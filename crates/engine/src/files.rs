@@ -43,13 +43,19 @@ impl Engine {
         self.config.run.join(format!("shm-{id}"))
     }
 
-    /// Makes what the start of a container needs and outlives its run; what is there stays as it is.
+    /// Makes what the start of a container needs and outlives its run. What is there stays as it is, down to the mode
+    /// that the container may have given its root.
     pub(crate) fn prepare(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<PathBuf> {
         let directory = self.directory(id);
         let failed = |source| Error::File { action: "make the container's directory", source };
-        if file::create_dir(&directory, 0o700).map_err(failed)? {
-            make_open(&directory.join("upper"), 0o755)?;
-            file::create_dir(&directory.join("work"), 0o700).map_err(failed)?;
+        let work = directory.join("work");
+        let made = file::create_dir(&directory, 0o700).map_err(failed)?;
+        // The last one made tells whether the one before us got to the end.
+        if made || rustix::fs::access(&work, rustix::fs::Access::EXISTS).is_err() {
+            let upper = directory.join("upper");
+            file::create_dir(&upper, 0o755).map_err(failed)?;
+            file::set_mode(&upper, 0o755).map_err(failed)?;
+            file::create_dir(&work, 0o700).map_err(failed)?;
         }
         if spec.host.ipc_mode == IpcMode::Shareable {
             make_open(&self.shm_directory(id), 0o1777)?;

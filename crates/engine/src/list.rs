@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use state::ContainerHead;
 
 use crate::info::{ContainerState, ContainerSummary};
+use crate::remove::Seen;
 use crate::request::List;
 use crate::{Engine, Result, container};
 
@@ -12,20 +13,22 @@ impl Engine {
     /// Containers, newest first.
     pub fn list(&self, request: &List) -> Result<Vec<ContainerSummary>> {
         let everything = request.all || request.last.is_some();
-        // In this order: what is on disk now and has no record after this is garbage, and what has no run
-        // directory now does not run, whatever begins meanwhile.
-        let on_disk = if everything { self.directories()? } else { Vec::new() };
-        let alive: BTreeSet<_> = self.run_directories()?.into_iter().collect();
+        // In this order: what is there now and has no record after this is garbage, and what has no run directory
+        // now does not run, whatever begins meanwhile.
+        let seen = Seen {
+            on_disk: if everything { self.directories()? } else { Vec::new() },
+            running: self.run_directories()?.into_iter().collect::<BTreeSet<_>>(),
+        };
         let heads = self.state().containers()?;
         if everything {
-            self.sweep(&on_disk, &heads.iter().map(|head| &head.id).collect());
+            self.sweep(&seen, &heads.iter().map(|head| &head.id).collect());
         }
         let mut listed = Vec::new();
         for head in heads {
             if request.last.is_some_and(|last| listed.len() >= last) {
                 break;
             }
-            let (head, state) = if alive.contains(&head.id) {
+            let (head, state) = if seen.running.contains(&head.id) {
                 self.observe(head)?
             } else {
                 let state = container::at_rest(head.exit.as_ref());

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use monitor::Connection;
 use oci::ContainerId;
 
 use crate::container::Container;
@@ -67,14 +68,28 @@ impl Engine {
     }
 
     /// Forgets a container and removes what lies on disk of it. Gone already is fine.
+    ///
+    /// A monitor that a killed caller had just started may be about to take its seat: then this sits there until
+    /// the files are gone, and it finds nothing to start.
     pub(crate) fn discard(&self, id: &ContainerId) -> Result<()> {
+        let failed = |source| Error::Monitor { action: "clean up after", id: id.clone(), source };
+        let seat = monitor::reap_lost(&self.run_directory(id), None).map_err(failed)?;
         self.state().remove_container(id)?;
-        self.remove_files(id)
+        self.remove_files(id)?;
+        match seat {
+            Some(seat) => seat.recorded().map_err(failed),
+            None => Ok(()),
+        }
     }
 
-    /// Removes what containers without a record have left on disk.
-    pub(crate) fn sweep(&self, on_disk: &[ContainerId], known: &BTreeSet<&ContainerId>) {
-        for id in on_disk.iter().filter(|id| !known.contains(id)) {
+    /// Removes what containers without a record have left: on disk, or running.
+    pub(crate) fn sweep(&self, seen: &Seen, known: &BTreeSet<&ContainerId>) {
+        for id in seen.running.iter().filter(|id| !known.contains(id)) {
+            if let Err(error) = self.end_orphan(id) {
+                tracing::warn!(container = %id, %error, "runs without a record and cannot be ended");
+            }
+        }
+        for id in seen.on_disk.iter().filter(|id| !known.contains(id)) {
             // Its monitor may still be at work: it holds the directory's mounts and will remove it itself.
             if self.run_directory(id).exists() {
                 continue;
@@ -85,4 +100,28 @@ impl Engine {
             }
         }
     }
+
+    /// Ends a container that was removed while it was being started, and whose starter did not live to see it.
+    fn end_orphan(&self, id: &ContainerId) -> Result<()> {
+        let failed = |source| Error::Monitor { action: "end", id: id.clone(), source };
+        let directory = self.run_directory(id);
+        if !monitor::status::lock_held(&directory).map_err(failed)? {
+            let seat = monitor::reap_lost(&directory, None).map_err(failed)?;
+            return seat.map_or(Ok(()), |seat| seat.recorded().map_err(failed));
+        }
+        // One whose end is written down is about to go.
+        if monitor::status::read(&directory).map_err(failed)?.is_some_and(|status| status.exit.is_none()) {
+            tracing::warn!(container = %id, "runs without a record: it is killed");
+            let killed = Connection::open(&directory).and_then(|mut connection| connection.signal(9));
+            killed.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What of containers was there before their records were read: in this order, one that is being made is never
+/// taken for one that was removed.
+pub(crate) struct Seen {
+    pub(crate) on_disk: Vec<ContainerId>,
+    pub(crate) running: BTreeSet<ContainerId>,
 }

@@ -323,3 +323,32 @@ fn many_start_at_once() {
     });
     assert!(fixture.engine.list(&List { all: true, last: None }).unwrap().is_empty());
 }
+
+#[test]
+fn what_runs_without_a_record_is_ended() {
+    let fixture = Fixture::new("orphan");
+    let started = fixture.engine.run(&Fixture::shell("sleep 1000"), None).unwrap();
+    let pid = started.running.pid;
+    // As when it is removed while it is being started, by a caller that is killed before it notices.
+    state::State::open(&fixture.base.join("root")).unwrap().remove_container(&started.id).unwrap();
+    drop(started);
+    assert!(fixture.engine.list(&List { all: true, last: None }).unwrap().is_empty());
+    eventually("its process is gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    eventually("its directory is gone", || {
+        drop(fixture.engine.list(&List { all: true, last: None }));
+        std::fs::read_dir(fixture.base.join("root/containers")).unwrap().count() == 0
+    });
+}
+
+#[test]
+fn a_removal_sits_on_the_seat_of_a_monitor_to_come() {
+    let fixture = Fixture::new("seat");
+    let engine = &fixture.engine;
+    let id = engine.create(&Fixture::shell("sleep 1000")).unwrap().id;
+    // A caller was killed after it had made the run directory.
+    let run = fixture.base.join("run").join(id.as_str());
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("hosts"), "").unwrap();
+    engine.remove(id.as_str(), &Remove::default()).unwrap();
+    assert!(!run.exists());
+}

@@ -127,7 +127,7 @@ impl Drop for Fixture {
     }
 }
 
-fn config(base: &Path, snapshotter: Option<Snapshotter>) -> Config {
+pub(crate) fn config(base: &Path, snapshotter: Option<Snapshotter>) -> Config {
     let program = std::env::current_exe().unwrap();
     let monitor = program.parent().unwrap().parent().unwrap().join("skiff-monitor");
     assert!(monitor.exists(), "build the monitor first: cargo build -p monitor");
