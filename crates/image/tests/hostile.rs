@@ -387,7 +387,7 @@ fn a_full_file_system_leaves_the_store_as_it_was() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 
     #[test]
     fn an_archive_with_any_bytes_changed_is_refused_or_loads_what_it_names(
