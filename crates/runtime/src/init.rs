@@ -14,7 +14,7 @@ use rustix::process::{DumpableBehavior, fchdir, pivot_root, set_dumpable_behavio
 
 use crate::error::failed;
 use crate::link::{Link, Order, Report};
-use crate::mounts::{self, Made};
+use crate::mounts::{self, Made, devices};
 use crate::plan::{MountKind, Namespace, RootSource};
 use crate::program::{self, Program, Streams};
 use crate::root::{Owner, assemble};
@@ -57,16 +57,24 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     enter_namespaces(inherited)?;
     mark("init", "namespaces");
     prepare_world(plan)?;
-    let made = make_mounts(plan)?;
+    let mut made = make_mounts(inherited)?;
     mark("init", "mounts made");
-    let (root, binds, pid) = receive_mounts(inherited)?;
+    let Received { root, binds, dev, pid } = receive_mounts(inherited)?;
     mark("init", "root received");
+    let filled = dev.is_some();
+    if let (Some(at), Some(dev)) = (devices::filled_mount(plan, inherited.privileged), dev) {
+        made[at] = Some(Made::new(dev, &plan.mounts[at]));
+    }
     let gate = plan.start_gate.as_deref().map(gate::Held::open).transpose()?;
     let labels = hooks_and_labels(plan, pid)?;
     let root = root_mount(inherited, root)?;
-    attach_mounts(plan, &root, made, binds, &groups)?;
+    attach_mounts(plan, &root, &made, binds, &groups)?;
+    devices::make_all(root.as_fd(), plan, filled)?;
+    sysctl::write_all(own_procfs(plan, &made), &plan.sysctls)?;
     mark("init", "mounts attached");
     let streams = open_streams(inherited, root.as_fd())?;
+    mounts::seal(plan, &made)?;
+    drop(made);
     mounts::hide::make_readonly(root.as_fd(), &plan.readonly_paths)?;
     mounts::hide::mask(root.as_fd(), &plan.masked_paths)?;
     mark("init", "paths masked");
@@ -224,15 +232,24 @@ fn keyring(plan: &LaunchPlan) -> Result<(), InitFailure> {
 }
 
 /// New file systems, while the supervisor opens the rest.
-fn make_mounts(plan: &LaunchPlan) -> Result<Vec<Option<Made>>, InitFailure> {
-    plan.mounts.iter().map(|mount| mounts::make_new(mount, plan)).collect()
+fn make_mounts(inherited: &Inherited<'_>) -> Result<Vec<Option<Made>>, InitFailure> {
+    let plan = inherited.plan;
+    let filled = devices::filled_mount(plan, inherited.privileged);
+    let make = |(at, mount)| if Some(at) == filled { Ok(None) } else { mounts::make_new(mount, plan) };
+    plan.mounts.iter().enumerate().map(make).collect()
 }
 
-type Received = (Option<OwnedFd>, Option<Vec<OwnedFd>>, i32);
+/// What the supervisor opened.
+struct Received {
+    root: Option<OwnedFd>,
+    binds: Option<Vec<OwnedFd>>,
+    dev: Option<OwnedFd>,
+    pid: i32,
+}
 
 fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
     let (first, _) = order(inherited.link)?;
-    let Order::Mounts { root, binds, count, pid } = first else { return Err(unexpected(&first)) };
+    let Order::Mounts { root_and_binds, dev, count, pid } = first else { return Err(unexpected(&first)) };
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
         match order(inherited.link)? {
@@ -240,8 +257,9 @@ fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
             (other, _) => return Err(unexpected(&other)),
         }
     }
-    let rest = all.split_off(usize::from(root).min(all.len()));
-    Ok((all.pop(), binds.then_some(rest), pid))
+    let dev = if dev { all.pop() } else { None };
+    let binds = all.split_off(usize::from(root_and_binds).min(all.len()));
+    Ok(Received { root: all.pop(), binds: root_and_binds.then_some(binds), dev, pid })
 }
 
 /// Opens what lies on the host and is needed after the root has changed.
@@ -273,27 +291,20 @@ fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<Ow
 fn attach_mounts(
     plan: &LaunchPlan,
     root: &OwnedFd,
-    made: Vec<Option<Made>>,
+    made: &[Option<Made>],
     binds: Option<Vec<OwnedFd>>,
     groups: &[mounts::cgroups::Group],
 ) -> Result<(), InitFailure> {
     let mut binds = binds.map(Vec::into_iter);
-    let mut to_seal = Vec::new();
-    let mut procfs = None;
     for (mount, made) in plan.mounts.iter().zip(made) {
         match (&mount.kind, made) {
-            (MountKind::New { fstype, copy_up, .. }, Some(made)) => {
+            (MountKind::New { copy_up, .. }, Some(made)) => {
                 if *copy_up {
                     mounts::copy_up::copy(root.as_fd(), &mount.target, made.mount.as_fd())?;
                 }
                 mounts::attach(root.as_fd(), &made.mount, mount)?;
                 if let Some(propagation) = mount.propagation {
                     set_propagation(&made.mount, propagation, &mount.target)?;
-                }
-                if fstype == "proc" && !mount.attributes.readonly {
-                    procfs = Some(made.mount);
-                } else if made.readonly_later {
-                    to_seal.push((made, mount));
                 }
             }
             (MountKind::Bind { .. }, _) => {
@@ -308,10 +319,15 @@ fn attach_mounts(
             (MountKind::New { .. }, None) => {}
         }
     }
-    let bind_nodes = plan.namespaces.user != Namespace::Inherit;
-    mounts::devices::make_all(root.as_fd(), plan, bind_nodes)?;
-    sysctl::write_all(procfs, &plan.sysctls)?;
-    to_seal.iter().try_for_each(|(made, mount)| mounts::seal(made, mount))
+    Ok(())
+}
+
+/// The container's own procfs, where it may be written to.
+fn own_procfs<'a>(plan: &LaunchPlan, made: &'a [Option<Made>]) -> Option<&'a OwnedFd> {
+    let is_proc = |kind: &MountKind| matches!(kind, MountKind::New { fstype, .. } if fstype == "proc");
+    let mut all = plan.mounts.iter().zip(made);
+    let found = all.find(|(mount, _)| is_proc(&mount.kind) && !mount.attributes.readonly);
+    found.and_then(|(_, made)| made.as_ref()).map(|made| &made.mount)
 }
 
 fn set_propagation(
@@ -328,7 +344,7 @@ fn open_streams<'a>(inherited: &'a Inherited<'_>, root: BorrowedFd<'_>) -> Resul
     let plan = inherited.plan;
     let Some(size) = plan.process.terminal else { return Ok(Streams::Given(inherited.streams.as_ref())) };
     let pair = terminal::allocate(root, size)?;
-    mounts::devices::bind_console(root, &pair.terminal)?;
+    devices::bind_console(root, &pair.terminal)?;
     Ok(Streams::Terminal(pair))
 }
 

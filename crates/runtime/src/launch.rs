@@ -192,9 +192,15 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()>
             binds.extend(mounts::bind::make(mount, owner.user_namespace)?);
         }
     }
-    let all: Vec<BorrowedFd<'_>> = root.iter().chain(&binds).map(AsFd::as_fd).collect();
-    let order =
-        Order::Mounts { root: root.is_some(), binds: privileged, count: all.len(), pid: pid.as_raw_pid() };
+    let filled = mounts::devices::filled_mount(plan, privileged);
+    let dev = filled.map(|at| mounts::devices::make_filled(plan, &plan.mounts[at])).transpose()?.flatten();
+    let all: Vec<BorrowedFd<'_>> = root.iter().chain(&binds).chain(&dev).map(AsFd::as_fd).collect();
+    let order = Order::Mounts {
+        root_and_binds: privileged,
+        dev: dev.is_some(),
+        count: all.len(),
+        pid: pid.as_raw_pid(),
+    };
     parked.link().send(&order, &[]).map_err(talk)?;
     parked.link().send_all(&Order::Descriptors, &all).map_err(talk)?;
     Ok(())

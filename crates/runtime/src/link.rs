@@ -27,11 +27,11 @@ const DESCRIPTORS: usize = 200;
 pub(crate) enum Order {
     /// The id maps are written.
     Mapped,
-    /// Mounts that only the supervisor could open: the root when `root`, then one for each bind mount when
-    /// `binds`. `count` descriptors follow, in packets of [`Order::Descriptors`].
+    /// Mounts that the supervisor opened, if it could: the root and one for each bind mount, and then a filled
+    /// `/dev`. `count` descriptors follow, in packets of [`Order::Descriptors`].
     Mounts {
-        root: bool,
-        binds: bool,
+        root_and_binds: bool,
+        dev: bool,
         count: usize,
         /// The process id as the supervisor sees it, for the state document of hooks.
         pid: i32,

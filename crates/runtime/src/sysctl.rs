@@ -15,19 +15,23 @@ use crate::{InitFailure, Step};
 pub(crate) const PROC_MAGIC: i64 = 0x9fa0;
 
 /// Writes each of `sysctls`; `procfs` is a writable procfs mount, or one is made for the occasion.
-pub(crate) fn write_all(procfs: Option<OwnedFd>, sysctls: &[(String, String)]) -> Result<(), InitFailure> {
+pub(crate) fn write_all(procfs: Option<&OwnedFd>, sysctls: &[(String, String)]) -> Result<(), InitFailure> {
     if sysctls.is_empty() {
         return Ok(());
     }
+    let own;
     let procfs = match procfs {
         Some(procfs) => procfs,
-        None => own_procfs().map_err(failed(Step::Sysctl, "through /proc"))?,
+        None => {
+            own = own_procfs().map_err(failed(Step::Sysctl, "through /proc"))?;
+            &own
+        }
     };
-    if fstatfs(&procfs).map_err(failed(Step::Sysctl, "/proc"))?.f_type != PROC_MAGIC {
+    if fstatfs(procfs).map_err(failed(Step::Sysctl, "/proc"))?.f_type != PROC_MAGIC {
         return Err(InitFailure::because(Step::Sysctl, "/proc", "it is not a procfs"));
     }
     sysctls.iter().try_for_each(|(name, value)| {
-        write(&procfs, &path(name), value).map_err(|errno| {
+        write(procfs, &path(name), value).map_err(|errno| {
             let why = if errno == Errno::NOENT { "the kernel has no such parameter here" } else { "" };
             InitFailure::new(Step::Sysctl, format!("{name}={value}"), errno, why)
         })

@@ -1,23 +1,24 @@
 //! Device nodes and links in the container's `/dev`.
 //!
 //! Everything is made relative to a descriptor of the directory, and never through a link of the image's
-//! (crun CVE-2026-47766). Where the kernel forbids making nodes (a user namespace), the host's own are bound.
+//! (crun CVE-2026-47766). In a user namespace the kernel forbids making nodes: there the supervisor, if it is root on the
+//! host, makes the tmpfs for `/dev` with the nodes in it, owned by the ids inside; else the host's own nodes are bound.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use linux::mount::{ATTR_NOEXEC, ATTR_NOSUID, MountChange, change_mount};
+use linux::mount::ATTR_RDONLY;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat, symlinkat,
     unlinkat,
 };
 use rustix::io::Errno;
 
-use super::attach_at;
 use super::bind::clone_tree;
+use super::{attach_at, attribute_bits, new_instance};
 use crate::below::{Links, Make, find_or_make, split};
 use crate::error::failed;
-use crate::plan::{Device, DeviceKind, MountKind};
+use crate::plan::{Device, DeviceKind, IdMap, IdMaps, Mount, MountKind, Namespace};
 use crate::{InitFailure, LaunchPlan, Step};
 
 /// Nodes that every container has (runtime specification, config-linux.md, "Default Devices").
@@ -39,19 +40,63 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
-/// Fills `/dev`, unless it is bound from the host.
-pub(crate) fn make_all(root: BorrowedFd<'_>, plan: &LaunchPlan, bind: bool) -> Result<(), InitFailure> {
-    let bound = plan
-        .mounts
-        .iter()
-        .any(|mount| mount.target == Path::new("/dev") && matches!(mount.kind, MountKind::Bind { .. }));
-    let defaults =
-        DEFAULT.iter().filter(|(path, ..)| !plan.devices.iter().any(|device| device.path == Path::new(path)));
-    let defaults: Vec<Device> = if bound { Vec::new() } else { defaults.map(default_device).collect() };
-    for device in defaults.iter().chain(&plan.devices) {
-        make(root, device, bind)?;
+/// Fills `/dev`, unless it is bound from the host; the nodes are there already when the supervisor `filled` it.
+pub(crate) fn make_all(root: BorrowedFd<'_>, plan: &LaunchPlan, filled: bool) -> Result<(), InitFailure> {
+    let bind = plan.namespaces.user != Namespace::Inherit;
+    for device in all(plan) {
+        if !(filled && device.path.starts_with("/dev")) {
+            make(root, &device, bind)?;
+        }
     }
-    if bound { Ok(()) } else { make_links(root) }
+    if is_bound(plan) { Ok(()) } else { make_links(root) }
+}
+
+fn is_bound(plan: &LaunchPlan) -> bool {
+    plan.mounts
+        .iter()
+        .any(|mount| mount.target == Path::new("/dev") && matches!(mount.kind, MountKind::Bind { .. }))
+}
+
+/// Those that every container has, and those of the plan.
+fn all(plan: &LaunchPlan) -> Vec<Device> {
+    let missing = |path: &str| !plan.devices.iter().any(|device| device.path == Path::new(path));
+    let defaults = DEFAULT.iter().filter(|(path, ..)| !is_bound(plan) && missing(path)).map(default_device);
+    defaults.chain(plan.devices.iter().cloned()).collect()
+}
+
+/// Which of the plan's mounts the supervisor makes with the devices in it.
+pub(crate) fn filled_mount(plan: &LaunchPlan, privileged: bool) -> Option<usize> {
+    let new_user = plan.namespaces.user == Namespace::New;
+    let at = plan.mounts.iter().rposition(|mount| mount.target == Path::new("/dev"))?;
+    let plain =
+        matches!(&plan.mounts[at].kind, MountKind::New { fstype, copy_up: false, .. } if fstype == "tmpfs");
+    (privileged && new_user && plain && !is_bound(plan)).then_some(at)
+}
+
+/// Makes that mount: a tmpfs of the host's, whose nodes work, with everything in it owned by the ids inside.
+pub(crate) fn make_filled(plan: &LaunchPlan, mount: &Mount) -> Result<Option<OwnedFd>, InitFailure> {
+    let MountKind::New { fstype, source, options, .. } = &mount.kind else { return Ok(None) };
+    let (Some(uid), Some(gid)) = (outside(&plan.id_maps.uid, 0), outside(&plan.id_maps.gid, 0)) else {
+        return Err(InitFailure::because(Step::Device, "/dev", "id 0 is not mapped"));
+    };
+    let mut options = options.clone();
+    options.extend([format!("uid={uid}"), format!("gid={gid}")]);
+    let bits = attribute_bits(&mount.attributes) & !ATTR_RDONLY;
+    let tmpfs = new_instance(fstype, source, &options, &IdMaps::default(), bits)
+        .map_err(|(option, errno)| InitFailure::new(Step::Mount, "tmpfs for /dev", errno, option))?;
+    for mut device in all(plan).into_iter().filter(|device| device.path.starts_with("/dev")) {
+        device.uid = outside(&plan.id_maps.uid, device.uid).unwrap_or(uid);
+        device.gid = outside(&plan.id_maps.gid, device.gid).unwrap_or(gid);
+        device.path = Path::new("/").join(device.path.strip_prefix("/dev").unwrap_or(&device.path));
+        make(tmpfs.as_fd(), &device, false)?;
+    }
+    Ok(Some(tmpfs))
+}
+
+/// An id of the container's as the host numbers it.
+fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
+    let map = maps.iter().find(|map| id >= map.inside && id - map.inside < map.count)?;
+    map.outside.checked_add(id - map.inside)
 }
 
 fn default_device(&(path, major, minor): &(&str, u32, u32)) -> Device {
@@ -94,7 +139,7 @@ fn make_node(folder: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno
         }
         result => result?,
     }
-    // Nobody else is in here yet, so the name still means what was just made. The umask is zero.
+    // Nobody else is in here yet, so the name still means what was just made.
     if device.uid != 0 || device.gid != 0 {
         let owner = (Some(Uid::from_raw(device.uid)), Some(Gid::from_raw(device.gid)));
         chownat(folder, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -112,8 +157,6 @@ fn bind_node(folder: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno
     if kind != wanted || stat.st_rdev != makedev(device.major, device.minor) {
         return Err(Errno::NODEV);
     }
-    // In a user namespace the host's own flags are locked on the clone; these can always be added.
-    change_mount(&clone, MountChange { set: ATTR_NOSUID | ATTR_NOEXEC, ..MountChange::default() }, false)?;
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let target = match openat(folder, name, flags | OFlags::EXCL, Mode::from_raw_mode(0o666)) {
         Err(Errno::EXIST) => {

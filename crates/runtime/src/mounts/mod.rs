@@ -47,6 +47,13 @@ pub(crate) struct Made {
     pub(crate) readonly_later: bool,
 }
 
+impl Made {
+    /// `mount` made as the plan's `wanted` says, but for its flags.
+    pub(crate) fn new(mount: OwnedFd, wanted: &Mount) -> Self {
+        Self { mount, readonly_later: wanted.attributes.readonly }
+    }
+}
+
 /// Makes a new instance of a file system, detached.
 pub(crate) fn make_new(mount: &Mount, plan: &LaunchPlan) -> Result<Option<Made>, InitFailure> {
     let MountKind::New { fstype, source, options, .. } = &mount.kind else { return Ok(None) };
@@ -82,7 +89,7 @@ fn shared_instance(fstype: &str, namespaces: &Namespaces) -> Option<&'static Pat
 }
 
 /// The detached mount, or the option at fault.
-fn new_instance(
+pub(crate) fn new_instance(
     fstype: &str,
     source: &str,
     options: &[String],
@@ -230,8 +237,13 @@ fn is_kernels_own(mount: &Mount) -> bool {
     }
 }
 
-/// Makes a tmpfs read-only, now that all is in place.
-pub(crate) fn seal(made: &Made, mount: &Mount) -> Result<(), InitFailure> {
-    let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
-    change_mount(&made.mount, change, false).map_err(failed(Step::ReadOnly, mount.target.display()))
+/// Makes each read-only tmpfs so, now that all is in place.
+pub(crate) fn seal(plan: &LaunchPlan, made: &[Option<Made>]) -> Result<(), InitFailure> {
+    for (mount, made) in plan.mounts.iter().zip(made) {
+        if let Some(Made { mount: tmpfs, readonly_later: true }) = made {
+            let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
+            change_mount(tmpfs, change, false).map_err(failed(Step::ReadOnly, mount.target.display()))?;
+        }
+    }
+    Ok(())
 }
