@@ -41,6 +41,19 @@ fn an_interactive_shell_has_a_terminal_of_the_callers_size() {
 }
 
 #[test]
+fn a_programs_first_look_at_its_terminal_sees_the_size() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["run", "-d", "--name", "host", "busybox", "sleep", "1000"]);
+    for columns in 60..66 {
+        let want = format!("21 {columns}\r\n");
+        let run = skiff.terminal(&["run", "--rm", "-it", "busybox", "stty", "size"], columns, 21);
+        assert_eq!(run.finish(), (0, want.clone()));
+        let exec = skiff.terminal(&["exec", "-it", "host", "stty", "size"], columns, 21);
+        assert_eq!(exec.finish(), (0, want));
+    }
+}
+
+#[test]
 fn the_terminal_is_whole_again_after_the_session() {
     let skiff = Skiff::with_busybox();
     // The outer shell holds the terminal open, so that it can be looked at behind the session.

@@ -106,7 +106,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         }
         rows.push(row);
     }
-    output::print(&format.render(&COLUMNS, &rows)?);
+    output::print(&format.render(&COLUMNS, rows)?);
     Ok(0)
 }
 

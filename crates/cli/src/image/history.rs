@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let format = Format::parse(parsed.text("format"), default)?;
     let rows: Vec<_> = entries.iter().map(|entry| view.row(entry)).collect();
-    output::print(&format.render(&COLUMNS, &rows)?);
+    output::print(&format.render(&COLUMNS, rows)?);
     Ok(0)
 }
 

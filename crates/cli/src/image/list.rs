@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         ids.dedup();
         output::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     } else {
-        output::print(&format.render(&COLUMNS, &rows)?);
+        output::print(&format.render(&COLUMNS, rows)?);
     }
     Ok(0)
 }

@@ -53,7 +53,7 @@ impl Format {
     }
 
     /// Renders `rows`. A row may have `Label`, the map behind `.Label "key"`, which JSON leaves out.
-    pub(crate) fn render(&self, columns: &Columns, rows: &[Map<String, Value>]) -> Result<String> {
+    pub(crate) fn render(&self, columns: &Columns, rows: Vec<Map<String, Value>>) -> Result<String> {
         let mut out = String::new();
         match self {
             Format::Table(template) => {
@@ -78,8 +78,7 @@ impl Format {
                 }
             }
             Format::Json => {
-                for row in rows {
-                    let mut row = row.clone();
+                for mut row in rows {
                     row.shift_remove("Label");
                     // A map of texts always serializes.
                     out.push_str(&Value::Object(row).to_string());
@@ -100,8 +99,8 @@ impl Format {
     }
 }
 
-fn fill(template: &Template, row: &Map<String, Value>) -> Result<String> {
-    template.execute(&Value::Object(row.clone())).map_err(Error::ListTemplate)
+fn fill(template: &Template, row: Map<String, Value>) -> Result<String> {
+    template.execute(&Value::Object(row)).map_err(Error::ListTemplate)
 }
 
 /// `\t` and `\n` as they are typed in a shell.

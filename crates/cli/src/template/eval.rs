@@ -20,6 +20,8 @@ enum Flow {
 
 struct Evaluator<'a> {
     named: &'a HashMap<String, Vec<Node>>,
+    /// What `$` stands for.
+    root: &'a Value,
     variables: Vec<(String, Value)>,
     headers: bool,
     calls: usize,
@@ -35,8 +37,8 @@ pub(super) fn execute(
     data: &Value,
     headers: bool,
 ) -> Outcome<String> {
-    let variables = vec![("$".to_owned(), data.clone())];
-    let mut evaluator = Evaluator { named, variables, headers, calls: 0, out: String::new() };
+    let (variables, out) = (Vec::new(), String::new());
+    let mut evaluator = Evaluator { named, root: data, variables, headers, calls: 0, out };
     evaluator.walk(nodes, data)?;
     Ok(evaluator.out)
 }
@@ -158,14 +160,19 @@ impl Evaluator<'_> {
         let Some(nodes) = named.get(name) else {
             return fail(place, format!("template {name:?}"), format!("template {name:?} not defined"));
         };
-        self.calls += 1;
-        if self.calls > CALL_LIMIT {
+        if self.calls == CALL_LIMIT {
             return fail(place, format!("template {name:?}"), "templates call each other too deeply");
         }
-        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), data.clone())]);
-        self.walk(nodes, &data)?;
-        self.variables = outer;
-        self.calls -= 1;
+        let mut inner = Evaluator {
+            named,
+            root: &data,
+            variables: Vec::new(),
+            headers: self.headers,
+            calls: self.calls + 1,
+            out: std::mem::take(&mut self.out),
+        };
+        inner.walk(nodes, &data)?;
+        self.out = inner.out;
         Ok(())
     }
 
@@ -253,6 +260,9 @@ impl Evaluator<'_> {
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Outcome<Value> {
         let base = match &operand.base {
             Base::Dot => return self.fields_of(dot, operand).map(std::borrow::Cow::into_owned),
+            Base::Variable(name) if name == "$" => {
+                return self.fields_of(self.root, operand).map(std::borrow::Cow::into_owned);
+            }
             Base::Variable(name) => {
                 let found = self.variables.iter().rev().find(|(known, _)| known == name);
                 found.map_or(Value::Null, |(_, value)| value.clone())
