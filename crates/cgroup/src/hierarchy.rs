@@ -1,8 +1,11 @@
 //! Which control group hierarchies this system has.
 //!
-//! Read once, from `/proc/self/mountinfo`: one file, no walk. Three layouts exist: version 2 alone (one mount
-//! for everything), version 1 alone (one mount for each controller or set of them), and hybrid (version 1 for
-//! the controllers beside a version 2 mount that has the core files and perhaps a few controllers).
+//! Three layouts exist: version 2 alone (one mount for everything), version 1 alone (one mount for each controller or
+//! set of them), and hybrid (version 1 for the controllers beside a version 2 mount that has the core files and
+//! perhaps a few controllers).
+//!
+//! This is on the way of every start, so version 2 in its usual place is recognised by one `statfs`. Otherwise
+//! `/proc/self/mountinfo` is read, once; the kernel writes it anew for every reader, 1 to 4 µs for each mount.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -89,8 +92,9 @@ pub(crate) struct Mount {
     pub(crate) controllers: Vec<Controller>,
     /// Where it is mounted.
     pub(crate) point: PathBuf,
-    /// The group that is visible there, as `/proc/self/cgroup` would name it: `/` unless bind-mounted.
-    pub(crate) root: PathBuf,
+    /// The group that is visible there, as `/proc/self/cgroup` would name it: `/` unless bind-mounted. `None` is not
+    /// looked at yet.
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// The hierarchies of this system, as this process sees them.
@@ -103,6 +107,14 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Finds the hierarchies. A system without any is not an error here: making a group is.
     pub fn detect() -> Result<Self> {
+        if rustix::fs::statfs(USUAL_PLACE).is_ok_and(|found| found.f_type == CGROUP2_MAGIC) {
+            let unified = Mount { controllers: Vec::new(), point: USUAL_PLACE.into(), root: None };
+            return Ok(Self { unified: Some(unified), legacy: Vec::new() });
+        }
+        Self::read()
+    }
+
+    fn read() -> Result<Self> {
         Ok(Self::parse(&read_proc("/proc/self/mountinfo")?))
     }
 
@@ -138,6 +150,12 @@ impl Hierarchy {
     }
 }
 
+/// Where every distribution mounts control groups.
+const USUAL_PLACE: &str = "/sys/fs/cgroup";
+
+/// What `statfs` says of version 2 (`CGROUP2_SUPER_MAGIC`).
+const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Unified,
@@ -164,7 +182,7 @@ fn parse_line(line: &[u8]) -> Option<(Kind, Mount)> {
     };
     let options = std::str::from_utf8(after.nth(1)?).ok()?;
     let mut before = before.split(|byte| *byte == b' ').skip(3);
-    let (root, point) = (unescape(before.next()?), unescape(before.next()?));
+    let (root, point) = (Some(unescape(before.next()?)), unescape(before.next()?));
     let controllers: Vec<_> = match kind {
         Kind::Unified => Vec::new(),
         Kind::Legacy => options.split(',').filter_map(Controller::from_legacy_name).collect(),
@@ -192,13 +210,20 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 /// The version 2 group of this process below `mount`'s point, without a leading slash; `None` when it is not visible there.
 pub(crate) fn own_unified_group(mount: &Mount) -> Result<Option<PathBuf>> {
-    Ok(parse_own(&read_proc("/proc/self/cgroup")?, mount))
+    let root = match &mount.root {
+        Some(root) => Some(root.clone()),
+        None => {
+            Hierarchy::read()?.unified.filter(|found| found.point == mount.point).and_then(|found| found.root)
+        }
+    };
+    let groups = read_proc("/proc/self/cgroup")?;
+    Ok(root.and_then(|root| parse_own(&groups, &root)))
 }
 
-fn parse_own(groups: &[u8], mount: &Mount) -> Option<PathBuf> {
+fn parse_own(groups: &[u8], root: &Path) -> Option<PathBuf> {
     let own = groups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     let own = Path::new(std::ffi::OsStr::from_bytes(own));
-    own.strip_prefix(&mount.root).ok().map(Path::to_owned)
+    own.strip_prefix(root).ok().map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -245,6 +270,14 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_finds_what_the_long_one_finds() {
+        let (short, long) = (Hierarchy::detect().unwrap(), Hierarchy::read().unwrap());
+        assert_eq!(short.version(), long.version());
+        assert_eq!(short.unified.map(|mount| mount.point), long.unified.map(|mount| mount.point));
+        assert_eq!(short.legacy, long.legacy);
+    }
+
+    #[test]
     fn malformed_lines_are_passed_over() {
         for line in ["", " - ", "1 2 3 - cgroup2", "a - cgroup b c", "1 2 3 / - cgroup2 x rw"] {
             assert_eq!(Hierarchy::parse(line.as_bytes()).version(), None, "{line:?}");
@@ -261,11 +294,11 @@ mod tests {
 
     #[test]
     fn own_group_is_translated_to_the_mount() {
-        let mount = |root: &str| Mount { controllers: Vec::new(), point: "/m".into(), root: root.into() };
+        let own = |groups: &[u8], root: &str| parse_own(groups, Path::new(root));
         let groups = b"3:memory:/other\n0::/user.slice/x\n";
-        assert_eq!(parse_own(groups, &mount("/")), Some("user.slice/x".into()));
-        assert_eq!(parse_own(groups, &mount("/user.slice")), Some("x".into()));
-        assert_eq!(parse_own(groups, &mount("/user")), None, "whole components only");
-        assert_eq!(parse_own(b"3:memory:/other\n", &mount("/")), None);
+        assert_eq!(own(groups, "/"), Some("user.slice/x".into()));
+        assert_eq!(own(groups, "/user.slice"), Some("x".into()));
+        assert_eq!(own(groups, "/user"), None, "whole components only");
+        assert_eq!(own(b"3:memory:/other\n", "/"), None);
     }
 }

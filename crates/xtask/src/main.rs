@@ -14,7 +14,8 @@ cargo xtask COMMAND
 
   leaks save FILE    note the processes, mounts, control groups and files of this host
   leaks check FILE   fail if any of Skiff's has come since
-  vm [FILTER]        tests on Debian's own kernel in a virtual machine, with cgroup version 2 alone
+  vm [PROGRAM [TEST]]
+                     tests on Debian's own kernel in a virtual machine, with cgroup version 2 alone
   bench [ARGS]       side-by-side benchmarks with Debian's engines (release build)
 ";
 
@@ -34,8 +35,9 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["leaks", "save", file] => leaks::save(file.as_ref()),
         ["leaks", "check", file] => leaks::check(file.as_ref()),
-        ["vm"] => vm::run(None),
-        ["vm", filter] => vm::run(Some(filter)),
+        ["vm"] => vm::run("", None),
+        ["vm", program] => vm::run(program, None),
+        ["vm", program, filter] => vm::run(program, Some(filter)),
         ["bench", rest @ ..] => bench(rest),
         _ => bail!("unknown command\n{USAGE}"),
     }

@@ -56,7 +56,7 @@ const INIT: &str = include_str!("init.sh");
 const RUN: &str = include_str!("run.sh");
 
 /// Accounts for tests that are an ordinary user, with a range of ids each.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 8] = [
     (
         "etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\ntester:x:1000:1000::/home/tester:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
@@ -64,6 +64,9 @@ const FILES: [(&str, &str); 5] = [
     ("etc/group", "root:x:0:\ntty:x:5:\ntester:x:1000:\nnogroup:x:65534:\n"),
     ("etc/subuid", "root:1000000:65536\ntester:100000:65536\n"),
     ("etc/subgid", "root:1000000:65536\ntester:100000:65536\n"),
+    ("etc/shadow", "root:*:19000::::::\ntester:*:19000::::::\n"),
+    ("etc/gshadow", "root:*::\ntester:!::\n"),
+    ("etc/login.defs", "UID_MIN 1000\nGID_MIN 1000\nUSERGROUPS_ENAB yes\n"),
     ("etc/hosts", "127.0.0.1 localhost\n"),
 ];
 

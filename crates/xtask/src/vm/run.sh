@@ -15,6 +15,8 @@ chmod 1777 /tmp /var/tmp
 chown 1000:1000 /home/tester
 ln -sf /proc/self/fd /dev/fd
 hostname skiff-vm
+# The kernel speaks of every process that it kills for want of memory, in the middle of the lines of the tests.
+dmesg -n 1
 ip link set lo up
 
 # shellcheck disable=SC1091 # written with the ramdisk
