@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod detach;
 pub mod file;
+pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod process;

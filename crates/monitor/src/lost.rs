@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::status::{self, Lock, Process, Status};
+use crate::status::{self, Holder, Lock, Process, Status};
 
 /// How long the kernel may take to end a killed process.
 const DYING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -44,7 +44,7 @@ impl Reaped {
 /// For a container that is observed as lost, or as exited but unrecorded. `cgroup` is its group as its record
 /// plans it, for a monitor that died before it wrote a status. None when a monitor has the container after all.
 pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Reaped>> {
-    let lock = match Lock::take(run_dir) {
+    let lock = match Lock::take(run_dir, Holder::Observer) {
         Ok(Some(lock)) => lock,
         Ok(None) | Err(Error::System { errno: Errno::NOENT, .. }) => return Ok(None),
         Err(error) => return Err(error),

@@ -1,15 +1,14 @@
 //! The run directory: `status`, `lock` and `control.sock` of one container.
 //!
-//! `status` is renamed into place on tmpfs, so a reader finds a whole one. `lock` carries a POSIX record lock:
-//! of all locks that Linux has it is the one that a forked child does not share, so that neither init nor an
-//! exec'd program keeps it alive, at no moment, and that can be tested without being taken for a moment.
+//! `status` is renamed into place on tmpfs, so a reader finds a whole one. `lock` carries a record lock of the
+//! monitor's process: of all locks that Linux has it is the one that a forked child does not share, so that neither
+//! init nor an exec'd program keeps it alive, at no moment. It can be tested without being taken for a moment.
 
 use std::path::{Path, PathBuf};
 
-use linux::file;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use linux::{file, lock};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -76,9 +75,7 @@ pub fn lock_held(run_dir: &Path) -> Result<bool> {
         Err(Errno::NOENT) => return Ok(false),
         Err(errno) => return Err(Error::System { attempt: "open the lock of a run directory", errno }),
     };
-    let holder = fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock))
-        .map_err(Error::system("test the lock of a run directory"))?;
-    Ok(holder.is_some())
+    lock::is_locked(&lock).map_err(Error::system("test the lock of a run directory"))
 }
 
 /// The lock of a run directory, held. It is free again when this process ends, however it ends.
@@ -87,21 +84,33 @@ pub(crate) struct Lock {
     _file: std::os::fd::OwnedFd,
 }
 
+/// Who holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A monitor: the process, without what it forks. It must not open the lock a second time, for closing that
+    /// would free it.
+    Monitor,
+    /// An observer, whose process may have other threads that observe the same container: the open file.
+    Observer,
+}
+
 impl Lock {
-    /// Takes the lock; None when another monitor holds it.
+    /// Takes the lock; None when somebody else holds it.
     ///
     /// The file is never removed before the directory is, and a lock on a file that has lost its name is
     /// worth nothing: so the name is checked after the lock is taken.
-    pub(crate) fn take(run_dir: &Path) -> Result<Option<Lock>> {
+    pub(crate) fn take(run_dir: &Path, holder: Holder) -> Result<Option<Lock>> {
         let path = run_dir.join("lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         loop {
             let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(Error::system("make the lock of a run directory"))?;
-            match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
-                Err(errno) => return Err(Error::System { attempt: "lock a run directory", errno }),
+            let taken = match holder {
+                Holder::Monitor => lock::lock_for_process(&file),
+                Holder::Observer => lock::lock_for_file(&file),
+            };
+            if !taken.map_err(Error::system("lock a run directory"))? {
+                return Ok(None);
             }
             let held = rustix::fs::fstat(&file).map_err(Error::system("examine a lock"))?;
             match rustix::fs::stat(&path) {
@@ -188,10 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_goes_with_its_directory() {
+    fn a_lock_is_seen_and_goes_with_its_directory() {
         let dir = Scratch::new("lock");
         assert!(!lock_held(&dir.0).unwrap());
-        let lock = Lock::take(&dir.0).unwrap().unwrap();
+        let lock = Lock::take(&dir.0, Holder::Observer).unwrap().unwrap();
+        assert!(lock_held(&dir.0).unwrap());
+        assert!(Lock::take(&dir.0, Holder::Observer).unwrap().is_none());
+        assert!(Lock::take(&dir.0, Holder::Monitor).unwrap().is_none());
         write(&dir.0, &sample()).unwrap();
         clear(&dir.0, lock).unwrap();
         assert!(!dir.0.exists());

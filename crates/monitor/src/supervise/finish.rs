@@ -67,7 +67,7 @@ pub(crate) fn never_started(
 ) -> Result<()> {
     let exit = failure.exit();
     let records = Records::new(plan);
-    seat.record(&Status {
+    let noted = seat.record(&Status {
         phase: Phase::Exited,
         monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
         init: None,
@@ -76,12 +76,12 @@ pub(crate) fn never_started(
         oom_killed: false,
         log_lines_lost: 0,
         exit: Some(exit.clone()),
-    })?;
+    });
     records.died(&exit);
     let recorded = if plan.auto_remove { records.remove() } else { records.record(&exit) };
-    let vacated = if recorded.is_ok() { seat.vacate() } else { Ok(()) };
+    let left = leave(seat, recorded.is_ok(), noted);
     clients.reply(OWNER, &Reply::LaunchFailed(failure), &[]);
-    vacated
+    left
 }
 
 impl Container {

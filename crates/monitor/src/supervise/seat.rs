@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::status::{self, Lock, Status};
+use crate::status::{self, Holder, Lock, Status};
 
 /// How long a monitor that has recorded its exit may take to leave.
 const LEAVING_MS: u64 = 10_000;
@@ -31,7 +31,7 @@ impl Seat {
         let give_up = clock::monotonic_ms() + LEAVING_MS;
         loop {
             file::create_dir(run_dir, 0o700).map_err(Error::File)?;
-            match Lock::take(run_dir) {
+            match Lock::take(run_dir, Holder::Monitor) {
                 Ok(Some(lock)) => return Ok(Seat { run_dir: run_dir.to_owned(), lock }),
                 Ok(None) => {}
                 // The one before has removed the directory between the two steps.
