@@ -113,7 +113,9 @@ pub(super) fn parse_leading<'a>(flags: &[Flag], words: &'a [String]) -> Result<(
 /// Parses the words after a command's name.
 pub(super) fn parse_command(command: &Command, words: &[String]) -> Result<Parsed> {
     let flags: Vec<Flag> = command.flags.iter().copied().chain([HELP]).collect();
-    let (mut parsed, mut rest) = parse_leading(&flags, words)?;
+    // Two dashes end the flags for good, wherever arguments may stand among them.
+    let (mut parsed, mut rest) =
+        if command.flags_lead { parse_leading(&flags, words)? } else { (Parsed::default(), words) };
     if command.flags_lead {
         parsed.arguments = rest.to_vec();
     }
