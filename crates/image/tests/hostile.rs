@@ -89,40 +89,47 @@ fn symbolic_links_in_a_layer_may_say_anything_as_nothing_follows_them() {
 #[test]
 fn digests_and_sizes_that_lie() {
     let good = layer("good");
-    let zipped = compress(Compression::Gzip, &good);
-    let mut members = docker_archive(&["a:1"], std::slice::from_ref(&good), Compression::Gzip);
-    members[1].1 = compress(Compression::Gzip, &layer("evil"));
-    refused(
-        "another layer",
-        &tar_of(&members),
-        &["layer0/layer.tar", "uncompressed", &Digest::of(&good).to_string()],
-    );
+    for compression in COMPRESSIONS {
+        let mut members = docker_archive(&["a:1"], std::slice::from_ref(&good), compression);
+        members[1].1 = compress(compression, &layer("evil"));
+        let digest = Digest::of(&good).to_string();
+        let words = ["layer0/layer.tar", "uncompressed", &digest];
+        refused(&format!("another layer, {compression}"), &tar_of(&members), &words);
+        blobs_that_lie(&good, compression);
+    }
+}
 
+/// A blob of a layout that is not what its descriptor says.
+fn blobs_that_lie(good: &[u8], compression: Compression) {
+    let blob_bytes = compress(compression, good);
     let layout = |change: &dyn Fn(&mut Layout, &mut serde_json::Value)| {
         let mut layout = Layout::default();
-        let config = config(&[&good]);
+        let config = config(&[good]);
         let config = layout.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-        let mut blob = layout.blob("application/vnd.oci.image.layer.v1.tar+gzip", &zipped);
+        let mut blob = layout.blob("application/vnd.oci.image.layer.v1.tar+gzip", &blob_bytes);
         change(&mut layout, &mut blob);
         let manifest = layout.manifest(json!({"schemaVersion": 2, "config": config, "layers": [blob]}));
         layout.add(manifest, None);
         tar_of(&layout.members())
     };
-    let name = format!("blobs/sha256/{}", Digest::of(&zipped).encoded());
-    let smaller = zipped.len() - 1;
-    let larger = zipped.len() + 1;
-    refused("size too small", &layout(&|_, blob| blob["size"] = json!(smaller)), &[&name]);
-    refused("size too large", &layout(&|_, blob| blob["size"] = json!(larger)), &[&name, "size"]);
-    refused("bytes behind", &layout(&|layout, _| layout.blobs.get_mut(&name).unwrap().push(b'x')), &[&name]);
-    let other = compress(Compression::Gzip, &good)[..].to_vec();
-    let flipped = |layout: &mut Layout| {
-        let mut bytes = other.clone();
-        // The time in the gzip header: it decompresses to the same.
-        bytes[4] ^= 1;
-        layout.blobs.insert(name.clone(), bytes);
+    let name = format!("blobs/sha256/{}", Digest::of(&blob_bytes).encoded());
+    let check = |title: &str, archive: &[u8], words: &[&str]| {
+        refused(&format!("{title}, {compression}"), archive, &[&[name.as_str()], words].concat());
     };
-    refused("another blob", &layout(&|layout, _| flipped(layout)), &[&name, "digest"]);
-    refused("no blob", &layout(&|layout, _| drop(layout.blobs.remove(&name))), &[&name, "missing"]);
+    let (smaller, larger) = (blob_bytes.len() - 1, blob_bytes.len() + 1);
+    check("size too small", &layout(&|_, blob| blob["size"] = json!(smaller)), &[]);
+    check("size too large", &layout(&|_, blob| blob["size"] = json!(larger)), &["size"]);
+    check("bytes behind", &layout(&|layout, _| layout.blobs.get_mut(&name).unwrap().push(b'x')), &[]);
+    check("cut", &layout(&|layout, _| layout.blobs.get_mut(&name).unwrap().truncate(smaller)), &[]);
+    check(
+        "another blob",
+        &layout(&|layout, _| {
+            // Where it is: the time in the header of gzip, so that it decompresses to the same.
+            layout.blobs.get_mut(&name).unwrap()[4] ^= 1;
+        }),
+        &[],
+    );
+    check("no blob", &layout(&|layout, _| drop(layout.blobs.remove(&name))), &["missing"]);
 }
 
 #[test]
@@ -265,8 +272,13 @@ fn a_directory_is_not_left_through_links() {
 
 #[test]
 fn an_archive_cut_anywhere_is_refused() {
-    let members = docker_archive(&["a:1"], &[layer("one"), layer("two")], Compression::Gzip);
-    let whole = tar_of(&members);
+    for compression in [Compression::None, Compression::Gzip] {
+        cut_anywhere(&docker_archive(&["a:1"], &[layer("one"), layer("two")], compression));
+    }
+}
+
+fn cut_anywhere(members: &Members) {
+    let whole = tar_of(members);
     let last_content = whole.len() - 1024 - 512;
     let scratch = Scratch::new();
     let store = scratch.store();

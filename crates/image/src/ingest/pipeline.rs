@@ -88,6 +88,8 @@ enum Message {
 }
 
 /// The near end of a connection: buffers go out full and come back empty.
+///
+/// A stage owns its ends, so that by returning, for whatever reason, it hangs up and its neighbours stop, too.
 struct Outlet {
     full: SyncSender<Message>,
     empty: Receiver<Vec<u8>>,
@@ -153,16 +155,14 @@ pub(crate) fn ingest(layer: Layer<'_>, effects: &Faults) -> Result<Ingested> {
     let (to_check, from_source) = connection();
     let (to_write, from_check) = connection();
     let (read, decoded, checked, written) = thread::scope(|scope| {
-        let writer = scope.spawn(move || write(name, file, &from_check, effects));
-        let checker = scope.spawn(move || check(name, &from_source, &to_write, expected.diff_id));
+        let writer = scope.spawn(move || write(name, file, from_check, effects));
+        let checker = scope.spawn(move || check(name, from_source, to_write, expected.diff_id));
         let (read, decoded) = if compression == Compression::None {
-            (source.pump(&to_check), Ok(()))
+            (source.pump(to_check), Ok(()))
         } else {
             let (to_decode, encoded) = connection();
-            let decode = scope.spawn(move || decode(name, compression, encoded, &to_check));
-            let read = source.pump(&to_decode);
-            drop(to_decode);
-            (read, join(decode))
+            let decode = scope.spawn(move || decode(name, compression, encoded, to_check));
+            (source.pump(to_decode), join(decode))
         };
         (read, decoded, join(checker), join(writer))
     });
@@ -235,7 +235,7 @@ impl<'a> Source<'a> {
     }
 
     /// Sends the whole blob on; returns its size.
-    fn pump(mut self, outlet: &Outlet) -> Result<u64, Stop> {
+    fn pump(mut self, outlet: Outlet) -> Result<u64, Stop> {
         let mut buffer = std::mem::take(&mut self.first);
         loop {
             if buffer.is_empty() {
@@ -286,7 +286,7 @@ fn fill(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usiz
 }
 
 /// The second stage, of compressed layers only.
-fn decode(name: &str, compression: Compression, encoded: Inlet, outlet: &Outlet) -> Result<(), Stop> {
+fn decode(name: &str, compression: Compression, encoded: Inlet, outlet: Outlet) -> Result<(), Stop> {
     let failed = |source| Error::Decompress { entry: name.to_owned(), compression, source };
     let stream =
         EncodedStream { inlet: encoded, current: Vec::new(), position: 0, ended: false, abandoned: false };
@@ -359,7 +359,7 @@ impl BufRead for EncodedStream {
 }
 
 /// The third stage: digest, tar and bounds of the uncompressed layer.
-fn check(name: &str, inlet: &Inlet, outlet: &Outlet, expected: Option<&DiffId>) -> Result<Ingested, Stop> {
+fn check(name: &str, inlet: Inlet, outlet: Outlet, expected: Option<&DiffId>) -> Result<Ingested, Stop> {
     let mut hasher = expected.and_then(|id| id.digest().hasher()).unwrap_or_else(Hasher::sha256);
     let mut parser = tar::Parser::new(tar::Limits::default());
     let refused = |source| Error::Layer { entry: name.to_owned(), source };
@@ -405,7 +405,7 @@ fn check(name: &str, inlet: &Inlet, outlet: &Outlet, expected: Option<&DiffId>) 
 }
 
 /// The last stage. Syncing is left to whoever knows that the layer is good.
-fn write(name: &str, file: Option<(File, &Path)>, inlet: &Inlet, effects: &Faults) -> Result<(), Stop> {
+fn write(name: &str, file: Option<(File, &Path)>, inlet: Inlet, effects: &Faults) -> Result<(), Stop> {
     let mut written = 0;
     let mut next_check = 0;
     while let Some(buffer) = inlet.next()? {
