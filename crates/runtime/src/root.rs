@@ -162,10 +162,10 @@ fn mount_overlay(
 }
 
 /// This thread makes files in another's name, with root's capabilities, until this is dropped.
-struct FileOwner;
+pub(crate) struct FileOwner;
 
 impl FileOwner {
-    fn become_owner(uid: u32, gid: u32) -> Result<Self, InitFailure> {
+    pub(crate) fn become_owner(uid: u32, gid: u32) -> Result<Self, InitFailure> {
         let at = failed(Step::Root, format!("an overlay in the name of {uid}:{gid}"));
         // First, so that a change half made is undone.
         let guard = Self;

@@ -204,7 +204,7 @@ fn devices_and_links_are_in_place() {
         gid: 44,
         source: "/dev/zero".into(),
     };
-    let script = "stat -c '%n %F %t:%T %a %u:%g' /dev/null /dev/tty /dev/urandom /dev/sub/zero2; readlink /dev/fd; \
+    let script = "stat -c '%n %F %t:%T %a %u:%g' /dev/null /dev/tty /dev/urandom /dev/sub /dev/sub/zero2; readlink /dev/fd; \
                   readlink /dev/ptmx; echo x > /dev/null; head -c 3 /dev/sub/zero2 | wc -c";
     let mut plan = plan(&folder.busybox("root"), &["sh", "-c", script]);
     plan.devices.push(fuse);
@@ -215,6 +215,7 @@ fn devices_and_links_are_in_place() {
             "/dev/null character special file 1:3 666 0:0",
             "/dev/tty character special file 5:0 666 0:0",
             "/dev/urandom character special file 1:9 666 0:0",
+            "/dev/sub directory 0:0 755 0:0",
             "/dev/sub/zero2 character special file 1:5 640 1000:44",
             "/proc/self/fd",
             "pts/ptmx",

@@ -13,12 +13,14 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::umask;
 
 use super::bind::clone_tree;
 use super::{attach_at, attribute_bits, new_instance};
 use crate::below::{Links, Make, find_or_make, split};
 use crate::error::failed;
 use crate::plan::{Device, DeviceKind, IdMap, IdMaps, Mount, MountKind, Namespace};
+use crate::root::FileOwner;
 use crate::{InitFailure, LaunchPlan, Step};
 
 /// Nodes that every container has (runtime specification, config-linux.md, "Default Devices").
@@ -84,13 +86,23 @@ pub(crate) fn make_filled(plan: &LaunchPlan, mount: &Mount) -> Result<Option<Own
     let bits = attribute_bits(&mount.attributes) & !ATTR_RDONLY;
     let tmpfs = new_instance(fstype, source, &options, &IdMaps::default(), bits)
         .map_err(|(option, errno)| InitFailure::new(Step::Mount, "tmpfs for /dev", errno, option))?;
+    // Folders on the way too: they are root's inside, and open to all.
+    let owner = FileOwner::become_owner(uid, gid)?;
+    let own_umask = umask(Mode::empty());
+    let made = fill(&tmpfs, plan, (uid, gid));
+    umask(own_umask);
+    drop(owner);
+    made.map(|()| Some(tmpfs))
+}
+
+fn fill(tmpfs: &OwnedFd, plan: &LaunchPlan, (uid, gid): (u32, u32)) -> Result<(), InitFailure> {
     for mut device in all(plan).into_iter().filter(|device| device.path.starts_with("/dev")) {
         device.uid = outside(&plan.id_maps.uid, device.uid).unwrap_or(uid);
         device.gid = outside(&plan.id_maps.gid, device.gid).unwrap_or(gid);
         device.path = Path::new("/").join(device.path.strip_prefix("/dev").unwrap_or(&device.path));
         make(tmpfs.as_fd(), &device, false)?;
     }
-    Ok(Some(tmpfs))
+    Ok(())
 }
 
 /// An id of the container's as the host numbers it.
