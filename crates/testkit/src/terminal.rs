@@ -40,20 +40,15 @@ impl Terminal {
         if let Some(folder) = command.get_current_dir() {
             wrapped.current_dir(folder);
         }
-        let terminal = Terminal {
-            child: spawn(wrapped, [copy(), copy(), copy()]),
-            controller,
-            output: Vec::new(),
-            seen: 0,
-        };
-        terminal.resize(columns, rows);
-        terminal
+        // Before anybody can look at it.
+        set_size(&controller, columns, rows);
+        let child = spawn(wrapped, [copy(), copy(), copy()]);
+        Terminal { controller, child, output: Vec::new(), seen: 0 }
     }
 
     /// Changes the size of the window.
     pub fn resize(&self, columns: u16, rows: u16) {
-        let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.controller, size).expect("set the size");
+        set_size(&self.controller, columns, rows);
     }
 
     /// The terminal's settings, as the program has left them.
@@ -139,4 +134,9 @@ impl Drop for Terminal {
 fn spawn(mut command: Command, [stdin, stdout, stderr]: [OwnedFd; 3]) -> Child {
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     command.spawn().expect("start setsid (package util-linux)")
+}
+
+fn set_size(controller: &OwnedFd, columns: u16, rows: u16) {
+    let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(controller, size).expect("set the size");
 }
