@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use common::*;
 use runtime::plan::*;
@@ -39,7 +40,7 @@ fn with_a_user_namespace_root_inside_is_nobody_outside() {
     assert_ne!(lines[4], std::fs::read_link("/proc/self/ns/user").unwrap().to_str().unwrap());
 }
 
-fn walk(root: &std::path::Path) -> Vec<std::path::PathBuf> {
+fn walk(root: &Path) -> Vec<PathBuf> {
     let mut all = vec![root.to_owned()];
     let mut next = 0;
     while next < all.len() {
@@ -250,90 +251,50 @@ fn names_sysctls_limits_and_clocks_are_set() {
     }
 }
 
+fn new_at_x(fstype: &str, options: &[&str]) -> Mount {
+    Mount {
+        target: "/x".into(),
+        kind: MountKind::New {
+            fstype: fstype.into(),
+            source: "none".into(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            copy_up: false,
+        },
+        attributes: MountAttributes::default(),
+        propagation: None,
+        id_map: MountIdMap::None,
+    }
+}
+
+type Break = fn(&mut LaunchPlan);
+
+/// What breaks a plan, and a part of the error that it must give.
+const BROKEN: [(&str, Break); 12] = [
+    ("RLIMIT_NOFILE", |plan| plan.process.rlimits.push(Rlimit { resource: 7, soft: 1 << 40, hard: 1 << 40 })),
+    ("set sysctl kernel.nothing=1: the kernel has no such parameter", |plan| {
+        plan.sysctls.push(("kernel.nothing".into(), "1".into()));
+    }),
+    ("set sysctl kernel/../../x", |plan| plan.sysctls.push(("kernel/../../x".into(), "1".into()))),
+    ("find user \"nobody\": no user", |plan| {
+        plan.process.user = User::Named { spec: "nobody".into(), extra_groups: Vec::new() };
+    }),
+    ("change to working directory /missing", |plan| plan.process.cwd = "/missing".into()),
+    ("mount nofs for /x", |plan| plan.mounts.push(new_at_x("nofs", &[]))),
+    ("option colour=red", |plan| plan.mounts.push(new_at_x("tmpfs", &["colour=red"]))),
+    ("mount /nowhere on /x", |plan| plan.mounts.push(bind(Path::new("/nowhere"), "/x"))),
+    ("assemble root /nowhere", |plan| plan.root.source = RootSource::Directory("/nowhere".into())),
+    ("join namespace net at /nowhere", |plan| plan.namespaces.network = Namespace::Join("/nowhere".into())),
+    ("a host name is not possible", |plan| plan.namespaces.uts = Namespace::Inherit),
+    ("set security label", |plan| plan.process.apparmor_profile = Some("docker-default".into())),
+];
+
 #[test]
 fn what_cannot_be_set_is_an_error_that_names_it() {
     let folder = Folder::new();
     let root = folder.busybox("root");
-    let good = plan(&root, &["true"]);
-    let cases: Vec<(&str, LaunchPlan)> = vec![
-        ("RLIMIT_NOFILE", {
-            let mut plan = good.clone();
-            plan.process.rlimits = vec![Rlimit { resource: 7, soft: 1 << 40, hard: 1 << 40 }];
-            plan
-        }),
-        ("set sysctl kernel.nothing=1: the kernel has no such parameter", {
-            let mut plan = good.clone();
-            plan.sysctls = vec![("kernel.nothing".into(), "1".into())];
-            plan
-        }),
-        ("set sysctl kernel..%2f", {
-            let mut plan = good.clone();
-            plan.sysctls = vec![("kernel..%2f".into(), "1".into())];
-            plan
-        }),
-        ("find user \"nobody\": no user", {
-            let mut plan = good.clone();
-            plan.process.user = User::Named { spec: "nobody".into(), extra_groups: Vec::new() };
-            plan
-        }),
-        ("change to working directory /missing", {
-            let mut plan = good.clone();
-            plan.process.cwd = "/missing".into();
-            plan
-        }),
-        ("mount nofs for /x", {
-            let mut plan = good.clone();
-            let mut mount = plan.mounts[0].clone();
-            mount.target = "/x".into();
-            mount.kind = MountKind::New {
-                fstype: "nofs".into(),
-                source: "none".into(),
-                options: Vec::new(),
-                copy_up: false,
-            };
-            plan.mounts.push(mount);
-            plan
-        }),
-        ("option colour=red", {
-            let mut plan = good.clone();
-            let mut mount = plan.mounts[0].clone();
-            mount.target = "/x".into();
-            mount.kind = MountKind::New {
-                fstype: "tmpfs".into(),
-                source: "none".into(),
-                options: vec!["colour=red".into()],
-                copy_up: false,
-            };
-            plan.mounts.push(mount);
-            plan
-        }),
-        ("mount /nowhere on /x", {
-            let mut plan = good.clone();
-            plan.mounts.push(bind(std::path::Path::new("/nowhere"), "/x"));
-            plan
-        }),
-        ("assemble root /nowhere", {
-            let mut plan = good.clone();
-            plan.root.source = RootSource::Directory("/nowhere".into());
-            plan
-        }),
-        ("join namespace net at /nowhere", {
-            let mut plan = good.clone();
-            plan.namespaces.network = Namespace::Join("/nowhere".into());
-            plan
-        }),
-        ("a host name is not possible", {
-            let mut plan = good.clone();
-            plan.namespaces.uts = Namespace::Inherit;
-            plan
-        }),
-        ("set security label", {
-            let mut plan = good.clone();
-            plan.process.apparmor_profile = Some("docker-default".into());
-            plan
-        }),
-    ];
-    for (expected, plan) in cases {
+    for (expected, break_it) in BROKEN {
+        let mut plan = plan(&root, &["true"]);
+        break_it(&mut plan);
         let outcome = run(&folder, &plan);
         assert!(outcome.error().contains(expected), "{expected}: {outcome:?}");
         assert_eq!(outcome.report["command_status"], serde_json::Value::Null, "{expected}");
