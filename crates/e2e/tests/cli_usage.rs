@@ -1,5 +1,7 @@
 //! What the command line says to words it does not take: Docker's texts, with Skiff's name, and Docker's exit codes.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
+
 use testkit::{Output, Skiff};
 
 fn check(skiff: &Skiff, arguments: &str, code: i32, stdout: &str, stderr: &str) {
@@ -174,4 +176,43 @@ fn help_goes_to_stdout_and_a_missing_command_to_stderr() {
     assert!(skiff.ok(&["ps", "-h"]).starts_with("Usage:  skiff ps [OPTIONS]\n"));
     assert_eq!(skiff.ok(&["help", "ps"]), skiff.ok(&["ps", "--help"]));
     assert_eq!(skiff.ok(&["--version"]), format!("Skiff version {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_monitor_is_found_beside_the_program_or_in_libexec_and_nowhere_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let skiff = Skiff::with_busybox();
+    let place = |name: &str| skiff.folder().join(name);
+    let program = skiff.command(&[""; 0]).get_program().to_owned();
+    let monitor = std::path::Path::new(&program).with_file_name("skiff-monitor");
+    for folder in ["prefix/bin", "prefix/libexec/skiff", "elsewhere"] {
+        std::fs::create_dir_all(place(folder)).unwrap();
+    }
+    std::fs::copy(&program, place("prefix/bin/skiff")).unwrap();
+    let run = || {
+        let mut command = std::process::Command::new(place("prefix/bin/skiff"));
+        command
+            .args(["run", "--rm", "busybox", "echo", "it runs"])
+            .env_clear()
+            .current_dir(place("elsewhere"));
+        command
+            .env("SKIFF_ROOT", skiff.root())
+            .env("SKIFF_RUN", skiff.run_folder())
+            .env("PATH", place("elsewhere"));
+        Output::of(command.output().unwrap())
+    };
+    // One that lies where others may choose is not taken.
+    std::fs::write(place("elsewhere/skiff-monitor"), "#!/bin/sh\ntouch ran\n").unwrap();
+    std::fs::set_permissions(place("elsewhere/skiff-monitor"), std::fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let none = run();
+    assert_eq!((none.code, none.stdout.as_str()), (125, ""), "{none:?}");
+    assert!(
+        none.stderr.starts_with("skiff: no skiff-monitor beside ") && !place("elsewhere/ran").exists(),
+        "{none:?}"
+    );
+    std::fs::copy(&monitor, place("prefix/libexec/skiff/skiff-monitor")).unwrap();
+    assert_eq!(run(), Output { code: 0, stdout: "it runs\n".to_owned(), stderr: String::new() });
+    std::fs::rename(place("prefix/libexec/skiff/skiff-monitor"), place("prefix/bin/skiff-monitor")).unwrap();
+    assert_eq!(run(), Output { code: 0, stdout: "it runs\n".to_owned(), stderr: String::new() });
 }
