@@ -241,7 +241,11 @@ fn a_monitor_killed_at_any_step_leaves_nothing_that_the_next_observer_cannot_end
         std::thread::sleep(Duration::from_micros(step * 150));
         kill(monitor.unwrap());
         died_early += u32::from(starting.wait_running().is_err());
-        wait_until("nothing of it lives", || processes_named(&harbour.id).is_empty());
+        // A process loses its command line a little before it lets go of its locks.
+        let run_dir = harbour.run_dir();
+        wait_until("nothing of it lives", || {
+            processes_named(&harbour.id).is_empty() && !status::lock_held(&run_dir).unwrap()
+        });
         let reaped = monitor::reap_lost(&harbour.run_dir(), Some(&planned)).unwrap();
         if let Some(reaped) = reaped {
             reaped.recorded().unwrap();
