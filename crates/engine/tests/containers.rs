@@ -352,3 +352,35 @@ fn a_removal_sits_on_the_seat_of_a_monitor_to_come() {
     engine.remove(id.as_str(), &Remove::default()).unwrap();
     assert!(!run.exists());
 }
+
+#[test]
+fn a_thousand_containers_are_listed_at_once() {
+    let fixture = Fixture::new("thousand");
+    let image = fixture.engine.images().unwrap()[0].id.parse().unwrap();
+    let one = fixture.engine.create(&Fixture::shell("true")).unwrap();
+    let state = state::State::open(&fixture.base.join("root")).unwrap();
+    let record = state.container(&one.id).unwrap().unwrap();
+    for number in 0..1000_u32 {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        let id = engine::ContainerId::from_bytes(bytes);
+        let new = state::NewContainer {
+            id: &id,
+            name: &format!("c{number}").parse().unwrap(),
+            image: &image,
+            created: state::now(),
+            pool: Some(state::IdPool::DEFAULT),
+            summary: &record.head.summary,
+            spec: &record.spec,
+        };
+        state.create_container(&new).unwrap();
+    }
+    let start = Instant::now();
+    let listed = fixture.engine.list(&List { all: true, last: None }).unwrap();
+    let took = start.elapsed();
+    println!("a thousand containers in {took:?}");
+    assert_eq!(listed.len(), 1001);
+    assert_eq!(fixture.engine.list(&List { all: false, last: Some(3) }).unwrap().len(), 3);
+    // Loose, for a debug build on a loaded machine: a configuration read for each would take longer.
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
