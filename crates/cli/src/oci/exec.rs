@@ -5,7 +5,7 @@ use std::path::Path;
 
 use linux::file;
 use oci::runtime::{self as spec, Status, capability};
-use runtime::plan::{ProcessPlan, TerminalSize, User};
+use runtime::plan::{ProcessPlan, User};
 use runtime::{Stdio, Target, bundle};
 
 use super::Global;
@@ -139,7 +139,7 @@ fn apply_flags(parsed: &Parsed, process: &mut ProcessPlan) -> Result<()> {
     }
     process.env.extend(parsed.values("env").map(str::to_owned));
     if parsed.value("tty").is_some() {
-        process.terminal = parsed.on("tty").then(|| process.terminal.unwrap_or(TerminalSize::default()));
+        process.terminal = parsed.on("tty").then(|| process.terminal.unwrap_or_default());
     }
     if parsed.value("no-new-privs").is_some() {
         process.no_new_privileges = parsed.on("no-new-privs");

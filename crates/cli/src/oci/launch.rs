@@ -85,7 +85,9 @@ fn create(global: &Global, parsed: &Parsed) -> Result<u8> {
     });
     match created {
         Ok(()) => {
-            prepared.cgroup.map(Cgroup::keep);
+            if let Some(group) = prepared.cgroup {
+                group.keep();
+            }
             Ok(0)
         }
         Err(error) => {
@@ -107,7 +109,9 @@ fn run(global: &Global, parsed: &Parsed) -> Result<u8> {
     };
     let Prepared { folder, record, cgroup } = prepared;
     // From here on the folder says all there is to clean up, and other commands may have the lock.
-    cgroup.map(Cgroup::keep);
+    if let Some(group) = cgroup {
+        group.keep();
+    }
     drop(folder);
     if detach {
         console.finish()?;

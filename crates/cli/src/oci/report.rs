@@ -62,9 +62,9 @@ fn list(global: &Global, parsed: &Parsed) -> Result<u8> {
         return print(&format!("{}\n", Value::from(documents)));
     }
     let heads = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
-    let cell = |document: &Value, name: &str| match &document[name] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let cell = |document: &Value, name: &str| {
+        let value = &document[name];
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     };
     let keys = ["id", "pid", "status", "bundle", "created", "owner"];
     let mut rows = vec![heads.map(str::to_owned)];
