@@ -31,6 +31,9 @@ const FOLDERS: [&str; 5] = ["/tmp", "/var/tmp", "/run", "/dev/shm", "/var/lib"];
 /// How long the last process may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How deep below each hierarchy's root groups are looked for.
+const DEPTH: u32 = 3;
+
 /// Notes what is there, one line each.
 pub(crate) fn save(file: &Path) -> Result<()> {
     let lines: Vec<String> = observe().into_iter().collect();
@@ -99,7 +102,7 @@ fn control_groups(found: &mut BTreeSet<String>) {
             continue;
         }
         if let Some(place) = left.split(' ').nth(4) {
-            groups_below(Path::new(place), 3, found);
+            groups_below(Path::new(place), DEPTH, found);
         }
     }
 }
@@ -109,7 +112,11 @@ fn groups_below(folder: &Path, depth: u32, found: &mut BTreeSet<String>) {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        found.insert(format!("control group {}", entry.path().display()));
+        // The parent of all of Skiff's groups is made once and stays, as every engine's does.
+        let parent_of_ours = entry.file_name() == "skiff" && depth == DEPTH;
+        if !parent_of_ours {
+            found.insert(format!("control group {}", entry.path().display()));
+        }
         if depth > 0 {
             groups_below(&entry.path(), depth - 1, found);
         }
