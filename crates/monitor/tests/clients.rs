@@ -244,6 +244,26 @@ fn an_interactive_session_has_a_terminal_and_detaches_by_keys() {
 }
 
 #[test]
+fn a_session_that_begins_after_the_end_learns_of_it() {
+    let harbour = Harbour::new();
+    let (mut user, terminal) = terminal();
+    let mut plan = harbour.script("echo hello; exit 6");
+    plan.launch.process.terminal = Some(TerminalSize::default());
+    let caller = CallerStdio {
+        stdout: Some(terminal.as_fd()),
+        terminal: Some(terminal.as_fd()),
+        ..CallerStdio::default()
+    };
+    let (attach, session) = AttachStdio::from_caller(&caller).unwrap();
+    let mut running = harbour.start_attached(&plan, Some(attach));
+    harbour.wait_vacated();
+    std::thread::sleep(Duration::from_millis(50));
+    let SessionEnd::Exited(ended) = session.run(&mut running.connection).unwrap() else { panic!("detached") };
+    assert_eq!(ended.exit().code, 6);
+    assert!(read_until(&mut user, "hello\r\n").contains("hello"));
+}
+
+#[test]
 fn a_program_with_a_terminal_is_served_by_its_caller() {
     let harbour = Harbour::new();
     let _running = up(&harbour);

@@ -115,6 +115,17 @@ fn a_stop_ends_a_willing_container_at_once() {
 }
 
 #[test]
+fn whoever_was_told_of_the_end_learns_it_however_late_it_asks() {
+    let harbour = Harbour::new();
+    let mut running = harbour.start(&harbour.script("exit 4"));
+    // The monitor has told its caller, and is gone.
+    harbour.wait_vacated();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(matches!(running.connection.signal(15), Err(Error::NotRunning)));
+    assert_eq!(running.connection.wait().unwrap().exit().code, 4);
+}
+
+#[test]
 fn a_stop_kills_an_unwilling_container_at_its_deadline() {
     let harbour = Harbour::new();
     let mut running = harbour.start(&harbour.script("sleep 1000"));

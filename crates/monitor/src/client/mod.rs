@@ -182,8 +182,16 @@ impl Connection {
     }
 
     fn ask(&mut self, request: &Request) -> Result<Outcome> {
-        self.send(request, &[])?;
-        self.outcome()
+        match self.send(request, &[]) {
+            Ok(()) => self.outcome(),
+            // The monitor is gone, and may have told us why before it went.
+            Err(Error::Gone) => loop {
+                if let Received::Ended = self.receive()? {
+                    return Err(Error::NotRunning);
+                }
+            },
+            Err(error) => Err(error),
+        }
     }
 
     fn outcome(&mut self) -> Result<Outcome> {

@@ -106,7 +106,7 @@ impl<'a> Session<'a> {
     /// one on which [`Connection::attach`] succeeded.
     pub fn run(mut self, connection: &mut Connection) -> Result<SessionEnd<Ended>> {
         if let Some(size) = self.terminal_size() {
-            connection.send(&Request::Resize(size), &[])?;
+            tell(connection, &Request::Resize(size))?;
         }
         let mut ended = connection.take_ended()?;
         while ended.is_none() {
@@ -237,10 +237,10 @@ impl<'a> Session<'a> {
                 // The answers are read, and passed over, by the loop.
                 Subject::Container if number == signal::WINCH => {
                     if let Some(size) = self.terminal_size() {
-                        connection.send(&Request::Resize(size), &[])?;
+                        tell(connection, &Request::Resize(size))?;
                     }
                 }
-                Subject::Container => connection.send(&Request::Signal { signal: number }, &[])?,
+                Subject::Container => tell(connection, &Request::Signal { signal: number })?,
                 Subject::Program(Some(master)) if number == signal::WINCH => self.resize_terminal(master),
                 Subject::Program(_) => {}
             }
@@ -349,6 +349,15 @@ impl Pump<'_> {
                 return;
             }
         }
+    }
+}
+
+/// Sends a request whose answer nobody waits for. To a monitor that is gone there is nothing to say any more: what
+/// it has said itself is still to be read.
+fn tell(connection: &Connection, request: &Request) -> Result<()> {
+    match connection.send(request, &[]) {
+        Err(Error::Gone | Error::NotRunning) => Ok(()),
+        outcome => outcome,
     }
 }
 
