@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use linux::file;
-use rustix::fs::Access;
+use rustix::fs::{Access, StatVfsMountFlags};
 
 use crate::plan::{CgroupPlace, HostFacts, Rootless};
 
@@ -20,7 +20,8 @@ pub(crate) fn facts() -> HostFacts {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         thermal_cpus: thermal_cpus(),
         cgroups: match &rootless {
-            None => CgroupPlace::Root,
+            None if hierarchy_is_writable() => CgroupPlace::Root,
+            None => CgroupPlace::Nowhere,
             Some(_) if own_group_is_writable() => CgroupPlace::Own,
             Some(_) => CgroupPlace::Nowhere,
         },
@@ -82,6 +83,23 @@ fn subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u32)> {
         (own && first.checked_add(count).is_some()).then_some((first, count))
     });
     lines.max_by_key(|(_, count)| *count)
+}
+
+/// Whether there is a hierarchy for root to make groups in: with nothing mounted there, or inside a container of
+/// another engine's, containers run without groups.
+fn hierarchy_is_writable() -> bool {
+    // Version 2 itself, or the tmpfs on which version 1 mounts its hierarchies (linux/magic.h); that one is often
+    // read-only, and they are not.
+    const VERSION_2: i64 = 0x6367_7270;
+    const VERSION_1: i64 = 0x0102_1994;
+    let place = "/sys/fs/cgroup";
+    match rustix::fs::statfs(place).map(|found| found.f_type) {
+        Ok(VERSION_1) => true,
+        Ok(VERSION_2) => {
+            rustix::fs::statvfs(place).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY))
+        }
+        Ok(_) | Err(_) => false,
+    }
 }
 
 /// Whether this process may make groups below its own: cgroup version 2 alone, delegated.

@@ -288,7 +288,9 @@ fn unenforced(host: &HostOptions, facts: &HostFacts) -> Vec<String> {
     let nowhere = facts.cgroups == super::CgroupPlace::Nowhere;
     let asked = limits::asks_for_any(&host.resources) || host.resources.pids_limit.is_some();
     if nowhere && asked {
-        return vec!["Limits have no effect: no control group is delegated to this user".to_owned()];
+        return vec![
+            "Limits have no effect: there is no control group that this user may set them in".to_owned(),
+        ];
     }
     Vec::new()
 }
