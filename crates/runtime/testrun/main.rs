@@ -42,6 +42,9 @@ struct Scenario {
     /// Opened as descriptor 3, to be left open for the program.
     #[serde(default)]
     open: Option<std::path::PathBuf>,
+    /// Runs from a file that no container can write to.
+    #[serde(default)]
+    protect: bool,
     /// Where trace marks go.
     #[serde(default)]
     trace: Option<std::path::PathBuf>,
@@ -59,6 +62,8 @@ struct Report {
     pid: i32,
     /// Mounts in the supervisor's namespace while the container ran, beyond those from before.
     new_mounts: usize,
+    /// Why the program that runs cannot be written.
+    own_program: Option<String>,
     /// What the terminals showed.
     terminal: String,
 }
@@ -67,12 +72,20 @@ fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let (scenario, report) = (arguments.next().unwrap(), arguments.next().unwrap());
     let scenario: Scenario = serde_json::from_slice(&std::fs::read(scenario).unwrap()).unwrap();
+    let mut changed = Ok(());
+    if scenario.protect {
+        // As the user that the program would be run by.
+        runtime::protect_own_program(std::env::args_os(), std::env::vars_os()).unwrap();
+        // The mode that it has already: a change of it is a write all the same.
+        let mode = std::fs::metadata("/proc/self/exe").unwrap().permissions();
+        changed = std::fs::set_permissions("/proc/self/exe", mode).map_err(|error| error.to_string());
+    }
     let open = scenario.open.as_ref().map(|path| std::fs::File::open(path).unwrap());
     if let Some(file) = &open {
         assert_eq!(std::os::fd::AsRawFd::as_raw_fd(file), 3);
         rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).unwrap();
     }
-    let mut outcome = Report::default();
+    let mut outcome = Report { own_program: changed.err(), ..Report::default() };
     if let Err(error) = act(&scenario, &mut outcome, &report) {
         let failure = error.downcast_ref::<Error>().and_then(Error::init_failure);
         outcome.command_status = failure.and_then(runtime::InitFailure::command_status);

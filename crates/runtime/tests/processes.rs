@@ -507,3 +507,13 @@ fn a_seccomp_listener_gets_the_descriptor_and_the_state() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "unanswered\n", "{output:?}");
 }
+
+#[test]
+fn a_protected_program_cannot_be_written_through_its_process() {
+    let folder = Folder::new();
+    let plan = plan(&folder.busybox("root"), &["true"]);
+    assert_eq!(run(&folder, &plan).report["own_program"], serde_json::Value::Null);
+    let outcome = run_with(&folder, &plan, json!({ "protect": true }));
+    let error = outcome.report["own_program"].as_str().unwrap_or_default();
+    assert!(outcome.status() == 0 && error.contains("Read-only file system"), "{outcome:?}");
+}

@@ -120,6 +120,10 @@ fn run(words: Vec<OsString>, log: &mut Log) -> Result<u8> {
         rootless: rootless(&global)?,
         log: log.clone(),
     };
+    if matches!(name.as_str(), "create" | "run" | "exec") {
+        // What goes into a container must not lead back to a program that could be overwritten (CVE-2019-5736).
+        runtime::protect_own_program(std::env::args_os(), std::env::vars_os())?;
+    }
     global.log.debug(&format!("{name} {}", rest.join(" ")));
     (command.run)(&global, &parsed)
 }

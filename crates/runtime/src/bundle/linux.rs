@@ -334,6 +334,12 @@ pub(super) fn cgroup(linux: &spec::Linux, id: &str, warnings: &mut Vec<String>) 
         path => PathBuf::from(path),
     };
     no_nul(field, &linux.cgroups_path)?;
+    if cgroup::SystemdPath::parse(&path).is_some() {
+        return unsupported(
+            format!("{field} {:?}", linux.cgroups_path),
+            "groups are made directly, not by systemd",
+        );
+    }
     if path.components().any(|component| component == Component::ParentDir) {
         return invalid(field, path.display(), "must not contain `..`");
     }

@@ -273,6 +273,10 @@ fn refusals_name_the_field_the_value_and_the_rule() {
             r#"config.json: linux.cgroupsPath is "/a/../b": must not contain `..`"#,
         ),
         (
+            &[("/linux/cgroupsPath", json!("system.slice:docker:box"))],
+            r#"config.json: linux.cgroupsPath "system.slice:docker:box" is not supported: groups are made directly, not by systemd"#,
+        ),
+        (
             &[("/linux/resources", json!({"unified": {"../memory.max": "1"}}))],
             r#"config.json: linux.resources.unified is "../memory.max": is no file of a control group"#,
         ),
