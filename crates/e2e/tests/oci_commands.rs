@@ -135,6 +135,10 @@ fn hooks_run_in_order_with_the_state_on_standard_input() {
         for kind in kinds {
             config["hooks"][kind] = hook(kind);
         }
+        // This one runs inside, just before the program.
+        config["root"]["readonly"] = json!(false);
+        config["hooks"]["startContainer"] =
+            json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo $0 $$ > /inside", "startContainer"]}]);
     });
     assert_eq!(lab.create(&id, &bundle, &[]).code, 0);
     lab.ok(&["start", &id]);
@@ -144,6 +148,8 @@ fn hooks_run_in_order_with_the_state_on_standard_input() {
     let order: Vec<&str> = said.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(order, kinds, "{said}");
     assert!(said.contains("poststop \"status\":\"stopped\""), "{said}");
+    let inside = std::fs::read_to_string(lab.path("rootfs/inside")).unwrap();
+    assert!(inside.starts_with("startContainer "), "{inside}");
 
     let failing = lab.bundle("f", &["true"], |config| {
         config["hooks"]["createRuntime"] =
