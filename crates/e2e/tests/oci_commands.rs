@@ -223,3 +223,41 @@ fn whatever_a_killed_command_leaves_force_cleans() {
         assert!(!Path::new(&lab.text("state")).join(&id).exists(), "{id}");
     }
 }
+
+#[test]
+fn an_ordinary_user_runs_a_container_of_his_own() {
+    let lab = Lab::new("rootless");
+    // Nobody's id on any machine.
+    const USER: &str = "54321";
+    let folder = lab.path("user");
+    for name in ["", "state", "rootfs"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+    }
+    let unpack =
+        run(Command::new("tar").arg("-C").arg(folder.join("rootfs")).arg("-xf").arg(lab.path("rootfs.tar")));
+    assert_eq!(unpack.code, 0, "{unpack:?}");
+    std::fs::copy(&lab.runtime, folder.join("skiff-oci")).unwrap();
+    assert_eq!(run(Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(&folder)).code, 0);
+    let as_user = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
+        command.arg(folder.join("skiff-oci")).arg("--root").arg(folder.join("state")).args(words);
+        run(command.current_dir(&folder))
+    };
+    assert_eq!(as_user(&["spec", "--rootless"]).code, 0);
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["sh", "-c", "id -u; cat /proc/self/uid_map; hostname; exit 5"]);
+    config["root"]["readonly"] = json!(false);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let done = as_user(&["run", &lab.id("c")]);
+    assert_eq!(done.code, 5, "{done:?}");
+    let said: Vec<&str> = done.out.split_ascii_whitespace().collect();
+    assert_eq!(said, ["0", "0", USER, "1", "skiff"], "{done:?}");
+    // A limit that nobody enforces is an error, not a wish.
+    config["linux"]["resources"] = json!({"memory": {"limit": 33_554_432}});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let done = as_user(&["run", &lab.id("d")]);
+    assert!(done.code == 1 && done.err.contains("not delegated"), "{done:?}");
+}
