@@ -3,12 +3,14 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "tests handle their own files and may fail"
 )]
 
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -21,10 +23,14 @@ use monitor::AttachStdio;
 /// be started and removed, and nothing is left that is not listed.
 #[test]
 fn a_killed_caller_leaves_nothing_that_cannot_be_cleaned_up() {
+    // The child is this test again.
+    if let Some(base) = std::env::var_os("SKIFF_ENGINE_TEST") {
+        return child_works_until_killed(base.as_ref());
+    }
     let fixture = Fixture::new("killed");
     for round in 0..20_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "--ignored", "child_works_until_killed"])
+            .args(["--exact", "--nocapture", "a_killed_caller_leaves_nothing_that_cannot_be_cleaned_up"])
             .env("SKIFF_ENGINE_TEST", &fixture.base)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -79,11 +85,8 @@ fn check(fixture: &Fixture) {
     });
 }
 
-#[test]
-#[ignore = "the child of another test"]
-fn child_works_until_killed() {
-    let Some(base) = std::env::var_os("SKIFF_ENGINE_TEST") else { return };
-    let engine = engine::Engine::open(config(base.as_ref(), None)).unwrap();
+fn child_works_until_killed(base: &Path) {
+    let engine = engine::Engine::open(config(base, None)).unwrap();
     println!("ready");
     for number in 0.. {
         let mut request = Fixture::shell(if number % 2 == 0 { "exit 3" } else { "sleep 1000" });

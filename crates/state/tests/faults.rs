@@ -3,6 +3,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "tests handle their own files and may fail"
 )]
@@ -10,11 +11,17 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::*;
 use state::{Error, State};
+
+/// Tests that need another process start themselves again, with this in the environment.
+fn child_root() -> Option<PathBuf> {
+    std::env::var_os("SKIFF_STATE_TEST").map(PathBuf::from)
+}
 
 /// What a user reads: the error and its causes.
 fn chain(error: &dyn std::error::Error) -> String {
@@ -122,6 +129,9 @@ fn a_root_that_is_a_file_is_named() {
 
 #[test]
 fn a_database_on_a_read_only_directory_says_so() {
+    if let Some(root) = child_root() {
+        return child_writes_once(&root);
+    }
     assert!(
         rustix::process::geteuid().is_root(),
         "this test needs root: it mounts in its own mount namespace"
@@ -129,7 +139,7 @@ fn a_database_on_a_read_only_directory_says_so() {
     let root = filled("readonly");
     let helper = std::env::current_exe().unwrap();
     let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact --nocapture --ignored child_writes_once", "sh"])
+        .args(["-m", "sh", "-c", "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact --nocapture a_database_on_a_read_only_directory_says_so", "sh"])
         .arg(&root.path)
         .arg(helper)
         .env("SKIFF_STATE_TEST", &root.path)
@@ -143,11 +153,8 @@ fn a_database_on_a_read_only_directory_says_so() {
     assert!(text.contains("state.db"), "{text}");
 }
 
-#[test]
-#[ignore = "the child of another test"]
-fn child_writes_once() {
-    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
-    let outcome = State::open(root.as_ref()).and_then(|state| state.remove_container(&id(1, 1)));
+fn child_writes_once(root: &Path) {
+    let outcome = State::open(root).and_then(|state| state.remove_container(&id(1, 1)));
     println!("outcome {}", chain(&outcome.unwrap_err()));
 }
 
@@ -155,13 +162,16 @@ fn child_writes_once() {
 /// moment, what they said is there, what is there is whole, and the next writer goes on.
 #[test]
 fn a_killed_writer_loses_nothing_it_has_said_and_blocks_nobody() {
+    if let Some(root) = child_root() {
+        return child_writes_until_killed(&root);
+    }
     let root = Scratch::new("killed");
     let state = root.state();
     put_image(&state, b"a");
     let mut said = Vec::new();
     for round in 0..25_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "--ignored", "child_writes_until_killed"])
+            .args(["--exact", "--nocapture", "a_killed_writer_loses_nothing_it_has_said_and_blocks_nobody"])
             .env("SKIFF_STATE_TEST", &root.path)
             .env("SKIFF_STATE_ROUND", round.to_string())
             .stdout(Stdio::piped())
@@ -206,21 +216,18 @@ fn a_killed_writer_loses_nothing_it_has_said_and_blocks_nobody() {
     assert_eq!(check, "ok");
 }
 
-#[test]
-#[ignore = "the child of another test"]
-fn child_writes_until_killed() {
-    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
+fn child_writes_until_killed(root: &Path) {
     let round: u8 = std::env::var("SKIFF_STATE_ROUND").unwrap().parse().unwrap();
     let image = oci::Digest::of(b"a");
     for number in 0..=255 {
-        let state = State::open(root.as_ref()).unwrap();
+        let state = State::open(root).unwrap();
         let name = format!("r{round}n{number}");
         create(&state, &image, &id(round, number), &name).unwrap();
         state.record_exit(&id(round, number), &exit_record(0)).unwrap();
         println!("committed {name}.");
         std::io::stdout().flush().unwrap();
         if number % 8 == 0 {
-            State::tidy(&std::path::Path::new(&root).join("state.db")).unwrap();
+            State::tidy(&root.join("state.db")).unwrap();
         }
     }
     std::thread::sleep(Duration::from_secs(10));
@@ -228,13 +235,16 @@ fn child_writes_until_killed() {
 
 #[test]
 fn many_processes_write_at_once() {
+    if let Some(root) = child_root() {
+        return child_writes_ten(&root);
+    }
     let root = Scratch::new("many");
     let state = root.state();
     put_image(&state, b"a");
     let children: Vec<_> = (100..116_u8)
         .map(|round| {
             Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "--nocapture", "--ignored", "child_writes_ten"])
+                .args(["--exact", "--nocapture", "many_processes_write_at_once"])
                 .env("SKIFF_STATE_TEST", &root.path)
                 .env("SKIFF_STATE_ROUND", round.to_string())
                 .stdout(Stdio::null())
@@ -251,13 +261,10 @@ fn many_processes_write_at_once() {
     assert_eq!(bases.len(), 160, "two containers share a range");
 }
 
-#[test]
-#[ignore = "the child of another test"]
-fn child_writes_ten() {
-    let Some(root) = std::env::var_os("SKIFF_STATE_TEST") else { return };
+fn child_writes_ten(root: &Path) {
     let round: u8 = std::env::var("SKIFF_STATE_ROUND").unwrap().parse().unwrap();
     for number in 0..10 {
-        let state = State::open(root.as_ref()).unwrap();
+        let state = State::open(root).unwrap();
         create(&state, &oci::Digest::of(b"a"), &id(round, number), &format!("r{round}n{number}")).unwrap();
     }
 }
