@@ -277,7 +277,7 @@ fn a_start_gate_holds_the_program_back() {
         std::thread::sleep(Duration::from_millis(150));
         assert!(!root.join("tmp/ran").exists());
         runtime::release_at(&gate).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = child.finish();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "ran\n", "{output:?}");
         std::fs::remove_file(root.join("tmp/ran")).unwrap();
     }
@@ -304,15 +304,10 @@ fn a_parked_init_dies_with_its_supervisor() {
     let root = folder.busybox("root");
     for plan in [plan(&root, &["true"]), with_user_namespace(plan(&root, &["true"]))] {
         let (mut child, report) = start(&folder, &plan, json!({ "park": true }));
-        while !report.exists() {
-            assert!(child.try_wait().unwrap().is_none(), "the driver died");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let parked: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        let parked = child.wait_parked(&report);
         let init = PathBuf::from(format!("/proc/{}", parked["pid"]));
         assert!(init.exists());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
         let begin = Instant::now();
         while std::fs::read_to_string(init.join("stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
             assert!(begin.elapsed() < Duration::from_secs(5), "init outlives its supervisor");
@@ -364,11 +359,7 @@ fn existing_namespaces_are_joined() {
         let first = plan(&root, &["sleep", "100"]);
         let first = if user_namespace { with_user_namespace(first) } else { first };
         let (mut child, report) = start(&folder, &first, json!({ "park": true }));
-        while !report.exists() {
-            assert!(child.try_wait().unwrap().is_none(), "the driver died");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let parked: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        let parked = child.wait_parked(&report);
         let of = |kind: &str| PathBuf::from(format!("/proc/{}/ns/{kind}", parked["pid"]));
         let expected: String = ["net", "ipc", "pid"]
             .map(|kind| format!("{}\n", std::fs::read_link(of(kind)).unwrap().display()))
@@ -384,8 +375,7 @@ fn existing_namespaces_are_joined() {
         }
         let outcome = run(&folder, &second);
         assert!(outcome.output().starts_with(&expected), "{outcome:?} {expected}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
     }
 }
 
@@ -504,7 +494,7 @@ fn a_seccomp_listener_gets_the_descriptor_and_the_state() {
     assert_eq!(state["fds"], json!(["seccompFd"]));
     // Nobody answers once the descriptor is closed: the call fails instead of hanging.
     assert_eq!(ancillary.drain().count(), 1);
-    let output = child.wait_with_output().unwrap();
+    let output = child.finish();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "unanswered\n", "{output:?}");
 }
 

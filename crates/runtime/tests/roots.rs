@@ -278,15 +278,10 @@ fn no_mount_of_a_container_is_seen_by_the_host() {
     let mut plan = plan(Path::new("/"), &["sleep", "100"]);
     plan.root.source = RootSource::Trees { layers, writable: Some(writable(&folder, "own")) };
     let (mut child, report) = start(&folder, &with_user_namespace(plan), serde_json::json!({ "park": true }));
-    while !report.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "the driver died");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    child.wait_parked(&report);
     let during = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!during.contains(folder.path().to_str().unwrap()), "{during}");
     assert_eq!(during.lines().count(), before);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::plan::*;
@@ -231,7 +231,7 @@ pub(crate) fn run(folder: &Folder, plan: &LaunchPlan) -> Outcome {
 
 pub(crate) fn run_with(folder: &Folder, plan: &LaunchPlan, more: Value) -> Outcome {
     let (child, report) = start(folder, plan, more);
-    let output = child.wait_with_output().unwrap();
+    let output = child.finish();
     let report = std::fs::read(&report)
         .unwrap_or_else(|_| panic!("the driver died: {:?}", String::from_utf8_lossy(&output.stderr)));
     Outcome {
@@ -241,8 +241,36 @@ pub(crate) fn run_with(folder: &Folder, plan: &LaunchPlan, more: Value) -> Outco
     }
 }
 
+/// A running driver, which ends with its test.
+pub(crate) struct Driver(Option<Child>);
+
+impl Driver {
+    /// Its output, once it and its container have ended.
+    pub(crate) fn finish(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+
+    /// Waits until its container is parked, as the scenario wants it; the report.
+    pub(crate) fn wait_parked(&mut self, report: &Path) -> Value {
+        while !report.exists() {
+            assert!(self.0.as_mut().unwrap().try_wait().unwrap().is_none(), "the driver died");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
 /// The running driver, and where its report will be.
-pub(crate) fn start(folder: &Folder, plan: &LaunchPlan, more: Value) -> (Child, PathBuf) {
+pub(crate) fn start(folder: &Folder, plan: &LaunchPlan, more: Value) -> (Driver, PathBuf) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (scenario, report) =
@@ -263,5 +291,5 @@ pub(crate) fn start(folder: &Folder, plan: &LaunchPlan, more: Value) -> (Child, 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    (child, report)
+    (Driver(Some(child)), report)
 }
