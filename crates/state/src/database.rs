@@ -59,7 +59,8 @@ impl State {
                 }
                 _ => {}
             },
-            Err(Error::Open { .. }) if !path.exists() => {}
+            // Missing, or so a moment ago; if something else is wrong, it is still so below.
+            Err(Error::Open { .. }) => {}
             Err(error) => return Err(error),
         }
         // Missing or old: from the beginning, and alone.
