@@ -261,3 +261,41 @@ fn an_ordinary_user_runs_a_container_of_his_own() {
     let done = as_user(&["run", &lab.id("d")]);
     assert!(done.code == 1 && done.err.contains("not delegated"), "{done:?}");
 }
+
+#[test]
+fn a_terminal_in_the_foreground_is_the_callers() {
+    let lab = Lab::new("tty");
+    let script = "stty size; read -r line; stty size; echo got $line; exit 4";
+    let bundle = lab.bundle("b", &["sh", "-c", script], |config| config["process"]["terminal"] = json!(true));
+    let id = lab.id("c");
+    let bundle = bundle.to_str().unwrap();
+    // A detached one needs somebody who takes the terminal.
+    let refused = lab.oci(&["run", "--detach", "--bundle", bundle, &id]);
+    assert!(refused.code == 1 && refused.err.contains("--console-socket"), "{refused:?}");
+    let mut terminal = testkit::Terminal::start(&lab.command(&["run", "--bundle", bundle, &id]), 91, 33);
+    terminal.expect("33 91");
+    terminal.resize(70, 20);
+    terminal.send(b"words\r");
+    terminal.expect("20 70");
+    let (code, said) = terminal.finish();
+    assert!(code == 4 && said.contains("got words"), "{code} {said}");
+}
+
+#[test]
+fn of_many_that_create_the_same_container_one_succeeds() {
+    let lab = Lab::new("race");
+    let bundle = lab.bundle("b", &["sleep", "1000"], |_| {});
+    let id = lab.id("c");
+    let words = ["create", "--bundle", bundle.to_str().unwrap(), &id];
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            let mut command = lab.command(&words);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let won = children.into_iter().map(|mut child| child.wait().unwrap().success());
+    assert_eq!(won.filter(|won| *won).count(), 1);
+    lab.ok(&["start", &id]);
+    assert_eq!(lab.status(&id), "running");
+    lab.ok(&["delete", "--force", &id]);
+}
