@@ -23,13 +23,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Cgroup, Hierarchy};
 use linux::signal::{self, SignalFd};
-use runtime::plan::Namespace;
+use runtime::plan::{Mount, MountKind, Namespace};
 use runtime::{ParkedInit, Stdio, trace};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -75,6 +76,7 @@ pub fn supervise(control: OwnedFd) -> Result<()> {
     match start(&plan, &seat, &signals) {
         Ok(started) => {
             let records = Records::new(&plan);
+            let _mounts = hold_mounts(&plan, started.init.pid());
             let mut container = started.into_container(&plan, seat, plan_file, records, clients, signals);
             // Nothing is kept for an idle container that it does not need.
             drop(plan);
@@ -85,6 +87,24 @@ pub fn supervise(control: OwnedFd) -> Result<()> {
         }
         Err(failure) => finish::never_started(&plan, seat, clients, failure),
     }
+}
+
+/// Keeps the mount namespace of a container that removes itself until this monitor ends.
+///
+/// The kernel tells of a process's end only after it has taken down what the process was the last to use, and
+/// taking down a mount namespace waits for a grace period: 1.5 ms that the caller need not wait for. Where the caller's
+/// own files are mounted it does: their file system must be free once the end is told.
+fn hold_mounts(plan: &MonitorPlan, init: Pid) -> Option<OwnedFd> {
+    let is_ours = |mount: &Mount| match &mount.kind {
+        MountKind::Bind { source, .. } => source.starts_with(&plan.run_dir),
+        MountKind::New { .. } | MountKind::Cgroup => true,
+    };
+    if !plan.auto_remove || !plan.launch.mounts.iter().all(is_ours) {
+        return None;
+    }
+    let path = format!("/proc/{}/ns/mnt", init.as_raw_nonzero());
+    // Without it the end is told a little later, that is all.
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// Signals that end a process must not end this one by accident; SIGTERM is passed on as a stop.
