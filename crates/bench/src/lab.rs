@@ -14,6 +14,8 @@ pub(crate) const SMALL: &str = "localhost/bench:latest";
 /// Everything that scenarios use. Each engine has data folders of its own, which go with the lab.
 pub(crate) struct Lab {
     folder: PathBuf,
+    /// Control groups of other engines that were there before.
+    groups: Vec<PathBuf>,
     /// Downloads that outlive a run.
     cache: PathBuf,
     /// dockerd's specification of a default container.
@@ -31,6 +33,7 @@ impl Lab {
     pub(crate) fn set_up() -> Result<Self> {
         let folder = PathBuf::from(format!("/var/tmp/skiff-bench-{}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let groups = engine_groups()?;
         let binaries = std::env::current_exe()?.parent().context("no folder of programs")?.to_owned();
         let cache = binaries.join("../../bench");
         std::fs::create_dir_all(&cache)?;
@@ -46,7 +49,7 @@ impl Lab {
         let bundle = bundle::prepare(&folder.join("bundle"), &rootfs, &specification)?;
         let crun = Runtime::new("crun", &bundle, &folder)?;
         let runc = Runtime::new("runc", &bundle, &folder)?;
-        Ok(Self { folder, cache, specification, bundle, skiff, podman, docker, crun, runc })
+        Ok(Self { folder, groups, cache, specification, bundle, skiff, podman, docker, crun, runc })
     }
 
     /// Gives the bare runtimes' bundle another program.
@@ -64,12 +67,33 @@ impl Lab {
         &self.folder
     }
 
+    /// Removes the control groups in which other engines keep theirs, unless they were there before.
+    fn remove_groups(before: &[PathBuf]) -> Result<()> {
+        for group in engine_groups()?.iter().filter(|group| !before.contains(group)) {
+            // A group with a process in it stays: it is somebody's.
+            drop(std::fs::remove_dir(group));
+        }
+        Ok(())
+    }
+
     /// Stops the engines and removes everything they made.
     pub(crate) fn tear_down(self) -> Result<()> {
-        let Self { folder, skiff, podman, docker, .. } = self;
+        let Self { folder, skiff, podman, docker, groups, .. } = self;
         skiff.remove_all()?;
         podman.remove_all()?;
         docker.stop()?;
+        Self::remove_groups(&groups)?;
         std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))
     }
+}
+
+/// `docker` and `libpod_parent` in every hierarchy of version 1, and in the hybrid's version 2.
+fn engine_groups() -> Result<Vec<PathBuf>> {
+    let mut groups = Vec::new();
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup")? {
+        let hierarchy = hierarchy?.path();
+        groups.extend(["docker", "libpod_parent"].map(|name| hierarchy.join(name)));
+    }
+    groups.retain(|group| group.is_dir());
+    Ok(groups)
 }

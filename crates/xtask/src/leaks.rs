@@ -74,11 +74,12 @@ fn processes(found: &mut BTreeSet<String>) {
         let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
             continue;
         };
-        let Ok(executable) = fs::read_link(entry.path().join("exe")) else { continue };
-        let program = executable.file_name().unwrap_or_default().to_string_lossy();
-        let program = program.trim_end_matches(" (deleted)");
+        // The link to its program tells nothing of one that was executed from a mount of its own.
+        let Ok(arguments) = fs::read(entry.path().join("cmdline")) else { continue };
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        let program = arguments.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         if PROGRAMS.contains(&program) {
-            found.insert(format!("process {pid} {}", executable.display()));
+            found.insert(format!("process {pid} {arguments}"));
         }
     }
 }

@@ -35,8 +35,10 @@ pub(crate) fn run(lab: &mut Lab, _rounds: usize) -> Result<Table> {
 fn supervisors(program: &str) -> Result<(u64, u64)> {
     let (mut pss, mut private, mut count) = (0, 0, 0);
     for entry in fs::read_dir("/proc")?.flatten() {
-        let Ok(executable) = fs::read_link(entry.path().join("exe")) else { continue };
-        if executable.file_name().is_none_or(|name| name != program) {
+        // The link to its program tells nothing of one that was executed from a mount of its own.
+        let Ok(arguments) = fs::read(entry.path().join("cmdline")) else { continue };
+        let name = arguments.split(|byte| *byte == 0).next().unwrap_or_default();
+        if name.rsplit(|byte| *byte == b'/').next() != Some(program.as_bytes()) {
             continue;
         }
         let Ok(rollup) = fs::read_to_string(entry.path().join("smaps_rollup")) else { continue };
