@@ -70,8 +70,7 @@ impl Lab {
     /// Removes the control groups in which other engines keep theirs, unless they were there before.
     fn remove_groups(before: &[PathBuf]) -> Result<()> {
         for group in engine_groups()?.iter().filter(|group| !before.contains(group)) {
-            // A group with a process in it stays: it is somebody's.
-            drop(std::fs::remove_dir(group));
+            remove_group(group);
         }
         Ok(())
     }
@@ -96,4 +95,14 @@ fn engine_groups() -> Result<Vec<PathBuf>> {
     }
     groups.retain(|group| group.is_dir());
     Ok(groups)
+}
+
+/// Removes a control group and those in it. One with a process in it stays: it is somebody's.
+fn remove_group(group: &Path) {
+    for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_group(&entry.path());
+        }
+    }
+    drop(std::fs::remove_dir(group));
 }
