@@ -83,6 +83,8 @@ pub(crate) enum Error {
     Engine(#[from] engine::Error),
     #[error(transparent)]
     Monitor(#[from] monitor::Error),
+    #[error("nobody reads the output")]
+    ReaderGone,
     /// Every failure was printed when it happened; only the exit code is left.
     #[error("some of what was asked failed")]
     Printed(u8),
@@ -149,6 +151,11 @@ impl Error {
             None
         };
         code.and_then(|code| u8::try_from(code).ok())
+    }
+
+    /// Writing output failed.
+    pub(crate) fn output(error: std::io::Error) -> Error {
+        if error.kind() == std::io::ErrorKind::BrokenPipe { Error::ReaderGone } else { Error::Output(error) }
     }
 
     /// The whole chain of causes on one line.

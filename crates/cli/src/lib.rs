@@ -144,6 +144,7 @@ fn fail(error: &Error, place: Option<Place>) -> ExitCode {
     };
     match (error, place) {
         (Error::Printed(_), _) => {}
+        (Error::ReaderGone, _) => linux::signal::end_by(linux::signal::PIPE),
         (Error::ArgumentCount { path, usage, .. }, _) => {
             let usage = help::usage_line(path, usage);
             output::warn(&format!("skiff: {error}\n\n{usage}\n\n{}", more(path)));

@@ -33,8 +33,14 @@ struct Entry {
 }
 
 impl Engine {
-    /// Gives `sink` one line after another, until it says false or there are no more.
-    pub fn logs(&self, name: &str, request: &Logs, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {
+    /// Gives `sink` one line after another, until it says false or there are no more. While a log is followed and
+    /// nothing comes, it is asked with None now and then.
+    pub fn logs(
+        &self,
+        name: &str,
+        request: &Logs,
+        sink: &mut dyn FnMut(Option<LogLine>) -> bool,
+    ) -> Result<()> {
         let found = self.container(name)?;
         if plan::log(&found.spec.host.log)?.is_none() {
             return Err(Error::NoLog);
@@ -62,6 +68,7 @@ impl Engine {
                 return Ok(());
             }
             watch.wait();
+            filter.done |= !(filter.sink)(None);
         }
         Ok(())
     }
@@ -106,7 +113,7 @@ impl Watch {
 /// Passes on what was asked for.
 struct Filter<'a> {
     request: &'a Logs,
-    sink: &'a mut dyn FnMut(LogLine) -> bool,
+    sink: &'a mut dyn FnMut(Option<LogLine>) -> bool,
     done: bool,
 }
 
@@ -124,7 +131,7 @@ impl Filter<'_> {
             self.done = true;
             return;
         }
-        self.done = !(self.sink)(LogLine { time, stderr: stream == "stderr", text: log });
+        self.done = !(self.sink)(Some(LogLine { time, stderr: stream == "stderr", text: log }));
     }
 }
 
@@ -394,8 +401,8 @@ mod tests {
             ..Logs::default()
         };
         let mut found = Vec::new();
-        let mut sink = |line: LogLine| {
-            found.push(line.text);
+        let mut sink = |line: Option<LogLine>| {
+            found.extend(line.map(|line| line.text));
             true
         };
         let mut filter = Filter { request: &request, sink: &mut sink, done: false };

@@ -31,7 +31,7 @@ fn a_container_runs_to_its_end_and_keeps_what_it_said() {
     let mut lines = Vec::new();
     engine
         .logs("web", &Default::default(), &mut |line| {
-            lines.push((line.stderr, line.text));
+            lines.extend(line.map(|line| (line.stderr, line.text)));
             true
         })
         .unwrap();
@@ -282,7 +282,7 @@ fn following_a_log_ends_with_the_container() {
     fixture
         .engine
         .logs("web", &follow, &mut |line| {
-            text += &line.text;
+            text.extend(line.map(|line| line.text));
             true
         })
         .unwrap();

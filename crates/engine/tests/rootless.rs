@@ -83,7 +83,7 @@ fn child_is_an_ordinary_user(base: &Path) {
     let log = || {
         let mut text = String::new();
         let read = engine.logs("web", &Default::default(), &mut |line| {
-            text += &line.text;
+            text.extend(line.map(|line| line.text));
             true
         });
         read.unwrap();

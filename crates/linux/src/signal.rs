@@ -72,6 +72,21 @@ pub fn shrug(signal: i32) -> Result<()> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
+/// Ends this process by `signal`, as its default action does: a shell sees that it was the signal.
+pub fn end_by(signal: i32) -> ! {
+    // SAFETY: SIG_DFL installs no handler; the set is plain integers, for which zero is a value, and lives across
+    // the calls.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::kill(libc::getpid(), signal);
+    }
+    // Not reached by a signal that ends processes; what a shell would say of one.
+    std::process::exit(128 + signal)
+}
+
 /// Sends `signal` to the calling thread.
 pub fn raise(signal: i32) -> Result<()> {
     // SAFETY: no memory is passed, and a thread always exists while it calls.
@@ -96,6 +111,8 @@ pub const HARMLESS: &[i32] = &[
 
 /// Number of the signal `SIGKILL`, which every platform shares.
 pub const KILL: i32 = libc::SIGKILL;
+/// Number of the signal `SIGPIPE`.
+pub const PIPE: i32 = libc::SIGPIPE;
 /// Number of the signal `SIGWINCH`.
 pub const WINCH: i32 = libc::SIGWINCH;
 /// Number of the signal `SIGTERM`.

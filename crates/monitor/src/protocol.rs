@@ -43,6 +43,9 @@ pub(crate) enum Request {
     Wait,
     /// The caller has removed the container: the monitor need not.
     Removed,
+    /// Nobody reads any more what the client has attached, or what the program that it started prints to its
+    /// terminal.
+    HangUp,
 }
 
 /// Which of the three streams travel with a message.
@@ -81,6 +84,9 @@ pub(crate) enum Reply {
     ExecFailed(LaunchFailure),
     /// It ended.
     ExecEnded { code: i32 },
+    /// The container printed something, and nobody reads a stream that the client has attached. `ends`: nobody at
+    /// all, and the stream has ended for the container too.
+    Unread { ends: bool },
     /// The container ended. `tails`: output that the attached streams had no room for, one memfd each.
     Ended { exit: Exit, tails: Streams },
 }

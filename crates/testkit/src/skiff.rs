@@ -42,13 +42,13 @@ impl Skiff {
     /// A Skiff without images. Needs root, and says so.
     pub fn new() -> Skiff {
         assert!(rustix::process::geteuid().is_root(), "this test needs root: it makes containers");
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let base = std::env::temp_dir().join(format!("skiff-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&base).unwrap_or_else(|error| panic!("make {}: {error}", base.display()));
         let program = programs().join("skiff");
         for program in [&program, &programs().join("skiff-monitor")] {
             assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
         }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let base = std::env::temp_dir().join(format!("skiff-test-{}-{number}", std::process::id()));
+        std::fs::create_dir(&base).unwrap_or_else(|error| panic!("make {}: {error}", base.display()));
         Skiff { base, program, user: None }
     }
 

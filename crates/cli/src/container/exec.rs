@@ -55,6 +55,7 @@ fn attached(context: &Context, parsed: &Parsed, name: &str, request: &Exec) -> R
     let mut program = context.engine()?.exec(name, request, handed)?;
     match session.run_exec(&mut program)? {
         SessionEnd::Detached => Ok(0),
+        SessionEnd::Unread(_) => Err(Error::ReaderGone),
         SessionEnd::Exited(code) => Ok(exit_code(code)),
     }
 }

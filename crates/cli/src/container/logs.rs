@@ -9,6 +9,7 @@ use oci::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::output;
 use crate::values::{integer, time};
 
 /// `skiff logs`.
@@ -29,7 +30,17 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let engine = context.engine()?;
     let mut printer = Printer::new(parsed.on("timestamps"), request.follow);
-    engine.logs(&parsed.arguments[0], &request, &mut |line| printer.line(&line))?;
+    let mut unread = false;
+    engine.logs(&parsed.arguments[0], &request, &mut |line| match line {
+        Some(line) => printer.line(&line),
+        None => {
+            unread = output::reader_is_gone();
+            !unread
+        }
+    })?;
+    if unread {
+        return Err(Error::ReaderGone);
+    }
     printer.finish()?;
     Ok(0)
 }
@@ -78,8 +89,8 @@ impl Printer {
     fn finish(mut self) -> Result<()> {
         let failed = self.failed.take().or_else(|| self.flush().err());
         match failed {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-            Some(_) | None => Ok(()),
+            Some(error) => Err(Error::output(error)),
+            None => Ok(()),
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// Prints an error unless it is about flags, which the caller prints with the usage.
 fn fail(error: Error, verb: &str) -> Error {
-    if error.is_usage() || matches!(error, Error::FlagLater { .. } | Error::NoTerminal) {
+    if error.is_usage() || matches!(error, Error::FlagLater { .. } | Error::NoTerminal | Error::ReaderGone) {
         return error;
     }
     output::complain(&error);
@@ -69,6 +69,12 @@ fn run_attached(context: &Context, parsed: &Parsed, request: &Create) -> Result<
     let mut started = launch(context, request, Some(stdio))?;
     match session.run(&mut started.running.connection)? {
         SessionEnd::Detached => Ok(0),
+        SessionEnd::Unread(ended) => {
+            if let Some(ended) = ended {
+                context.engine()?.ended(&started.id, ended)?;
+            }
+            Err(Error::ReaderGone)
+        }
         SessionEnd::Exited(ended) => {
             let exit = context.engine()?.ended(&started.id, ended)?;
             Ok(exit_code(exit.code))

@@ -78,6 +78,12 @@ fn session(
     };
     match session.run(&mut connection)? {
         SessionEnd::Detached => Ok(0),
+        SessionEnd::Unread(ended) => {
+            if let Some(ended) = ended {
+                engine.ended(&info.id, ended)?;
+            }
+            Err(Error::ReaderGone)
+        }
         SessionEnd::Exited(ended) => Ok(exit_code(engine.ended(&info.id, ended)?.code)),
     }
 }

@@ -64,8 +64,12 @@ pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
         None => {
             let copy = io::stdout().as_fd().try_clone_to_owned().map_err(Error::Output)?;
             let mut out = BufWriter::with_capacity(1 << 20, File::from(copy));
-            engine.save(&parsed.arguments, &mut out)?;
-            out.flush().map_err(Error::Output)?;
+            let saved = engine.save(&parsed.arguments, &mut out).map_err(Error::from);
+            let saved = saved.and_then(|()| out.flush().map_err(Error::output));
+            return match saved {
+                Err(_) if output::reader_is_gone() => Err(Error::ReaderGone),
+                saved => saved.map(|()| 0),
+            };
         }
     }
     Ok(0)

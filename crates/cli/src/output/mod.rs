@@ -6,12 +6,19 @@ pub(crate) mod units;
 
 use std::io::{self, Write};
 
+use linux::signal;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 use crate::flags::help;
 
-/// Writes to standard output. A reader that went away has had enough: nothing is said about it.
+/// Writes to standard output. A reader that went away ends the program by SIGPIPE, as it would have if it had not
+/// been told to write all the same: nothing is said about it, and a shell knows.
 pub(crate) fn print(text: &str) {
-    // Whoever needs to know that all was written uses `write`.
-    let _written = write(text.as_bytes());
+    match write(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => signal::end_by(signal::PIPE),
+        // Whoever needs to know that all was written uses `write`.
+        Ok(()) | Err(_) => {}
+    }
 }
 
 /// Writes to standard output at once, without a buffer in between.
@@ -24,6 +31,13 @@ pub(crate) fn write(mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether nobody reads standard output any more.
+pub(crate) fn reader_is_gone() -> bool {
+    let mut stdout = [PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())];
+    let polled = rustix::event::poll(&mut stdout, Some(&Timespec::default()));
+    polled.is_ok() && stdout[0].revents().contains(PollFlags::ERR)
 }
 
 /// Writes to standard error.

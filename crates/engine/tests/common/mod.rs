@@ -81,7 +81,7 @@ impl Fixture {
     pub(crate) fn log(&self, name: &str) -> String {
         let mut lines: Vec<LogLine> = Vec::new();
         let mut sink = |line| {
-            lines.push(line);
+            lines.extend(line);
             true
         };
         self.engine.logs(name, &Logs::default(), &mut sink).unwrap();

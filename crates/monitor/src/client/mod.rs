@@ -3,6 +3,7 @@
 //! Everything here is synchronous and blocking; what a caller copies meanwhile is in [`session`].
 
 mod keys;
+mod pump;
 pub(crate) mod session;
 pub(crate) mod spawn;
 pub(crate) mod stdio;
@@ -282,6 +283,7 @@ pub(crate) fn unexpected(reply: Reply) -> Error {
         | Reply::Done(_)
         | Reply::ExecStarted { .. }
         | Reply::ExecEnded { .. }
+        | Reply::Unread { .. }
         | Reply::Ended { .. } => Error::Protocol { reason: "the monitor answered something else" },
     }
 }

@@ -2,25 +2,25 @@
 //!
 //! One thread, one poll loop. A caller's terminal or file is written in small portions and only when it is
 //! ready, so that a stopped terminal does not keep signals from being passed on.
+//!
+//! When nobody reads the caller's output any more, whoever writes learns of it by writing: the monitor, which
+//! holds the caller's pipe and closes the container's, or we, who then ask for a hang-up.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux::signal;
 use runtime::plan::TerminalSize;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::termios::Winsize;
 
 use crate::client::keys::DetachKeys;
+use crate::client::pump::{PORTION, Pump, UntilWhen, wait_one, write_tail};
 use crate::client::stdio::CallerStdio;
 use crate::client::{Connection, Ended, ExecHandle, Received, unexpected};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::protocol::{Reply, Request};
-
-/// Bytes copied at once. With a ready pipe or terminal, writing so few does not wait.
-const PORTION: usize = 4096;
 
 /// What a caller copies while it waits. Made together with the streams that are handed over.
 #[derive(Debug)]
@@ -41,14 +41,9 @@ pub enum SessionEnd<T> {
     Exited(T),
     /// The user typed the detach keys; the program goes on.
     Detached,
-}
-
-/// One direction of copying between a stream of the caller's and our end of a pipe or terminal.
-#[derive(Debug)]
-struct Pump<'a> {
-    theirs: BorrowedFd<'a>,
-    ours: Option<OwnedFd>,
-    held: Vec<u8>,
+    /// There was output, and nobody to read it: what SIGPIPE ends a program for. How the program ended, if it took
+    /// the hint at once.
+    Unread(Option<T>),
 }
 
 /// Which descriptor was ready.
@@ -71,14 +66,15 @@ enum Subject<'a> {
     Program(Option<&'a OwnedFd>),
 }
 
-/// How long the last output of a terminal may take to arrive. Only a program that leaves others behind on its
-/// terminal ever keeps us waiting for so long.
-const LATE_OUTPUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How long a program that has lost its reader may take to end before it is left to itself. Most end at once; then
+/// the next command meets no remains.
+const FAREWELL_MS: u64 = 1000;
 
 /// Why the loop stopped.
 enum Stopped {
     Message,
     Detached,
+    Unread,
 }
 
 impl<'a> Session<'a> {
@@ -89,7 +85,7 @@ impl<'a> Session<'a> {
 
     pub(super) fn copy(&mut self, theirs: BorrowedFd<'a>, ours: Option<OwnedFd>, is_input: bool) {
         let Some(ours) = ours else { return };
-        let pump = Pump { theirs, ours: Some(ours), held: Vec::new() };
+        let pump = Pump::new(theirs, ours);
         if is_input {
             self.input = Some(pump);
         } else {
@@ -109,11 +105,25 @@ impl<'a> Session<'a> {
             tell(connection, &Request::Resize(size))?;
         }
         let mut ended = connection.take_ended()?;
+        // Set once nobody reads: until then the container may take to end.
+        let mut farewell_ms = None;
+        let farewell = || Some(clock::monotonic_ms() + FAREWELL_MS);
         while ended.is_none() {
-            match self.turn(connection, Subject::Container)? {
+            if farewell_ms.is_some_and(|end| clock::monotonic_ms() >= end) {
+                return Ok(SessionEnd::Unread(None));
+            }
+            match self.turn(connection, Subject::Container, farewell_ms)? {
                 Some(Stopped::Detached) => return Ok(SessionEnd::Detached),
+                Some(Stopped::Unread) => {
+                    tell(connection, &Request::HangUp)?;
+                    farewell_ms = farewell_ms.or_else(farewell);
+                }
                 Some(Stopped::Message) => match connection.receive()? {
                     Received::Ended => ended = connection.take_ended()?,
+                    Received::Reply(Reply::Unread { ends: true }, _) => {
+                        farewell_ms = farewell_ms.or_else(farewell)
+                    }
+                    Received::Reply(Reply::Unread { ends: false }, _) => return Ok(SessionEnd::Unread(None)),
                     Received::Reply(Reply::Done(_) | Reply::Refused(_) | Reply::Failed { .. }, _) => {}
                     Received::Reply(reply, _) => return Err(unexpected(reply)),
                 },
@@ -127,7 +137,7 @@ impl<'a> Session<'a> {
         }
         write_tail(self.stdout, ended.tails.stdout.take());
         write_tail(self.stderr, ended.tails.stderr.take());
-        Ok(SessionEnd::Exited(ended))
+        Ok(if farewell_ms.is_some() { SessionEnd::Unread(Some(ended)) } else { SessionEnd::Exited(ended) })
     }
 
     /// Copies until the program ends or the user detaches.
@@ -136,11 +146,14 @@ impl<'a> Session<'a> {
         if let Some(master) = &terminal {
             self.connect_terminal(master)?;
         }
-        let subject = Subject::Program(terminal.as_ref());
         loop {
-            match self.turn(&mut program.connection, subject)? {
+            match self.turn(&mut program.connection, Subject::Program(terminal.as_ref()), None)? {
                 Some(Stopped::Detached) => return Ok(SessionEnd::Detached),
                 Some(Stopped::Message) => break,
+                Some(Stopped::Unread) => {
+                    drop(terminal);
+                    return self.hang_up(program);
+                }
                 None => {}
             }
         }
@@ -151,6 +164,24 @@ impl<'a> Session<'a> {
             output.drain(if terminal.is_some() { UntilWhen::Late } else { UntilWhen::Now });
         }
         Ok(SessionEnd::Exited(code))
+    }
+
+    /// Gives a program up whose terminal nobody reads.
+    fn hang_up(mut self, program: &mut ExecHandle) -> Result<SessionEnd<i32>> {
+        self.input = None;
+        self.outputs.clear();
+        tell(&program.connection, &Request::HangUp)?;
+        let farewell = clock::millis(FAREWELL_MS);
+        loop {
+            if !wait_one(program.connection.as_fd(), PollFlags::IN, Some(&farewell)) {
+                return Ok(SessionEnd::Unread(None));
+            }
+            match program.connection.receive()? {
+                Received::Reply(Reply::ExecEnded { code }, _) => return Ok(SessionEnd::Unread(Some(code))),
+                Received::Reply(..) => {}
+                Received::Ended => return Ok(SessionEnd::Unread(None)),
+            }
+        }
     }
 
     /// A program's terminal is pumped by us, without the monitor in between.
@@ -169,8 +200,13 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for something to do and does it.
-    fn turn(&mut self, connection: &mut Connection, subject: Subject<'_>) -> Result<Option<Stopped>> {
-        for (ready, flags) in self.wait(connection)? {
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        subject: Subject<'_>,
+        until_ms: Option<u64>,
+    ) -> Result<Option<Stopped>> {
+        for (ready, flags) in self.wait(connection, until_ms)? {
             match ready {
                 Ready::Connection => return Ok(Some(Stopped::Message)),
                 Ready::Signals => self.pass_signals(connection, subject)?,
@@ -191,15 +227,18 @@ impl<'a> Session<'a> {
             }
         }
         self.input.take_if(|input| input.is_finished());
+        if self.outputs.extract_if(.., |output| output.unread).count() > 0 {
+            return Ok(Some(Stopped::Unread));
+        }
         Ok(None)
     }
 
-    fn wait(&self, connection: &Connection) -> Result<Vec<(Ready, PollFlags)>> {
+    fn wait(&self, connection: &Connection, until_ms: Option<u64>) -> Result<Vec<(Ready, PollFlags)>> {
         let mut watched = vec![(Ready::Connection, PollFd::new(connection, PollFlags::IN))];
         if let Some(signals) = &self.caller.signals {
             watched.push((Ready::Signals, PollFd::new(signals, PollFlags::IN)));
         }
-        if let Some(Pump { theirs, ours: Some(ours), held }) = &self.input {
+        if let Some(Pump { theirs, ours: Some(ours), held, .. }) = &self.input {
             if held.is_empty() {
                 watched.push((Ready::InputFrom, PollFd::new(theirs, PollFlags::IN)));
                 // Asks for nothing but the news that nobody reads any more.
@@ -217,7 +256,8 @@ impl<'a> Session<'a> {
         }
         let (tokens, mut descriptors): (Vec<Ready>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
         loop {
-            match rustix::event::poll(&mut descriptors, None) {
+            let left = until_ms.map(clock::until);
+            match rustix::event::poll(&mut descriptors, left.as_ref()) {
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::System { attempt: "wait for the container", errno }),
@@ -276,124 +316,11 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Pump<'_> {
-    fn is_finished(&self) -> bool {
-        self.ours.is_none() && self.held.is_empty()
-    }
-
-    /// Input: from what is held into our end.
-    fn write_ours(&mut self, flags: PollFlags) {
-        let Some(ours) = &self.ours else { return };
-        if flags.contains(PollFlags::ERR) {
-            self.ours = None;
-            self.held.clear();
-            return;
-        }
-        match rustix::io::write(ours, &self.held) {
-            Ok(written) => drop(self.held.drain(..written)),
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => {
-                self.ours = None;
-                self.held.clear();
-            }
-        }
-    }
-
-    /// Output: from our end into what is held.
-    fn read_ours(&mut self) -> bool {
-        let Some(ours) = &self.ours else { return false };
-        let mut said = [0; PORTION];
-        match rustix::io::read(ours, &mut said) {
-            Ok(length) if length > 0 => {
-                self.held.extend_from_slice(&said[..length]);
-                true
-            }
-            Err(Errno::INTR) => true,
-            Err(Errno::AGAIN) => false,
-            // A terminal's master answers EIO once nobody has the terminal open.
-            Ok(_) | Err(_) => {
-                self.ours = None;
-                false
-            }
-        }
-    }
-
-    fn write_theirs(&mut self) {
-        match rustix::io::write(self.theirs, &self.held) {
-            Ok(written) => drop(self.held.drain(..written)),
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            // Nobody reads any more: the rest has nowhere to go.
-            Err(_) => {
-                self.held.clear();
-                self.ours = None;
-            }
-        }
-    }
-
-    /// Output: copies the rest.
-    fn drain(&mut self, until: UntilWhen) {
-        loop {
-            while !self.held.is_empty() {
-                wait_one(self.theirs, PollFlags::OUT, None);
-                self.write_theirs();
-            }
-            if self.read_ours() {
-                continue;
-            }
-            let more = match (&self.ours, until) {
-                (None, _) | (_, UntilWhen::Now) => false,
-                (Some(ours), UntilWhen::End) => wait_one(ours.as_fd(), PollFlags::IN, None),
-                (Some(ours), UntilWhen::Late) => wait_one(ours.as_fd(), PollFlags::IN, Some(&LATE_OUTPUT)),
-            };
-            if !more {
-                return;
-            }
-        }
-    }
-}
-
 /// Sends a request whose answer nobody waits for. To a monitor that is gone there is nothing to say any more: what
 /// it has said itself is still to be read.
 fn tell(connection: &Connection, request: &Request) -> Result<()> {
     match connection.send(request, &[]) {
         Err(Error::Gone | Error::NotRunning) => Ok(()),
         outcome => outcome,
-    }
-}
-
-/// How far the rest of a stream is waited for.
-#[derive(Clone, Copy)]
-enum UntilWhen {
-    /// Not at all.
-    Now,
-    /// For a moment.
-    Late,
-    /// Until it ends.
-    End,
-}
-
-/// Waits for a descriptor; false when it was in vain.
-fn wait_one(descriptor: BorrowedFd<'_>, flags: PollFlags, timeout: Option<&Timespec>) -> bool {
-    match rustix::event::poll(&mut [PollFd::new(&descriptor, flags)], timeout) {
-        Ok(0) => false,
-        Ok(_) | Err(Errno::INTR) => true,
-        Err(_) => false,
-    }
-}
-
-/// Output that a stream had no room for when the container ended.
-fn write_tail(stream: Option<BorrowedFd<'_>>, tail: Option<OwnedFd>) {
-    let (Some(stream), Some(tail)) = (stream, tail) else { return };
-    let mut tail = File::from(tail);
-    let Ok(mut stream) = stream.try_clone_to_owned().map(File::from) else { return };
-    let mut portion = [0; PORTION];
-    // A reader that is gone wants no more; there is nobody else to tell.
-    if tail.rewind().is_err() {
-        return;
-    }
-    while let Ok(length @ 1..) = tail.read(&mut portion) {
-        if stream.write_all(&portion[..length]).is_err() {
-            return;
-        }
     }
 }

@@ -15,11 +15,12 @@ use crate::error::{Error, Result};
 use crate::life::{self, Effect, Event};
 use crate::log::Log;
 use crate::plan::StopPlan;
+use crate::protocol::Reply;
 use crate::status::Status;
-use crate::supervise::clients::Clients;
+use crate::supervise::clients::{Clients, OWNER};
 use crate::supervise::execs::Execs;
 use crate::supervise::input::Input;
-use crate::supervise::outputs::Output;
+use crate::supervise::outputs::{Output, Sink};
 use crate::supervise::record::Records;
 use crate::supervise::seat::Seat;
 
@@ -47,6 +48,8 @@ pub(crate) struct Container {
     pub(crate) signals: SignalFd,
     pub(crate) clients: Clients,
     pub(crate) execs: Execs,
+    /// Removes itself, and has lost its reader: is stopped when the caller that started it leaves.
+    pub(crate) is_unread: bool,
 }
 
 /// What was ready. The numbers are positions, which hold for one turn: entries are removed at its end.
@@ -78,7 +81,11 @@ impl Container {
                     Ready::Listener => self.clients.accept(self.listener.as_fd()),
                     Ready::Client(index) => self.serve_client(index),
                     Ready::Output(index) => self.outputs[index].read(self.log.as_mut()),
-                    Ready::Sink(output, sink) => self.serve_sink(output, sink, flags),
+                    Ready::Sink(output, sink) => {
+                        if let Some(sink) = self.outputs[output].sinks.get_mut(sink) {
+                            sink.serve();
+                        }
+                    }
                     Ready::Input => self.serve_input(flags),
                     Ready::Feed(index) => {
                         if let Some(input) = &mut self.input {
@@ -146,11 +153,16 @@ impl Container {
     fn obey_signals(&mut self) {
         while let Ok(Some(number)) = signal::next(self.signals.as_fd()) {
             if number == signal::TERM {
-                let event = Event::Stop { signal: self.stop.signal, deadline_ms: self.stop.deadline_ms() };
-                // There is nobody to tell that this failed.
-                drop(self.apply(event));
+                self.end_by_itself();
             }
         }
+    }
+
+    /// Stops without having been asked by a client.
+    fn end_by_itself(&mut self) {
+        let event = Event::Stop { signal: self.stop.signal, deadline_ms: self.stop.deadline_ms() };
+        // There is nobody to tell that this failed.
+        drop(self.apply(event));
     }
 
     fn note_oom(&mut self) {
@@ -180,15 +192,6 @@ impl Container {
         self.status.log_lines_lost > 0
     }
 
-    fn serve_sink(&mut self, output: usize, sink: usize, flags: PollFlags) {
-        let Some(sink) = self.outputs[output].sinks.get_mut(sink) else { return };
-        if flags.contains(PollFlags::OUT) {
-            sink.flush();
-        } else {
-            sink.close();
-        }
-    }
-
     fn serve_input(&mut self, flags: PollFlags) {
         let Some(input) = &mut self.input else { return };
         if flags.contains(PollFlags::OUT) {
@@ -211,15 +214,48 @@ impl Container {
             self.records.event("kill", &[("signal", "9")]);
         }
         self.clients.sweep();
+        self.sweep_outputs(now_ms);
         let clients = &self.clients;
-        for output in &mut self.outputs {
-            output.sinks.retain(|sink| clients.is_connected(sink.client));
-            output.sweep(now_ms);
-        }
         if let Some(input) = &mut self.input {
             input.sweep(|client| clients.is_connected(client));
         }
         self.execs.sweep(clients);
+    }
+
+    /// A stream that had no reader but the one that the container was started for ends with it, as a pipe does
+    /// for a program. Who came later only watches. The kernel spares a first process the signal that would end any
+    /// other, and a shell goes on when it cannot print: one that nobody will ever look at again is stopped, after
+    /// the moment that its caller waits for it to end.
+    fn sweep_outputs(&mut self, now_ms: u64) {
+        let mut unread = Vec::new();
+        for output in &mut self.outputs {
+            output.sinks.retain(|sink| self.clients.is_connected(sink.client));
+            let gone = output.sweep(now_ms);
+            let ends = gone.contains(&OWNER) && output.sinks.is_empty();
+            if ends {
+                output.close(self.log.as_mut());
+                self.is_unread |= self.auto_remove;
+                // Without anybody who holds its master, a terminal is hung up.
+                if self.terminal.take().is_some() {
+                    self.input = None;
+                }
+            }
+            unread.extend(gone.into_iter().map(|client| (client, ends)));
+        }
+        for (client, ends) in unread {
+            self.clients.reply(client, &Reply::Unread { ends }, &[]);
+        }
+        if self.is_unread && !self.clients.is_connected(OWNER) {
+            self.is_unread = false;
+            self.end_by_itself();
+        }
+    }
+
+    /// A client says that nobody reads what it has attached.
+    pub(crate) fn hang_up(&mut self, client: u64) {
+        let sinks = self.outputs.iter_mut().flat_map(|output| &mut output.sinks);
+        sinks.filter(|sink| sink.client == client).for_each(Sink::close);
+        self.execs.hang_up(client);
     }
 
     fn wait(&self) -> Result<Vec<(Ready, PollFlags)>> {
@@ -265,9 +301,9 @@ impl Container {
                 watched.push((Ready::Output(index), PollFd::new(from, PollFlags::IN)));
             }
             for (number, sink) in output.sinks.iter().enumerate() {
-                // Without a queue, only the news that its reader is gone.
-                let interest = if sink.has_queue() { PollFlags::OUT } else { PollFlags::empty() };
-                watched.push((Ready::Sink(index, number), PollFd::new(&sink.to, interest)));
+                if let Some(interest) = sink.interest() {
+                    watched.push((Ready::Sink(index, number), PollFd::new(&sink.to, interest)));
+                }
             }
         }
         let Some(input) = &self.input else { return };
@@ -288,11 +324,7 @@ impl Container {
     fn timeout(&self) -> Option<Timespec> {
         let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);
         let next = stalls.chain(self.status.phase.deadline_ms()).min()?;
-        let millis = next.saturating_sub(clock::monotonic_ms());
-        Some(Timespec {
-            tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(millis % 1000).unwrap_or(0) * 1_000_000,
-        })
+        Some(clock::until(next))
     }
 }
 

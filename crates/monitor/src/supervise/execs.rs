@@ -123,6 +123,13 @@ impl Execs {
         self.ended.push(index);
     }
 
+    /// Nobody reads the terminal of the program that `client` has started: it is hung up.
+    pub(crate) fn hang_up(&mut self, client: u64) {
+        for exec in self.list.iter_mut().filter(|exec| exec.client == Some(client)) {
+            exec.terminal = None;
+        }
+    }
+
     /// Reads what a program prints to a terminal that nobody serves.
     pub(crate) fn discard(&mut self, index: usize) {
         let Some(exec) = self.list.get_mut(index) else { return };

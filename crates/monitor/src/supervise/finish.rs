@@ -16,7 +16,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use linux::signal;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::clock;
@@ -147,7 +147,7 @@ impl Container {
                 // Its status is asked for again by the reaping below.
                 let _ended = rustix::event::poll(
                     &mut [PollFd::from_borrowed_fd(exec.program.pidfd(), PollFlags::IN)],
-                    Some(&millis(DRAIN_MS)),
+                    Some(&clock::millis(DRAIN_MS)),
                 );
             }
             self.execs.reap(index, &mut self.clients);
@@ -241,8 +241,8 @@ fn take_tails(outputs: &mut [Output], client: u64) -> (Streams, Vec<OwnedFd>) {
 fn removes(owner: &OwnedFd) -> bool {
     let give_up = clock::monotonic_ms() + REMOVAL_MS;
     loop {
-        let left = give_up.saturating_sub(clock::monotonic_ms());
-        match rustix::event::poll(&mut [PollFd::new(owner, PollFlags::IN)], Some(&millis(left))) {
+        let left = clock::until(give_up);
+        match rustix::event::poll(&mut [PollFd::new(owner, PollFlags::IN)], Some(&left)) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(Errno::INTR) => continue,
@@ -264,12 +264,5 @@ fn wait_for_output(outputs: &[Output], timeout_ms: u64) {
         .map(|from| PollFd::new(from, PollFlags::IN))
         .collect();
     // Woken for nothing, the caller looks again.
-    let _ready = rustix::event::poll(&mut watched, Some(&millis(timeout_ms)));
-}
-
-fn millis(millis: u64) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
-        tv_nsec: i64::try_from(millis % 1000).unwrap_or(0) * 1_000_000,
-    }
+    let _ready = rustix::event::poll(&mut watched, Some(&clock::millis(timeout_ms)));
 }

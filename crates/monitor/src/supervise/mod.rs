@@ -323,6 +323,7 @@ impl Started {
             signals,
             clients,
             execs: Execs::default(),
+            is_unread: false,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the container prints: read once, kept in the log, passed on to whoever is attached.
 //!
 //! A client that reads slowly slows the container down, as a pipe would and as Docker does; nothing is lost.
+//! Of a client's reader that has gone the program behind it learns as it would in a pipeline: when it next prints.
 //! While a client does not read at all, its container waits when it prints (never when it is signalled,
 //! stopped or asked for anything else), and other clients of the same stream wait with it, for at most
 //! [`STALL_MS`]: then the one that holds up the others is disconnected from the stream.
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -43,6 +45,9 @@ pub(crate) struct Sink {
     queue: Vec<u8>,
     /// Since when the queue has been full, without a byte of it taken.
     stalled_since_ms: Option<u64>,
+    /// Its reader is gone. Not polled any more, for it would be ready for ever.
+    unread: bool,
+    /// Something was printed after that, or it failed otherwise.
     closed: bool,
 }
 
@@ -121,14 +126,16 @@ impl Output {
         }
     }
 
-    /// Disconnects clients that are gone, done, or that have held up others for too long.
-    pub(crate) fn sweep(&mut self, now_ms: u64) {
+    /// Disconnects clients that are done or that have held up others for too long, and those that nobody reads
+    /// from: these are answered.
+    pub(crate) fn sweep(&mut self, now_ms: u64) -> Vec<u64> {
         let has_ended = self.from.is_none();
         let is_shared = self.sinks.len() > 1;
         self.sinks.retain(|sink| {
             let stalled = is_shared && sink.stall_ends_ms().is_some_and(|end| now_ms >= end);
-            !(sink.closed || stalled || (has_ended && sink.queue.is_empty()))
+            !(stalled || (has_ended && sink.queue.is_empty()))
         });
+        self.sinks.extract_if(.., |sink| sink.closed).map(|sink| sink.client).collect()
     }
 
     /// When the next client is to be disconnected for holding up others.
@@ -150,14 +157,34 @@ impl Sink {
     /// Refuses what could make us wait: only a non-blocking pipe, a socket or a device that takes all is let in.
     pub(crate) fn new(client: u64, to: OwnedFd) -> Result<Sink> {
         let is_socket = check_stream(&to)?;
-        Ok(Sink { client, to, is_socket, queue: Vec::new(), stalled_since_ms: None, closed: false })
+        Ok(Sink {
+            client,
+            to,
+            is_socket,
+            queue: Vec::new(),
+            stalled_since_ms: None,
+            unread: false,
+            closed: false,
+        })
     }
 
-    pub(crate) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+    /// What to poll for; None: nothing.
+    pub(crate) fn interest(&self) -> Option<PollFlags> {
+        // Without a queue, only the news that its reader is gone.
+        let interest = if self.queue.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        (!self.unread).then_some(interest)
     }
 
-    /// The reader is gone.
+    /// Serves what a poll has found.
+    pub(crate) fn serve(&mut self) {
+        if self.queue.is_empty() {
+            self.unread = true;
+        } else {
+            self.flush();
+        }
+    }
+
+    /// Its client says that nobody reads.
     pub(crate) fn close(&mut self) {
         self.closed = true;
     }

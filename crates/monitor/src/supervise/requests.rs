@@ -68,6 +68,10 @@ impl Container {
                 }
                 Ok(Outcome::Changed)
             }
+            Request::HangUp => {
+                self.hang_up(client);
+                Ok(Outcome::Changed)
+            }
             Request::Launch { .. } | Request::Exec(_) | Request::Removed => {
                 Err(Error::Protocol { reason: "this request makes no sense now" })
             }
