@@ -1,6 +1,10 @@
 //! What the command line says to words it does not take: Docker's texts, with Skiff's name, and Docker's exit codes.
 
-#![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs and handle their own files"
+)]
 
 use testkit::{Output, Skiff};
 
@@ -215,4 +219,47 @@ fn the_monitor_is_found_beside_the_program_or_in_libexec_and_nowhere_else() {
     assert_eq!(run(), Output { code: 0, stdout: "it runs\n".to_owned(), stderr: String::new() });
     std::fs::rename(place("prefix/libexec/skiff/skiff-monitor"), place("prefix/bin/skiff-monitor")).unwrap();
     assert_eq!(run(), Output { code: 0, stdout: "it runs\n".to_owned(), stderr: String::new() });
+}
+
+#[test]
+fn dates_are_shown_in_the_callers_zone() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "one", "busybox"]);
+    let in_zone = |zone: &str, arguments: &[&str]| {
+        let mut command = skiff.command(arguments);
+        let output = Output::of(command.env("TZ", zone).output().unwrap());
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{zone} {arguments:?}: {output:?}");
+        output.stdout
+    };
+    let (images, ps) = (["images", "--format", "{{.CreatedAt}}"], ["ps", "-a", "--format", "{{.CreatedAt}}"]);
+    let history = ["history", "--format", "{{.CreatedAt}}", "busybox"];
+    // The image of the tests is of 2026-01-02T03:04:05Z.
+    assert_eq!(in_zone("America/New_York", &images), "2026-01-01 22:04:05 -0500 EST\n");
+    assert_eq!(in_zone("Asia/Kolkata", &history), "2026-01-02T08:34:05+05:30\n");
+    assert_eq!(in_zone("UTC", &history), "2026-01-02T03:04:05Z\n");
+    assert!(in_zone("Asia/Kolkata", &ps).ends_with(" +0530 IST\n"));
+    assert!(in_zone("Asia/Kolkata", &["ps", "-a", "--format", "json"]).contains(" +0530 IST\""));
+
+    // Nobody writes into this one: reading it would take for ever.
+    let pipe = skiff.folder().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let long = "x".repeat(100_000);
+    for zone in [pipe.to_str().unwrap(), "/dev/zero", "../../etc/passwd", "\u{1b}[2J", &long] {
+        assert_eq!(in_zone(zone, &images), "2026-01-02 03:04:05 +0000 UTC\n", "{zone:.40}");
+    }
+}
+
+#[test]
+fn times_without_a_zone_are_the_callers() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "one", "busybox"]);
+    let pruned = |zone: &str| {
+        let until = "until=2026-01-02T03:04:06";
+        let mut command = skiff.command(&["image", "prune", "-af", "--filter", until]);
+        skiff.ok(&["rm", "-f", "one"]);
+        Output::of(command.env("TZ", zone).output().unwrap()).stdout
+    };
+    // An hour ahead of UTC, that was before the image was made; an hour behind, after it.
+    assert_eq!(pruned("UTC-1"), "Total reclaimed space: 0B\n");
+    assert!(pruned("UTC+1").starts_with("Deleted Images:\n"));
 }

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output::list::{Columns, Format};
+use crate::output::zone::Zone;
 use crate::output::{self, units};
 use crate::template::quoted;
 use crate::values::filter::{self, Filters};
@@ -89,7 +90,11 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     }
     let format = Format::parse(parsed.text("format"), &default)?;
     let sizes = parsed.on("size") || (format.uses("Size") && parsed.text("format") != Some("json"));
-    let view = View { now: Timestamp::from(std::time::SystemTime::now()), full: parsed.on("no-trunc") };
+    let view = View {
+        now: Timestamp::from(std::time::SystemTime::now()),
+        zone: if format.uses("CreatedAt") { Zone::local() } else { Zone::UTC },
+        full: parsed.on("no-trunc"),
+    };
     let mut images = None;
     let mut rows = Vec::with_capacity(shown.len());
     for one in shown {
@@ -117,6 +122,7 @@ fn image_sizes(context: &Context) -> Result<HashMap<String, u64>> {
 /// How rows are shown.
 struct View {
     now: Timestamp,
+    zone: Zone,
     /// Nothing is shortened.
     full: bool,
 }
@@ -135,7 +141,7 @@ impl View {
         let mut row = Map::new();
         let mut set = |field: &str, text: String| row.insert(field.to_owned(), Value::String(text));
         set("Command", quoted(&cut(&command(&one.command), 20)));
-        set("CreatedAt", units::date(one.created));
+        set("CreatedAt", self.zone.date(one.created));
         set("HealthStatus", String::new());
         set("ID", id.to_owned());
         set("Image", image);

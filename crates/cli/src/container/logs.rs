@@ -9,13 +9,13 @@ use oci::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
-use crate::output;
+use crate::output::{self, zone::Zone};
 use crate::values::{integer, time};
 
 /// `skiff logs`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let now = Timestamp::from(std::time::SystemTime::now());
-    let point = |flag| parsed.value(flag, |text| time::point(text, now));
+    let point = |flag| parsed.value(flag, |text| time::point(text, now, &Zone::local()));
     let tail = parsed.value("tail", |text| match text {
         "all" | "" => Ok(None),
         // As Docker does, a negative number means all.

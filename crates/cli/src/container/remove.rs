@@ -8,6 +8,7 @@ use oci::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::output::zone::Zone;
 use crate::output::{self, units};
 use crate::values::filter::Filters;
 use crate::values::time;
@@ -85,7 +86,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
     if values.next().is_some() {
         return Err(fail("only one is possible"));
     }
-    time::point(value, now).map(Some).map_err(fail)
+    time::point(value, now, &Zone::local()).map(Some).map_err(fail)
 }
 
 /// Asks a question on the terminal; anything but yes is no, and so is the end of the input.

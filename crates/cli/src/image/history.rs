@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::flags::Parsed;
 use crate::output::list::{Columns, Format};
+use crate::output::zone::Zone;
 use crate::output::{self, units};
 
 const COLUMNS: Columns = Columns {
@@ -30,6 +31,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let entries = context.engine()?.history(&parsed.arguments[0])?;
     let view = View {
         now: Timestamp::from(std::time::SystemTime::now()),
+        zone: Zone::local(),
         full: parsed.on("no-trunc"),
         human: parsed.tristate("human").unwrap_or(true),
     };
@@ -50,6 +52,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 struct View {
     now: Timestamp,
+    zone: Zone,
     full: bool,
     human: bool,
 }
@@ -70,7 +73,7 @@ impl View {
         let mut row = Map::new();
         let mut set = |field: &str, text: String| row.insert(field.to_owned(), Value::String(text));
         set("Comment", entry.comment.clone());
-        set("CreatedAt", entry.created.unwrap_or(Timestamp::EPOCH).to_string());
+        set("CreatedAt", self.zone.rfc3339(entry.created.unwrap_or(Timestamp::EPOCH)));
         set("CreatedBy", if self.full { by } else { units::ellipsis(&by, 45) });
         set("CreatedSince", age);
         set("ID", self.id(entry));

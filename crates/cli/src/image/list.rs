@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output::list::{Columns, Format};
+use crate::output::zone::Zone;
 use crate::output::{self, units};
 use crate::values::filter::{self, Filters};
 use crate::values::time;
@@ -51,8 +52,12 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let format = Format::parse(parsed.text("format"), default)?;
     let digests = digests || parsed.text("format").is_some_and(|format| format.contains(".Digest"));
-    let view =
-        View { now: Timestamp::from(std::time::SystemTime::now()), full: parsed.on("no-trunc"), digests };
+    let view = View {
+        now: Timestamp::from(std::time::SystemTime::now()),
+        zone: if format.uses("CreatedAt") { Zone::local() } else { Zone::UTC },
+        full: parsed.on("no-trunc"),
+        digests,
+    };
     let mut rows = Vec::new();
     let mut ids = Vec::new();
     let mut shown: Vec<&ImageSummary> = images.iter().filter(|image| selection.takes(image)).collect();
@@ -125,6 +130,7 @@ fn refers(pattern: &str, reference: &str) -> bool {
 
 struct View {
     now: Timestamp,
+    zone: Zone,
     full: bool,
     digests: bool,
 }
@@ -135,7 +141,7 @@ impl View {
         let mut set = |field: &str, text: String| row.insert(field.to_owned(), Value::String(text));
         let id = if self.full { image.id.as_str() } else { units::short_id(&image.id) };
         set("Containers", image.containers.to_string());
-        set("CreatedAt", image.created.map_or_else(|| "N/A".to_owned(), units::date));
+        set("CreatedAt", image.created.map_or_else(|| "N/A".to_owned(), |time| self.zone.date(time)));
         set(
             "CreatedSince",
             image.created.map_or_else(|| "N/A".to_owned(), |time| units::ago(time, self.now)),
@@ -177,7 +183,7 @@ impl<'a> Selection<'a> {
         let now = Timestamp::from(std::time::SystemTime::now());
         let until = filters.values("until").last().map(|value| {
             let fail = |reason| Error::FilterValue { name: "until", value: value.to_owned(), reason };
-            time::point(value, now).map_err(fail)
+            time::point(value, now, &Zone::local()).map_err(fail)
         });
         let (before, since) = (created("before")?, created("since")?);
         Ok(Selection {

@@ -3,6 +3,7 @@
 pub(crate) mod list;
 pub(crate) mod table;
 pub(crate) mod units;
+pub(crate) mod zone;
 
 use std::io::{self, Write};
 

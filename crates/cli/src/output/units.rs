@@ -1,4 +1,4 @@
-//! Sizes and ages, in Docker's words; times in the machine's zone are UTC here, and say so.
+//! Sizes and ages, in Docker's words.
 
 use std::time::Duration;
 
@@ -65,12 +65,6 @@ pub(crate) fn duration(age: Duration) -> String {
 /// `3 minutes ago`.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     format!("{} ago", duration(now.since(time)))
-}
-
-/// `2006-01-02 15:04:05 +0000 UTC`.
-pub(crate) fn date(time: Timestamp) -> String {
-    let whole = Timestamp::new(time.seconds(), 0).unwrap_or(time).to_string();
-    format!("{} +0000 UTC", whole.trim_end_matches('Z').replace('T', " "))
 }
 
 /// `sha256:` and all but the first twelve digits cut off.
@@ -164,9 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_and_ids_are_shortened() {
-        let time: Timestamp = "2026-11-21T03:04:05.678901234Z".parse().unwrap();
-        assert_eq!(date(time), "2026-11-21 03:04:05 +0000 UTC");
+    fn ids_and_texts_are_shortened() {
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
         assert_eq!(short_id("0123456789abcdef"), "0123456789ab");
         assert_eq!(ellipsis("0123456789", 10), "0123456789");

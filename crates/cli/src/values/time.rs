@@ -2,10 +2,12 @@
 
 use oci::Timestamp;
 
+use crate::output::zone::Zone;
+
 const SECOND: i128 = 1_000_000_000;
 
 /// A time: an age (`42m`), RFC 3339, a date with parts of a time, or seconds since 1970.
-pub(crate) fn point(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
+pub(crate) fn point(text: &str, now: Timestamp, zone: &Zone) -> Result<Timestamp, &'static str> {
     const WANT: &str = "want a time (2013-01-02T13:23:37Z), seconds since 1970, or an age (42m)";
     let since = duration(text).map(|age| nanoseconds(now) - age).or_else(|| seconds(text));
     if let Some(nanoseconds) = since {
@@ -13,17 +15,20 @@ pub(crate) fn point(text: &str, now: Timestamp) -> Result<Timestamp, &'static st
         let rest = u32::try_from(nanoseconds.rem_euclid(SECOND)).map_err(|_| WANT)?;
         return Timestamp::new(seconds, rest).ok_or(WANT);
     }
-    // Dates without a zone are UTC.
-    let full = match text.len() {
+    let has_zone = text.ends_with(['Z', 'z'])
+        || text.get(text.len().saturating_sub(6)..).is_some_and(|zone| zone.starts_with(['+', '-']));
+    if has_zone && text.len() > 16 {
+        return text.parse().map_err(|_| WANT);
+    }
+    // Dates without a zone are the caller's, at the distance from UTC that the caller's clock has now.
+    let local: Timestamp = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         16 => format!("{text}:00Z"),
-        _ if text.ends_with(['Z', 'z']) => text.to_owned(),
-        _ if text.get(text.len().saturating_sub(6)..).is_some_and(|zone| zone.starts_with(['+', '-'])) => {
-            text.to_owned()
-        }
         _ => format!("{text}Z"),
-    };
-    full.parse().map_err(|_| WANT)
+    }
+    .parse()
+    .map_err(|_| WANT)?;
+    Timestamp::new(local.seconds() - zone.offset_seconds(now), local.nanoseconds()).ok_or(WANT)
 }
 
 /// Nanoseconds since 1970.
@@ -128,10 +133,21 @@ mod tests {
             ("1363456789", at("2013-03-16T17:59:49Z")),
             ("1363456789.25", at("2013-03-16T17:59:49.25Z")),
         ] {
-            assert_eq!(point(text, now), Ok(want), "{text}");
+            assert_eq!(point(text, now, &Zone::UTC), Ok(want), "{text}");
+        }
+        let zone = Zone::named("UTC-2");
+        for (text, want) in [
+            ("2026-11-20", at("2026-11-19T22:00:00Z")),
+            ("2026-11-20T01:02", at("2026-11-19T23:02:00Z")),
+            ("2026-11-20T01:02:03.5", at("2026-11-19T23:02:03.5Z")),
+            ("2026-11-20T01:02:03Z", at("2026-11-20T01:02:03Z")),
+            ("2026-11-20T01:02:03-01:00", at("2026-11-20T02:02:03Z")),
+            ("1m", at("2026-11-21T00:00:00Z")),
+        ] {
+            assert_eq!(point(text, now, &zone), Ok(want), "{text}");
         }
         for wrong in ["", "yesterday", "2026-13-01", "1.x", "2026-11-20T25:00:00Z"] {
-            assert!(point(wrong, now).is_err(), "{wrong}");
+            assert!(point(wrong, now, &Zone::UTC).is_err(), "{wrong}");
         }
     }
 }
