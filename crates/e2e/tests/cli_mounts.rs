@@ -30,8 +30,8 @@ impl Disk {
         Disk { path, witness }
     }
 
-    /// Takes it off, and tells whether nobody had it any more.
-    fn is_free(self) -> bool {
+    /// Takes it off, and tells whether nobody has it any more.
+    fn release(self) -> bool {
         rustix::mount::unmount(&self.path, UnmountFlags::empty()).unwrap();
         std::fs::remove_dir(&self.path).unwrap();
         let mut space = [std::mem::MaybeUninit::uninit(); 4096];
@@ -84,7 +84,7 @@ fn the_callers_file_system_is_free_when_the_end_is_told() {
                 assert_eq!(run, Output { code: 0, stdout: String::new(), stderr: String::new() });
             }
             assert!(disk.path.join("x").exists(), "it was not mounted: the test shows nothing");
-            assert!(disk.is_free(), "round {round}: {script}: somebody holds it");
+            assert!(disk.release(), "round {round}: {script}: somebody holds it");
         }
     }
     // Ended by somebody else.
@@ -94,7 +94,7 @@ fn the_callers_file_system_is_free_when_the_end_is_told() {
     std::thread::sleep(Duration::from_millis(50));
     skiff.ok(&["kill", "one"]);
     assert_eq!(Output::of(waiter.wait_with_output().unwrap()).stdout, "137\n");
-    assert!(disk.is_free());
+    assert!(disk.release());
 }
 
 #[test]
@@ -105,5 +105,5 @@ fn a_witness_sees_a_file_system_that_is_held() {
     let skiff = Skiff::with_busybox();
     let disk = Disk::mount(skiff.folder().join("disk"));
     skiff.ok(&["run", "-d", "--name", "holder", "-v", &volume(&disk.path), "busybox", "sleep", "1000"]);
-    assert!(!disk.is_free());
+    assert!(!disk.release());
 }
