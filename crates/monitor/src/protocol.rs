@@ -85,7 +85,7 @@ pub(crate) enum Reply {
     /// It ended.
     ExecEnded { code: i32 },
     /// The container printed something, and nobody reads a stream that the client has attached. `ends`: nobody at
-    /// all, and the stream has ended for the container too.
+    /// all, and the stream ends for the container too if the client says [`Request::HangUp`].
     Unread { ends: bool },
     /// The container ended. `tails`: output that the attached streams had no room for, one memfd each.
     Ended { exit: Exit, tails: Streams },

@@ -273,13 +273,14 @@ fn a_monitor_killed_at_any_step_leaves_nothing_that_the_next_observer_cannot_end
 #[test]
 fn a_killed_caller_does_not_touch_the_container() {
     let harbour = Harbour::new();
-    let (_reader, writer) = output_pipe();
+    let (reader, writer) = output_pipe();
     let attach = monitor::AttachStdio { stdout: Some(writer), ..Default::default() };
     let running =
         harbour.start_attached(&harbour.script("echo up; sleep 0.3; echo still; sleep 1000"), Some(attach));
     let pid = running.pid;
-    // What the kernel does to a killed process: everything it had open is closed.
-    drop((running, _reader));
+    // What the kernel does to a killed process: everything it had open is closed, with the reader first here, which is
+    // the worse order.
+    drop((reader, running));
     harbour.wait_logged("still");
     assert!(is_alive(pid));
 }

@@ -4,7 +4,7 @@
 //! ready, so that a stopped terminal does not keep signals from being passed on.
 //!
 //! When nobody reads the caller's output any more, whoever writes learns of it by writing: the monitor, which
-//! holds the caller's pipe and closes the container's, or we, who then ask for a hang-up.
+//! holds the caller's pipe and tells us, or we ourselves. Then we ask for a hang-up, and end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -121,7 +121,8 @@ impl<'a> Session<'a> {
                 Some(Stopped::Message) => match connection.receive()? {
                     Received::Ended => ended = connection.take_ended()?,
                     Received::Reply(Reply::Unread { ends: true }, _) => {
-                        farewell_ms = farewell_ms.or_else(farewell)
+                        tell(connection, &Request::HangUp)?;
+                        farewell_ms = farewell_ms.or_else(farewell);
                     }
                     Received::Reply(Reply::Unread { ends: false }, _) => return Ok(SessionEnd::Unread(None)),
                     Received::Reply(Reply::Done(_) | Reply::Refused(_) | Reply::Failed { .. }, _) => {}

@@ -20,7 +20,7 @@ use crate::status::Status;
 use crate::supervise::clients::{Clients, OWNER};
 use crate::supervise::execs::Execs;
 use crate::supervise::input::Input;
-use crate::supervise::outputs::{Output, Sink};
+use crate::supervise::outputs::Output;
 use crate::supervise::record::Records;
 use crate::supervise::seat::Seat;
 
@@ -222,25 +222,15 @@ impl Container {
         self.execs.sweep(clients);
     }
 
-    /// A stream that had no reader but the one that the container was started for ends with it, as a pipe does
-    /// for a program. Who came later only watches. The kernel spares a first process the signal that would end any
-    /// other, and a shell goes on when it cannot print: one that nobody will ever look at again is stopped, after
-    /// the moment that its caller waits for it to end.
+    /// Tells clients whose readers are gone. The one that the container was started for says what is to follow.
     fn sweep_outputs(&mut self, now_ms: u64) {
         let mut unread = Vec::new();
         for output in &mut self.outputs {
             output.sinks.retain(|sink| self.clients.is_connected(sink.client));
             let gone = output.sweep(now_ms);
-            let ends = gone.contains(&OWNER) && output.sinks.is_empty();
-            if ends {
-                output.close(self.log.as_mut());
-                self.is_unread |= self.auto_remove;
-                // Without anybody who holds its master, a terminal is hung up.
-                if self.terminal.take().is_some() {
-                    self.input = None;
-                }
-            }
-            unread.extend(gone.into_iter().map(|client| (client, ends)));
+            output.is_unread |= gone.contains(&OWNER);
+            let ends = output.is_unread && output.sinks.is_empty();
+            unread.extend(gone.into_iter().map(|client| (client, ends && client == OWNER)));
         }
         for (client, ends) in unread {
             self.clients.reply(client, &Reply::Unread { ends }, &[]);
@@ -252,10 +242,35 @@ impl Container {
     }
 
     /// A client says that nobody reads what it has attached.
+    ///
+    /// A stream that had no reader but the one that the container was started for ends with it, as a pipe does
+    /// for a program; who came later only watches. It takes a client that lives to say so: one that was killed
+    /// together with its reader leaves the container as it is. The kernel spares a first process the signal
+    /// that would end any other, and a shell goes on when it cannot print: one that removes itself, so that
+    /// nobody will ever look at it again, is stopped, after the moment that its caller waits for it to end.
     pub(crate) fn hang_up(&mut self, client: u64) {
-        let sinks = self.outputs.iter_mut().flat_map(|output| &mut output.sinks);
-        sinks.filter(|sink| sink.client == client).for_each(Sink::close);
         self.execs.hang_up(client);
+        // A client that copies has found out by itself, and does not know whose pipe it was.
+        let is_known = self.outputs.iter().any(|output| output.is_unread);
+        for output in &mut self.outputs {
+            let before = output.sinks.len();
+            if !is_known {
+                output.sinks.retain(|sink| sink.client != client);
+            }
+            let was_read = output.is_unread || output.sinks.len() < before;
+            if client != OWNER || !was_read || !output.sinks.is_empty() {
+                continue;
+            }
+            output.close(self.log.as_mut());
+            self.is_unread |= self.auto_remove;
+            // Without anybody who holds its master, a terminal is hung up.
+            if self.terminal.take().is_some() {
+                self.input = None;
+            }
+        }
+        if client != OWNER {
+            self.clients.reply(client, &Reply::Unread { ends: false }, &[]);
+        }
     }
 
     fn wait(&self) -> Result<Vec<(Ready, PollFlags)>> {

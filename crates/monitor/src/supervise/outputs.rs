@@ -34,6 +34,8 @@ pub(crate) struct Output {
     pub(crate) from: Option<OwnedFd>,
     lines: Lines,
     pub(crate) sinks: Vec<Sink>,
+    /// The reader that the container was started for is gone.
+    pub(crate) is_unread: bool,
 }
 
 /// A client's end of a stream.
@@ -61,7 +63,7 @@ enum Found {
 
 impl Output {
     pub(crate) fn new(source: Source, from: OwnedFd) -> Output {
-        Output { source, from: Some(from), lines: Lines::default(), sinks: Vec::new() }
+        Output { source, from: Some(from), lines: Lines::default(), sinks: Vec::new(), is_unread: false }
     }
 
     /// Whether there is room for what could be read.
@@ -182,11 +184,6 @@ impl Sink {
         } else {
             self.flush();
         }
-    }
-
-    /// Its client says that nobody reads.
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
     }
 
     fn push(&mut self, said: &[u8]) {
