@@ -279,14 +279,11 @@ mod tests {
 
     use super::*;
 
-    struct Scratch(PathBuf);
+    struct Scratch(testkit::Scratch);
 
     impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("skiff-logs-{name}-{}", std::process::id()));
-            file::remove_tree(&path).unwrap();
-            std::fs::create_dir(&path).unwrap();
-            Scratch(path)
+        fn new() -> Scratch {
+            Scratch(testkit::Scratch::new())
         }
 
         fn log(&self) -> PathBuf {
@@ -308,12 +305,6 @@ mod tests {
         }
     }
 
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            drop(file::remove_tree(&self.0));
-        }
-    }
-
     fn entry(text: &str, second: u32) -> String {
         let text = text.replace('\n', "\\n");
         format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:{second:02}Z\"}}\n")
@@ -332,7 +323,7 @@ mod tests {
 
     #[test]
     fn files_are_read_oldest_first() {
-        let scratch = Scratch::new("order");
+        let scratch = Scratch::new();
         for number in 0..4 {
             scratch.append(&entry(&format!("{number}\n"), number));
             if number < 3 {
@@ -344,7 +335,7 @@ mod tests {
 
     #[test]
     fn following_loses_nothing_to_rotation_and_repeats_nothing() {
-        let scratch = Scratch::new("follow");
+        let scratch = Scratch::new();
         let mut reader = Reader::open(&scratch.log()).unwrap();
         assert!(texts(&mut reader).is_empty(), "not there yet");
         let mut found = Vec::new();
@@ -364,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_being_written_waits_for_its_end() {
-        let scratch = Scratch::new("partial");
+        let scratch = Scratch::new();
         let whole = entry("a\n", 0);
         scratch.append(&whole[..20]);
         let mut reader = Reader::open(&scratch.log()).unwrap();
@@ -375,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_tail_counts_lines_of_the_program() {
-        let scratch = Scratch::new("tail");
+        let scratch = Scratch::new();
         for text in ["1\n", "2a", "2b", "2c\n", "3\n", "4"] {
             scratch.append(&entry(text, 0));
         }

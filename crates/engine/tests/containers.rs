@@ -18,7 +18,7 @@ use monitor::{AttachStdio, ExecStdio};
 
 #[test]
 fn a_container_runs_to_its_end_and_keeps_what_it_said() {
-    let fixture = Fixture::new("run");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("echo out; echo err >&2; exit 7");
     request.name = Some("web".to_owned());
@@ -46,7 +46,7 @@ fn a_container_runs_to_its_end_and_keeps_what_it_said() {
 
 #[test]
 fn what_a_container_writes_stays_its_own() {
-    let fixture = Fixture::new("layers");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("cat /mark 2>/dev/null || echo none; echo here > /mark");
     request.name = Some("writer".to_owned());
@@ -60,7 +60,7 @@ fn what_a_container_writes_stays_its_own() {
 
 #[test]
 fn a_container_to_be_removed_is_gone_with_its_end() {
-    let fixture = Fixture::new("rm");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("sleep 0.2; exit 3");
     request.host.auto_remove = true;
@@ -78,7 +78,7 @@ fn a_container_to_be_removed_is_gone_with_its_end() {
 
 #[test]
 fn a_program_that_cannot_be_started_has_dockers_code() {
-    let fixture = Fixture::new("codes");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     for (program, code, words) in [
         ("nothing", 127, "executable file not found"),
@@ -110,7 +110,7 @@ fn a_program_that_cannot_be_started_has_dockers_code() {
 
 #[test]
 fn a_stop_is_obeyed_or_enforced() {
-    let fixture = Fixture::new("stop");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut willing = Fixture::shell("trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done");
     willing.name = Some("willing".to_owned());
@@ -132,7 +132,7 @@ fn a_stop_is_obeyed_or_enforced() {
 
 #[test]
 fn signals_reach_a_running_container_alone() {
-    let fixture = Fixture::new("kill");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done");
     request.name = Some("web".to_owned());
@@ -150,7 +150,7 @@ fn signals_reach_a_running_container_alone() {
 
 #[test]
 fn a_running_container_is_removed_by_force_alone() {
-    let fixture = Fixture::new("force");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("sleep 1000");
     request.name = Some("web".to_owned());
@@ -173,7 +173,7 @@ fn a_running_container_is_removed_by_force_alone() {
 
 #[test]
 fn a_paused_container_stands_still() {
-    let fixture = Fixture::new("pause");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("while :; do echo x; sleep 0.01; done");
     request.name = Some("web".to_owned());
@@ -195,7 +195,7 @@ fn a_paused_container_stands_still() {
 
 #[test]
 fn a_further_program_joins_a_running_container() {
-    let fixture = Fixture::new("exec");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("echo mark > /mark; echo ready; sleep 1000");
     request.name = Some("web".to_owned());
@@ -229,7 +229,7 @@ fn a_further_program_joins_a_running_container() {
 
 #[test]
 fn a_container_whose_monitor_died_does_not_look_alive() {
-    let fixture = Fixture::new("lost");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("sleep 1000 & sleep 1000");
     request.name = Some("web".to_owned());
@@ -254,7 +254,7 @@ fn a_container_whose_monitor_died_does_not_look_alive() {
 
 #[test]
 fn waiting_meets_the_next_end() {
-    let fixture = Fixture::new("wait");
+    let fixture = Fixture::new();
     let mut request = Fixture::shell("exit 6");
     request.name = Some("web".to_owned());
     fixture.engine.create(&request).unwrap();
@@ -273,7 +273,7 @@ fn waiting_meets_the_next_end() {
 
 #[test]
 fn following_a_log_ends_with_the_container() {
-    let fixture = Fixture::new("follow");
+    let fixture = Fixture::new();
     let mut request = Fixture::shell("for i in 1 2 3 4 5; do echo $i; sleep 0.05; done");
     request.name = Some("web".to_owned());
     fixture.engine.run(&request, None).unwrap();
@@ -291,7 +291,7 @@ fn following_a_log_ends_with_the_container() {
 
 #[test]
 fn what_an_interrupted_removal_left_is_swept() {
-    let fixture = Fixture::new("sweep");
+    let fixture = Fixture::new();
     let left = fixture.base.join("root/containers").join("ab".repeat(32));
     std::fs::create_dir_all(left.join("upper/x")).unwrap();
     let kept = fixture.engine.create(&Fixture::shell("true")).unwrap();
@@ -305,7 +305,7 @@ fn what_an_interrupted_removal_left_is_swept() {
 
 #[test]
 fn many_start_at_once() {
-    let fixture = Fixture::new("many");
+    let fixture = Fixture::new();
     let base = &fixture;
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -326,7 +326,7 @@ fn many_start_at_once() {
 
 #[test]
 fn what_runs_without_a_record_is_ended() {
-    let fixture = Fixture::new("orphan");
+    let fixture = Fixture::new();
     let started = fixture.engine.run(&Fixture::shell("sleep 1000"), None).unwrap();
     let pid = started.running.pid;
     // As when it is removed while it is being started, by a caller that is killed before it notices.
@@ -342,7 +342,7 @@ fn what_runs_without_a_record_is_ended() {
 
 #[test]
 fn a_removal_sits_on_the_seat_of_a_monitor_to_come() {
-    let fixture = Fixture::new("seat");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let id = engine.create(&Fixture::shell("sleep 1000")).unwrap().id;
     // A caller was killed after it had made the run directory.
@@ -355,7 +355,7 @@ fn a_removal_sits_on_the_seat_of_a_monitor_to_come() {
 
 #[test]
 fn a_thousand_containers_are_listed_at_once() {
-    let fixture = Fixture::new("thousand");
+    let fixture = Fixture::new();
     let image = fixture.engine.images().unwrap()[0].id.parse().unwrap();
     let one = fixture.engine.create(&Fixture::shell("true")).unwrap();
     let state = state::State::open(&fixture.base.join("root")).unwrap();

@@ -15,7 +15,7 @@ use engine::{Archive, Kind};
 
 #[test]
 fn an_image_is_found_by_every_name_it_has() {
-    let fixture = Fixture::new("names");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let id = engine.images().unwrap()[0].id.clone();
     engine.tag("busybox", "example.org/a/b:1").unwrap();
@@ -47,13 +47,13 @@ fn an_image_is_found_by_every_name_it_has() {
 
 #[test]
 fn what_is_saved_is_loaded_again() {
-    let fixture = Fixture::new("save");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     engine.tag("busybox", "other:1").unwrap();
     let id = engine.images().unwrap()[0].id.clone();
     let mut archive = Vec::new();
     engine.save(&["busybox".to_owned(), "other:1".to_owned()], &mut archive).unwrap();
-    let second = Fixture::empty("load");
+    let second = Fixture::empty();
     let loaded = second.engine.load(Archive::Stream(&mut &archive[..])).unwrap();
     assert_eq!(
         (loaded.len(), &loaded[0].id, &loaded[0].tags),
@@ -62,14 +62,14 @@ fn what_is_saved_is_loaded_again() {
     assert_eq!(second.output(&Fixture::shell("echo loaded")), (0, "loaded\n".to_owned()));
     let mut nameless = Vec::new();
     engine.save(std::slice::from_ref(&id), &mut nameless).unwrap();
-    let third = Fixture::empty("nameless");
+    let third = Fixture::empty();
     assert!(third.engine.load(Archive::Stream(&mut &nameless[..])).unwrap()[0].tags.is_empty());
     assert!(engine.save(&["nothing".to_owned()], &mut Vec::new()).is_err());
 }
 
 #[test]
 fn a_name_that_moves_leaves_the_other_image_dangling() {
-    let fixture = Fixture::new("move");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let first = engine.images().unwrap()[0].id.clone();
     let second = fixture.import("busybox", &["ENV A=1"]);
@@ -89,7 +89,7 @@ fn a_name_that_moves_leaves_the_other_image_dangling() {
 
 #[test]
 fn an_image_goes_with_its_last_name() {
-    let fixture = Fixture::new("rmi");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let remove = |name: &str, force| engine.remove_image(name, &RemoveImage { force });
     engine.tag("busybox", "other").unwrap();
@@ -112,7 +112,7 @@ fn an_image_goes_with_its_last_name() {
 
 #[test]
 fn what_a_container_needs_stays() {
-    let fixture = Fixture::new("used");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut request = Fixture::shell("sleep 1000");
     request.name = Some("web".to_owned());
@@ -136,7 +136,7 @@ fn what_a_container_needs_stays() {
 
 #[test]
 fn a_missing_image_says_where_images_come_from() {
-    let fixture = Fixture::new("missing");
+    let fixture = Fixture::new();
     let mut request = Create { image: "nothing".to_owned(), ..Create::default() };
     let error = fixture.engine.create(&request).unwrap_err();
     assert!(error.to_string().starts_with("Unable to find image 'nothing:latest' locally"), "{error}");
@@ -149,7 +149,7 @@ fn a_missing_image_says_where_images_come_from() {
 
 #[test]
 fn damage_is_found_and_named() {
-    let fixture = Fixture::new("verify");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     assert!(engine.verify_images(&[]).unwrap()[0].faults.is_empty());
     let layer = std::fs::read_dir(fixture.base.join("root/layers")).unwrap().next().unwrap().unwrap().path();
@@ -166,7 +166,7 @@ fn damage_is_found_and_named() {
 
 #[test]
 fn history_tells_each_step_with_its_size() {
-    let fixture = Fixture::empty("history");
+    let fixture = Fixture::empty();
     fixture.import("busybox", &["ENV A=1"]);
     let steps = fixture.engine.history("busybox").unwrap();
     assert!(steps[0].id.is_some() && steps[0].tags == ["busybox:latest"]);
@@ -178,7 +178,7 @@ fn history_tells_each_step_with_its_size() {
 
 #[test]
 fn info_counts_what_there_is() {
-    let fixture = Fixture::new("info");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     engine.run(&Fixture::shell("sleep 1000"), None).unwrap();
     let done = engine.run(&Fixture::shell("true"), None).unwrap();

@@ -27,7 +27,7 @@ fn a_killed_caller_leaves_nothing_that_cannot_be_cleaned_up() {
     if let Some(base) = std::env::var_os("SKIFF_ENGINE_TEST") {
         return child_works_until_killed(base.as_ref());
     }
-    let fixture = Fixture::new("killed");
+    let fixture = Fixture::new();
     for round in 0..20_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "a_killed_caller_leaves_nothing_that_cannot_be_cleaned_up"])

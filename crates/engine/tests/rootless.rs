@@ -9,7 +9,6 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -30,21 +29,18 @@ fn an_ordinary_user_runs_containers() {
         return child_is_an_ordinary_user(base.as_ref());
     }
     assert!(rustix::process::geteuid().is_root(), "this test needs root: it becomes another user");
-    let base = std::env::temp_dir().join(format!("skiff-engine-rootless-{}", std::process::id()));
-    linux::file::remove_tree(&base).unwrap();
-    std::fs::create_dir(&base).unwrap();
-    std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let base = testkit::Scratch::new();
     // The user may not walk to where the programs were built.
     let program = std::env::current_exe().unwrap();
     let monitor = program.parent().unwrap().parent().unwrap().join("skiff-monitor");
     std::fs::copy(&program, base.join("test")).unwrap();
     std::fs::copy(monitor, base.join("skiff-monitor"))
         .expect("build the monitor first: cargo build -p monitor");
-    std::os::unix::fs::chown(&base, Some(USER), Some(USER)).unwrap();
+    std::os::unix::fs::chown(&*base, Some(USER), Some(USER)).unwrap();
     let output = Command::new(base.join("test"))
         .args(["--exact", "--nocapture", "an_ordinary_user_runs_containers"])
         .env_clear()
-        .env("SKIFF_ENGINE_TEST", &base)
+        .env("SKIFF_ENGINE_TEST", &*base)
         .current_dir("/")
         .uid(USER)
         .gid(USER)
@@ -52,7 +48,6 @@ fn an_ordinary_user_runs_containers() {
         .unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    linux::file::remove_tree(&base).unwrap();
     assert!(output.status.success() && said.contains("all is well"), "{said}");
 }
 

@@ -25,7 +25,7 @@ fn sees(fixture: &Fixture, script: &str, change: impl FnOnce(&mut Create)) -> St
 
 #[test]
 fn by_default_it_is_alone_and_root_is_nobody_outside() {
-    let fixture = Fixture::new("default");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "echo $$; hostname; cat /proc/self/uid_map; id -u; grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status \
@@ -46,7 +46,7 @@ fn by_default_it_is_alone_and_root_is_nobody_outside() {
 #[test]
 fn both_snapshotters_show_the_same() {
     for snapshotter in [Snapshotter::Erofs, Snapshotter::Trees] {
-        let fixture = Fixture::with("snapshotter", Some(snapshotter));
+        let fixture = Fixture::with(Some(snapshotter));
         fixture.import("busybox", &[]);
         let text = sees(
             &fixture,
@@ -62,7 +62,7 @@ fn both_snapshotters_show_the_same() {
 
 #[test]
 fn image_and_request_decide_user_directory_and_environment() {
-    let fixture = Fixture::empty("config");
+    let fixture = Fixture::empty();
     fixture.import(
         "busybox",
         &[
@@ -95,7 +95,7 @@ fn image_and_request_decide_user_directory_and_environment() {
 
 #[test]
 fn mounts_show_what_was_asked_for() {
-    let fixture = Fixture::new("mounts");
+    let fixture = Fixture::new();
     let host = fixture.base.join("host");
     std::fs::create_dir_all(host.join("sub")).unwrap();
     std::fs::write(host.join("file"), "from the host\n").unwrap();
@@ -138,7 +138,7 @@ fn mounts_show_what_was_asked_for() {
 
 #[test]
 fn a_read_only_root_is_read_only_also_below_etc() {
-    let fixture = Fixture::new("readonly");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "for f in /x /etc/hosts /etc/y; do touch $f 2>/dev/null && echo $f; done; echo z > /dev/shm/z; cat /dev/shm/z",
@@ -149,7 +149,7 @@ fn a_read_only_root_is_read_only_also_below_etc() {
 
 #[test]
 fn etc_knows_the_containers_name() {
-    let fixture = Fixture::new("etc");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "cat /etc/hostname; cat /etc/hosts; cat /etc/resolv.conf; echo '1.2.3.4 x' >> /etc/hosts",
@@ -163,7 +163,7 @@ fn etc_knows_the_containers_name() {
 
 #[test]
 fn limits_are_those_of_its_control_group() {
-    let fixture = Fixture::new("limits");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max \
@@ -184,7 +184,7 @@ fn limits_are_those_of_its_control_group() {
 
 #[test]
 fn rlimits_parameters_and_devices_are_set() {
-    let fixture = Fixture::new("knobs");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "ulimit -n; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_unprivileged_port_start; \
@@ -204,7 +204,7 @@ fn rlimits_parameters_and_devices_are_set() {
 
 #[test]
 fn a_device_that_was_not_given_stays_shut() {
-    let fixture = Fixture::new("shut");
+    let fixture = Fixture::new();
     // As privileged as it gets short of --privileged, and with ids of the host's.
     let mut request = Fixture::shell("mknod /d c 1 11 && cat /d; echo $?");
     request.host.user_mode = UserMode::Host;
@@ -214,7 +214,7 @@ fn a_device_that_was_not_given_stays_shut() {
 
 #[test]
 fn namespaces_are_shared_as_asked() {
-    let fixture = Fixture::new("shared");
+    let fixture = Fixture::new();
     let here =
         |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
     let read = "for n in user pid net ipc uts cgroup mnt; do ls -l /proc/self/ns/$n | cat; done";
@@ -243,7 +243,7 @@ fn namespaces_are_shared_as_asked() {
 
 #[test]
 fn a_container_joins_another() {
-    let fixture = Fixture::new("join");
+    let fixture = Fixture::new();
     let engine = &fixture.engine;
     let mut owner = Fixture::shell("echo shared > /dev/shm/s; echo ready; sleep 1000");
     owner.name = Some("owner".to_owned());
@@ -273,7 +273,7 @@ fn a_container_joins_another() {
 
 #[test]
 fn privileged_is_root_with_every_device() {
-    let fixture = Fixture::new("privileged");
+    let fixture = Fixture::new();
     let text = sees(
         &fixture,
         "cat /proc/self/uid_map; grep NoNewPrivs /proc/self/status; ls /dev/kmsg; mkdir /m && mount -t tmpfs x /m && echo mounted",
@@ -285,14 +285,14 @@ fn privileged_is_root_with_every_device() {
 
 #[test]
 fn an_init_reaps_and_forwards() {
-    let fixture = Fixture::new("init");
+    let fixture = Fixture::new();
     let text = sees(&fixture, "echo $$; ps | cat", |create| create.host.init = true);
     assert!(text.starts_with("2\n"), "{text}");
 }
 
 #[test]
 fn a_seccomp_profile_of_the_users_holds() {
-    let fixture = Fixture::new("seccomp");
+    let fixture = Fixture::new();
     let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]}"#;
     let text = sees(&fixture, "mkdir /x 2>&1 || true; echo on", |create| {
         create.host.security_options = vec![format!("seccomp={profile}")];

@@ -147,24 +147,7 @@ mod tests {
 
     use super::*;
     use crate::life::Intent;
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let dir = std::env::temp_dir().join(format!("skiff-status-{name}-{}", std::process::id()));
-            std::fs::create_dir(&dir).unwrap();
-            Scratch(dir)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            if self.0.exists() {
-                std::fs::remove_dir_all(&self.0).unwrap();
-            }
-        }
-    }
+    use testkit::Scratch;
 
     fn sample() -> Status {
         Status {
@@ -181,31 +164,31 @@ mod tests {
 
     #[test]
     fn a_status_is_read_as_it_was_written_and_its_absence_is_no_error() {
-        let dir = Scratch::new("read");
-        assert_eq!(read(&dir.0).unwrap(), None);
-        write(&dir.0, &sample()).unwrap();
-        assert_eq!(read(&dir.0).unwrap(), Some(sample()));
+        let dir = Scratch::new();
+        assert_eq!(read(&dir).unwrap(), None);
+        write(&dir, &sample()).unwrap();
+        assert_eq!(read(&dir).unwrap(), Some(sample()));
     }
 
     #[test]
     fn a_status_that_is_none_is_an_error_that_names_the_file() {
-        let dir = Scratch::new("bad");
-        std::fs::write(dir.0.join("status"), "{\"phase\":").unwrap();
-        assert_eq!(read(&dir.0).unwrap_err().to_string(), format!("read {}/status", dir.0.display()));
-        std::fs::write(dir.0.join("status"), vec![b' '; 100_000]).unwrap();
-        assert!(matches!(read(&dir.0), Err(Error::File(_))));
+        let dir = Scratch::new();
+        std::fs::write(dir.join("status"), "{\"phase\":").unwrap();
+        assert_eq!(read(&dir).unwrap_err().to_string(), format!("read {}/status", dir.display()));
+        std::fs::write(dir.join("status"), vec![b' '; 100_000]).unwrap();
+        assert!(matches!(read(&dir), Err(Error::File(_))));
     }
 
     #[test]
     fn a_lock_is_seen_and_goes_with_its_directory() {
-        let dir = Scratch::new("lock");
-        assert!(!lock_held(&dir.0).unwrap());
-        let lock = Lock::take(&dir.0, Holder::Observer).unwrap().unwrap();
-        assert!(lock_held(&dir.0).unwrap());
-        assert!(Lock::take(&dir.0, Holder::Observer).unwrap().is_none());
-        assert!(Lock::take(&dir.0, Holder::Monitor).unwrap().is_none());
-        write(&dir.0, &sample()).unwrap();
-        clear(&dir.0, lock).unwrap();
-        assert!(!dir.0.exists());
+        let dir = Scratch::new();
+        assert!(!lock_held(&dir).unwrap());
+        let lock = Lock::take(&dir, Holder::Observer).unwrap().unwrap();
+        assert!(lock_held(&dir).unwrap());
+        assert!(Lock::take(&dir, Holder::Observer).unwrap().is_none());
+        assert!(Lock::take(&dir, Holder::Monitor).unwrap().is_none());
+        write(&dir, &sample()).unwrap();
+        clear(&dir, lock).unwrap();
+        assert!(!dir.exists());
     }
 }

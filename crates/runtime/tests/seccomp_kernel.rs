@@ -10,23 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use runtime::seccomp::{Abi, Context, Profile, compile};
-
-/// A folder of its own that goes with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("skiff-seccomp-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+use testkit::Scratch;
 
 fn probe(folder: &Path) -> PathBuf {
     let program = folder.join("probe");
@@ -38,12 +22,12 @@ fn probe(folder: &Path) -> PathBuf {
 }
 
 /// What the kernel answers to each call under `profile`.
-fn answers(name: &str, profile: &Profile, calls: &[&str]) -> Vec<String> {
-    let folder = Folder::new(name);
+fn answers(profile: &Profile, calls: &[&str]) -> Vec<String> {
+    let folder = Scratch::new();
     let context = Context { arch: Abi::X86_64, capabilities: 0, kernel: (6, 1) };
-    let filter = folder.0.join("filter");
+    let filter = folder.join("filter");
     std::fs::write(&filter, compile(profile, &context).unwrap()).unwrap();
-    let output = Command::new(probe(&folder.0)).arg(&filter).args(calls).output().unwrap();
+    let output = Command::new(probe(&folder)).arg(&filter).args(calls).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -79,7 +63,7 @@ fn the_built_in_profile_holds_on_every_entry_point() {
         (&x32_socket, "-1"),
     ];
     let calls: Vec<&str> = table.iter().map(|(call, _)| *call).chain([x32_getpid.as_str()]).collect();
-    let answers = answers("builtin", &Profile::builtin(), &calls);
+    let answers = answers(&Profile::builtin(), &calls);
     for ((call, expected), answer) in table.iter().zip(&answers) {
         assert_eq!(answer, expected, "{call}");
     }
@@ -94,7 +78,7 @@ fn entry_points_that_a_profile_does_not_name_are_killed() {
                     {"names":["getuid"],"action":"SCMP_ACT_ERRNO","errnoRet":77}]}"#;
     let x32 = format!("64:{}:0:0:0", X32 | 39);
     let calls = ["64:39:0:0:0", "64:102:0:0:0", "64:110:0:0:0", "32:20:0:0:0", &x32];
-    let answers = answers("foreign", &Profile::parse(text).unwrap(), &calls);
+    let answers = answers(&Profile::parse(text).unwrap(), &calls);
     assert_eq!(answers, ["0", "-77", "signal 31", "signal 31", "signal 31"]);
 }
 
@@ -107,6 +91,6 @@ fn large_arguments_are_compared_whole() {
         {"names":["lseek"],"action":"SCMP_ACT_ERRNO","errnoRet":51,
             "args":[{"index":1,"value":15,"valueTwo":5,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#;
     let calls = ["64:8:99:4294967295:0", "64:8:99:4294967296:0", "64:8:99:4294967297:0", "64:8:99:0x15:0"];
-    let answers = answers("wide", &Profile::parse(text).unwrap(), &calls);
+    let answers = answers(&Profile::parse(text).unwrap(), &calls);
     assert_eq!(answers, ["-9", "-9", "-50", "-51"]);
 }

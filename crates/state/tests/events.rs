@@ -14,7 +14,7 @@ use state::{Event, EventLog};
 
 #[test]
 fn lines_of_many_writers_stay_whole_and_nothing_is_lost() {
-    let run = Scratch::new("events");
+    let run = Scratch::new();
     std::fs::create_dir(&run.path).unwrap();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
@@ -51,7 +51,7 @@ fn lines_of_many_writers_stay_whole_and_nothing_is_lost() {
 
 #[test]
 fn a_log_that_has_grown_is_put_aside() {
-    let run = Scratch::new("rotate");
+    let run = Scratch::new();
     std::fs::create_dir(&run.path).unwrap();
     let log = EventLog::new(&run.path);
     let long = "x".repeat(1 << 20);
@@ -64,7 +64,7 @@ fn a_log_that_has_grown_is_put_aside() {
 
 #[test]
 fn a_log_that_is_a_link_is_not_followed() {
-    let run = Scratch::new("link");
+    let run = Scratch::new();
     std::fs::create_dir(&run.path).unwrap();
     std::os::unix::fs::symlink("elsewhere", run.path.join("events.log")).unwrap();
     let error = EventLog::new(&run.path).append(&Event::new("container", "die", "id", &[])).unwrap_err();

@@ -36,7 +36,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn what_is_no_database_is_named_as_damaged() {
-    let root = Scratch::new("garbage");
+    let root = Scratch::new();
     std::fs::create_dir(&root.path).unwrap();
     std::fs::write(root.path.join("state.db"), "x".repeat(8192)).unwrap();
     let error = State::open(&root.path).unwrap_err();
@@ -47,13 +47,13 @@ fn what_is_no_database_is_named_as_damaged() {
 #[test]
 fn a_truncated_or_scribbled_database_is_an_error_and_never_a_panic() {
     for cut in [1, 100, 1024, 2048, 5000, 9000] {
-        let root = filled("cut");
+        let root = filled();
         let file = std::fs::OpenOptions::new().write(true).open(root.path.join("state.db")).unwrap();
         file.set_len(cut).unwrap();
         expect_failure(&root, &format!("cut to {cut}"));
     }
     for page in 1..6_u64 {
-        let root = filled("scribble");
+        let root = filled();
         let mut file = std::fs::OpenOptions::new().write(true).open(root.path.join("state.db")).unwrap();
         file.seek(SeekFrom::Start(page * 2048)).unwrap();
         file.write_all(&[0xa5; 2048]).unwrap();
@@ -65,8 +65,8 @@ fn a_truncated_or_scribbled_database_is_an_error_and_never_a_panic() {
     }
 }
 
-fn filled(name: &str) -> Scratch {
-    let root = Scratch::new(name);
+fn filled() -> Scratch {
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     for number in 0..40 {
@@ -86,7 +86,7 @@ fn expect_failure(root: &Scratch, what: &str) {
 
 #[test]
 fn an_empty_file_becomes_a_database() {
-    let root = Scratch::new("empty");
+    let root = Scratch::new();
     std::fs::create_dir(&root.path).unwrap();
     std::fs::write(root.path.join("state.db"), "").unwrap();
     assert!(State::open(&root.path).unwrap().containers().unwrap().is_empty());
@@ -94,7 +94,7 @@ fn an_empty_file_becomes_a_database() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    let root = filled("newer");
+    let root = filled();
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     connection.pragma_update(None, "user_version", 7).unwrap();
     drop(connection);
@@ -107,7 +107,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
 
 #[test]
 fn a_writer_that_never_ends_is_told_as_locked() {
-    let root = filled("locked");
+    let root = filled();
     let other = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let state = root.state();
@@ -120,7 +120,7 @@ fn a_writer_that_never_ends_is_told_as_locked() {
 
 #[test]
 fn a_root_that_is_a_file_is_named() {
-    let root = Scratch::new("file");
+    let root = Scratch::new();
     std::fs::write(&root.path, "").unwrap();
     let text = chain(&State::open(&root.path).unwrap_err());
     assert!(text.contains(&*root.path.to_string_lossy()), "{text}");
@@ -136,7 +136,7 @@ fn a_database_on_a_read_only_directory_says_so() {
         rustix::process::geteuid().is_root(),
         "this test needs root: it mounts in its own mount namespace"
     );
-    let root = filled("readonly");
+    let root = filled();
     let helper = std::env::current_exe().unwrap();
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact --nocapture a_database_on_a_read_only_directory_says_so", "sh"])
@@ -165,7 +165,7 @@ fn a_killed_writer_loses_nothing_it_has_said_and_blocks_nobody() {
     if let Some(root) = child_root() {
         return child_writes_until_killed(&root);
     }
-    let root = Scratch::new("killed");
+    let root = Scratch::new();
     let state = root.state();
     put_image(&state, b"a");
     let mut said = Vec::new();
@@ -238,7 +238,7 @@ fn many_processes_write_at_once() {
     if let Some(root) = child_root() {
         return child_writes_ten(&root);
     }
-    let root = Scratch::new("many");
+    let root = Scratch::new();
     let state = root.state();
     put_image(&state, b"a");
     let children: Vec<_> = (100..116_u8)
@@ -272,7 +272,7 @@ fn child_writes_ten(root: &Path) {
 #[test]
 fn first_openers_meet_without_harm() {
     for _ in 0..10 {
-        let root = Scratch::new("first");
+        let root = Scratch::new();
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 let path = root.path.clone();

@@ -17,7 +17,7 @@ use state::{Error, IdPool, Lookup, State};
 
 #[test]
 fn a_new_root_becomes_a_private_database() {
-    let root = Scratch::new("new");
+    let root = Scratch::new();
     State::open(&root.path).unwrap();
     State::open(&root.path).unwrap();
     let mode = |path: &str| rustix::fs::stat(root.path.join(path)).unwrap().st_mode & 0o777;
@@ -28,7 +28,7 @@ fn a_new_root_becomes_a_private_database() {
 
 #[test]
 fn a_container_is_found_by_id_name_and_prefix() {
-    let root = Scratch::new("find");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     let first = id(0x12, 0x21);
@@ -56,7 +56,7 @@ fn a_container_is_found_by_id_name_and_prefix() {
 
 #[test]
 fn a_name_belongs_to_one_container_until_that_is_removed() {
-    let root = Scratch::new("names");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     create(&state, &image, &id(1, 1), "web").unwrap();
@@ -71,7 +71,7 @@ fn a_name_belongs_to_one_container_until_that_is_removed() {
 
 #[test]
 fn a_container_needs_a_known_image() {
-    let root = Scratch::new("image");
+    let root = Scratch::new();
     let state = root.state();
     let error = create(&state, &Digest::of(b"nothing"), &id(1, 1), "web").unwrap_err();
     assert!(matches!(error, Error::NoImage { .. }), "{error}");
@@ -80,7 +80,7 @@ fn a_container_needs_a_known_image() {
 
 #[test]
 fn every_container_has_its_own_id_range() {
-    let root = Scratch::new("ranges");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     let mut seen = BTreeSet::new();
@@ -100,7 +100,7 @@ fn every_container_has_its_own_id_range() {
 
 #[test]
 fn an_exit_replaces_the_one_before_and_leaves_with_its_container() {
-    let root = Scratch::new("exits");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     create(&state, &image, &id(1, 1), "web").unwrap();
@@ -120,7 +120,7 @@ fn an_exit_replaces_the_one_before_and_leaves_with_its_container() {
 
 #[test]
 fn a_name_of_an_image_moves_and_says_from_where() {
-    let root = Scratch::new("tags");
+    let root = Scratch::new();
     let state = root.state();
     let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
     let tag: oci::Reference = "busybox:latest".parse().unwrap();
@@ -140,7 +140,7 @@ fn a_name_of_an_image_moves_and_says_from_where() {
 
 #[test]
 fn an_image_is_found_by_a_prefix_of_its_id() {
-    let root = Scratch::new("prefix");
+    let root = Scratch::new();
     let state = root.state();
     let ids: Vec<Digest> = (0..40_u8).map(|number| put_image(&state, &[number])).collect();
     for id in &ids {
@@ -158,7 +158,7 @@ fn an_image_is_found_by_a_prefix_of_its_id() {
 
 #[test]
 fn a_transaction_that_fails_leaves_nothing() {
-    let root = Scratch::new("rollback");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     let outcome: Result<(), Error> = state.atomically(state::Durability::Process, || {
@@ -172,7 +172,7 @@ fn a_transaction_that_fails_leaves_nothing() {
 
 #[test]
 fn listing_is_newest_first_and_counts_by_image() {
-    let root = Scratch::new("list");
+    let root = Scratch::new();
     let state = root.state();
     let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
     for (number, image) in [(1, &one), (2, &two), (3, &one)] {
@@ -186,7 +186,7 @@ fn listing_is_newest_first_and_counts_by_image() {
 
 #[test]
 fn opening_and_writing_cost_what_a_command_can_afford() {
-    let root = Scratch::new("speed");
+    let root = Scratch::new();
     let state = root.state();
     let image = put_image(&state, b"a");
     drop(state);
@@ -211,7 +211,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
     #[test]
     fn any_text_may_be_looked_up(text in "\\PC{0,70}") {
-        let root = Scratch::new("any");
+        let root = Scratch::new();
         let state = root.state();
         state.find_container(&text).unwrap();
         state.find_image(&text).unwrap();
@@ -221,7 +221,7 @@ proptest::proptest! {
 
 #[test]
 fn the_log_is_folded_back_when_it_has_grown() {
-    let root = Scratch::new("tidy");
+    let root = Scratch::new();
     let path = root.path.join("state.db");
     let state = root.state();
     let image = put_image(&state, b"a");

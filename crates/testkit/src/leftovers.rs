@@ -132,10 +132,3 @@ pub(crate) fn known_ids(root: &Path, listed: &[&str]) -> Vec<String> {
     }
     ids.into_iter().collect()
 }
-
-/// Removes the folder of a test.
-pub(crate) fn remove_folder(base: &Path) {
-    if let Err(error) = linux::file::remove_tree(base) {
-        assert!(std::thread::panicking(), "remove the folder of the test: {error:?}");
-    }
-}

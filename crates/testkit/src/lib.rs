@@ -13,11 +13,13 @@
 
 mod image;
 mod leftovers;
+mod scratch;
 mod skiff;
 mod terminal;
 mod user;
 
 pub use image::{Entry, archive, busybox, busybox_layer};
+pub use scratch::Scratch;
 pub use skiff::{Output, Skiff};
 pub use terminal::Terminal;
 pub use user::User;

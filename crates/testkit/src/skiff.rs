@@ -4,16 +4,15 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::leftovers::{self, Leftovers};
-use crate::{Terminal, User, image};
+use crate::{Scratch, Terminal, User, image};
 
 /// The program under test, its folders, and the duty to leave nothing.
 #[derive(Debug)]
 pub struct Skiff {
-    base: PathBuf,
+    base: Scratch,
     program: PathBuf,
     /// Whose Skiff it is; missing for root's.
     user: Option<(u32, u32)>,
@@ -30,8 +29,6 @@ pub struct Output {
     pub stderr: String,
 }
 
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-
 impl Default for Skiff {
     fn default() -> Skiff {
         Skiff::new()
@@ -46,10 +43,7 @@ impl Skiff {
         for program in [&program, &programs().join("skiff-monitor")] {
             assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
         }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let base = std::env::temp_dir().join(format!("skiff-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&base).unwrap_or_else(|error| panic!("make {}: {error}", base.display()));
-        Skiff { base, program, user: None }
+        Skiff { base: Scratch::new(), program, user: None }
     }
 
     /// A Skiff without images that an ordinary user runs, from copies of the programs that the user can reach.
@@ -103,7 +97,7 @@ impl Skiff {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("SKIFF_ROOT", self.root()).env("SKIFF_RUN", self.run_folder());
-        command.current_dir(&self.base).args(arguments);
+        command.current_dir(&*self.base).args(arguments);
         if let Some((uid, gid)) = self.user {
             // Both at once also drop the supplementary groups.
             command.uid(uid).gid(gid);
@@ -178,9 +172,7 @@ impl Skiff {
             self.run(&[&["rmi", "--force"], &images[..]].concat());
         }
         let known = leftovers::known_ids(&self.root(), &ids);
-        let left = Leftovers::wait(&self.base, &known);
-        leftovers::remove_folder(&self.base);
-        left
+        Leftovers::wait(&self.base, &known)
     }
 }
 

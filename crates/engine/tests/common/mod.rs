@@ -8,40 +8,39 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::info::LogLine;
 use engine::request::{Create, Import, Logs, Remove, WaitFor};
 use engine::{Config, Engine, Snapshotter};
+use testkit::Scratch;
 
 /// An engine whose root goes away with its test, after a check that nothing else stays.
 pub(crate) struct Fixture {
     pub(crate) engine: Engine,
     pub(crate) base: PathBuf,
+    _folder: Scratch,
 }
 
 impl Fixture {
     /// An engine without images.
-    pub(crate) fn empty(name: &str) -> Fixture {
-        Fixture::with(name, None)
+    pub(crate) fn empty() -> Fixture {
+        Fixture::with(None)
     }
 
     /// An engine with the image `busybox:latest`.
-    pub(crate) fn new(name: &str) -> Fixture {
-        let fixture = Fixture::empty(name);
+    pub(crate) fn new() -> Fixture {
+        let fixture = Fixture::empty();
         fixture.import("busybox", &[]);
         fixture
     }
 
-    pub(crate) fn with(name: &str, snapshotter: Option<Snapshotter>) -> Fixture {
+    pub(crate) fn with(snapshotter: Option<Snapshotter>) -> Fixture {
         assert!(rustix::process::geteuid().is_root(), "this test needs root: it runs containers");
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let base = std::env::temp_dir().join(format!("skiff-engine-{name}-{}-{number}", std::process::id()));
-        linux::file::remove_tree(&base).unwrap();
+        let folder = Scratch::new();
+        let base = folder.to_path_buf();
         let engine = Engine::open(config(&base, snapshotter)).unwrap();
-        Fixture { engine, base }
+        Fixture { engine, base, _folder: folder }
     }
 
     /// A second handle on the same root, as another process would have it.
@@ -118,11 +117,9 @@ impl Drop for Fixture {
         }
         let unknown = self.unknown();
         let containers = std::fs::read_dir(self.base.join("root/containers")).map_or(0, Iterator::count);
-        let removed = linux::file::remove_tree(&self.base);
         if !std::thread::panicking() {
             assert!(unknown.is_empty(), "left in the run directory: {unknown:?}");
             assert_eq!(containers, 0, "left in containers/");
-            removed.unwrap();
         }
     }
 }

@@ -9,22 +9,17 @@ use std::fs;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{Compression, LoadOptions, Loaded, Source, Store};
 use oci::Digest;
 use serde_json::{Value, json};
 
 /// A directory of the test's own, removed with all it holds.
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct Scratch(testkit::Scratch);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("skiff-archives-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(testkit::Scratch::new())
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
@@ -40,13 +35,6 @@ impl Scratch {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Layers are immutable, which fs::remove_dir_all does not lift.
-        linux::file::remove_tree(&self.0).unwrap();
     }
 }
 

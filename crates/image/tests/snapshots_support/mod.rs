@@ -22,16 +22,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory of the test's own, removed with all it holds.
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct Scratch(testkit::Scratch);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests mount and make devices: run them as root");
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("skiff-image-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(testkit::Scratch::new())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -68,12 +64,6 @@ impl Scratch {
         let path = self.join(name);
         fs::write(&path, bytes).unwrap();
         Tar::open(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).expect("nothing is mounted below the scratch directory");
     }
 }
 

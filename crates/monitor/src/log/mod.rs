@@ -185,23 +185,15 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    struct Scratch(PathBuf);
+    struct Scratch(testkit::Scratch);
 
     impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let dir = std::env::temp_dir().join(format!("skiff-log-{name}-{}", std::process::id()));
-            std::fs::create_dir(&dir).unwrap();
-            Scratch(dir)
+        fn new() -> Scratch {
+            Scratch(testkit::Scratch::new())
         }
 
         fn path(&self) -> PathBuf {
             self.0.join("log.json")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
         }
     }
 
@@ -215,7 +207,7 @@ mod tests {
 
     #[test]
     fn streams_are_kept_line_by_line_and_a_rest_without_line_end_last() {
-        let scratch = Scratch::new("lines");
+        let scratch = Scratch::new();
         let mut log = Log::open(LogPlan::new(scratch.path()));
         let (mut out, mut err) = (Lines::default(), Lines::default());
         log.write(Source::Stdout, &mut out, b"one\ntw");
@@ -231,7 +223,7 @@ mod tests {
 
     #[test]
     fn files_rotate_within_their_bounds_and_lose_only_the_oldest_lines() {
-        let scratch = Scratch::new("rotate");
+        let scratch = Scratch::new();
         let plan = LogPlan { path: scratch.path(), max_size: 1000, max_files: 3 };
         let mut log = Log::open(plan);
         let mut lines = Lines::default();
@@ -253,7 +245,7 @@ mod tests {
 
     #[test]
     fn one_file_alone_starts_over() {
-        let scratch = Scratch::new("single");
+        let scratch = Scratch::new();
         let mut log = Log::open(LogPlan { path: scratch.path(), max_size: 300, max_files: 1 });
         let mut lines = Lines::default();
         for number in 0..10 {
@@ -265,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_line_longer_than_a_file_has_one_to_itself() {
-        let scratch = Scratch::new("long");
+        let scratch = Scratch::new();
         let mut log = Log::open(LogPlan { path: scratch.path(), max_size: 100, max_files: 3 });
         let mut lines = Lines::default();
         log.write(Source::Stdout, &mut lines, b"short\n");
@@ -277,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_counted_and_later_lines_are_kept() {
-        let scratch = Scratch::new("missing");
+        let scratch = Scratch::new();
         let path = scratch.0.join("dir/log.json");
         let mut log = Log::open(LogPlan::new(path.clone()));
         let mut lines = Lines::default();
@@ -291,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_earlier_runs_log_is_continued() {
-        let scratch = Scratch::new("again");
+        let scratch = Scratch::new();
         for run in ["first\n", "second\n"] {
             let mut log = Log::open(LogPlan::new(scratch.path()));
             log.write(Source::Stdout, &mut Lines::default(), run.as_bytes());

@@ -9,7 +9,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use monitor::status::{self, Status};
 use monitor::{AttachStdio, Connection, Exit, LogPlan, MonitorPlan, Running, StopPlan};
 use runtime::plan::*;
+use testkit::Scratch;
 
 pub const MONITOR: &str = env!("CARGO_BIN_EXE_skiff-monitor");
 
@@ -25,6 +26,7 @@ pub struct Harbour {
     pub path: PathBuf,
     pub id: String,
     cgroup: Option<PathBuf>,
+    _folder: Scratch,
 }
 
 impl Harbour {
@@ -35,11 +37,10 @@ impl Harbour {
         );
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("monitor-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = Scratch::new();
+        let path = folder.to_path_buf();
         let id = format!("{:032x}{:016x}{number:016x}", 0xb0a7, std::process::id());
-        let harbour = Harbour { path, id, cgroup: None };
+        let harbour = Harbour { path, id, cgroup: None, _folder: folder };
         std::fs::create_dir(harbour.path.join("run")).unwrap();
         std::fs::create_dir_all(harbour.container_dir()).unwrap();
         harbour.busybox();
@@ -156,7 +157,6 @@ impl Drop for Harbour {
         } else {
             self.wait_vacated();
         }
-        let _removed = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -7,16 +7,17 @@
     reason = "tests handle their own files; each uses its part of this"
 )]
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::plan::*;
 use serde_json::{Value, json};
+use testkit::Scratch;
 
 /// A folder of the test's own, gone at its end.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(Scratch);
 
 impl Folder {
     pub(crate) fn new() -> Self {
@@ -24,12 +25,7 @@ impl Folder {
             rustix::process::geteuid().is_root(),
             "this test makes containers and needs root: run it as root"
         );
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("runtime-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
+        Self(Scratch::new())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,12 +53,6 @@ impl Folder {
         .unwrap();
         std::fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\nvideo:x:44:user\n").unwrap();
         root
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 

@@ -3,33 +3,24 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "not every test file uses every fixture; tests may fail")]
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci::{ContainerId, Digest};
 use state::{ContainerRecord, ExitRecord, IdPool, ImageRecord, Lookup, NewContainer, Result, State};
 
-/// A directory that goes away with its test.
+/// A root that goes away with its test, not made yet.
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
+    _folder: testkit::Scratch,
 }
 
 impl Scratch {
-    pub(crate) fn new(name: &str) -> Scratch {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("skiff-state-{name}-{}-{number}", std::process::id()));
-        linux::file::remove_tree(&path).unwrap();
-        Scratch { path }
+    pub(crate) fn new() -> Scratch {
+        let folder = testkit::Scratch::new();
+        Scratch { path: folder.join("root"), _folder: folder }
     }
 
     pub(crate) fn state(&self) -> State {
         State::open(&self.path).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(linux::file::remove_tree(&self.path));
     }
 }
 

@@ -1,0 +1,54 @@
+//! Folders of the tests' own.
+
+use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// An empty folder (mode 0755) below the folder for temporary files. Dropping it removes it with all it holds, layers
+/// that are immutable too, and fails when something is mounted there.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
+impl Scratch {
+    /// Makes one, under a name that no other test has.
+    pub fn new() -> Scratch {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("skiff-test-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap_or_else(|error| panic!("make {}: {error}", path.display()));
+        // Whatever the caller's mask.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set a mode");
+        Scratch(path)
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = linux::file::remove_tree(&self.0) {
+            // A test that failed already has told its reason; what it left is its consequence.
+            assert!(std::thread::panicking(), "remove the folder of the test: {error:?}");
+        }
+    }
+}
