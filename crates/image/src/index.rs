@@ -3,6 +3,9 @@
 //!
 //! Only the headers of the tars are read, once each; the tree is kept in memory (about 100 bytes per name),
 //! data never is. The same layers give the same bytes.
+//!
+//! The index of a stored image has, beside what the layers hold, the places that every container has something
+//! mounted on.
 
 use crate::merge::{self, Merger, Tree};
 use crate::tar;
@@ -53,13 +56,26 @@ pub enum Error {
 /// # Errors
 /// An unacceptable layer, or a failing read or write.
 pub fn write(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
-    let tree = merge(layers)?;
+    write_tree(&merge(layers)?, layers, out)
+}
+
+/// Like [`write()`], with the mount points that are missing.
+///
+/// # Errors
+/// As there.
+pub fn write_with_mount_points(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
+    let mut merger = merge_all(layers)?;
+    merger.add_mount_points();
+    write_tree(&merger.finish(), layers, out)
+}
+
+fn write_tree(tree: &Tree, layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
     let devices = layers.iter().map(device).collect::<Result<Vec<_>, _>>()?;
     let volume = erofs::Volume { uuid: uuid(layers), devices: &devices };
     let mut read = |device: u16, offset, buffer: &mut [u8]| {
         layers[usize::from(device)].tar.read_exact_at(buffer, offset)
     };
-    erofs::write(&tree, &volume, &mut read, out).map_err(Error::Write)
+    erofs::write(tree, &volume, &mut read, out).map_err(Error::Write)
 }
 
 /// The merged tree of `layers`, bottom first.
@@ -67,11 +83,15 @@ pub fn write(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
 /// # Errors
 /// An unacceptable layer, or a failing read.
 pub fn merge(layers: &[Layer<'_>]) -> Result<Tree, Error> {
+    merge_all(layers).map(Merger::finish)
+}
+
+fn merge_all(layers: &[Layer<'_>]) -> Result<Merger, Error> {
     let mut merger = Merger::new(merge::Limits::default());
     for layer in layers {
         merge_layer(&mut merger, layer)?;
     }
-    Ok(merger.finish())
+    Ok(merger)
 }
 
 /// Adds all of one layer.

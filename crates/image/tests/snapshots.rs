@@ -14,7 +14,7 @@ use oci::{DiffId, Digest};
 use proptest::prelude::*;
 use snapshots_support::{
     Member, Mount, Scratch, Source, Tar, archive, assert_same, directory, file, hardlink, listing, reference,
-    symlink,
+    symlink, with_mount_points,
 };
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -59,10 +59,12 @@ fn mount(scratch: &Scratch, root: &RootFs, flags: &[&str]) -> Mount {
 fn check(scratch: &Scratch, tars: &[Tar]) {
     let expected = listing(&reference(scratch, tars));
     let image = image(scratch, tars);
-    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
-    for snapshots in all {
+    let with_points = with_mount_points(&expected);
+    let all: [(&dyn Snapshots, &[String]); 2] =
+        [(&Erofs, &with_points), (&Trees::new(Privilege::Host), &expected)];
+    for (snapshots, expected) in all {
         let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
-        assert_same(&expected, &listing(&mount(scratch, &root, &[]).root()));
+        assert_same(expected, &listing(&mount(scratch, &root, &[]).root()));
         assert_eq!(snapshots.prepare(&image.store, &image.id, &image.layers).unwrap(), root);
     }
     assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0, "half-done work is left");
@@ -101,6 +103,15 @@ fn one_layer_with_everything() {
         options: &["--sparse"],
     });
     check(&scratch, &[tar]);
+}
+
+#[test]
+fn mount_points_spare_what_the_image_has() {
+    check_scripts(&[
+        "mkdir -p proc/own etc dev; echo 1 > etc/hosts; ln -s ../run/resolv.conf etc/resolv.conf; ln -s /dev sys",
+    ]);
+    check_scripts(&["ln -s usr/etc etc; echo 1 > proc"]);
+    check_scripts(&["mkdir etc; chmod 700 etc; echo 1 > etc/hostname", "mkdir etc; touch etc/.wh.hostname"]);
 }
 
 #[test]
@@ -210,8 +221,9 @@ fn missing_parents_have_the_attributes_from_below() {
     for snapshots in all {
         let root = snapshots.prepare(&image.store, &image.id, &image.layers).unwrap();
         let listing = listing(&mount(&scratch, &root, &[]).root());
+        let below = |line: &&str| ["./a", "./c", ". "].iter().any(|path| line.starts_with(path));
         let directories: Vec<&str> =
-            listing.iter().map(String::as_str).filter(|line| line.contains(" 4")).collect();
+            listing.iter().map(String::as_str).filter(below).filter(|line| line.contains(" 4")).collect();
         assert_eq!(
             directories,
             [
@@ -489,7 +501,7 @@ proptest! {
         match (erofs, trees) {
             (Ok(erofs), Ok(trees)) => assert_same(
                 &listing(&mount(&scratch, &erofs, &[]).root()),
-                &listing(&mount(&scratch, &trees, &[]).root()),
+                &with_mount_points(&listing(&mount(&scratch, &trees, &[]).root())),
             ),
             (Err(one), Err(other)) => prop_assert_eq!(one.to_string(), other.to_string()),
             (one, other) => prop_assert!(false, "{one:?} but {other:?}"),
@@ -507,8 +519,10 @@ fn a_failure_anywhere_leaves_nothing_half_done() {
     ];
     let expected = listing(&reference(&scratch, &tars));
     let Image { id, layers, .. } = image(&scratch, &tars);
-    let all: [&dyn Snapshots; 2] = [&Erofs, &Trees::new(Privilege::Host)];
-    for snapshots in all {
+    let with_points = with_mount_points(&expected);
+    let all: [(&dyn Snapshots, &[String]); 2] =
+        [(&Erofs, &with_points), (&Trees::new(Privilege::Host), &expected)];
+    for (snapshots, expected) in all {
         for nth in 1.. {
             for derived in ["trees", "images"] {
                 drop(std::fs::remove_dir_all(scratch.join("root").join(derived)));
@@ -521,7 +535,7 @@ fn a_failure_anywhere_leaves_nothing_half_done() {
             assert_eq!(outcome.is_err(), faults.struck(), "{nth}: {outcome:?}");
             assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0, "{nth}");
             let root = snapshots.prepare(&whole, &id, &layers).unwrap();
-            assert_same(&expected, &listing(&mount(&scratch, &root, &[]).root()));
+            assert_same(expected, &listing(&mount(&scratch, &root, &[]).root()));
             if outcome.is_ok() {
                 assert!(nth > 3, "a preparation has several effects");
                 break;

@@ -23,6 +23,7 @@
 
 mod arena;
 mod changes;
+mod points;
 mod tree;
 
 pub(crate) use arena::{Body, Inode};

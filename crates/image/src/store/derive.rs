@@ -56,7 +56,7 @@ pub(super) fn build(layers: &[DiffId], tars: &[PathBuf], out: &mut impl Write) -
     let files = layers.iter().zip(tars).map(open).collect::<Result<Vec<File>>>()?;
     let opened: Vec<index::Layer<'_>> =
         layers.iter().zip(&files).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
-    index::write(&opened, out).map_err(|source| Error::Index { source })?;
+    index::write_with_mount_points(&opened, out).map_err(|source| Error::Index { source })?;
     Ok(())
 }
 
