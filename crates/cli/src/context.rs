@@ -9,7 +9,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use engine::{Config, Engine, Snapshotter};
+use engine::request::Create;
+use engine::{Config, Engine, Launcher, Snapshotter};
 
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -49,6 +50,11 @@ impl Context {
         }
         let engine = Engine::open(self.config()?)?;
         Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// A monitor for a container to be. Whoever asks for it before the engine is opened has both at the same time.
+    pub(crate) fn launcher(&self, request: &Create) -> Result<Launcher> {
+        Ok(Launcher::new(&self.config()?, request)?)
     }
 
     fn config(&self) -> Result<Config> {

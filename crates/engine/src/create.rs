@@ -28,15 +28,14 @@ pub(crate) struct Recorded {
 impl Engine {
     /// Makes a container.
     pub fn create(&self, request: &Create) -> Result<Created> {
-        let made = self.make(request)?;
+        let made = self.make(ContainerId::from_bytes(random()?), request)?;
         Ok(Created { id: made.id, name: made.name, warnings: made.warnings })
     }
 
     /// Makes a container and tells what starting it needs.
-    pub(crate) fn make(&self, request: &Create) -> Result<Recorded> {
+    pub(crate) fn make(&self, id: ContainerId, request: &Create) -> Result<Recorded> {
         let wanted = request.name.as_deref().map(parse_name).transpose()?;
         let (image_id, image) = self.image_for(request)?;
-        let id = ContainerId::from_bytes(random()?);
         let facts = ImageFacts { name: &request.image, id: &image_id, config: &image };
         let (mut spec, mut warnings) = plan::spec(request, &facts, &id, self.facts())?;
         warnings.extend(self.limit_warnings(&spec.host)?);

@@ -53,7 +53,7 @@ use state::{Event, EventLog, State};
 pub use error::{Error, Kind, Result};
 pub use images::Archive;
 pub use oci::{ContainerId, ContainerName, Timestamp};
-pub use start::Started;
+pub use start::{Launcher, Started};
 
 use plan::HostFacts;
 use spec::ContainerSpec;

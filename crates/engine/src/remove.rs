@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use monitor::Connection;
+use monitor::life::Phase;
 use oci::ContainerId;
 
 use crate::container::Container;
@@ -109,8 +110,10 @@ impl Engine {
             let seat = monitor::reap_lost(&directory, None).map_err(failed)?;
             return seat.map_or(Ok(()), |seat| seat.recorded().map_err(failed));
         }
-        // One whose end is written down is about to go.
-        if monitor::status::read(&directory).map_err(failed)?.is_some_and(|status| status.exit.is_none()) {
+        let status = monitor::status::read(&directory).map_err(failed)?;
+        // One that is being made has no record yet; one whose end is written down is about to go.
+        let runs = |status: monitor::status::Status| status.exit.is_none() && status.phase != Phase::Starting;
+        if status.is_some_and(runs) {
             tracing::warn!(container = %id, "runs without a record: it is killed");
             let killed = Connection::open(&directory).and_then(|mut connection| connection.signal(9));
             killed.map_err(failed)?;

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use linux::file;
-use monitor::{AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan};
+use monitor::{AheadPlan, AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan, Waiting};
 use oci::{ContainerId, ContainerName, DiffId, Digest};
 use runtime::plan::{IdMap, IdMaps};
 
 use crate::info::Status;
-use crate::plan::{self, Joined, Peer, Surroundings};
+use crate::plan::{self, HostFacts, Joined, Peer, Surroundings};
 use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode};
 use crate::spec::ContainerSpec;
-use crate::{Engine, Error, Result};
+use crate::{Config, Engine, Error, Result};
 
 /// A container that was started.
 #[derive(Debug)]
@@ -25,6 +25,36 @@ pub struct Started {
     pub warnings: Vec<String>,
     /// The caller's hold on it; dropping it leaves the container running.
     pub running: Running,
+}
+
+/// A container to be: it has an id, and a monitor that starts up and makes what it can while the engine opens and plans.
+/// Dropping it ends the monitor.
+#[derive(Debug)]
+#[must_use]
+pub struct Launcher {
+    id: ContainerId,
+    monitor: Waiting,
+    facts: HostFacts,
+}
+
+impl Launcher {
+    /// Starts a monitor for [`Engine::run_with`] and the same request.
+    pub fn new(config: &Config, request: &Create) -> Result<Launcher> {
+        let id = ContainerId::from_bytes(crate::create::random()?);
+        let start = || {
+            let monitor = monitor::prepare(&config.monitor, id.as_str())?;
+            let facts = crate::host::facts();
+            if let Some((namespaces, cgroup)) = plan::ahead(id.as_str(), &request.host, &facts) {
+                let run_dir = config.run.join(id.as_str());
+                monitor.prepare(AheadPlan { run_dir, namespaces, cgroup, trace: config.trace.clone() })?;
+            }
+            Ok((monitor, facts))
+        };
+        match start() {
+            Ok((monitor, facts)) => Ok(Launcher { id, monitor, facts }),
+            Err(source) => Err(Error::Start { id, source }),
+        }
+    }
 }
 
 /// A container about to be started.
@@ -43,7 +73,20 @@ impl Engine {
     /// `stdio` (from [`AttachStdio::from_caller`]) is connected before the program begins. A container that cannot
     /// be started stays, with the reason in its record, unless it was to be removed at its end.
     pub fn run(&self, request: &Create, stdio: Option<AttachStdio>) -> Result<Started> {
-        let made = self.make(request)?;
+        self.run_with(Launcher::new(&self.config, request)?, request, stdio)
+    }
+
+    /// Like [`Engine::run`], with a monitor that was started before.
+    pub fn run_with(
+        &self,
+        launcher: Launcher,
+        request: &Create,
+        stdio: Option<AttachStdio>,
+    ) -> Result<Started> {
+        let Launcher { id, monitor, facts } = launcher;
+        // Looked up a moment ago; the host is still the same if they are there already.
+        let _same = self.facts.set(facts);
+        let made = self.make(id, request)?;
         let layers = made.image.rootfs.diff_ids;
         let image = parse_digest(&made.spec)?;
         let start = Start {
@@ -54,7 +97,7 @@ impl Engine {
             image: &image,
             layers,
         };
-        let running = self.launch(&start, stdio)?;
+        let running = self.launch(&start, monitor, stdio)?;
         Ok(Started { id: made.id, name: made.name, warnings: made.warnings, running })
     }
 
@@ -76,7 +119,9 @@ impl Engine {
             image: &found.head.image,
             layers,
         };
-        match self.launch(&start, stdio) {
+        let monitor = monitor::prepare(&self.config.monitor, start.id.as_str())
+            .map_err(|source| Error::Start { id: start.id.clone(), source })?;
+        match self.launch(&start, monitor, stdio) {
             Ok(running) => {
                 let (id, name) = (found.head.id, found.head.name);
                 Ok(Some(Started { id, name, warnings: Vec::new(), running }))
@@ -86,20 +131,22 @@ impl Engine {
         }
     }
 
-    /// After a session: how the container ended. One with `--rm` is gone when this returns.
+    /// After a session: how the container ended. One with `--rm` has no record any more when this returns; its monitor
+    /// removes the files.
     pub fn ended(&self, id: &ContainerId, ended: Ended) -> Result<Exit> {
-        let Some(record) = self.state().container(id)? else { return Ok(ended.removed()) };
+        let Some(record) = self.state().container(id)? else { return Ok(ended.forgotten()) };
         let spec = crate::container::parse_spec(&record)?;
         if !spec.host.auto_remove {
             return Ok(ended.exit().clone());
         }
-        self.discard(id)?;
-        self.container_event("destroy", id, record.head.name.as_str(), &spec);
-        Ok(ended.removed())
+        if self.state().remove_container(id)? {
+            self.container_event("destroy", id, record.head.name.as_str(), &spec);
+        }
+        Ok(ended.forgotten())
     }
 
-    fn launch(&self, start: &Start<'_>, stdio: Option<AttachStdio>) -> Result<Running> {
-        let started = self.try_launch(start, stdio);
+    fn launch(&self, start: &Start<'_>, monitor: Waiting, stdio: Option<AttachStdio>) -> Result<Running> {
+        let started = self.try_launch(start, monitor, stdio);
         match &started {
             Ok(_) => self.container_event("start", start.id, start.name.as_str(), start.spec),
             Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => {}
@@ -114,10 +161,10 @@ impl Engine {
         started
     }
 
-    fn try_launch(&self, start: &Start<'_>, stdio: Option<AttachStdio>) -> Result<Running> {
+    fn try_launch(&self, start: &Start<'_>, monitor: Waiting, stdio: Option<AttachStdio>) -> Result<Running> {
         let failed = |source| Error::Start { id: start.id.clone(), source };
         let plan = self.monitor_plan(start)?;
-        let running = monitor::spawn(&self.config.monitor, &plan, stdio).map_err(failed)?;
+        let running = monitor.launch(&plan, stdio).map_err(failed)?;
         let mut running = running.wait_running().map_err(failed)?;
         // Somebody may have removed the record meanwhile; nobody would ever find the container again.
         if !self.state().has_container(start.id)? {
@@ -174,6 +221,7 @@ impl Engine {
                 max_size,
                 max_files,
             }),
+            shm_dir: (spec.host.ipc_mode == IpcMode::Shareable).then(|| self.shm_directory(id)),
             container_dir: directory,
             database: Some(self.config.root.join("state.db")),
             event_log: Some(self.config.run.join("events.log")),

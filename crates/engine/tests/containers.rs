@@ -69,7 +69,8 @@ fn a_container_to_be_removed_is_gone_with_its_end() {
     let ended = started.running.wait_exit().unwrap();
     assert_eq!(engine.ended(&started.id, ended).unwrap().code, 3);
     assert_eq!(engine.inspect(started.id.as_str()).unwrap_err().kind(), Kind::NotFound);
-    assert!(!fixture.base.join("root/containers").join(started.id.as_str()).exists());
+    let directory = fixture.base.join("root/containers").join(started.id.as_str());
+    eventually("its directory is gone", || !directory.exists());
     // … and by nobody.
     let id = engine.run(&request, None).unwrap().id;
     assert_eq!(engine.wait(id.as_str(), WaitFor::Removed).unwrap(), 3);
@@ -383,4 +384,35 @@ fn a_thousand_containers_are_listed_at_once() {
     assert_eq!(fixture.engine.list(&List { all: false, last: Some(3) }).unwrap().len(), 3);
     // Loose, for a debug build on a loaded machine: a configuration read for each would take longer.
     assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn containers_of_an_image_share_its_mount() {
+    let fixture = Fixture::new();
+    let engine = &fixture.engine;
+    let offers = || {
+        let links = std::fs::read_dir(fixture.base.join("run/images")).into_iter().flatten();
+        let links = links.map(|link| std::fs::read_link(link.unwrap().path()).unwrap());
+        links.map(|link| link.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let run = || {
+        let started = engine.run(&Fixture::shell("cat /bin/busybox | wc -c; sleep 1000"), None).unwrap();
+        fixture.wait_for(started.id.as_str(), "\n");
+        assert_ne!(fixture.log(started.id.as_str()), "0\n");
+        started.id
+    };
+    let first = run();
+    eventually("the first offers its mount", || offers().len() == 1);
+    let offer = offers();
+    let second = run();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(offers(), offer, "the second took it, or it would offer its own");
+    // The mount outlives its maker in those that share it, but cannot be had any more.
+    engine.remove(first.as_str(), &Remove { force: true, volumes: false }).unwrap();
+    eventually("the offer is taken back", || offers().is_empty());
+    let exec = Exec { command: vec!["sh".into(), "-c".into(), "exit 4".into()], ..Exec::default() };
+    let mut handle = engine.exec(second.as_str(), &exec, ExecStdio::default()).unwrap();
+    assert_eq!(handle.wait().unwrap(), 4);
+    run();
+    eventually("the next to mount offers", || offers().len() == 1 && offers() != offer);
 }

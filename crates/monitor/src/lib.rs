@@ -34,12 +34,12 @@ pub mod status;
 mod supervise;
 
 pub use client::session::{Session, SessionEnd};
-pub use client::spawn::{Running, Starting, spawn};
+pub use client::spawn::{Running, Starting, Waiting, prepare, spawn};
 pub use client::stdio::{AttachStdio, CallerStdio, ExecStdio};
 pub use client::{Connection, Ended, ExecHandle, Outcome, Tails};
 pub use error::{Error, Result};
 pub use exit::{Exit, LaunchFailure};
 pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
-pub use plan::{LogPlan, MonitorPlan, StopPlan};
+pub use plan::{AheadPlan, LogPlan, MonitorPlan, StopPlan};
 pub use supervise::supervise;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use runtime::LaunchPlan;
+use runtime::plan::Namespaces;
 use serde::{Deserialize, Serialize};
 
 /// Everything one monitor needs: plain data that travels in a sealed memfd.
@@ -16,6 +17,8 @@ pub struct MonitorPlan {
     pub run_dir: PathBuf,
     /// `<root>/containers/<id>`: removed at exit when `auto_remove` and no caller takes the removal over.
     pub container_dir: PathBuf,
+    /// Memory that others may share (`--ipc shareable`), which is removed together with it.
+    pub shm_dir: Option<PathBuf>,
     /// `<root>/state.db`; receives the exit. None: the exit is told to callers alone.
     pub database: Option<PathBuf>,
     /// `<run>/events.log`; receives `die` and `oom`.
@@ -33,6 +36,19 @@ pub struct MonitorPlan {
     /// Removes the container after its exit (`--rm`).
     pub auto_remove: bool,
     /// Appends one line per step of the start to this file, for measurements.
+    pub trace: Option<PathBuf>,
+}
+
+/// What of a container can be made before its plan is: see [`crate::Waiting::prepare`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AheadPlan {
+    /// As [`MonitorPlan::run_dir`].
+    pub run_dir: PathBuf,
+    /// None of them joined.
+    pub namespaces: Namespaces,
+    /// The control group with all of its limits.
+    pub cgroup: Option<cgroup::Plan>,
+    /// As [`MonitorPlan::trace`].
     pub trace: Option<PathBuf>,
 }
 

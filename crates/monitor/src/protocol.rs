@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::Outcome;
 use crate::exit::{Exit, LaunchFailure};
 use crate::life::Refused;
+use crate::plan::AheadPlan;
 use runtime::plan::TerminalSize;
 
 /// The largest packet.
@@ -23,7 +24,9 @@ pub(crate) const PLAN_LIMIT: usize = 16 << 20;
 /// What a caller asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first message to a new monitor. Descriptors: the plan, then the streams of `attach`.
+    /// To a new monitor, before anything else: what can be made while the plan is.
+    Prepare(Box<AheadPlan>),
+    /// To a new monitor: go. Descriptors: the plan, then the streams of `attach`.
     Launch { attach: Option<Streams> },
     /// Sends init a signal.
     Signal { signal: i32 },
@@ -46,6 +49,8 @@ pub(crate) enum Request {
     /// Nobody reads any more what the client has attached, or what the program that it started prints to its
     /// terminal.
     HangUp,
+    /// The record is; the files are the monitor's to remove.
+    Forgotten,
 }
 
 /// Which of the three streams travel with a message.

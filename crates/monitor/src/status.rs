@@ -48,6 +48,29 @@ pub struct Process {
     pub start_time: u64,
 }
 
+impl Status {
+    /// That of a container that this process is about to make.
+    pub(crate) fn starting(cgroup: Option<PathBuf>) -> Status {
+        Status {
+            phase: Phase::Starting,
+            monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            init: None,
+            started_at_ns: None,
+            cgroup,
+            oom_killed: false,
+            log_lines_lost: 0,
+            exit: None,
+        }
+    }
+}
+
+impl Process {
+    /// The process that has this number now.
+    pub(crate) fn of(pid: i32) -> Option<Process> {
+        crate::lost::start_time(pid).map(|start_time| Process { pid, start_time })
+    }
+}
+
 /// What the monitor of `run_dir` last wrote; None when there is nothing.
 pub fn read(run_dir: &Path) -> Result<Option<Status>> {
     let path = run_dir.join("status");

@@ -9,6 +9,7 @@ use crate::error::failed;
 use crate::limits::Limits;
 use crate::link::{Link, Order, Report};
 use crate::plan::{HookState, Hooks, ProcessPlan};
+use crate::root::Layers;
 use crate::trace::mark;
 use crate::{Error, InitFailure, Result, Step, hooks};
 
@@ -50,6 +51,7 @@ pub struct ParkedInit {
 pub struct Running {
     pid: Pid,
     pidfd: OwnedFd,
+    layers: Layers,
     /// Nobody is left to kill or reap.
     done: bool,
 }
@@ -61,6 +63,11 @@ impl ParkedInit {
 
     pub(crate) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Keeps what the root was made from as long as the process.
+    pub(crate) fn keep(&mut self, layers: Layers) {
+        self.child.layers = layers;
     }
 
     /// Process id in the caller's pid namespace.
@@ -176,7 +183,7 @@ impl AsFd for ParkedInit {
 
 impl Running {
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, done: false }
+        Self { pid, pidfd, layers: Layers::default(), done: false }
     }
 
     /// Process id in the caller's pid namespace.
@@ -187,6 +194,12 @@ impl Running {
     /// Becomes readable when the process ends.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// The mount of the container's EROFS index, which [`crate::clone_init`] takes for another container of the same
+    /// image: what of the image has been read is in memory once for all of them. Some kernels cannot share it.
+    pub fn image(&self) -> Option<BorrowedFd<'_>> {
+        self.layers.image.as_ref().map(AsFd::as_fd)
     }
 
     /// Sends a signal by number; a process that has ended is not there to get one (`ESRCH`).

@@ -280,7 +280,7 @@ fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<Ow
     };
     let root = match received {
         Some(root) => root,
-        None => assemble(&plan.root.source, owner)?,
+        None => assemble(&plan.root.source, None, owner)?.root,
     };
     let slash =
         openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed(Step::Root, "/"))?;

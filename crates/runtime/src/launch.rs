@@ -13,7 +13,7 @@ use crate::handle::ParkedInit;
 use crate::init::{self, Inherited};
 use crate::link::{Link, Order};
 use crate::plan::{Namespace, ProcessPlan};
-use crate::root::{Owner, assemble};
+use crate::root::{Assembled, Layers, Owner, assemble};
 use crate::trace::mark;
 use crate::{Error, InitFailure, LaunchPlan, Result, Step, gate, id_map, mounts, namespaces, program};
 
@@ -39,17 +39,19 @@ pub enum Stdio {
 /// Clones the first process of `plan`'s container, in new namespaces and in `cgroup`.
 ///
 /// Returns as soon as the supervisor's own work is done, while init still mounts: attach the network to
-/// [`ParkedInit::pid`] meanwhile. The caller must be single-threaded.
-pub fn clone_init(plan: &LaunchPlan, cgroup: Option<&cgroup::Cgroup>, stdio: Stdio) -> Result<ParkedInit> {
+/// [`ParkedInit::pid`] meanwhile. `image` is a mount of the plan's EROFS index that another container has shared, by
+/// [`Running::image`]; without one, the index is mounted anew. The caller must be single-threaded.
+pub fn clone_init(
+    plan: &LaunchPlan,
+    cgroup: Option<&cgroup::Cgroup>,
+    stdio: Stdio,
+    image: Option<OwnedFd>,
+) -> Result<ParkedInit> {
     check(plan)?;
     let privileged = is_privileged();
-    let new_user = plan.namespaces.user == Namespace::New;
     let joins = namespaces::open_joined(&plan.namespaces)?;
     let joiner = cgroup.map(joiner).transpose()?;
-    let streams = open_streams(&plan.process, stdio)?;
-    if let (true, true, Some(streams)) = (privileged, new_user, &streams) {
-        give_to_root_inside(streams, plan);
-    }
+    let streams = prepare_streams(plan, stdio, privileged)?;
     if let Some(gate) = &plan.start_gate {
         gate::open_to_all(gate)?;
     }
@@ -78,13 +80,24 @@ pub fn clone_init(plan: &LaunchPlan, cgroup: Option<&cgroup::Cgroup>, stdio: Std
     mark("supervisor", "cloned");
 
     let parked = ParkedInit::new(child, link, plan.hooks.clone(), &plan.process);
-    serve(plan, &parked, privileged).map_err(|error| parked.reason(error))?;
+    complete(plan, parked, privileged, image)
+}
+
+/// The rest of a start, once init has its plan.
+pub(crate) fn complete(
+    plan: &LaunchPlan,
+    mut parked: ParkedInit,
+    privileged: bool,
+    image: Option<OwnedFd>,
+) -> Result<ParkedInit> {
+    let layers = serve(plan, &parked, privileged, image).map_err(|error| parked.reason(error))?;
+    parked.keep(layers);
     mark("supervisor", "served");
     Ok(parked)
 }
 
 /// What the kernel would refuse late or not at all.
-fn check(plan: &LaunchPlan) -> Result<()> {
+pub(crate) fn check(plan: &LaunchPlan) -> Result<()> {
     let refuse = |what: &str, why| Err(Error::Unsupported { what: what.to_owned(), why });
     if plan.namespaces.mount != Namespace::New {
         return refuse("a container without a mount namespace of its own", "its mounts would be the host's");
@@ -115,6 +128,19 @@ pub(crate) fn joiner(cgroup: &cgroup::Cgroup) -> Result<cgroup::Joiner> {
     cgroup.joiner().map_err(|error| {
         InitFailure::because(Step::Cgroup, cgroup.path().display(), error.to_string()).into()
     })
+}
+
+/// The streams of the first process, as they are passed to it.
+pub(crate) fn prepare_streams(
+    plan: &LaunchPlan,
+    stdio: Stdio,
+    privileged: bool,
+) -> Result<Option<[OwnedFd; 3]>> {
+    let streams = open_streams(&plan.process, stdio)?;
+    if let (true, Namespace::New, Some(streams)) = (privileged, &plan.namespaces.user, &streams) {
+        give_to_root_inside(streams, plan);
+    }
+    Ok(streams)
 }
 
 /// The streams of a process without a terminal, above descriptor 2.
@@ -156,7 +182,7 @@ fn give_to_root_inside(streams: &[OwnedFd; 3], plan: &LaunchPlan) {
 }
 
 /// Does for init what only the supervisor can, as early as it can.
-fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()> {
+fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool, image: Option<OwnedFd>) -> Result<Layers> {
     let pid = parked.pid();
     let talk = |errno| failed(Step::Dialogue, "the start")(errno);
     let new_user = plan.namespaces.user == Namespace::New;
@@ -184,7 +210,8 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()>
     };
     // Only root on the host may id-map, and only it can reach folders that are closed to the container's root. Where
     // init is root on the host as well, two cores are still faster than one.
-    let root = if privileged { Some(assemble(&plan.root.source, owner)?) } else { None };
+    let assembled = if privileged { Some(assemble(&plan.root.source, image, owner)?) } else { None };
+    let (root, layers) = assembled.map(|Assembled { root, layers }| (root, layers)).unzip();
     mark("supervisor", "root assembled");
     let mut binds = Vec::new();
     if privileged {
@@ -203,7 +230,7 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool) -> Result<()>
     };
     parked.link().send(&order, &[]).map_err(talk)?;
     parked.link().send_all(&Order::Descriptors, &all).map_err(talk)?;
-    Ok(())
+    Ok(layers.unwrap_or_default())
 }
 
 fn is_directory(plan: &LaunchPlan) -> bool {

@@ -15,6 +15,8 @@
 //!   ◄──────────────────────────── the end    exec: the socket closes; or Failed, with step, subject and errno
 //! ```
 //!
+//! The first line can be done before there is a plan: see [`clone_ahead`].
+//!
 //! What must hold:
 //! - The caller is single-threaded: a cloned child allocates.
 //! - No mount is ever attached in the caller's mount namespace.
@@ -23,6 +25,7 @@
 //!
 //! The crate knows no image and no database.
 
+mod ahead;
 mod below;
 pub mod bundle;
 mod credentials;
@@ -53,6 +56,7 @@ mod terminal;
 pub mod trace;
 mod user;
 
+pub use ahead::{Ahead, clone_ahead};
 pub use error::{Error, InitFailure, Result, Step};
 pub use exec::{Target, begin_exec, exec};
 pub use gate::release_at;

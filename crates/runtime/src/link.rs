@@ -25,6 +25,8 @@ const DESCRIPTORS: usize = 200;
 /// From the supervisor.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// To a process that was cloned ahead: its plan in a memfd, and three streams unless it is to have a terminal.
+    Plan,
     /// The id maps are written.
     Mapped,
     /// Mounts that the supervisor opened, if it could: the root and one for each bind mount, and then a filled

@@ -5,9 +5,12 @@
 //! go into an overlay stay detached, so that nothing appears in anyone's mount table.
 //!
 //! ```text
-//!   EROFS index + layer tars ─► id map ─┐
-//!   upper and work ───────────► id map ─┴► overlay ─► attached by init, in its own mount namespace
+//!   EROFS index + layer tars ─► clone ─► id map ─┐
+//!   upper and work ───────────► clone ─► id map ─┴► overlay ─► attached by init, in its own mount namespace
 //! ```
+//!
+//! The mount of the index itself belongs to no container: others of the same image may clone it too, and then share
+//! what of the image is in memory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -40,8 +43,30 @@ pub(crate) struct Owner<'a> {
     pub(crate) nodev: bool,
 }
 
-/// Assembles the root; the answer is detached.
-pub(crate) fn assemble(source: &RootSource, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
+/// A root, and what it was made from.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    /// The root; detached.
+    pub(crate) root: OwnedFd,
+    pub(crate) layers: Layers,
+}
+
+/// Detached mounts that went into a root, which needs them no more. To close one takes a grace period of the kernel,
+/// which a start should not wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    /// The image, as others may clone it.
+    pub(crate) image: Option<OwnedFd>,
+    spent: Vec<OwnedFd>,
+}
+
+/// Assembles the root. `image` is the mount of the same index that another container has made.
+pub(crate) fn assemble(
+    source: &RootSource,
+    image: Option<OwnedFd>,
+    owner: Owner<'_>,
+) -> Result<Assembled, InitFailure> {
+    let mut layers = Layers::default();
     let root = match source {
         // Everything mounted below comes along, as with a recursive bind. Its owner is what it is on disk.
         RootSource::Directory(path) => {
@@ -55,20 +80,45 @@ pub(crate) fn assemble(source: &RootSource, owner: Owner<'_>) -> Result<OwnedFd,
             tree
         }
         RootSource::Erofs { index, devices, writable } => {
-            let image = erofs(index, devices).map_err(failed(Step::Root, index.display()))?;
-            id_map(&image, owner, index)?;
+            let lower = erofs_layer(index, devices, image, owner, &mut layers)?;
             match writable {
-                Some(writable) => overlay(vec![image], writable, owner)?,
-                None => image,
+                Some(writable) => overlay(vec![lower], writable, owner, &mut layers)?,
+                None => lower,
             }
         }
-        RootSource::Trees { layers, writable } => trees(layers, writable.as_ref(), owner)?,
+        RootSource::Trees { layers: lower, writable } => trees(lower, writable.as_ref(), owner, &mut layers)?,
     };
     if owner.nodev {
         let change = MountChange { set: ATTR_NODEV, ..MountChange::default() };
         change_mount(&root, change, false).map_err(failed(Step::Root, "its nodev flag"))?;
     }
-    Ok(root)
+    Ok(Assembled { root, layers })
+}
+
+/// The image as a layer of this container: a clone, mapped to its ids, of the mount that is everybody's.
+fn erofs_layer(
+    index: &Path,
+    devices: &[PathBuf],
+    image: Option<OwnedFd>,
+    owner: Owner<'_>,
+    layers: &mut Layers,
+) -> Result<OwnedFd, InitFailure> {
+    let image = match image {
+        Some(image) => image,
+        None => erofs(index, devices).map_err(failed(Step::Root, index.display()))?,
+    };
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let lower = match open_tree(&image, "", flags) {
+        Ok(clone) => {
+            layers.image = Some(image);
+            clone
+        }
+        // Detached mounts can be cloned since 6.15.
+        Err(_) => image,
+    };
+    id_map(&lower, owner, index)?;
+    Ok(lower)
 }
 
 fn erofs(index: &Path, devices: &[PathBuf]) -> Result<OwnedFd, Errno> {
@@ -82,27 +132,41 @@ fn erofs(index: &Path, devices: &[PathBuf]) -> Result<OwnedFd, Errno> {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
-fn trees(layers: &[PathBuf], writable: Option<&Writable>, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
-    let mut lower = Vec::with_capacity(layers.len());
-    for layer in layers {
+fn trees(
+    trees: &[PathBuf],
+    writable: Option<&Writable>,
+    owner: Owner<'_>,
+    layers: &mut Layers,
+) -> Result<OwnedFd, InitFailure> {
+    let mut lower = Vec::with_capacity(trees.len());
+    for layer in trees {
         let tree = clone_directory(layer).map_err(failed(Step::Root, layer.display()))?;
         id_map(&tree, owner, layer)?;
         lower.push(tree);
     }
     match writable {
-        Some(writable) => overlay(lower, writable, owner),
+        Some(writable) => overlay(lower, writable, owner, layers),
         // An overlay needs two layers; one alone is bound.
         None if lower.len() == 1 => {
             let tree = lower.swap_remove(0);
             let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
-            change_mount(&tree, change, false).map_err(failed(Step::Root, layers[0].display()))?;
+            change_mount(&tree, change, false).map_err(failed(Step::Root, trees[0].display()))?;
             Ok(tree)
         }
-        None => mount_overlay(&lower, None, owner),
+        None => {
+            let root = mount_overlay(&lower, None, owner)?;
+            layers.spent.extend(lower);
+            Ok(root)
+        }
     }
 }
 
-fn overlay(lower: Vec<OwnedFd>, writable: &Writable, owner: Owner<'_>) -> Result<OwnedFd, InitFailure> {
+fn overlay(
+    lower: Vec<OwnedFd>,
+    writable: &Writable,
+    owner: Owner<'_>,
+    layers: &mut Layers,
+) -> Result<OwnedFd, InitFailure> {
     let Writable { upper, work } = writable;
     let at = failed_at(upper);
     // The kernel wants upper and work on one mount, so the clone to be id-mapped is of the folder of both.
@@ -122,7 +186,10 @@ fn overlay(lower: Vec<OwnedFd>, writable: &Writable, owner: Owner<'_>) -> Result
     let folder_mount = clone_directory(folder).map_err(&at)?;
     id_map(&folder_mount, owner, folder)?;
     let writable = WritableMount { folder: folder_mount, upper: upper_name, work: work_name };
-    mount_overlay(&lower, Some(&writable), owner)
+    let root = mount_overlay(&lower, Some(&writable), owner)?;
+    layers.spent.extend(lower);
+    layers.spent.push(writable.folder);
+    Ok(root)
 }
 
 /// A writable layer as a mount: the folder of its two directories, and their names there.

@@ -127,7 +127,7 @@ fn act(
             Some(cgroup::Cgroup::create(&hierarchy, plan)?)
         }
     };
-    let mut parked = runtime::clone_init(&scenario.plan, cgroup.as_ref(), Stdio::Inherit)?;
+    let mut parked = runtime::clone_init(&scenario.plan, cgroup.as_ref(), Stdio::Inherit, None)?;
     outcome.pid = parked.pid().as_raw_pid();
     if scenario.park {
         parked.wait_parked()?;

@@ -41,7 +41,7 @@ pub enum Durability {
 /// Small pages: a transaction writes whole ones to the log, and what it changes are short rows.
 const PAGE_SIZE: u32 = 2048;
 /// Log frames from which a checkpoint is due: so many are read again by whoever opens the database alone.
-const CHECKPOINT_FRAMES: u64 = 256;
+const CHECKPOINT_FRAMES: u64 = 64;
 
 impl State {
     /// Opens `<root>/state.db`, which is made when missing, as is the root (mode 0700).
@@ -184,6 +184,8 @@ impl State {
         let state = State::open_file(path)?;
         state.query("checkpoint the database", |connection| {
             connection.busy_timeout(Duration::ZERO)?;
+            // The first syncs, and holds nobody up meanwhile; what the second keeps others from is soon done.
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         })
     }

@@ -85,13 +85,14 @@ fn run_attached(context: &Context, parsed: &Parsed, request: &Create) -> Result<
 /// Makes and starts. With a cidfile in two steps, since it names a container that was made also when it cannot be
 /// started.
 fn launch(context: &Context, request: &Create, stdio: Option<AttachStdio>) -> Result<Started> {
-    let engine = context.engine()?;
     let cidfile = refuse_cidfile(request)?;
     if cidfile.is_none() {
-        let started = engine.run(request, stdio)?;
+        let launcher = context.launcher(request)?;
+        let started = context.engine()?.run_with(launcher, request, stdio)?;
         warn(&started.warnings);
         return Ok(started);
     }
+    let engine = context.engine()?;
     let created = engine.create(request)?;
     warn(&created.warnings);
     write_cidfile(cidfile, created.id.as_str())?;

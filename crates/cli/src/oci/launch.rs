@@ -262,7 +262,7 @@ fn only_devices(limits: &cgroup::Limits) -> bool {
 /// Clones init, up to the point where its program could run, and notes it down.
 fn park(prepared: &Prepared, parsed: &Parsed, detach: bool) -> Result<(ParkedInit, Console)> {
     let plan = &prepared.record.plan;
-    let mut parked = clone_init(plan, prepared.cgroup.as_ref(), Stdio::Inherit)?;
+    let mut parked = clone_init(plan, prepared.cgroup.as_ref(), Stdio::Inherit, None)?;
     let record = Record { init: Some(Init::of(parked.pid())?), ..prepared.record.clone() };
     prepared.folder.write(&record)?;
     let console = Console::new(parked.terminal()?, parsed.value("console-socket"), detach)?;

@@ -8,9 +8,10 @@ use runtime::plan::{
 };
 
 use super::identity::{self, Identity, identity};
-use super::limits::{device_rules, limits as base};
+use super::limits::{asks_for_any, device_rules, limits as base};
 use super::{
-    CgroupPlace, HostFacts, Joined, Peer, Surroundings, capability, device, mounts, process, sysctl,
+    CgroupPlace, DeviceNode, HostFacts, Joined, Peer, Surroundings, capability, device, mounts, process,
+    sysctl,
 };
 use crate::request::{
     CgroupMode, Exec, HostOptions, IpcMode, MountSource, NetworkMode, PidMode, SecurityOptions, UtsMode,
@@ -52,7 +53,7 @@ pub(crate) fn launch(
         domainname: Some(&spec.process.domainname).filter(|name| !name.is_empty()).cloned(),
         sysctls: sysctl::sysctls(host, own_network, identity::highest(&maps.gid)),
         time_offsets: (namespaces.time == Namespace::New).then(TimeOffsets::default),
-        cgroup: cgroup(id, host, facts, around),
+        cgroup: cgroup(id, host, facts, around.limits.as_ref(), &around.devices),
         root: Root {
             source: around.root.clone(),
             readonly: host.readonly_root,
@@ -68,6 +69,27 @@ pub(crate) fn launch(
         id_maps: maps,
         namespaces,
     })
+}
+
+/// What of a container's run follows from the request alone, so that it can be made while the rest is looked up. None
+/// where little does: what is joined must be found first, and limits and devices need a look at the host.
+pub(crate) fn ahead(
+    id: &str,
+    host: &HostOptions,
+    facts: &HostFacts,
+) -> Option<(Namespaces, Option<cgroup::Plan>)> {
+    let joins = matches!(host.pid_mode, PidMode::Container(_))
+        || matches!(host.ipc_mode, IpcMode::Container(_))
+        || matches!(host.network_mode, NetworkMode::Container(_));
+    let needs_look = asks_for_any(&host.resources) || host.privileged || !host.devices.is_empty();
+    // Where a parent is named, it has not been checked yet.
+    if joins || needs_look || host.cgroup_parent.is_some() {
+        return None;
+    }
+    // Which range it will have is not for a namespace to know.
+    let identity = identity(host, facts, Some(0), &Joined::default()).ok()?;
+    let namespaces = namespaces(host, identity.namespace, &Joined::default());
+    Some((namespaces, cgroup(id, host, facts, None, &[])))
 }
 
 /// The plan of a further process.
@@ -131,7 +153,13 @@ fn namespaces(host: &HostOptions, user: Namespace, joined: &Joined) -> Namespace
     }
 }
 
-fn cgroup(id: &str, host: &HostOptions, facts: &HostFacts, around: &Surroundings) -> Option<cgroup::Plan> {
+fn cgroup(
+    id: &str,
+    host: &HostOptions,
+    facts: &HostFacts,
+    supported: Option<&cgroup::Limits>,
+    devices: &[DeviceNode],
+) -> Option<cgroup::Plan> {
     let path = match (facts.cgroups, &host.cgroup_parent) {
         (CgroupPlace::Nowhere, _) => return None,
         (CgroupPlace::Own, None) => PathBuf::from("skiff").join(id),
@@ -139,8 +167,8 @@ fn cgroup(id: &str, host: &HostOptions, facts: &HostFacts, around: &Surroundings
         (CgroupPlace::Own, Some(parent)) => PathBuf::from(parent.trim_matches('/')).join(id),
         (CgroupPlace::Root, Some(parent)) => PathBuf::from("/").join(parent.trim_matches('/')).join(id),
     };
-    let mut allowed = around.limits.clone().unwrap_or_else(|| base(host));
-    allowed.devices = device_rules(host.privileged, &around.devices);
+    let mut allowed = supported.cloned().unwrap_or_else(|| base(host));
+    allowed.devices = device_rules(host.privileged, devices);
     Some(cgroup::Plan { path, limits: allowed })
 }
 

@@ -21,7 +21,7 @@ use runtime::plan::{IdMaps, RootSource, SeccompFilter};
 
 pub(crate) use device::DeviceNode;
 pub(crate) use identity::{lent, needs_range, root_outside};
-pub(crate) use launch::{capabilities, exec, launch, may_join_ipc};
+pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
 pub(crate) use spec::{ImageFacts, log, spec};
 

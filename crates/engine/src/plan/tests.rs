@@ -487,3 +487,38 @@ proptest::proptest! {
         }
     }
 }
+
+/// What a monitor makes before it has a plan must be what the plan then wants, or it is made twice.
+#[test]
+fn what_is_made_ahead_is_what_the_plan_wants() {
+    type Change = fn(&mut Create);
+    let alike: [Change; 7] = [
+        |_| {},
+        |create| create.host.network_mode = NetworkMode::Host,
+        |create| create.host.user_mode = crate::request::UserMode::Host,
+        |create| create.host.pid_mode = PidMode::Host,
+        |create| create.host.ipc_mode = IpcMode::Host,
+        |create| create.host.uts_mode = UtsMode::Host,
+        |create| create.host.cgroup_mode = CgroupMode::Host,
+    ];
+    for (number, change) in alike.into_iter().enumerate() {
+        let plan = launched(change);
+        let mut request = Create::default();
+        change(&mut request);
+        let made = ahead(id().as_str(), &request.host, &facts());
+        assert_eq!(made, Some((plan.namespaces, plan.cgroup)), "number {number}");
+    }
+    let later: [Change; 6] = [
+        |create| create.host.network_mode = NetworkMode::Container("web".to_owned()),
+        |create| create.host.pid_mode = PidMode::Container("web".to_owned()),
+        |create| create.host.ipc_mode = IpcMode::Container("web".to_owned()),
+        |create| create.host.privileged = true,
+        |create| create.host.resources.memory = 1 << 30,
+        |create| create.host.cgroup_parent = Some("../..".to_owned()),
+    ];
+    for (number, change) in later.into_iter().enumerate() {
+        let mut request = Create::default();
+        change(&mut request);
+        assert_eq!(ahead(id().as_str(), &request.host, &facts()), None, "number {number}");
+    }
+}

@@ -99,7 +99,9 @@ impl Fixture {
         let entries = std::fs::read_dir(self.base.join("run"));
         let names = entries.into_iter().flatten().flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| !["events.log", "snapshotter", "seccomp"].contains(&name.as_str())).collect()
+        names
+            .filter(|name| !["events.log", "images", "snapshotter", "seccomp"].contains(&name.as_str()))
+            .collect()
     }
 }
 

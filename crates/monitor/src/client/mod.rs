@@ -53,7 +53,7 @@ pub struct Tails {
 /// A container that ended, and the monitor that waits to hear who removes it.
 ///
 /// A monitor that is to remove its container (`auto_remove`) does so when this is dropped or its holder
-/// dies, and leaves it to the holder when that calls [`Ended::removed`].
+/// dies, and leaves it to the holder when that calls [`Ended::removed`] or, but for the files, [`Ended::forgotten`].
 #[derive(Debug)]
 #[must_use]
 pub struct Ended {
@@ -76,8 +76,17 @@ impl Ended {
     /// Tells the monitor that container directory, record and run directory are gone or somebody else's
     /// affair. A monitor that cannot be told does the same work again, which harms nothing.
     pub fn removed(self) -> Exit {
+        self.tell(&Request::Removed)
+    }
+
+    /// Tells the monitor that there is no record of the container any more. It removes the files.
+    pub fn forgotten(self) -> Exit {
+        self.tell(&Request::Forgotten)
+    }
+
+    fn tell(self, what: &Request) -> Exit {
         // A monitor that does not hear this does the work again.
-        let _told = packet::send(self.socket.as_fd(), &Request::Removed, &[], SendFlags::DONTWAIT);
+        let _told = packet::send(self.socket.as_fd(), what, &[], SendFlags::DONTWAIT);
         self.exit
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The monitor is no child of its caller's that could be waited for or hung up on: it is exec'd by a
 //! grandchild in a session of its own, with `/dev/null` for standard streams, no environment, and one end of a
-//! socket pair. Over that socket it gets its plan, says when the container runs and how it ended.
+//! socket pair. Over that socket it gets its plan, says when the container runs and how it ended. It needs no plan to
+//! be started: whoever is in a hurry prepares it first and plans meanwhile.
 //!
 //! ```text
 //! descriptor 3: the socket      descriptor 4: the mount that the program lies on
@@ -21,8 +22,15 @@ use crate::client::stdio::AttachStdio;
 use crate::client::{Connection, Ended, Received, unexpected};
 use crate::error::{Error, Result};
 use crate::packet;
-use crate::plan::MonitorPlan;
+use crate::plan::{AheadPlan, MonitorPlan};
 use crate::protocol::{Reply, Request};
+
+/// A monitor that waits for its plan. Dropping this ends it.
+#[derive(Debug)]
+#[must_use]
+pub struct Waiting {
+    connection: Connection,
+}
 
 /// A monitor that sets a container up. Dropping this leaves it at it.
 #[derive(Debug)]
@@ -44,32 +52,21 @@ pub struct Running {
     pub connection: Connection,
 }
 
-/// Starts the monitor `program` with `plan` and returns while it works. With `attach`, the streams are
-/// connected before the container's program runs, so that nothing of its output is missed.
+/// Starts the monitor `program` with `plan` and returns while it works; see [`Waiting::launch`].
 pub fn spawn(program: &Path, plan: &MonitorPlan, attach: Option<AttachStdio>) -> Result<Starting> {
+    prepare(program, &plan.id)?.launch(plan, attach)
+}
+
+/// Starts the monitor `program` for a container whose plan will follow. `id` is for those who list processes.
+pub fn prepare(program: &Path, id: &str) -> Result<Waiting> {
     let failed = |errno| Error::Spawn { program: program.to_owned(), errno };
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(failed)?;
-    let connection = Connection::over(ours);
-    // The message waits in the socket until the monitor comes to read it.
-    let mut descriptors = vec![match sized(plan, attach.as_ref()) {
-        Some(sized) => packet::seal(&sized)?,
-        None => packet::seal(plan)?,
-    }];
-    let attach = attach.map(|attach| {
-        let (streams, attached) = attach.into_parts();
-        descriptors.extend(attached);
-        streams
-    });
-    connection.send(&Request::Launch { attach }, &packet::borrow_all(&descriptors))?;
-    drop(descriptors);
-
     let file = protected(program).map_err(failed)?;
     let null =
         rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-    let arguments =
-        CStringArray::new(["skiff-monitor", plan.id.as_str()]).ok_or_else(|| failed(Errno::INVAL))?;
+    let arguments = CStringArray::new(["skiff-monitor", id]).ok_or_else(|| failed(Errno::INVAL))?;
     let environment = CStringArray::new::<&str>([]).ok_or_else(|| failed(Errno::INVAL))?;
     detach::spawn(Detached {
         program: file.as_fd(),
@@ -80,7 +77,30 @@ pub fn spawn(program: &Path, plan: &MonitorPlan, attach: Option<AttachStdio>) ->
         descriptors: &[theirs.as_fd(), file.as_fd()],
     })
     .map_err(failed)?;
-    Ok(Starting { connection })
+    Ok(Waiting { connection: Connection::over(ours) })
+}
+
+impl Waiting {
+    /// Lets the monitor make what `plan` says while the rest is planned. What the plan then wants otherwise is made anew.
+    pub fn prepare(&self, plan: AheadPlan) -> Result<()> {
+        self.connection.send(&Request::Prepare(Box::new(plan)), &[])
+    }
+
+    /// Hands over the plan and returns while the monitor works. With `attach`, the streams are connected before the
+    /// container's program runs, so that nothing of its output is missed.
+    pub fn launch(self, plan: &MonitorPlan, attach: Option<AttachStdio>) -> Result<Starting> {
+        let mut descriptors = vec![match sized(plan, attach.as_ref()) {
+            Some(sized) => packet::seal(&sized)?,
+            None => packet::seal(plan)?,
+        }];
+        let attach = attach.map(|attach| {
+            let (streams, attached) = attach.into_parts();
+            descriptors.extend(attached);
+            streams
+        });
+        self.connection.send(&Request::Launch { attach }, &packet::borrow_all(&descriptors))?;
+        Ok(Starting { connection: self.connection })
+    }
 }
 
 /// The plan with the size of the caller's terminal; None where it needs no change. A size that came as a

@@ -3,7 +3,8 @@
 //! ```text
 //! kept (no --rm)    drain ─► status ─► database row ─► control group, run directory removed ─► everyone told
 //! auto_remove       drain ─► the caller that started it told ─► status ─► control group removed
-//!                          ─► it says Removed, or it is gone: then we remove ─► run directory ─► the others told
+//!                          ─► it says Forgotten, or it is gone: then we remove the record ─► files removed
+//!                          ─► run directory ─► the others told
 //! ```
 //!
 //! A kept container's exit is in the database, and nothing of the run is left, before anyone hears of it: a start
@@ -67,16 +68,8 @@ pub(crate) fn never_started(
 ) -> Result<()> {
     let exit = failure.exit();
     let records = Records::new(plan);
-    let noted = seat.record(&Status {
-        phase: Phase::Exited,
-        monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
-        init: None,
-        started_at_ns: None,
-        cgroup: None,
-        oom_killed: false,
-        log_lines_lost: 0,
-        exit: Some(exit.clone()),
-    });
+    let phase = Phase::Exited;
+    let noted = seat.record(&Status { phase, exit: Some(exit.clone()), ..Status::starting(None) });
     records.died(&exit);
     let recorded = if plan.auto_remove { records.remove() } else { records.record(&exit) };
     let left = leave(seat, recorded.is_ok(), noted);
@@ -168,10 +161,14 @@ impl Container {
         tell(&mut self.clients, &mut self.outputs, exit, |client| client == OWNER);
         let noted = self.seat.record(&self.status);
         self.release_cgroup();
-        let removed = if self.clients.get(OWNER).is_some_and(|owner| removes(&owner.socket)) {
-            Ok(())
-        } else {
-            self.records.remove()
+        let said = self.clients.get(OWNER).and_then(|owner| what_is_removed(&owner.socket));
+        let removed = match said {
+            Some(Request::Removed) => Ok(()),
+            Some(Request::Forgotten) => {
+                self.records.remove_files();
+                Ok(())
+            }
+            _ => self.records.remove(),
         };
         self.hear_late_requests(|client| client != OWNER);
         let left = leave(self.seat, removed.is_ok(), noted);
@@ -237,22 +234,22 @@ fn take_tails(outputs: &mut [Output], client: u64) -> (Streams, Vec<OwnedFd>) {
     (tails, descriptors)
 }
 
-/// Whether the caller says that it has removed the container, before it goes or takes too long.
-fn removes(owner: &OwnedFd) -> bool {
+/// What the caller says of the container that it has removed, before it goes or takes too long.
+fn what_is_removed(owner: &OwnedFd) -> Option<Request> {
     let give_up = clock::monotonic_ms() + REMOVAL_MS;
     loop {
         let left = clock::until(give_up);
         match rustix::event::poll(&mut [PollFd::new(owner, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return false,
+            Ok(0) => return None,
             Ok(_) => {}
             Err(Errno::INTR) => continue,
-            Err(_) => return false,
+            Err(_) => return None,
         }
-        match packet::receive::<Request>(owner.as_fd(), rustix::net::RecvFlags::DONTWAIT) {
-            Ok(Ok((Request::Removed, _))) => return true,
+        match packet::receive(owner.as_fd(), rustix::net::RecvFlags::DONTWAIT) {
+            Ok(Ok((said @ (Request::Removed | Request::Forgotten), _))) => return Some(said),
             // Sent before it learned of the exit.
             Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => return false,
+            Ok(Err(_)) | Err(_) => return None,
         }
     }
 }

@@ -8,7 +8,10 @@
 //!                                                  │ mounts meanwhile                            │ init ended
 //!   told: Running ◄────────────────────────────────┴─ execs                  drained, recorded ◄─┘
 //! ```
+//!
+//! The plan may also come as late as after the clone: see `ahead`.
 
+mod ahead;
 mod clients;
 mod container;
 mod execs;
@@ -18,8 +21,10 @@ mod outputs;
 mod record;
 mod requests;
 pub(crate) mod seat;
+mod share;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use cgroup::{Cgroup, Hierarchy};
 use linux::signal::{self, SignalFd};
@@ -42,6 +47,7 @@ use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request};
 use crate::status::{Process, Status};
+use ahead::Ahead;
 use clients::{Clients, OWNER};
 use container::Container;
 use execs::Execs;
@@ -60,32 +66,68 @@ const WHO: &str = "monitor";
 pub fn supervise(control: OwnedFd) -> Result<()> {
     let signals = arrange_signals()?;
     let mut clients = Clients::default();
-    let (plan_file, attachment) = receive_launch(&control)?;
+    let (ahead, launch) = receive_launch(&control, &signals);
+    let (plan_file, attachment) = match launch {
+        Ok(launch) => launch,
+        Err(error) => {
+            ahead.into_iter().for_each(Ahead::give_up);
+            return Err(error);
+        }
+    };
     clients.add(control);
     let plan: MonitorPlan = packet::unseal(plan_file.as_fd())?;
-    enable_trace(&plan);
+    enable_trace(plan.trace.as_deref());
     trace::mark(WHO, "plan");
-    let seat = match occupy(&plan) {
-        Ok(seat) => seat,
+    let ground = match Ground::prepare(&plan, ahead) {
+        Ok(ground) => ground,
         Err(error) => {
             clients.reply(OWNER, &requests::failed(error), &[]);
             return Ok(());
         }
     };
-    trace::mark(WHO, "run directory");
-    match start(&plan, &seat, &signals) {
+    let Ground { seat, ahead } = ground;
+    match start(&plan, &seat, ahead, &signals) {
         Ok(started) => {
             let records = Records::new(&plan);
             let _mounts = hold_mounts(&plan, started.init.pid());
+            let shares = !started.image_is_shared;
             let mut container = started.into_container(&plan, seat, plan_file, records, clients, signals);
+            container.announce(attachment);
+            let own_image = container.init.image().filter(|_| shares);
+            let _offer = own_image.and_then(|image| share::offer(&plan, image));
             // Nothing is kept for an idle container that it does not need.
             drop(plan);
-            container.announce(attachment);
             linux::memory::trim();
             let trouble = container.serve().err();
             finish::finish(container, trouble)
         }
         Err(failure) => finish::never_started(&plan, seat, clients, failure),
+    }
+}
+
+/// A run directory that is ours, and what else of the container is there already.
+struct Ground {
+    seat: Seat,
+    ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
+}
+
+impl Ground {
+    /// Takes the run directory over, unless it was made ahead, with what a monitor that died in it may have left
+    /// running.
+    fn prepare(plan: &MonitorPlan, ahead: Option<Ahead>) -> Result<Ground> {
+        if let Some(ahead) = ahead {
+            if ahead.fits(plan) {
+                let Ahead { init, cgroup, seat, status, .. } = ahead;
+                return Ok(Ground { seat, ahead: Some((status, cgroup, init)) });
+            }
+            ahead.give_up();
+        }
+        let seat = Seat::occupy(&plan.run_dir)?;
+        if let Some(before) = seat.leftover()? {
+            lost::kill_remains(before.init, before.cgroup.as_deref())?;
+        }
+        trace::mark(WHO, "run directory");
+        Ok(Ground { seat, ahead: None })
     }
 }
 
@@ -116,11 +158,23 @@ fn arrange_signals() -> Result<SignalFd> {
     SignalFd::new(&[signal::TERM]).map_err(Error::system("arrange signals"))
 }
 
-/// The first message. It was sent before this process existed, so there is nothing to wait for.
-fn receive_launch(control: &OwnedFd) -> Result<(OwnedFd, Option<Attachment>)> {
-    let Ok((request, mut descriptors)) = packet::receive(control.as_fd(), RecvFlags::DONTWAIT)? else {
-        return Err(Error::Gone);
+/// What the caller that started us sends: maybe what can be made ahead of the plan, then the plan.
+fn receive_launch(control: &OwnedFd, signals: &SignalFd) -> (Option<Ahead>, Result<Launch>) {
+    let (first, descriptors) = match receive_request(control, signals) {
+        Ok(first) => first,
+        Err(error) => return (None, Err(error)),
     };
+    let Request::Prepare(plan) = first else { return (None, read_launch(first, descriptors)) };
+    enable_trace(plan.trace.as_deref());
+    let ahead = Ahead::make(*plan);
+    let launch = receive_request(control, signals);
+    (ahead, launch.and_then(|(request, descriptors)| read_launch(request, descriptors)))
+}
+
+/// The plan's memfd, and the streams to connect at the start.
+type Launch = (OwnedFd, Option<Attachment>);
+
+fn read_launch(request: Request, mut descriptors: Vec<OwnedFd>) -> Result<Launch> {
     let Request::Launch { attach } = request else {
         return Err(Error::Protocol { reason: "the first message is no plan" });
     };
@@ -133,28 +187,35 @@ fn receive_launch(control: &OwnedFd) -> Result<(OwnedFd, Option<Attachment>)> {
     Ok((plan, attachment))
 }
 
+/// A message of the caller's, who may still be writing it; without it there is nothing to do.
+fn receive_request(control: &OwnedFd, signals: &SignalFd) -> Result<(Request, Vec<OwnedFd>)> {
+    loop {
+        let mut watched = [PollFd::new(control, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match rustix::event::poll(&mut watched, None) {
+            Ok(_) if watched[0].revents().is_empty() => return Err(Error::Gone),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::System { attempt: "wait for a plan", errno }),
+        }
+    }
+    packet::receive(control.as_fd(), RecvFlags::DONTWAIT)?.map_err(|_| Error::Gone)
+}
+
 /// A trace that cannot be written costs a measurement.
-fn enable_trace(plan: &MonitorPlan) {
-    let Some(path) = &plan.trace else { return };
+fn enable_trace(path: Option<&Path>) {
+    let Some(path) = path else { return };
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
         trace::enable(file);
     }
 }
 
-/// Takes the run directory over, with what a monitor that died in it may have left running.
-fn occupy(plan: &MonitorPlan) -> Result<Seat> {
-    let seat = Seat::occupy(&plan.run_dir)?;
-    if let Some(before) = seat.leftover()? {
-        lost::kill_remains(before.init, before.cgroup.as_deref())?;
-    }
-    Ok(seat)
-}
-
 /// A container that has just started, without those who want something from it.
 struct Started {
     status: Status,
     init: runtime::Running,
+    /// The mount of the image is another monitor's.
+    image_is_shared: bool,
     cgroup: Option<Cgroup>,
     log: Option<Log>,
     streams: Streams,
@@ -169,31 +230,41 @@ struct Streams {
     terminal: Option<OwnedFd>,
 }
 
-/// Makes everything and releases init. On failure, dropping what there is by then gives it back.
-fn start(plan: &MonitorPlan, seat: &Seat, signals: &SignalFd) -> std::result::Result<Started, LaunchFailure> {
-    let cgroup = make_cgroup(plan)?;
-    trace::mark(WHO, "control group");
+/// Makes everything that is not there yet and releases init. On failure, dropping what there is by then gives it back.
+fn start(
+    plan: &MonitorPlan,
+    seat: &Seat,
+    ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
+    signals: &SignalFd,
+) -> std::result::Result<Started, LaunchFailure> {
+    let image = share::find(plan);
+    let image_is_shared = image.is_some();
     let (stdio, mut streams) = make_streams(plan)?;
-    let mut parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio)
-        .map_err(|error| LaunchFailure::from(&error))?;
+    let (mut status, cgroup, mut parked, is_recorded) = match ahead {
+        Some((status, cgroup, init)) => {
+            let parked =
+                init.launch(&plan.launch, stdio, image).map_err(|error| LaunchFailure::from(&error))?;
+            (status, cgroup, parked, true)
+        }
+        None => {
+            let cgroup = make_cgroup(plan)?;
+            trace::mark(WHO, "control group");
+            let parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio, image)
+                .map_err(|error| LaunchFailure::from(&error))?;
+            let mut status = Status::starting(cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()));
+            status.init = Process::of(parked.pid().as_raw_nonzero().get());
+            (status, cgroup, parked, false)
+        }
+    };
     trace::mark(WHO, "clone");
 
     // Init mounts meanwhile.
     let log = plan.log.clone().map(Log::open);
     let listener = seat.listen()?;
-    let pid = parked.pid().as_raw_nonzero().get();
-    let mut status = Status {
-        phase: Phase::Starting,
-        monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
-        init: lost::start_time(pid).map(|start_time| Process { pid, start_time }),
-        started_at_ns: None,
-        cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
-        oom_killed: false,
-        log_lines_lost: 0,
-        exit: None,
-    };
-    // Before release: whoever finds this, should we die, can still find and kill init.
-    seat.record(&status)?;
+    if !is_recorded {
+        // Before release: whoever finds this, should we die, can still find and kill init.
+        seat.record(&status)?;
+    }
     trace::mark(WHO, "status");
     let launch = |error: runtime::Error| LaunchFailure::from(&error);
     loop {
@@ -212,7 +283,7 @@ fn start(plan: &MonitorPlan, seat: &Seat, signals: &SignalFd) -> std::result::Re
     status.started_at_ns = Some(clock::now_ns());
     status.phase = Phase::Running { intent: Intent::Keep };
     trace::mark(WHO, "released");
-    Ok(Started { status, init, cgroup, log, streams, listener })
+    Ok(Started { status, init, image_is_shared, cgroup, log, streams, listener })
 }
 
 /// Waits until init has something to say. It may take for ever (a bind mount of a server that is gone): the

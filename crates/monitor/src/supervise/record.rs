@@ -17,6 +17,7 @@ pub(crate) struct Records {
     event_log: Option<PathBuf>,
     event_attributes: Vec<(String, String)>,
     container_dir: PathBuf,
+    shm_dir: Option<PathBuf>,
     id_maps: IdMaps,
 }
 
@@ -28,6 +29,7 @@ impl Records {
             event_log: plan.event_log.clone(),
             event_attributes: plan.event_attributes.clone(),
             container_dir: plan.container_dir.clone(),
+            shm_dir: plan.shm_dir.clone(),
             id_maps: plan.launch.id_maps.clone(),
         }
     }
@@ -66,9 +68,17 @@ impl Records {
         {
             self.event("destroy", &[]);
         }
-        // What cannot be removed now belongs to nobody, and is found by the sweep for such files.
-        drop(runtime::remove_tree(&self.container_dir, &self.id_maps));
+        self.remove_files();
         Ok(())
+    }
+
+    /// Removes what lies on disk of a container without a record. What cannot be removed now belongs to nobody, and is
+    /// found by the sweep for such files.
+    pub(crate) fn remove_files(&self) {
+        drop(runtime::remove_tree(&self.container_dir, &self.id_maps));
+        if let Some(shm) = &self.shm_dir {
+            drop(linux::file::remove_tree(shm));
+        }
     }
 
     fn open(&self) -> state::Result<Option<(State, ContainerId)>> {

@@ -72,9 +72,11 @@ impl Container {
                 self.hang_up(client);
                 Ok(Outcome::Changed)
             }
-            Request::Launch { .. } | Request::Exec(_) | Request::Removed => {
-                Err(Error::Protocol { reason: "this request makes no sense now" })
-            }
+            Request::Prepare(_)
+            | Request::Launch { .. }
+            | Request::Exec(_)
+            | Request::Removed
+            | Request::Forgotten => Err(Error::Protocol { reason: "this request makes no sense now" }),
         }
     }
 

@@ -25,7 +25,7 @@ pub const MONITOR: &str = env!("CARGO_BIN_EXE_skiff-monitor");
 pub struct Harbour {
     pub path: PathBuf,
     pub id: String,
-    cgroup: Option<PathBuf>,
+    pub cgroup: Option<PathBuf>,
     _folder: Scratch,
 }
 
@@ -86,6 +86,7 @@ impl Harbour {
             launch: launch(&self.path.join("rootfs"), args),
             run_dir: self.run_dir(),
             container_dir: self.container_dir(),
+            shm_dir: None,
             database: None,
             event_log: None,
             event_attributes: vec![("image".into(), "busybox".into())],
