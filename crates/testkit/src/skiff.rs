@@ -160,6 +160,13 @@ impl Skiff {
         }
     }
 
+    /// What containers have left once all are removed: processes, mounts, groups, files, one line each. Waits for
+    /// what is on its way; empty is what should be.
+    pub fn left_by_containers(&self) -> String {
+        let known = leftovers::known_ids(&self.root(), &[]);
+        Leftovers::wait(&self.base, &known).to_string()
+    }
+
     fn tear_down(&self) -> Leftovers {
         let ids = self.run(&["ps", "--all", "--quiet", "--no-trunc"]).stdout;
         let ids: Vec<&str> = ids.lines().collect();
