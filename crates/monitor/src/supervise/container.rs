@@ -83,7 +83,7 @@ impl Container {
                     Ready::Output(index) => self.outputs[index].read(self.log.as_mut()),
                     Ready::Sink(output, sink) => {
                         if let Some(sink) = self.outputs[output].sinks.get_mut(sink) {
-                            sink.serve();
+                            sink.serve(flags);
                         }
                     }
                     Ready::Input => self.serve_input(flags),

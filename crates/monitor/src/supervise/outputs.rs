@@ -172,17 +172,20 @@ impl Sink {
 
     /// What to poll for; None: nothing.
     pub(crate) fn interest(&self) -> Option<PollFlags> {
-        // Without a queue, only the news that its reader is gone.
-        let interest = if self.queue.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-        (!self.unread).then_some(interest)
+        if !self.queue.is_empty() {
+            return Some(PollFlags::OUT);
+        }
+        // Without a queue, only the news that its reader is gone, and that once.
+        (!self.unread).then_some(PollFlags::empty())
     }
 
-    /// Serves what a poll has found.
-    pub(crate) fn serve(&mut self) {
-        if self.queue.is_empty() {
-            self.unread = true;
-        } else {
+    /// Serves what a poll has found. The queue may have been written meanwhile, by what was read in the same turn:
+    /// then "writable" is no news.
+    pub(crate) fn serve(&mut self, found: PollFlags) {
+        if !self.queue.is_empty() {
             self.flush();
+        } else if found.intersects(PollFlags::ERR | PollFlags::HUP) {
+            self.unread = true;
         }
     }
 
@@ -240,5 +243,45 @@ pub(crate) fn check_stream(stream: impl AsFd) -> Result<bool> {
         | FileType::Unknown => {
             Err(Error::Protocol { reason: "a stream is no non-blocking pipe, socket or /dev/null" })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::PipeFlags;
+
+    fn sink() -> (OwnedFd, Sink) {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        (reader, Sink::new(1, writer).unwrap())
+    }
+
+    #[test]
+    fn a_client_whose_queue_was_written_before_it_was_served_is_served_on() {
+        let (reader, mut sink) = sink();
+        sink.push(b"some");
+        assert_eq!(sink.interest(), Some(PollFlags::empty()));
+        // It had a queue when it was polled, and none any more.
+        sink.serve(PollFlags::OUT);
+        assert_eq!(sink.interest(), Some(PollFlags::empty()));
+        // More than a pipe holds.
+        sink.push(&vec![0; 1 << 20]);
+        assert_eq!(sink.interest(), Some(PollFlags::OUT), "what is queued would wait for ever");
+        let mut taken = vec![0; 4096];
+        while rustix::io::read(&reader, &mut taken).is_ok() {}
+        let before = sink.queue.len();
+        sink.serve(PollFlags::OUT);
+        assert!(sink.queue.len() < before);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_told_once_and_costs_the_next_write() {
+        let (reader, mut sink) = sink();
+        drop(reader);
+        sink.serve(PollFlags::ERR);
+        assert_eq!(sink.interest(), None);
+        assert!(!sink.closed);
+        sink.push(b"more");
+        assert!(sink.closed);
     }
 }
