@@ -57,6 +57,8 @@ pub(crate) enum Error {
     Filter { name: String },
     #[error("invalid filter '{name}={value}': {reason}")]
     FilterValue { name: &'static str, value: String, reason: &'static str },
+    #[error("invalid value for {flag:?}: failed to parse value as time or duration: {value:?}")]
+    PointInTime { flag: &'static str, value: String },
     #[error("{name}: no such container or image")]
     NoSuchObject { name: String },
     #[error("{name:?} is not a valid value for --type: container or image")]

@@ -409,7 +409,7 @@ fn labels_names_and_filters_find_containers() {
     let wrong = skiff.run(&["ps", "--filter", "colour=red"]);
     assert_eq!(wrong, output(1, "", "skiff: invalid filter 'colour'\n"));
     let taken = skiff.run(&["create", "--name", "one", "busybox"]);
-    assert_eq!(taken.code, 125);
+    assert_eq!(taken.code, 1);
     assert!(taken.stderr.contains("one") && taken.stderr.contains("in use"), "{taken:?}");
 }
 

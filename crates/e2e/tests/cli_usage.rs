@@ -263,3 +263,39 @@ fn times_without_a_zone_are_the_callers() {
     assert_eq!(pruned("UTC-1"), "Total reclaimed space: 0B\n");
     assert!(pruned("UTC+1").starts_with("Deleted Images:\n"));
 }
+
+#[test]
+fn what_fails_behind_the_flags_has_dockers_exit_code() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["run", "-d", "--name", "host", "busybox", "sh", "-c", "echo one; echo two; exec sleep 1000"]);
+    let code = |arguments: &str| {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let output = skiff.run(&words);
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments}: {output:?}");
+        output.code
+    };
+    for (arguments, want) in [
+        // The flags are right, and the rest is not: a plain failure of `create`, and Skiff's of `run`.
+        ("create --name host busybox", 1),
+        ("create --pull never nosuch:9", 1),
+        ("create --memory 1k busybox", 1),
+        ("create --memory x busybox", 125),
+        ("run --name host busybox", 125),
+        ("exec host nope", 127),
+        ("exec host /etc", 126),
+        ("exec -u nobody2 host true", 126),
+        ("exec -u app:nogroup2 host true", 126),
+        ("exec -w /nodir host true", 126),
+        ("exec -d host nope", 1),
+        ("exec -d -u nobody2 host true", 1),
+        ("logs --since foo host", 1),
+        ("logs --until foo host", 1),
+    ] {
+        assert_eq!(code(arguments), want, "{arguments}");
+    }
+    assert_eq!(skiff.ok(&["logs", "--tail", "x", "host"]), "one\ntwo\n");
+    assert_eq!(
+        skiff.run(&["logs", "--since", "foo", "host"]).stderr,
+        "skiff: invalid value for \"since\": failed to parse value as time or duration: \"foo\"\n"
+    );
+}

@@ -30,13 +30,13 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     } else {
         attached(context, parsed, name, &request)
     };
-    // What could not be started has the code that a shell would give it.
+    // What could not be started has the code that a shell would give it, if anybody waits for one.
     outcome.map_err(|error| match error.launch_code() {
-        Some(code) => {
+        Some(code) if !detach => {
             output::complain(&error);
-            Error::Printed(code)
+            Error::Printed(if code == 127 { 127 } else { 126 })
         }
-        None => error,
+        Some(_) | None => error,
     })
 }
 

@@ -10,24 +10,19 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output::{self, zone::Zone};
-use crate::values::{integer, time};
+use crate::values::time;
 
 /// `skiff logs`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let now = Timestamp::from(std::time::SystemTime::now());
-    let point = |flag| parsed.value(flag, |text| time::point(text, now, &Zone::local()));
-    let tail = parsed.value("tail", |text| match text {
-        "all" | "" => Ok(None),
-        // As Docker does, a negative number means all.
-        text if text.starts_with('-') => integer::<i64>(text).map(|_| None),
-        text => integer::<usize>(text).map(Some),
-    })?;
-    let request = Logs {
-        follow: parsed.on("follow"),
-        tail: tail.flatten(),
-        since: point("since")?,
-        until: point("until")?,
+    let point = |flag| {
+        let text = parsed.text(flag).filter(|text| !text.is_empty());
+        let fail = |value: &str| Error::PointInTime { flag, value: value.to_owned() };
+        text.map(|text| time::point(text, now, &Zone::local()).map_err(|_| fail(text))).transpose()
     };
+    // As in Docker, what is no number means all.
+    let tail = parsed.text("tail").and_then(|text| text.parse::<usize>().ok());
+    let request = Logs { follow: parsed.on("follow"), tail, since: point("since")?, until: point("until")? };
     let engine = context.engine()?;
     let mut printer = Printer::new(parsed.on("timestamps"), request.follow);
     let mut unread = false;

@@ -1,7 +1,7 @@
 //! `run` and `create`.
 //!
-//! Exit codes: 125 where Skiff failed, 126 where the program could not be invoked, 127 where it was not found, else
-//! the program's own.
+//! Exit codes of `run`: 125 where Skiff failed, 126 where the program could not be invoked, 127 where it was not found,
+//! else the program's own. Of `create`: 125 where the flags were wrong, else 1.
 
 use engine::Started;
 use engine::request::Create;
@@ -16,14 +16,11 @@ use crate::terminal::{Caller, Wish};
 
 /// `skiff create`.
 pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let made = create::request(parsed, false).and_then(|request| {
-        let cidfile = refuse_cidfile(&request)?;
-        let created = context.engine()?.create(&request)?;
-        warn(&created.warnings);
-        write_cidfile(cidfile, created.id.as_str())?;
-        Ok(created)
-    });
-    let created = made.map_err(|error| fail(error, &parsed.path))?;
+    let request = create::request(parsed, false).map_err(|error| fail(error, &parsed.path))?;
+    let cidfile = refuse_cidfile(&request)?;
+    let created = context.engine()?.create(&request)?;
+    warn(&created.warnings);
+    write_cidfile(cidfile, created.id.as_str())?;
     output::print(&format!("{}\n", created.id.as_str()));
     Ok(0)
 }
