@@ -164,7 +164,10 @@ impl Drop for Harbour {
 /// Stream and text of each line of a log.
 pub fn log_lines(path: &Path) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines()
+    // One that is being written waits for its end.
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    whole
+        .lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let field = |name: &str| line[name].as_str().unwrap().to_owned();
