@@ -78,7 +78,7 @@ fn entry(
 
 /// A Debian root file system of about 340 MB as one tar, made once and kept in `cache`.
 pub(crate) fn debian_rootfs(cache: &Path) -> Result<PathBuf> {
-    let file = cache.join("debian.tar");
+    let file = cache.join("debian-bookworm.tar");
     if file.exists() {
         return Ok(file);
     }
@@ -88,12 +88,17 @@ pub(crate) fn debian_rootfs(cache: &Path) -> Result<PathBuf> {
     }
     output(
         Command::new("debootstrap")
-            .args(["--variant=minbase", "--include=python3,perl,git,vim-nox,gcc", "bookworm"])
+            .args(["--variant=minbase", "--include=python3,perl,git", "bookworm"])
             .arg(&tree),
     )?;
-    let half_done = cache.join("debian.tar.part");
+    let half_done = file.with_extension("part");
     output(
-        Command::new("tar").args(["--numeric-owner", "-C"]).arg(&tree).arg("-cf").arg(&half_done).arg("."),
+        Command::new("tar")
+            .args(["--numeric-owner", "--exclude=*.deb", "-C"])
+            .arg(&tree)
+            .arg("-cf")
+            .arg(&half_done)
+            .arg("."),
     )?;
     std::fs::remove_dir_all(&tree)?;
     std::fs::rename(&half_done, &file)?;

@@ -47,8 +47,8 @@ impl Lab {
         docker.import(&rootfs, SMALL)?;
         let specification = docker.specification(SMALL)?;
         let bundle = bundle::prepare(&folder.join("bundle"), &rootfs, &specification)?;
-        let crun = Runtime::new("crun", &bundle, &folder)?;
-        let runc = Runtime::new("runc", &bundle, &folder)?;
+        let crun = Runtime::new("crun", &bundle)?;
+        let runc = Runtime::new("runc", &bundle)?;
         Ok(Self { folder, groups, cache, specification, bundle, skiff, podman, docker, crun, runc })
     }
 
@@ -82,7 +82,10 @@ impl Lab {
         podman.remove_all()?;
         docker.stop()?;
         Self::remove_groups(&groups)?;
-        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))
+        for folder in [folder, crate::engines::run_root()] {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        Ok(())
     }
 }
 

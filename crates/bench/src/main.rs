@@ -11,6 +11,7 @@
 
 mod bundle;
 mod engines;
+mod floor;
 mod image;
 mod lab;
 mod measure;
@@ -65,8 +66,23 @@ fn options() -> Result<Options> {
 }
 
 fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--floor", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
+        return floor::Floor::serve(arguments);
+    }
     let options = options()?;
     let mut lab = Lab::set_up()?;
+    let report = compare(&mut lab, &options);
+    lab.tear_down()?;
+    let report = report?;
+    if let Some(file) = options.markdown {
+        std::fs::write(&file, report.markdown()?).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn compare(lab: &mut Lab, options: &Options) -> Result<Report> {
     let mut report = Report::default();
     for scenario in scenarios::ALL {
         let wanted =
@@ -75,13 +91,9 @@ fn run() -> Result<()> {
             continue;
         }
         eprintln!("== {}", scenario.name);
-        let table = (scenario.run)(&mut lab, options.rounds).with_context(|| scenario.name.to_owned())?;
+        let table = (scenario.run)(lab, options.rounds).with_context(|| scenario.name.to_owned())?;
         println!("{table}");
         report.add(table);
     }
-    lab.tear_down()?;
-    if let Some(file) = options.markdown {
-        std::fs::write(&file, report.markdown()?).with_context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
+    Ok(report)
 }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// Between two contestants.
+const SETTLE: Duration = Duration::from_millis(50);
+
 /// One contestant's times.
 pub(crate) struct Times(Vec<Duration>);
 
@@ -42,6 +45,8 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>, rounds: usize) -> R
     let mut times: Vec<Vec<Duration>> = contestants.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
         for (contestant, times) in contestants.iter_mut().zip(&mut times) {
+            // What the one before goes on with in its background is not this one's burden.
+            std::thread::sleep(SETTLE);
             let time = (contestant.once)().with_context(|| contestant.name.clone())?;
             if round > 0 {
                 times.push(time);
@@ -88,4 +93,10 @@ pub(crate) fn busy() -> Result<Duration> {
 pub(crate) fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Nanoseconds since the machine began.
+pub(crate) fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

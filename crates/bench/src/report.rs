@@ -12,7 +12,16 @@ pub(crate) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
     notes: Vec<String>,
+    goals: Vec<Goal>,
     load: String,
+}
+
+/// What was to be reached and what is: at most so many times, milliseconds or mebibytes.
+struct Goal {
+    what: String,
+    wanted: f64,
+    reached: f64,
+    unit: &'static str,
 }
 
 impl Table {
@@ -22,6 +31,7 @@ impl Table {
             header: header.iter().map(|&cell| cell.to_owned()).collect(),
             rows: Vec::new(),
             notes: Vec::new(),
+            goals: Vec::new(),
             load: load_average(),
         }
     }
@@ -49,6 +59,22 @@ impl Table {
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
+
+    /// Says how a figure, in `unit` (`×` for a ratio), stands beside the most that it may be.
+    pub(crate) fn goal(&mut self, what: &str, wanted: f64, reached: f64, unit: &'static str) {
+        self.goals.push(Goal { what: what.to_owned(), wanted, reached, unit });
+    }
+
+    /// The same for the first contestant's time over that of the one whose name begins with `theirs`.
+    pub(crate) fn goal_beside(&mut self, times: &[(String, Times)], theirs: &str, wanted: f64) {
+        let mut of = times.iter().map(|(name, times)| (name, times.median().as_secs_f64()));
+        let ours = of.next();
+        if let (Some((command, ours)), Some((_, peer))) =
+            (ours, of.find(|(name, _)| name.starts_with(theirs)))
+        {
+            self.goal(&format!("`{command}`, beside {theirs}"), wanted, ours / peer, "×");
+        }
+    }
 }
 
 /// A duration as a cell.
@@ -69,19 +95,36 @@ impl fmt::Display for Table {
         for note in &self.notes {
             writeln!(f, "{note}")?;
         }
+        for goal in &self.goals {
+            writeln!(f, "- {}", goal)?;
+        }
         Ok(())
+    }
+}
+
+impl Goal {
+    fn is_reached(&self) -> bool {
+        self.reached <= self.wanted
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, wanted, reached, unit } = self;
+        let verdict = if self.is_reached() { "reached" } else { "missed" };
+        write!(f, "{what}: {reached:.3} {unit}, wanted at most {wanted} {unit}: {verdict}.")
     }
 }
 
 /// All scenarios of one run.
 #[derive(Default)]
 pub(crate) struct Report {
-    tables: Vec<String>,
+    tables: Vec<Table>,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, table: Table) {
-        self.tables.push(table.to_string());
+        self.tables.push(table);
     }
 
     /// The whole as a document.
@@ -102,7 +145,19 @@ impl Report {
             text.push_str(&format!("; {}", command(program, flag)));
         }
         text.push_str(".\n\n");
-        text.push_str(&self.tables.join("\n"));
+        text.push_str(&self.goals());
+        let tables: Vec<String> = self.tables.iter().map(Table::to_string).collect();
+        text.push_str(&tables.join("\n"));
         Ok(text)
+    }
+
+    fn goals(&self) -> String {
+        let mut text = String::from("| | wanted at most | reached | |\n|---|---|---|---|\n");
+        for Goal { what, wanted, reached, unit } in self.tables.iter().flat_map(|table| &table.goals) {
+            let verdict = if reached <= wanted { "" } else { "**missed**" };
+            text.push_str(&format!("| {what} | {wanted} {unit} | {reached:.3} {unit} | {verdict} |\n"));
+        }
+        text.push('\n');
+        text
     }
 }

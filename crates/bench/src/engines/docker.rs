@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// dockerd on folders and a socket of its own, and the command line that talks to it.
 pub(crate) struct Docker {
     folder: PathBuf,
+    run: PathBuf,
     daemon: Child,
 }
 
@@ -23,12 +24,13 @@ impl Docker {
     pub(crate) fn start(folder: &Path) -> Result<Self> {
         let folder = folder.join("docker");
         std::fs::create_dir_all(&folder)?;
+        let run = super::run_folder("docker")?;
         let log = std::fs::File::create(folder.join("log"))?;
         let daemon = Command::new("dockerd")
             .arg("--data-root")
             .arg(folder.join("root"))
             .arg("--exec-root")
-            .arg(folder.join("run"))
+            .arg(&run)
             .arg("--pidfile")
             .arg(folder.join("pid"))
             .arg("--host")
@@ -39,7 +41,7 @@ impl Docker {
             .stderr(log)
             .spawn()
             .context("start dockerd")?;
-        let docker = Self { folder, daemon };
+        let docker = Self { folder, run, daemon };
         let start = Instant::now();
         while docker.output(&["version"]).is_err() {
             if start.elapsed() > PATIENCE {
@@ -53,7 +55,7 @@ impl Docker {
     /// The OCI specification that dockerd makes for a default container of `image`.
     pub(crate) fn specification(&self, image: &str) -> Result<Value> {
         let id = self.output(&["run", "-d", "--network", "none", image, "sleep", "1000"])?;
-        let file = self.folder.join("run/containerd/daemon/io.containerd.runtime.v2.task/moby").join(&id);
+        let file = self.run.join("containerd/daemon/io.containerd.runtime.v2.task/moby").join(&id);
         let text = std::fs::read(file.join("config.json"))?;
         self.output(&["rm", "-f", &id])?;
         Ok(serde_json::from_slice(&text)?)

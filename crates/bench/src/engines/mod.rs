@@ -6,6 +6,7 @@ mod podman;
 mod runtime;
 mod skiff;
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +19,18 @@ pub(crate) use runtime::Runtime;
 pub(crate) use skiff::Skiff;
 
 use crate::measure::{output, time};
+
+/// Where the engines of this bench keep what does not outlive a reboot.
+pub(crate) fn run_root() -> PathBuf {
+    PathBuf::from(format!("/dev/shm/skiff-bench-{}", std::process::id()))
+}
+
+/// One engine's folder there. It lies in memory, as `/run` does on every distribution and not on every test machine.
+fn run_folder(name: &str) -> Result<PathBuf> {
+    let folder = run_root().join(name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    Ok(folder)
+}
 
 /// An engine with Docker's commands.
 pub(crate) trait Engine {

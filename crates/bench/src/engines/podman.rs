@@ -10,6 +10,7 @@ use super::{Apart, Engine};
 /// Podman on storage of its own.
 pub(crate) struct Podman {
     folder: PathBuf,
+    run: PathBuf,
     apart: Apart,
 }
 
@@ -20,7 +21,7 @@ impl Podman {
         // Its default of a million open files is more than an unprivileged hard limit allows on some hosts.
         let settings = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
         std::fs::write(folder.join("containers.conf"), settings)?;
-        Ok(Self { folder, apart: Apart::new()? })
+        Ok(Self { folder, run: super::run_folder("podman")?, apart: Apart::new()? })
     }
 
     pub(crate) fn remove_all(&self) -> Result<()> {
@@ -42,8 +43,8 @@ impl Engine for Podman {
     fn command(&self) -> Command {
         let mut command = Command::new("podman");
         command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
-        command.arg("--root").arg(self.folder.join("root")).arg("--runroot").arg(self.folder.join("run"));
-        command.arg("--tmpdir").arg(self.folder.join("tmp"));
+        command.arg("--root").arg(self.folder.join("root")).arg("--runroot").arg(&self.run);
+        command.arg("--tmpdir").arg(self.run.join("tmp"));
         command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         command
     }

@@ -18,9 +18,9 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(program: &'static str, bundle: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn new(program: &'static str, bundle: &Path) -> Result<Self> {
         let apart = Apart::new()?;
-        let state = folder.join(format!("{program}-state"));
+        let state = super::run_folder(program)?;
         Ok(Self { program, bundle: bundle.to_owned(), state, apart })
     }
 

@@ -16,19 +16,22 @@ pub(crate) struct Skiff {
 
 impl Skiff {
     pub(crate) fn new(binaries: &Path, folder: &Path) -> Result<Self> {
-        // The run directory is on tmpfs, as it is in use.
-        let run = PathBuf::from(format!("/run/skiff-bench-{}", std::process::id()));
+        let run = super::run_folder("skiff")?;
         Ok(Self { program: binaries.join("skiff"), root: folder.join("skiff"), run })
     }
 
     /// A second Skiff, with nothing in it.
     pub(crate) fn empty(&self, name: &str) -> Self {
-        let run = PathBuf::from(format!("{}-{name}", self.run.display()));
+        let run = super::run_root().join(name);
         Self { program: self.program.clone(), root: self.root.with_file_name(name), run }
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(crate) fn run_folder(&self) -> &Path {
+        &self.run
     }
 
     /// Removes every container and image, then the folders.

@@ -1,14 +1,15 @@
-//! Where the time of one `run` goes: the marks of `SKIFF_TRACE`, one line a step.
+//! Where the time of one `run` goes: the marks of `SKIFF_TRACE`, one line a step; and below it the kernel's floor.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::engines::Engine;
+use crate::floor::Floor;
 use crate::lab::{Lab, SMALL};
-use crate::measure::{Times, time};
+use crate::measure::{Times, monotonic, time};
 use crate::report::{Table, milliseconds};
 
 const RUN: [&str; 6] = ["run", "--rm", "--network", "none", SMALL, "true"];
@@ -48,10 +49,52 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
     }
     let whole = Times::new(whole).median();
     table.row(["command ended".to_owned(), milliseconds(whole), milliseconds(whole.saturating_sub(before))]);
-    table.note(
-        "Supervisor and init work side by side on two cores. Tracing itself costs a little.".to_owned(),
-    );
+    let floor = add_floor(&mut table, &floor_of(lab)?.measure(rounds.max(10))?);
+    table.note(format!(
+        "Monitor, supervisor (a part of it) and init work beside the command on two cores; a step is told when it is \
+         done, whoever waited for it. Tracing itself costs a little. The floor is the bare system calls of such a \
+         container, without a command, image lookup, record, log or supervisor: {} from its first group to its clean-up; \
+         the whole command takes {:.2} × that.",
+        milliseconds(floor),
+        whole.as_secs_f64() / floor.as_secs_f64(),
+    ));
     Ok(table)
+}
+
+/// The kernel's floor, with the image and the filter of the runs above.
+fn floor_of(lab: &Lab) -> Result<Floor> {
+    let first = |folder: &Path, suffix: &str| -> Result<PathBuf> {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        let mut wanted = paths.filter(|path| path.to_string_lossy().ends_with(suffix));
+        wanted.next().with_context(|| format!("nothing in {}", folder.display()))
+    };
+    let root = lab.skiff.root();
+    Ok(Floor {
+        index: first(&root.join("images"), ".erofs")?,
+        layer: first(&root.join("layers"), ".tar")?,
+        filter: first(&lab.skiff.run_folder().join("seccomp"), "")?,
+        folder: lab.folder().to_owned(),
+    })
+}
+
+/// Adds the floor's steps; returns how long the whole took.
+fn add_floor(table: &mut Table, rounds: &[Vec<(String, u64)>]) -> Duration {
+    let Some(first) = rounds.first() else { return Duration::ZERO };
+    let mut before = Duration::ZERO;
+    for (at, (step, _)) in first.iter().enumerate().skip(1) {
+        let since_begin = |round: &Vec<(String, u64)>| {
+            Some(Duration::from_nanos(round.get(at)?.1.saturating_sub(round.first()?.1)))
+        };
+        let median = Times::new(rounds.iter().filter_map(since_begin).collect()).median();
+        table.row([
+            format!("*floor:* {step}"),
+            milliseconds(median),
+            milliseconds(median.saturating_sub(before)),
+        ]);
+        before = median;
+    }
+    before
 }
 
 /// `<monotonic nanoseconds> <who> <step>` lines as step and time; a step that recurs is counted once, the last time.
@@ -63,9 +106,4 @@ fn marks(file: &Path) -> Result<Vec<(String, u64)>> {
         marks.push((step.to_owned(), at.parse()?));
     }
     Ok(marks)
-}
-
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

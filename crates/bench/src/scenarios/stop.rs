@@ -27,6 +27,6 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
     });
     let times = in_turns(contestants.into(), rounds.min(15))?;
     let mut table = Table::of_times("`stop` of a willing container", &times);
-    table.note("Wanted: at most 0.15 × docker.".to_owned());
+    table.goal_beside(&times, "docker", 0.15);
     Ok(table)
 }
