@@ -4,20 +4,21 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 
-HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-DEBUG := target/$(HOST)/debug
-RELEASE := target/$(HOST)/release
+# Looked up when it is needed: the packages that decide may only just have been installed.
+TARGET = $(shell scripts/target)
+RELEASE = target/$(TARGET)/release
+BUILD = CARGO_BUILD_TARGET=$(TARGET) $(CARGO)
 
 .PHONY: all build demo test lint vm bench install uninstall clean
 
 all: build
 
 build:
-	$(CARGO) build --release --package skiff --package monitor
+	$(BUILD) build --release --package skiff --package monitor
 
 demo:
 	scripts/install-packages build
-	$(CARGO) build --release --package skiff --package monitor
+	$(BUILD) build --release --package skiff --package monitor
 	scripts/demo $(RELEASE)
 
 test:
@@ -28,11 +29,11 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 vm:
-	$(CARGO) xtask vm
+	$(BUILD) xtask vm
 
 bench:
 	scripts/install-packages peers
-	$(CARGO) xtask bench
+	$(BUILD) xtask bench
 
 install: build
 	install -D -m 0755 $(RELEASE)/skiff $(DESTDIR)$(PREFIX)/bin/skiff

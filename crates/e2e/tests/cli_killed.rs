@@ -63,17 +63,20 @@ fn sweep(skiff: &Skiff, arguments: &[&str], set_up: &dyn Fn(), check: &dyn Fn())
     let (mut tried, mut killed) = (0, 0);
     // The first call is the exec, before which there is no program.
     for (name, count) in calls.iter().skip(1).step_by(calls.len() / MOMENTS + 1) {
-        set_up();
         let kill = format!("inject={name}:signal=KILL:when={count}");
-        let status = traced(skiff, &["-qq", "-o", "/dev/null", "-e", &kill], arguments).status().unwrap();
+        let attempt = || {
+            set_up();
+            let status = traced(skiff, &["-qq", "-o", "/dev/null", "-e", &kill], arguments).status().unwrap();
+            assert_listing_is_true(skiff);
+            check();
+            remove_all(skiff);
+            assert_eq!(skiff.left_by_containers(), "", "{arguments:?} killed at {name} number {count}");
+            !status.success()
+        };
         tried += 1;
-        killed += usize::from(!status.success());
-        assert_listing_is_true(skiff);
-        check();
-        remove_all(skiff);
-        assert_eq!(skiff.left_by_containers(), "", "{arguments:?} killed at {name} number {count}");
+        // One run may wait a little less often than another, and then live.
+        killed += usize::from((0..3).any(|_| attempt()));
     }
-    // One run may wait a little less often than another.
     assert!(
         killed * 10 >= tried * 8,
         "{arguments:?}: {killed} of {tried} were killed: the test shows little"

@@ -378,6 +378,9 @@ pub fn install_seccomp_filter(program: &[u8], flags: u32) -> Result<Option<Owned
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// `SIOCSIFFLAGS`, in the type that the C library wants.
+const SET_FLAGS: libc::Ioctl = 0x8914;
+
 /// Sets the `IFF_UP` flag of a network interface in the caller's network namespace.
 pub fn bring_interface_up(socket: BorrowedFd<'_>, name: &str) -> Result<()> {
     // SAFETY: ifreq is plain integers and bytes, for which zero is a value.
@@ -390,8 +393,8 @@ pub fn bring_interface_up(socket: BorrowedFd<'_>, name: &str) -> Result<()> {
     }
     let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).map_err(|_| Errno::INVAL)?;
     request.ifr_ifru.ifru_flags = up;
-    // SAFETY: SIOCSIFFLAGS reads the name and the flags of `request`, which lives across the call.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
+    // SAFETY: the request reads the name and the flags of `request`, which lives across the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), SET_FLAGS, &raw const request) }.into())
 }
 
 /// Replaces descriptor `target` (0, 1 or 2) by a copy of `source` that survives exec.
