@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::ingest::Compression;
+use crate::ingest::{Compression, LARGEST_WINDOW, Window, wants_larger_window};
 use crate::{index, tar};
 
 /// The outcome of an attempt on images.
@@ -35,6 +35,20 @@ pub enum Error {
         /// The decoder's reason.
         #[source]
         source: io::Error,
+    },
+    /// Compressed content that takes too much memory to decompress.
+    #[error(
+        "{entry} is compressed as {compression} with a window of {window} bytes, of which at most {limit} are held in memory; decompress it first, or compress it with {}", smaller(*compression)
+    )]
+    Window {
+        /// What was being read.
+        entry: String,
+        /// What it looks like.
+        compression: Compression,
+        /// The window it asks for, in bytes.
+        window: u64,
+        /// What it could have, in bytes.
+        limit: u64,
     },
     /// A layer that is not an acceptable tar.
     #[error("layer {entry} is refused")]
@@ -193,12 +207,40 @@ pub enum Error {
     },
 }
 
+/// Settings of the usual program that need less memory.
+fn smaller(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Xz => "xz -8 or a lower level",
+        Compression::Zstd => "zstd -20 or a lower level, without --long",
+        Compression::None | Compression::Gzip | Compression::Bzip2 => "a lower level",
+    }
+}
+
 impl Error {
+    /// A decoder stopped.
+    pub(crate) fn decompress(
+        entry: &str,
+        compression: Compression,
+        window: Window,
+        source: io::Error,
+    ) -> Self {
+        let entry = entry.to_owned();
+        if !wants_larger_window(&source) {
+            return Self::Decompress { entry, compression, source };
+        }
+        if window.asked() > LARGEST_WINDOW {
+            return Self::Window { entry, compression, window: window.asked(), limit: LARGEST_WINDOW };
+        }
+        let reason = "a later part of it asks for a larger window than its start; decompress it first";
+        Self::Decompress { entry, compression, source: io::Error::other(reason) }
+    }
+
     /// Whether the content is at fault, rather than reading or writing it.
     pub(crate) fn is_content(&self) -> bool {
         matches!(
             self,
             Self::Decompress { .. }
+                | Self::Window { .. }
                 | Self::Layer { .. }
                 | Self::Mismatch { .. }
                 | Self::TooLarge { .. }

@@ -18,6 +18,11 @@ pub enum Entry<'a> {
 
 /// A docker-archive of one image with one layer. `config` is merged over an empty configuration's `config`.
 pub fn archive(tag: &str, layer: &[u8], config: Value) -> Vec<u8> {
+    archive_with_blob(tag, layer, layer, config)
+}
+
+/// As [`archive`], with the layer as `blob` holds it: compressed, or something else.
+pub fn archive_with_blob(tag: &str, layer: &[u8], blob: &[u8], config: Value) -> Vec<u8> {
     let digest = hex(&Sha256::digest(layer));
     let document = json!({
         "architecture": architecture(),
@@ -32,11 +37,9 @@ pub fn archive(tag: &str, layer: &[u8], config: Value) -> Vec<u8> {
     let manifest = json!([{ "Config": name, "RepoTags": [tag], "Layers": [format!("{digest}/layer.tar")] }]);
     let manifest = manifest.to_string().into_bytes();
     let mut out = tar::Builder::new(Vec::new());
-    for (path, content) in [
-        (name.as_str(), &document[..]),
-        (&format!("{digest}/layer.tar"), layer),
-        ("manifest.json", &manifest),
-    ] {
+    for (path, content) in
+        [(name.as_str(), &document[..]), (&format!("{digest}/layer.tar"), blob), ("manifest.json", &manifest)]
+    {
         append(&mut out, Entry::File(path, 0o644, content));
     }
     out.into_inner().expect("a tar in memory")

@@ -104,7 +104,7 @@ impl Contents {
 
     /// Reads a stream to its end: ingests what looks like layers, spools the rest.
     pub(super) fn read(name: &str, source: &mut (dyn Read + Send), staged: &Staged<'_>) -> Result<Self> {
-        let mut stream = Members::new(name, source)?;
+        let mut stream = Members::new(name, source, staged.windows())?;
         let mut members = BTreeMap::new();
         let mut spooled = 0;
         while let Some(entry) = stream.next()? {
@@ -392,7 +392,8 @@ pub(super) fn ingest_into(
         None => None,
     };
     let path = stored.is_none().then(|| staged.scratch().fresh("layer"));
-    let ingested = ingest(Layer { name, blob, expected, target: path.as_deref() }, store.effects());
+    let ingested =
+        ingest(Layer { name, blob, expected, target: path.as_deref() }, staged.windows(), store.effects());
     match (ingested, path) {
         (Ok(ingested), path) => {
             if let Some(size) = stored
@@ -437,7 +438,7 @@ fn check_read(
                 // It was hashed by the usual algorithm, but is named by another.
                 let expected = Expected { diff_id: Some(wanted), ..Expected::default() };
                 let layer = Layer { name, blob: &mut file::open(path)?, expected, target: None };
-                return Ok((ingest(layer, staged.store().effects())?, Some(path.clone())));
+                return Ok((ingest(layer, staged.windows(), staged.store().effects())?, Some(path.clone())));
             }
             Err(Error::Mismatch {
                 entry: name.to_owned(),

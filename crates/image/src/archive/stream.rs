@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::error::{Error, Result};
-use crate::ingest::{Compression, decoder};
+use crate::ingest::{Compression, Window, Windows, decoder};
 use crate::tar;
 
 /// Bounds on an archive of images: it has few members, none deep or strange.
@@ -26,21 +26,24 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     /// Begins to read `source`, decompressing it if need be. `name` is for errors.
-    pub(super) fn new(name: &str, source: &'a mut (dyn Read + Send)) -> Result<Self> {
+    pub(super) fn new(name: &str, source: &'a mut (dyn Read + Send), windows: &Windows) -> Result<Self> {
         let name = name.to_owned();
         let mut source = BufReader::with_capacity(64 << 10, source);
         let start = peek(&mut source).map_err(|source| Error::Read { entry: name.clone(), source })?;
         let compression = Compression::detect(&start);
+        let window = Window::of(compression, &start);
+        windows.reserve_for_archive(window);
         let source = start_again(start, source);
         let source: Box<dyn BufRead + Send + 'a> = if compression == Compression::None {
             Box::new(source)
         } else {
-            let decoded = decoder(compression, source).map_err(|source| Error::Decompress {
-                entry: name.clone(),
-                compression,
-                source,
-            })?;
-            Box::new(BufReader::with_capacity(64 << 10, decoded))
+            let decoded = decoder(compression, source, window)
+                .map_err(|source| Error::decompress(&name, compression, window, source))?;
+            let explain = {
+                let name = name.clone();
+                move |source| Error::decompress(&name, compression, window, source)
+            };
+            Box::new(BufReader::with_capacity(64 << 10, Explained { decoded, explain }))
         };
         Ok(Self { name, source, parser: Some(tar::Parser::new(limits())) })
     }
@@ -95,6 +98,23 @@ impl<'a> Members<'a> {
     }
 }
 
+/// A decoder of which the errors say what was being read, since whoever reads a member does not know.
+struct Explained<D, F> {
+    decoded: D,
+    explain: F,
+}
+
+impl<D: Read, F: Fn(io::Error) -> Error> Read for Explained<D, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoded.read(buffer).map_err(|source| {
+            if source.kind() == io::ErrorKind::Interrupted {
+                return source;
+            }
+            io::Error::other((self.explain)(source))
+        })
+    }
+}
+
 /// Tells the parser of bytes that it need not see.
 fn skip(parser: &mut tar::Parser, mut count: u64) {
     while count > 0 {
@@ -132,9 +152,9 @@ impl Read for Data<'_, '_> {
     }
 }
 
-/// The bytes that tell how a source is compressed; fewer only if the source has fewer.
+/// The bytes that tell how a source is compressed and what its decoder needs; fewer only if the source has fewer.
 fn peek(source: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; Compression::MAGIC_LENGTH];
+    let mut start = vec![0; Compression::HEAD_LENGTH];
     let filled = fill(source, &mut start)?;
     start.truncate(filled);
     Ok(start)

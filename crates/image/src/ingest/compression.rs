@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use super::window::Window;
+
 /// How content is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
@@ -18,14 +20,11 @@ pub enum Compression {
     Xz,
 }
 
-/// The largest zstd window that is accepted, as a power of two: what the `zstd` program accepts by itself.
-const ZSTD_WINDOW_LOG: u32 = 27;
-/// The most memory that an xz decoder may ask for, in bytes: enough for `xz -9`.
-const XZ_MEMORY: u64 = 80 << 20;
-
 impl Compression {
     /// How many first bytes [`Compression::detect`] wants to see.
     pub(crate) const MAGIC_LENGTH: usize = 10;
+    /// How many first bytes [`Window::of`] wants to see.
+    pub(crate) const HEAD_LENGTH: usize = 4096;
 
     /// Tells by the first bytes of the content.
     #[must_use]
@@ -58,29 +57,74 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Reads what `source` holds compressed. Every stream, member or frame in it is read, not only the first.
+/// Reads what `source` holds compressed. Every stream, member or frame in it is read, not only the first. `window` is
+/// what its start asks for.
 ///
 /// # Errors
 /// If a decoder cannot be made for lack of memory.
 pub(crate) fn decoder<'a, R: BufRead + Send + 'a>(
     compression: Compression,
     source: R,
+    window: Window,
 ) -> io::Result<Box<dyn Decode<R> + Send + 'a>> {
-    Ok(match compression {
+    let decoder: Box<dyn Decode<R> + Send + 'a> = match compression {
         Compression::None => Box::new(Plain(source)),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            decoder.window_log_max(window.zstd_log())?;
             Box::new(decoder)
         }
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(source)),
         Compression::Xz => {
-            let stream =
-                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                window.xz_memory(),
+                liblzma::stream::CONCATENATED,
+            )?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
         }
+    };
+    Ok(match window.most() {
+        Some(left) => Box::new(Bounded { decoder, left }),
+        None => decoder,
     })
+}
+
+/// Whether a decoder stopped because the content wants a larger window than it may have.
+pub(crate) fn wants_larger_window(error: &io::Error) -> bool {
+    let Some(reason) = error.get_ref() else { return false };
+    reason.is::<WindowFull>()
+        || matches!(reason.downcast_ref(), Some(liblzma::stream::Error::MemLimit))
+        // libzstd's own words for its error `frameParameter_windowTooLarge`.
+        || reason.to_string().contains("Frame requires too much memory")
+}
+
+/// A decoder of which the content must end before it fills so much of its window.
+struct Bounded<'a, R> {
+    decoder: Box<dyn Decode<R> + Send + 'a>,
+    left: u64,
+}
+
+/// Why a [`Bounded`] decoder stops.
+#[derive(Debug, thiserror::Error)]
+#[error("the content fills more of its window than may be held")]
+struct WindowFull;
+
+impl<R> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.decoder.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(WindowFull)),
+        }
+        Ok(read)
+    }
+}
+
+impl<R> Decode<R> for Bounded<'_, R> {
+    fn source(&mut self) -> &mut R {
+        self.decoder.source()
+    }
 }
 
 /// A decoder that gives back its source, in which nothing may be left.
@@ -162,7 +206,7 @@ mod tests {
             let joined = [compress(kind, b"one,"), compress(kind, b""), compress(kind, b"two")].concat();
             assert_eq!(Compression::detect(&joined), kind);
             let mut text = Vec::new();
-            let mut reader = decoder(kind, joined.as_slice()).unwrap();
+            let mut reader = decoder(kind, joined.as_slice(), Window::of(kind, &joined)).unwrap();
             reader.read_to_end(&mut text).unwrap();
             assert_eq!(text, b"one,two", "{kind}");
             assert!(reader.source().is_empty(), "{kind}");
@@ -177,7 +221,8 @@ mod tests {
             let whole = compress(kind, &content);
             for cut in (1..whole.len()).step_by(997).chain([whole.len() - 1, whole.len() - 4]) {
                 let mut sink = Vec::new();
-                let result = decoder(kind, &whole[..cut]).unwrap().read_to_end(&mut sink);
+                let result =
+                    decoder(kind, &whole[..cut], Window::of(kind, &whole)).unwrap().read_to_end(&mut sink);
                 assert!(result.is_err(), "{kind} cut at {cut} of {}", whole.len());
             }
         }

@@ -11,17 +11,18 @@
 //!
 //! Each stage is a thread; between them go buffers of a fixed number and size, which return to be filled
 //! again. So memory does not depend on the size of a layer, and the slowest stage sets the pace. The one thing
-//! that a writer can ask for is the window of its compression: 8 MiB at the levels that are in use, at most
-//! 64 MiB for `xz -9` and 128 MiB for `zstd --long`.
+//! that a writer can ask for is the window of its compression, for which [`window`] sets a bound.
 //!
 //! What a layer is compressed with is told by its first bytes, never by what its media type says.
 
 mod compression;
 mod pipeline;
+mod window;
 
 pub use compression::Compression;
-pub(crate) use compression::decoder;
+pub(crate) use compression::{decoder, wants_larger_window};
 pub(crate) use pipeline::{Expected, Ingested, Layer, ingest};
+pub(crate) use window::{LARGE as LARGEST_WINDOW, Window, Windows};
 
 /// The most bytes that an uncompressed layer may have.
 pub(crate) const LAYER_LIMIT: u64 = 256 << 30;

@@ -10,6 +10,7 @@ use oci::{Descriptor, DiffId, Digest, Hasher};
 
 use super::LAYER_LIMIT;
 use super::compression::{Compression, decoder};
+use super::window::{Window, Windows};
 use crate::error::{Error, Result};
 use crate::store::Faults;
 use crate::tar;
@@ -140,7 +141,7 @@ impl Inlet {
 }
 
 /// Reads a layer to its end through all stages.
-pub(crate) fn ingest(layer: Layer<'_>, effects: &Faults) -> Result<Ingested> {
+pub(crate) fn ingest(layer: Layer<'_>, windows: &Windows, effects: &Faults) -> Result<Ingested> {
     let Layer { name, blob, expected, target } = layer;
     let mut source = Source::new(name, blob, expected)?;
     let compression = Compression::detect(&source.first);
@@ -150,6 +151,13 @@ pub(crate) fn ingest(layer: Layer<'_>, effects: &Faults) -> Result<Ingested> {
     {
         source.hasher = None;
     }
+    let window = Window::of(compression, &source.first);
+    let _reserved = windows.reserve(window).map_err(|limit| Error::Window {
+        entry: name.to_owned(),
+        compression,
+        window: window.asked(),
+        limit,
+    })?;
     let file = target.map(|path| effects.create(path, 0o400).map(|file| (file, path))).transpose()?;
 
     let (to_check, from_source) = connection();
@@ -161,7 +169,7 @@ pub(crate) fn ingest(layer: Layer<'_>, effects: &Faults) -> Result<Ingested> {
             (source.pump(to_check), Ok(()))
         } else {
             let (to_decode, encoded) = connection();
-            let decode = scope.spawn(move || decode(name, compression, encoded, to_check));
+            let decode = scope.spawn(move || decode(name, (compression, window), encoded, to_check));
             (source.pump(to_decode), join(decode))
         };
         (read, decoded, join(checker), join(writer))
@@ -286,11 +294,16 @@ fn fill(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usiz
 }
 
 /// The second stage, of compressed layers only.
-fn decode(name: &str, compression: Compression, encoded: Inlet, outlet: Outlet) -> Result<(), Stop> {
-    let failed = |source| Error::Decompress { entry: name.to_owned(), compression, source };
+fn decode(
+    name: &str,
+    (compression, window): (Compression, Window),
+    encoded: Inlet,
+    outlet: Outlet,
+) -> Result<(), Stop> {
+    let failed = |source| Error::decompress(name, compression, window, source);
     let stream =
         EncodedStream { inlet: encoded, current: Vec::new(), position: 0, ended: false, abandoned: false };
-    let mut reader = decoder(compression, stream).map_err(failed)?;
+    let mut reader = decoder(compression, stream, window).map_err(failed)?;
     loop {
         let mut buffer = outlet.buffer()?;
         buffer.resize(BUFFER, 0);

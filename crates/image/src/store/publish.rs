@@ -10,6 +10,7 @@ use oci::{DiffId, Digest};
 
 use super::{Hold, Scratch, Store, size_of};
 use crate::error::Result;
+use crate::ingest::Windows;
 
 /// Layers that are being synced at once at most.
 const SYNCS: usize = 4;
@@ -21,6 +22,7 @@ pub(crate) struct Staged<'a> {
     syncs: Mutex<VecDeque<JoinHandle<file::Result<()>>>>,
     scratch: Scratch,
     hold: Hold,
+    windows: Windows,
     layers: BTreeMap<DiffId, PathBuf>,
     documents: BTreeMap<Digest, PathBuf>,
     indexes: BTreeMap<Digest, PathBuf>,
@@ -36,6 +38,7 @@ impl<'a> Staged<'a> {
             syncs: Mutex::default(),
             scratch,
             hold,
+            windows: Windows::default(),
             layers: BTreeMap::new(),
             documents: BTreeMap::new(),
             indexes: BTreeMap::new(),
@@ -48,6 +51,11 @@ impl<'a> Staged<'a> {
 
     pub(crate) fn scratch(&self) -> &Scratch {
         &self.scratch
+    }
+
+    /// The memory that decoders share.
+    pub(crate) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// Syncs a new layer while others are still read and the index is built. [`Staged::publish`] waits for
