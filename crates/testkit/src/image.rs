@@ -14,34 +14,52 @@ pub enum Entry<'a> {
     File(&'a str, u32, &'a [u8]),
     /// A symbolic link and its target.
     Symlink(&'a str, &'a str),
+    /// Another one, of this user and group.
+    Of(u64, u64, &'a Entry<'a>),
+    /// Another one, with an extended attribute.
+    With(&'a str, &'a [u8], &'a Entry<'a>),
 }
 
 /// A docker-archive of one image with one layer. `config` is merged over an empty configuration's `config`.
 pub fn archive(tag: &str, layer: &[u8], config: Value) -> Vec<u8> {
-    archive_with_blob(tag, layer, layer, config)
+    archive_of_layers(tag, &[layer], config)
+}
+
+/// The same with several layers, bottom first.
+pub fn archive_of_layers(tag: &str, layers: &[&[u8]], config: Value) -> Vec<u8> {
+    let layers: Vec<(&[u8], &[u8])> = layers.iter().map(|&layer| (layer, layer)).collect();
+    archive_of_blobs(tag, &layers, config)
 }
 
 /// As [`archive`], with the layer as `blob` holds it: compressed, or something else.
 pub fn archive_with_blob(tag: &str, layer: &[u8], blob: &[u8], config: Value) -> Vec<u8> {
-    let digest = hex(&Sha256::digest(layer));
+    archive_of_blobs(tag, &[(layer, blob)], config)
+}
+
+/// Of each layer its plain bytes and what the archive holds.
+fn archive_of_blobs(tag: &str, layers: &[(&[u8], &[u8])], config: Value) -> Vec<u8> {
+    let digests: Vec<String> = layers.iter().map(|(layer, _)| hex(&Sha256::digest(layer))).collect();
+    let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
+    let paths: Vec<String> = digests.iter().map(|digest| format!("{digest}/layer.tar")).collect();
+    let step = json!({ "created": "2026-01-02T03:04:05Z", "created_by": "COPY busybox /bin/" });
     let document = json!({
         "architecture": architecture(),
         "os": "linux",
         "created": "2026-01-02T03:04:05Z",
         "config": config,
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
-        "history": [{ "created": "2026-01-02T03:04:05Z", "created_by": "COPY busybox /bin/" }],
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": vec![step; layers.len()],
     });
     let document = document.to_string().into_bytes();
     let name = format!("{}.json", hex(&Sha256::digest(&document)));
-    let manifest = json!([{ "Config": name, "RepoTags": [tag], "Layers": [format!("{digest}/layer.tar")] }]);
+    let manifest = json!([{ "Config": name, "RepoTags": [tag], "Layers": paths }]);
     let manifest = manifest.to_string().into_bytes();
     let mut out = tar::Builder::new(Vec::new());
-    for (path, content) in
-        [(name.as_str(), &document[..]), (&format!("{digest}/layer.tar"), blob), ("manifest.json", &manifest)]
-    {
-        append(&mut out, Entry::File(path, 0o644, content));
+    append(&mut out, Entry::File(&name, 0o644, &document));
+    for (path, (_, blob)) in paths.iter().zip(layers) {
+        append(&mut out, Entry::File(path, 0o644, blob));
     }
+    append(&mut out, Entry::File("manifest.json", 0o644, &manifest));
     out.into_inner().expect("a tar in memory")
 }
 
@@ -90,12 +108,31 @@ pub fn busybox_layer(more: &[Entry<'_>]) -> Vec<u8> {
     out.into_inner().expect("a tar in memory")
 }
 
+/// A layer of these entries alone.
+pub fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut out = tar::Builder::new(Vec::new());
+    for entry in entries {
+        append(&mut out, *entry);
+    }
+    out.into_inner().expect("a tar in memory")
+}
+
 fn append(out: &mut tar::Builder<Vec<u8>>, entry: Entry<'_>) {
+    append_of(out, entry, (0, 0));
+}
+
+fn append_of(out: &mut tar::Builder<Vec<u8>>, entry: Entry<'_>, (uid, gid): (u64, u64)) {
     let mut header = tar::Header::new_gnu();
-    header.set_uid(0);
-    header.set_gid(0);
+    header.set_uid(uid);
+    header.set_gid(gid);
     header.set_mtime(1_767_322_645);
     let (path, content) = match entry {
+        Entry::Of(uid, gid, entry) => return append_of(out, *entry, (uid, gid)),
+        Entry::With(key, value, entry) => {
+            let key = format!("SCHILY.xattr.{key}");
+            out.append_pax_extensions([(key.as_str(), value)]).expect("a tar in memory");
+            return append_of(out, *entry, (uid, gid));
+        }
         Entry::Directory(path, mode) => {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_mode(mode);

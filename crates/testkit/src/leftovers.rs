@@ -14,11 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Leftovers(BTreeSet<String>);
 
 impl Leftovers {
-    /// Looks until nothing is left, or patience ends.
-    pub(crate) fn wait(base: &Path, ids: &[String]) -> Leftovers {
+    /// Looks until nothing is left, or patience ends. Below the store's root, `folders` are to be empty.
+    pub(crate) fn wait(base: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
         let start = Instant::now();
         loop {
-            let left = Leftovers::look(base, ids);
+            let left = Leftovers::look(base, ids, folders);
             if left.is_empty() || start.elapsed() > PATIENCE {
                 return left;
             }
@@ -30,14 +30,15 @@ impl Leftovers {
         self.0.is_empty()
     }
 
-    fn look(base: &Path, ids: &[String]) -> Leftovers {
+    fn look(base: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
         let base = base.to_string_lossy();
         let mut left = BTreeSet::new();
         processes(&base, &mut left);
         mounts(&base, &mut left);
         control_groups(ids, &mut left);
-        entries(&format!("{base}/root/containers"), &mut left);
-        entries(&format!("{base}/root/tmp"), &mut left);
+        for folder in folders {
+            entries(&format!("{base}/root/{folder}"), &mut left);
+        }
         run_folders(&base, &mut left);
         Leftovers(left)
     }

@@ -18,7 +18,7 @@ mod skiff;
 mod terminal;
 mod user;
 
-pub use image::{Entry, archive, archive_with_blob, busybox, busybox_layer};
+pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff};
 pub use terminal::Terminal;

@@ -164,7 +164,7 @@ impl Skiff {
     /// what is on its way; empty is what should be.
     pub fn left_by_containers(&self) -> String {
         let known = leftovers::known_ids(&self.root(), &[]);
-        Leftovers::wait(&self.base, &known).to_string()
+        Leftovers::wait(&self.base, &known, &["containers", "tmp"]).to_string()
     }
 
     fn tear_down(&self) -> Leftovers {
@@ -179,7 +179,7 @@ impl Skiff {
             self.run(&[&["rmi", "--force"], &images[..]].concat());
         }
         let known = leftovers::known_ids(&self.root(), &ids);
-        Leftovers::wait(&self.base, &known)
+        Leftovers::wait(&self.base, &known, &["containers", "tmp", "layers", "trees"])
     }
 }
 

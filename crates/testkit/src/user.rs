@@ -33,6 +33,33 @@ impl User {
         user
     }
 
+    /// The ranges of ids that are lent to the user: first and how many, of users and groups alike.
+    pub fn lent(&self) -> Vec<(u32, u32)> {
+        let text = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+        let line = |line: &str| {
+            let (first, count) = line.strip_prefix(&format!("{}:", self.name))?.split_once(':')?;
+            Some((first.parse().ok()?, count.parse().ok()?))
+        };
+        text.lines().filter_map(line).collect()
+    }
+
+    /// Lends the user one more range of ids.
+    pub fn lend(&self, first: u32, count: u32) {
+        self.modify(["--add-subuids", "--add-subgids"], first, count);
+    }
+
+    /// Takes a range of ids back.
+    pub fn take_back(&self, first: u32, count: u32) {
+        self.modify(["--del-subuids", "--del-subgids"], first, count);
+    }
+
+    fn modify(&self, flags: [&str; 2], first: u32, count: u32) {
+        let range = format!("{first}-{}", first + count - 1);
+        let mut command = Command::new("usermod");
+        command.args([flags[0], &range, flags[1], &range, &self.name]);
+        change(&mut command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+
     /// The user's number.
     pub fn uid(&self) -> u32 {
         self.uid
@@ -68,7 +95,9 @@ fn change(command: &mut Command) -> Result<(), String> {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if !said.contains("lock") || start.elapsed() > PATIENCE {
+        // A monitor of the user's may be about to end.
+        let is_passing = said.contains("lock") || said.contains("currently used");
+        if !is_passing || start.elapsed() > PATIENCE {
             return Err(said);
         }
         std::thread::sleep(Duration::from_millis(50));
