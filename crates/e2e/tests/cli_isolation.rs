@@ -6,7 +6,7 @@
     reason = "tests handle their own files and fail loudly"
 )]
 
-use testkit::Skiff;
+use testkit::{Entry, Skiff, archive, busybox_layer};
 
 /// Runs a shell script in a container with more flags, and returns what it prints.
 fn inside(skiff: &Skiff, flags: &[&str], script: &str) -> String {
@@ -45,6 +45,25 @@ fn capabilities_are_dockers_and_change_by_flag() {
     let unknown = skiff.run(&["run", "--rm", "--cap-add", "NO_SUCH", "busybox", "true"]);
     assert_eq!(unknown.code, 125);
     assert!(unknown.stderr.contains("NO_SUCH"), "{unknown:?}");
+}
+
+#[test]
+fn a_file_gives_no_capability_where_privileges_cannot_be_gained() {
+    let skiff = Skiff::new();
+    let program = std::fs::read("/bin/busybox").expect("install busybox-static");
+    // `cap_net_bind_service=ep`, version 2.
+    let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let file = Entry::File("cap/cat", 0o755, &program);
+    let layer = busybox_layer(&[Entry::With("security.capability", capability, &file)]);
+    skiff.load(&archive("caps", &layer, serde_json::json!({})));
+    let effective = |option: &str| {
+        let run =
+            ["run", "--rm", "-u", "app", "--security-opt", option, "caps", "/cap/cat", "/proc/self/status"];
+        let status = skiff.ok(&run);
+        status.lines().find_map(|line| line.strip_prefix("CapEff:\t").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(effective("no-new-privileges=false"), "0000000000000400");
+    assert_eq!(effective("no-new-privileges"), "0000000000000000");
 }
 
 #[test]

@@ -93,7 +93,8 @@ fn install_filter(process: &ProcessPlan) -> Result<(), InitFailure> {
 fn set_final(wanted: &Capabilities) -> Result<(), InitFailure> {
     // Capabilities that the caller never had (the host may lack one) are left out, as runc leaves them out.
     let held = held()?;
-    let permitted = wanted.permitted & held;
+    let is_other = wanted.root_alone && !rustix::process::geteuid().is_root();
+    let permitted = if is_other { 0 } else { wanted.permitted & held };
     let sets = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(wanted.effective & permitted),
         permitted: CapabilitySet::from_bits_retain(permitted),

@@ -355,6 +355,9 @@ pub struct Capabilities {
     pub permitted: u64,
     pub inheritable: u64,
     pub ambient: u64,
+    /// Of another user than root, the program begins with none effective or permitted, as if root had changed to that
+    /// user: else, under `no_new_privs`, it could gain from a file what it was never to have.
+    pub root_alone: bool,
 }
 
 /// A seccomp filter, compiled.

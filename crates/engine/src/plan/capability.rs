@@ -55,10 +55,17 @@ pub(crate) fn set(host: &HostOptions) -> Result<u64, Error> {
     })
 }
 
-/// Bounding, effective and permitted; never inheritable or ambient, so that a program run by another user
-/// than root has none of them (and moby's CVE-2022-24769 has no counterpart here).
+/// Bounding, and for root effective and permitted; never inheritable or ambient, so that a program run by another
+/// user has none of them (and moby's CVE-2022-24769 has no counterpart here).
 pub(crate) fn sets(set: u64) -> Capabilities {
-    Capabilities { bounding: set, effective: set, permitted: set, inheritable: 0, ambient: 0 }
+    Capabilities {
+        bounding: set,
+        effective: set,
+        permitted: set,
+        inheritable: 0,
+        ambient: 0,
+        root_alone: true,
+    }
 }
 
 fn default() -> u64 {

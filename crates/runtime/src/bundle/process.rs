@@ -105,6 +105,7 @@ fn capabilities(names: Option<&spec::Capabilities>, warnings: &mut Vec<String>) 
         permitted: bits("permitted", &names.permitted),
         inheritable: bits("inheritable", &names.inheritable),
         ambient: bits("ambient", &names.ambient),
+        root_alone: false,
     }
 }
 
