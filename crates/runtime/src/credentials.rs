@@ -35,8 +35,8 @@ pub(crate) fn become_user(identity: &Identity, wanted: &Capabilities) -> Result<
     }
     let groups: Vec<Gid> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     match set_thread_groups(&groups) {
-        // Denied for good in a user namespace whose maker may map a single group.
-        Err(Errno::PERM) if identity.groups.iter().all(|&group| group == identity.gid) => {}
+        // Denied for good in a user namespace whose maker may map a single group: there are no others to be in.
+        Err(Errno::PERM) if !identity.asks_for_groups => {}
         result => result.map_err(|errno| unmapped("supplementary groups", errno))?,
     }
     set_keep_capabilities(true).map_err(failed(Step::Credentials, "keeping capabilities"))?;

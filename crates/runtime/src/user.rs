@@ -29,6 +29,8 @@ pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
+    /// Some of the groups were asked for, beside the user's own; the others only stand in the image's `/etc/group`.
+    pub(crate) asks_for_groups: bool,
     pub(crate) home: Option<String>,
 }
 
@@ -47,7 +49,13 @@ pub(crate) fn find(root: BorrowedFd<'_>, user: &User) -> Result<Identity, InitFa
                 .filter_map(Entry::parse)
                 .find(|entry| entry.uid == *uid)
                 .map(|entry| entry.home);
-            Ok(Identity { uid: *uid, gid: *gid, groups: groups.clone(), home: home.map(str::to_owned) })
+            Ok(Identity {
+                uid: *uid,
+                gid: *gid,
+                groups: groups.clone(),
+                asks_for_groups: groups.iter().any(|group| group != gid),
+                home: home.map(str::to_owned),
+            })
         }
         User::Named { spec, extra_groups } => {
             let passwd = read(root, "/etc/passwd")?;
@@ -176,7 +184,7 @@ fn resolve(spec: &str, extra_groups: &[String], passwd: &str, group: &str) -> Re
         return Err(format!("{} groups are more than the kernel takes", groups.len()));
     }
     let home = entry.map(|entry| entry.home.to_owned()).filter(|home| !home.is_empty());
-    Ok(Identity { uid, gid, groups, home })
+    Ok(Identity { uid, gid, groups, asks_for_groups: !extra_groups.is_empty(), home })
 }
 
 fn find_group(name: &str, group: &str) -> Result<u32, String> {
@@ -205,7 +213,8 @@ mod tests {
         match expected {
             Ok((uid, gid, groups, home)) => {
                 let home = Some(home).filter(|home| !home.is_empty()).map(str::to_owned);
-                assert_eq!(found, Ok(Identity { uid, gid, groups: groups.to_vec(), home }), "{spec}");
+                let groups = groups.to_vec();
+                assert_eq!(found, Ok(Identity { uid, gid, groups, asks_for_groups: false, home }), "{spec}");
             }
             Err(part) => {
                 let error = found.expect_err(spec);
