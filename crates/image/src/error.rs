@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::ingest::{Compression, LARGEST_WINDOW, Window, wants_larger_window};
+use crate::snapshots::Ids;
 use crate::{index, tar};
 
 /// The outcome of an attempt on images.
@@ -197,6 +198,24 @@ pub enum Error {
         /// The system's reason.
         #[source]
         source: io::Error,
+    },
+    /// A file whose owner does not exist in the user namespace that layers are unpacked in.
+    #[error(
+        "unpack layer {layer}: {entry} belongs to {ids} {id}, and the {ids} ids of this user end at {highest}; have more \
+         lent in {}",
+        ids.file()
+    )]
+    NoSuchId {
+        /// The layer.
+        layer: String,
+        /// The name within the layer.
+        entry: String,
+        /// Which of its owners.
+        ids: Ids,
+        /// That owner.
+        id: u32,
+        /// The last one that there is.
+        highest: u32,
     },
     /// Writing an archive.
     #[error("write the archive")]

@@ -9,7 +9,7 @@ mod snapshots_support;
 
 use image::Store;
 use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
-use image::store::{Fault, Faults};
+use image::store::{Fault, Faults, Remover};
 use oci::{DiffId, Digest};
 use proptest::prelude::*;
 use snapshots_support::{
@@ -360,6 +360,72 @@ fn trees_work_in_a_user_namespace() {
     assert_eq!(names, ["security.capability", "user.note"]);
 }
 
+/// Trees of other ids are other trees, and all of them live and end with their layers.
+#[test]
+fn trees_are_told_apart_by_their_ids() {
+    let scratch = Scratch::new();
+    let tars = [scratch.layer(&Source::script("echo x > f")), scratch.layer(&Source::script("echo y > g"))];
+    let image = image(&scratch, &tars);
+    let all = [Trees::new(Privilege::Host), Trees::in_user_namespace("0a"), Trees::in_user_namespace("0b")];
+    let mut roots = Vec::new();
+    for trees in &all {
+        assert!(!trees.is_ready(&image.store, &image.layers).unwrap());
+        roots.push(trees.prepare(&image.store, &image.id, &image.layers).unwrap());
+        assert!(trees.is_ready(&image.store, &image.layers).unwrap());
+        assert_eq!(trees.root(&image.store, &image.layers), roots[roots.len() - 1]);
+    }
+    assert!(roots[0] != roots[1] && roots[1] != roots[2]);
+    let count = || std::fs::read_dir(scratch.join("root/trees")).unwrap().count();
+    assert_eq!(count(), 6);
+    let mut live = image::Live::default();
+    live.image(&image.id, &image.layers[..1]);
+    assert_eq!(image.store.collector().unwrap().collect(&live).unwrap().derived, 3);
+    assert_eq!(count(), 3);
+    assert!(all.iter().all(|trees| trees.is_ready(&image.store, &image.layers[..1]).unwrap()));
+}
+
+/// A removal that stops halfway leaves no tree by the name under which it is asked for.
+#[test]
+fn a_tree_loses_its_name_before_its_files() {
+    let scratch = Scratch::new();
+    let tars = [scratch.layer(&Source::script("mkdir d; echo x > d/f"))];
+    let image = image(&scratch, &tars);
+    snapshots_support::shell(&scratch.join("root"), "chmod a+rx ..; chown -R 65534:65534 .");
+    let trees = Trees::new(Privilege::None);
+    let RootFs::Trees { layers } = trees.prepare(&image.store, &image.id, &image.layers).unwrap() else {
+        panic!("trees")
+    };
+    // Somebody else's files, as far as nobody is concerned.
+    snapshots_support::shell(&layers[0], "chown 65534:65534 .. .; mkdir -m 700 locked; echo x > locked/f");
+    let (store, asked) = (image.store.clone(), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let note = std::sync::Arc::clone(&asked);
+    let refused = std::thread::spawn(move || {
+        let nobody = 65_534;
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(nobody)).unwrap();
+        rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(nobody)).unwrap();
+        let store = store.with_remover(Remover::new(move |trees| {
+            note.lock().unwrap().extend_from_slice(trees);
+            Err(std::io::Error::other("not now"))
+        }));
+        store.collector().unwrap().collect(&image::Live::default())
+    });
+    let refused = refused.join().unwrap().unwrap_err();
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 1);
+    assert!(
+        refused.to_string().starts_with("remove ") && refused.to_string().contains("trees/removed-"),
+        "{refused}"
+    );
+    assert!(asked[0].join("locked").exists() && !layers[0].exists());
+    assert!(!trees.is_ready(&image.store, &image.layers).unwrap());
+    assert!(!image.store.layer_path(&image.layers[0]).exists(), "the rest is removed all the same");
+    // The next one who may has it removed, beside another tree of that name.
+    std::fs::create_dir(&layers[0]).unwrap();
+    let _collected = image.store.collector().unwrap().collect(&image::Live::default()).unwrap();
+    assert_eq!(std::fs::read_dir(scratch.join("root/trees")).unwrap().count(), 0);
+}
+
 /// Runs one test of this file again, in a namespace where id 0 is our 1,000,000, and so on.
 fn spawn_in_user_namespace(test: &str, variable: &str, scratch: &Path) {
     let mut child = Command::new("unshare")
@@ -397,7 +463,9 @@ fn in_user_namespace(scratch: &Path) {
     trees.prepare(&store, &id, &layers[..1]).unwrap();
     // An id beyond the map is an error that names the entry, and leaves nothing behind.
     let error = trees.prepare(&store, &id, &layers).unwrap_err();
-    assert_eq!(error.to_string(), format!("unpack layer {}: change the owner of f", layers[1]));
+    let reason =
+        "f belongs to user 70000, and the user ids of this user end at 65535; have more lent in /etc/subuid";
+    assert_eq!(error.to_string(), format!("unpack layer {}: {reason}", layers[1]));
     assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(scratch.join("root/trees")).unwrap().count(), 1);
 }

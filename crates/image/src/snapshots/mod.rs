@@ -2,15 +2,18 @@
 //!
 //! [`Erofs`] hands out the image's merged index and the layers' tars that it points into; nothing is
 //! unpacked. [`Trees`] unpacks every layer once into `trees/<chainid>/`, for kernels that cannot mount
-//! EROFS from files ([`probe`] tells) and for users who may not. Both give the same tree, as both follow
+//! EROFS from files ([`probe`] tells) and for users who may not; theirs are unpacked in a user namespace, where they have
+//! ids to give. Both give the same tree, as both follow
 //! [`crate::merge`]; a contract suite holds them to it.
 //!
 //! Nothing is mounted here: [`RootFs`] says what to mount, as plain data.
 
+mod ids;
 mod probe;
 mod trees;
 mod unpack;
 
+pub use ids::Ids;
 pub use probe::{Unsupported, probe};
 pub use trees::{Privilege, Trees};
 

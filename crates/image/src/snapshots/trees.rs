@@ -3,11 +3,17 @@
 //! ```text
 //! <root>/trees/           mode 0700: nobody else walks to a set-user-id program of an image
 //!   <chainid>/            what the topmost layer of that stack changed, in overlayfs's terms
+//!   <chainid>.<ids>/      the same in a user namespace: owners on disk are what `ids` names makes of the image's
+//!   removed-…/            on its way out: no name that anybody mounts, so that a removal may stop anywhere
 //! ```
 //!
 //! A directory is named by its whole stack, not by its layer, since what it holds depends on what lies below:
 //! parents that its tar lacks have the attributes from below, and hard links to files from below are copies. It is
 //! unpacked in a scratch directory, synced, and renamed into place; so it is whole or absent.
+//!
+//! Where the files of an image have owners that only a user namespace can give them, all of this happens inside one,
+//! in a process of its own: this module does not make it, it only asks ([`Privilege::of_this_process`]) where it is.
+//! Whoever is outside asks [`Trees::is_ready`] first, which takes no more than to look.
 
 use super::unpack::Unpacker;
 use super::{RootFs, Snapshots};
@@ -23,9 +29,10 @@ use std::fs::File;
 use std::path::PathBuf;
 
 /// Unpacks layers for an overlay mount.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Trees {
     privilege: Privilege,
+    ids: Option<String>,
 }
 
 /// What the process may do, and so what becomes of entries that take more.
@@ -33,7 +40,7 @@ pub struct Trees {
 /// | | ids | device nodes | marks | `trusted.*` | `security.*` |
 /// |---|---|---|---|---|---|
 /// | `Host` | kept | made | `trusted.overlay.*` | kept | kept |
-/// | `UserNamespace` | kept; one that is not mapped is an error | left out | `user.overlay.*` | dropped | kept where the kernel lets us |
+/// | `UserNamespace` | kept; one that is not mapped is [`Error::NoSuchId`] | left out | `user.overlay.*` | dropped | kept where the kernel lets us: capabilities are, bound to the namespace's root |
 /// | `None` | all become the caller's | left out | `user.overlay.*` | dropped | dropped |
 ///
 /// A device node that is left out hides what lower layers have in its place. With `None`, directories
@@ -72,7 +79,47 @@ impl Trees {
     /// Unpacks as far as `privilege` goes.
     #[must_use]
     pub fn new(privilege: Privilege) -> Self {
-        Self { privilege }
+        Self { privilege, ids: None }
+    }
+
+    /// Trees whose files have the owners that a user namespace's map gives them; `ids` is a name for that map, of letters
+    /// and digits. With another map the same layers are other trees.
+    #[must_use]
+    pub fn in_user_namespace(ids: impl Into<String>) -> Self {
+        Self { privilege: Privilege::UserNamespace, ids: Some(ids.into()) }
+    }
+
+    /// What to mount once the layers, bottom first, are unpacked.
+    #[must_use]
+    pub fn root(&self, store: &Store, layers: &[DiffId]) -> RootFs {
+        let mut stacks = self.stacks(store, layers);
+        stacks.reverse();
+        RootFs::Trees { layers: stacks }
+    }
+
+    /// Whether nothing is left to unpack.
+    ///
+    /// # Errors
+    /// If the trees cannot be examined.
+    pub fn is_ready(&self, store: &Store, layers: &[DiffId]) -> Result<bool> {
+        Ok(missing(&self.stacks(store, layers))? == 0)
+    }
+
+    /// The path of each layer's stack, bottom first.
+    fn stacks(&self, store: &Store, layers: &[DiffId]) -> Vec<PathBuf> {
+        let trees = store.trees();
+        let mut chain: Option<ChainId> = None;
+        let mut stacks = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let stack = chain.map_or_else(|| ChainId::base(layer), |below| below.extend(layer));
+            let name = stack.digest().encoded();
+            stacks.push(match &self.ids {
+                Some(ids) => trees.join(format!("{name}.{ids}")),
+                None => trees.join(name),
+            });
+            chain = Some(stack);
+        }
+        stacks
     }
 
     /// Unpacks the layers of the stacks that are missing; `stacks` has the path of each layer's stack.
@@ -80,7 +127,7 @@ impl Trees {
         let files = layers.iter().map(|layer| open_layer(store, layer)).collect::<Result<Vec<File>>>()?;
         let layers: Vec<Layer<'_>> =
             layers.iter().zip(&files).map(|(diff_id, tar)| Layer { diff_id, tar }).collect();
-        let trees = store.root().join("trees");
+        let trees = store.trees();
         file::create_dir(&trees, 0o700)?;
         let scratch = Scratch::new(store)?;
         let mut bytes = 0;
@@ -109,25 +156,24 @@ impl Trees {
 
 impl Snapshots for Trees {
     fn prepare(&self, store: &Store, _image: &Digest, layers: &[DiffId]) -> Result<RootFs> {
-        let mut chain: Option<ChainId> = None;
-        let mut stacks = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let stack = chain.map_or_else(|| ChainId::base(layer), |below| below.extend(layer));
-            stacks.push(store.root().join("trees").join(stack.digest().encoded()));
-            chain = Some(stack);
-        }
-        let mut wanted = 0;
-        for (number, stack) in stacks.iter().enumerate() {
-            if !is_there(stack)? {
-                wanted = number + 1;
-            }
-        }
+        let stacks = self.stacks(store, layers);
+        let wanted = missing(&stacks)?;
         if wanted > 0 {
             self.unpack(store, &layers[..wanted], &stacks)?;
         }
-        stacks.reverse();
-        Ok(RootFs::Trees { layers: stacks })
+        Ok(self.root(store, layers))
     }
+}
+
+/// How many stacks, from the bottom, reach up to the topmost one that is missing.
+fn missing(stacks: &[PathBuf]) -> Result<usize> {
+    let mut wanted = 0;
+    for (number, stack) in stacks.iter().enumerate() {
+        if !is_there(stack)? {
+            wanted = number + 1;
+        }
+    }
+    Ok(wanted)
 }
 
 fn open_layer(store: &Store, layer: &DiffId) -> Result<File> {

@@ -6,6 +6,7 @@
 //! to follow and no race to win.
 
 use super::Privilege;
+use super::ids::Ids;
 use crate::error::{Error, Result};
 use crate::index::Layer;
 use crate::merge::{Body, Change, Changes, Inode};
@@ -189,8 +190,13 @@ impl<'a> Unpacker<'a> {
         let is_directory = matches!(inode.body, Body::Directory);
         if self.privilege != Privilege::None {
             let (uid, gid) = (Uid::from_raw(inode.uid), Gid::from_raw(inode.gid));
-            chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(at("change the owner of"))?;
+            match chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(()) => {}
+                Err(Errno::INVAL) if self.privilege == Privilege::UserNamespace => {
+                    return Err(self.no_such_id(inode, walk));
+                }
+                Err(errno) => return Err(at("change the owner of")(errno)),
+            }
         }
         if !matches!(inode.body, Body::Symlink(_)) {
             let mut mode = u32::from(inode.mode);
@@ -229,6 +235,20 @@ impl<'a> Unpacker<'a> {
         let time = Timespec { tv_sec: inode.mtime.secs, tv_nsec: i64::from(inode.mtime.nanos) };
         let times = Timestamps { last_access: time, last_modification: time };
         utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(at("set the time of"))
+    }
+
+    /// The kernel says only that one of the two is beyond its map.
+    fn no_such_id(&self, inode: &Inode, walk: &Walk) -> Error {
+        let user = (Ids::User, inode.uid, Ids::User.highest());
+        let group = (Ids::Group, inode.gid, Ids::Group.highest());
+        let (ids, id, highest) = if user.1 > user.2 { user } else { group };
+        Error::NoSuchId {
+            layer: self.layer.to_string(),
+            entry: walk.path.as_os_str().as_bytes().escape_ascii().to_string(),
+            ids,
+            id,
+            highest,
+        }
     }
 
     fn opaque_mark(&self) -> &'static str {

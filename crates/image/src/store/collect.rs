@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use linux::file::{self, Named as _};
 use oci::{ChainId, DiffId, Digest};
@@ -87,12 +87,7 @@ impl<'a> Collector<'a> {
                 collected.derived += usize::from(store.effects().remove(&path)?);
             }
         }
-        let trees = store.root().join("trees");
-        for name in names(&trees)? {
-            if is_encoded(&name) && !live.chains.contains(&name) {
-                collected.derived += usize::from(file::remove_tree(&trees.join(&name))?);
-            }
-        }
+        let trees = unname_trees(store, live, &mut collected)?;
         for name in names(&store.layers())? {
             if let Some(layer) = name.strip_suffix(".tar")
                 && !live.layers.contains(layer)
@@ -116,10 +111,48 @@ impl<'a> Collector<'a> {
                 }
             }
         }
-        scratch::sweep(&store.root().join("tmp"))?;
+        // Last, since it may fail: the files in them may belong to ids that this user has no more.
+        store.remover.remove(&trees)?;
+        scratch::sweep(store)?;
         tracing::debug!(layers = collected.layers.len(), bytes = collected.bytes, "collected garbage");
         Ok(collected)
     }
+}
+
+/// What begins the name of a tree on its way out.
+const REMOVED: &str = "removed-";
+
+/// Takes their names from the trees that are not live, and finds those that lost theirs before; they are to be removed.
+///
+/// A name goes in one step: a tree is never found half removed by who asks for it again.
+fn unname_trees(store: &Store, live: &Live, collected: &mut Collected) -> Result<Vec<PathBuf>> {
+    let trees = store.trees();
+    let mut unnamed = Vec::new();
+    for name in names(&trees)? {
+        if name.starts_with(REMOVED) {
+            unnamed.push(trees.join(name));
+            continue;
+        }
+        // Whatever ids it was unpacked with.
+        let chain = name.split_once('.').map_or(name.as_str(), |(chain, _)| chain);
+        if is_encoded(chain) && !live.chains.contains(chain) {
+            unnamed.push(unname(store, &trees, &name)?);
+            collected.derived += 1;
+        }
+    }
+    Ok(unnamed)
+}
+
+/// Renames a tree to what no other one is called.
+fn unname(store: &Store, trees: &Path, name: &str) -> Result<PathBuf> {
+    for number in 0_u32.. {
+        // A tree of that name may be on its way out since before.
+        let removed = trees.join(format!("{REMOVED}{number}-{name}"));
+        if store.effects().rename_new(&trees.join(name), &removed)? {
+            return Ok(removed);
+        }
+    }
+    Ok(trees.join(name))
 }
 
 fn is_encoded(name: &str) -> bool {

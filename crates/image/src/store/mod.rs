@@ -31,6 +31,7 @@ mod collect;
 mod derive;
 mod effects;
 mod publish;
+mod remover;
 mod scratch;
 mod verify;
 
@@ -44,6 +45,7 @@ use rustix::fs::FlockOperation;
 pub use collect::{Collected, Collector, Live};
 pub use effects::{Fault, Faults};
 pub(crate) use publish::Staged;
+pub use remover::Remover;
 pub(crate) use scratch::Scratch;
 pub use verify::{Finding, verify};
 
@@ -54,6 +56,7 @@ use crate::error::{Error, Result};
 pub struct Store {
     root: PathBuf,
     effects: Faults,
+    remover: Remover,
 }
 
 /// Keeps collectors out while content is added; see the module's locks. Dropped after the names are
@@ -80,7 +83,7 @@ impl Store {
     /// # Errors
     /// If a directory cannot be made.
     pub fn open_with(root: &Path, effects: Faults) -> Result<Self> {
-        let store = Self { root: root.to_owned(), effects };
+        let store = Self { root: root.to_owned(), effects, remover: Remover::default() };
         // The last one made proves that the others are there, so an existing store costs one system call.
         let last = store.root.join(DIRECTORIES[3]);
         if rustix::fs::access(&last, rustix::fs::Access::EXISTS).is_err() {
@@ -91,6 +94,12 @@ impl Store {
             file::sync_dir(root)?;
         }
         Ok(store)
+    }
+
+    /// Has trees that this process may not remove, because its files belong to ids lent to it, removed by `remover`.
+    #[must_use]
+    pub fn with_remover(self, remover: Remover) -> Self {
+        Self { remover, ..self }
     }
 
     /// The root.
@@ -123,6 +132,10 @@ impl Store {
 
     pub(crate) fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.root.join("trees")
     }
 
     pub(crate) fn effects(&self) -> &Faults {

@@ -1,7 +1,7 @@
 //! A directory for half-done work, which disappears with its maker.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use linux::file::{self, Named as _};
@@ -22,8 +22,11 @@ impl Scratch {
     /// Sweeps what the dead have left, then makes a directory.
     pub(crate) fn new(store: &Store) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
+        if let Err(error) = sweep(store) {
+            // What the dead have left is in nobody's way; whoever collects garbage is told.
+            tracing::warn!(%error, "half-done work of a process that is gone could not be removed");
+        }
         let tmp = store.root().join("tmp");
-        sweep(&tmp)?;
         // While this is shared no sweep runs, so none finds the directory before it is locked.
         let entrance = lock(&tmp, FlockOperation::LockShared)?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -62,27 +65,28 @@ impl Drop for Scratch {
 }
 
 /// Removes the scratch directories whose makers are gone. Gives way where others are at work in `tmp`.
-pub(super) fn sweep(tmp: &Path) -> Result<()> {
-    let Some(_alone) = try_lock(tmp, FlockOperation::NonBlockingLockExclusive)? else { return Ok(()) };
-    let directory = file::open(tmp)?;
-    let names = rustix::fs::Dir::read_from(&directory).named("list", tmp)?;
-    for name in names {
-        let name = name.named("list", tmp)?;
+pub(super) fn sweep(store: &Store) -> Result<()> {
+    let tmp = store.root().join("tmp");
+    let Some(_alone) = try_lock(&tmp, FlockOperation::NonBlockingLockExclusive)? else { return Ok(()) };
+    let directory = file::open(&tmp)?;
+    let mut garbage = Vec::new();
+    for name in rustix::fs::Dir::read_from(&directory).named("list", &tmp)? {
+        let name = name.named("list", &tmp)?;
         let bytes = name.file_name().to_bytes();
         if bytes == b"." || bytes == b".." {
             continue;
         }
         let path = tmp.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
-        let garbage = match try_lock(&path, FlockOperation::NonBlockingLockExclusive) {
+        let is_garbage = match try_lock(&path, FlockOperation::NonBlockingLockExclusive) {
             Ok(free) => free.is_some(),
             // Not a directory, so nobody's scratch.
             Err(Error::File(error)) => !error.is_missing(),
             Err(error) => return Err(error),
         };
-        if garbage {
+        if is_garbage {
             tracing::debug!(path = %path.display(), "removing half-done work of a process that is gone");
-            file::remove_tree(&path)?;
+            garbage.push(path);
         }
     }
-    Ok(())
+    Ok(store.remover.remove(&garbage)?)
 }
