@@ -197,6 +197,12 @@ pub enum Error {
         #[source]
         source: image::Error,
     },
+    #[error("{action}")]
+    Lent {
+        action: &'static str,
+        #[source]
+        source: monitor::Error,
+    },
     #[error("read the configuration of image {id}")]
     ImageConfig {
         id: String,
@@ -275,9 +281,11 @@ impl Error {
             Error::Start { source, .. } | Error::Monitor { source, .. } => of_monitor(source),
             Error::File { source, .. } => of_io(source.kind()),
             Error::System { source, .. } => of_io(source.kind()),
-            Error::Image { .. } | Error::ImageConfig { .. } | Error::Cgroup { .. } | Error::Record { .. } => {
-                Kind::Internal
-            }
+            Error::Image { .. }
+            | Error::Lent { .. }
+            | Error::ImageConfig { .. }
+            | Error::Cgroup { .. }
+            | Error::Record { .. } => Kind::Internal,
             Error::AmbiguousPrefix { .. }
             | Error::NoSuchDevice { .. }
             | Error::InvalidMode { .. }

@@ -19,7 +19,6 @@ use linux::file::{self, Named};
 use oci::ContainerId;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
-use crate::plan;
 use crate::request::{IpcMode, MountSource, NetworkMode};
 use crate::spec::ContainerSpec;
 use crate::{Engine, Error, Result};
@@ -97,11 +96,7 @@ impl Engine {
     /// Removes what lies on disk of a container that has no record any more.
     pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
         let failed = |source| Error::File { action: "remove the container's directory", source };
-        // Without root, what the container's other users own can be removed by their ids alone.
-        let maps = self.facts().rootless.as_ref().map(plan::lent).unwrap_or_default();
-        runtime::remove_tree(&self.directory(id), &maps).map_err(failed)?;
-        file::remove_tree(&self.shm_directory(id)).map_err(failed)?;
-        Ok(())
+        self.remove_trees(&[self.directory(id), self.shm_directory(id)]).map_err(failed)
     }
 
     /// Ids of all containers of which something lies on disk.

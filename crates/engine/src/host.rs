@@ -10,6 +10,8 @@ use crate::plan::{CgroupPlace, HostFacts, Rootless};
 
 /// No honest file of ids is larger.
 const SUBID_LIMIT: u64 = 1 << 20;
+/// Ranges that a map has beside the user's own id: the kernel takes 340 in all.
+const RANGES: usize = 339;
 
 /// Looks everything up.
 pub(crate) fn facts() -> HostFacts {
@@ -45,18 +47,23 @@ fn thermal_cpus() -> u32 {
     last.unwrap_or(0).saturating_add(1).min(8192)
 }
 
-fn rootless() -> Option<Rootless> {
+/// The caller, unless it is root.
+pub(crate) fn rootless() -> Option<Rootless> {
     let uid = rustix::process::geteuid().as_raw();
     if uid == 0 {
         return None;
     }
     let gid = rustix::process::getegid().as_raw();
     let name = user_name(uid);
-    let range = |path: &str| {
-        let text = read_bounded(path)?;
-        subordinate(&text, name.as_deref(), uid)
+    let ranges = |path: &str, own: u32| {
+        let text = read_bounded(path).unwrap_or_default();
+        subordinate(&text, name.as_deref(), uid, own)
     };
-    Some(Rootless { uid, gid, uids: range("/etc/subuid"), gids: range("/etc/subgid") })
+    let (uids, gids) = match runtime::helpers_exist() {
+        true => (ranges("/etc/subuid", uid), ranges("/etc/subgid", gid)),
+        false => (Vec::new(), Vec::new()),
+    };
+    Some(Rootless { uid, gid, uids, gids })
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -73,16 +80,31 @@ fn read_bounded(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The largest range that a file like `/etc/subuid` lends to a user: `name or id:first:count`.
-fn subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u32)> {
-    let lines = text.lines().filter_map(|line| {
+/// The ranges that a file like `/etc/subuid` lends to a user, in its order: `name or id:first:count`.
+///
+/// In its order, so that what is added at its end moves no id. What the kernel would refuse is left out: ranges that
+/// overlap or hold the user's `own` id, more than a map can hold, and ids beyond the last one.
+fn subordinate(text: &str, name: Option<&str>, uid: u32, own: u32) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    // Id 0 is the user's own; the highest number of all is no id.
+    let mut inside = 1_u32;
+    for line in text.lines() {
         let mut fields = line.trim().split(':');
-        let owner = fields.next()?;
-        let (first, count) = (fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?);
-        let own = Some(owner) == name || owner.parse() == Ok(uid);
-        (own && first.checked_add(count).is_some()).then_some((first, count))
-    });
-    lines.max_by_key(|(_, count)| *count)
+        let Some(owner) = fields.next() else { continue };
+        let mut number = || fields.next()?.parse::<u32>().ok();
+        let (Some(first), Some(count)) = (number(), number()) else { continue };
+        let is_ours = Some(owner) == name || owner.parse() == Ok(uid);
+        let (Some(end), Some(end_inside)) = (first.checked_add(count), inside.checked_add(count)) else {
+            continue;
+        };
+        let overlaps = |&(other, others): &(u32, u32)| first < other + others && other < end;
+        let holds_own = (first..end).contains(&own);
+        if is_ours && count > 0 && ranges.len() < RANGES && !holds_own && !ranges.iter().any(overlaps) {
+            ranges.push((first, count));
+            inside = end_inside;
+        }
+    }
+    ranges
 }
 
 /// Whether there is a hierarchy for root to make groups in: with nothing mounted there, or inside a container of
@@ -121,11 +143,19 @@ mod tests {
 
     #[test]
     fn subordinate_ids_are_found_by_name_or_number() {
-        let text = "alice:100000:65536\n# c\nbob:165536:65536\nalice:300000:10\n1002:400000:70000\nbad\nx:4294967295:2\n";
-        assert_eq!(subordinate(text, Some("alice"), 1000), Some((100_000, 65_536)));
-        assert_eq!(subordinate(text, None, 1002), Some((400_000, 70_000)));
-        assert_eq!(subordinate(text, Some("x"), 1), None, "a range beyond the last id");
-        assert_eq!(subordinate(text, Some("carol"), 1003), None);
+        let text = "alice:100000:65536\n# c\nbob:165536:65536\nalice:300000:10\nalice:100005:10\n1002:400000:70000\n\
+                    bad\nx:4294967295:2\nx:5:0\nx:1:1\n";
+        assert_eq!(subordinate(text, Some("alice"), 1000, 1000), [(100_000, 65_536), (300_000, 10)]);
+        assert_eq!(subordinate(text, None, 1002, 1002), [(400_000, 70_000)]);
+        let none: [(u32, u32); 0] = [];
+        assert_eq!(
+            subordinate(text, Some("x"), 1, 1),
+            none,
+            "beyond the last id, nothing, and the user's own"
+        );
+        assert_eq!(subordinate(text, Some("carol"), 1003, 1003), none);
+        let many: String = (0..400).map(|number| format!("x:{}:1\n", 1000 + 2 * number)).collect();
+        assert_eq!(subordinate(&many, Some("x"), 1, 1).len(), 339);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod host;
 mod images;
 pub mod info;
 mod inspect;
+mod lent;
 mod list;
 mod logs;
 mod name;
@@ -107,6 +108,7 @@ impl Engine {
     pub fn open(config: Config) -> Result<Engine> {
         let state = State::open(&config.root)?;
         let store = Store::open(&config.root).map_err(images::failed("open the image store"))?;
+        let store = store.with_remover(lent::remover(&config.monitor));
         let failed = |source| Error::File { action: "make the engine's directories", source };
         file::create_dir(&config.root.join("containers"), 0o700).map_err(failed)?;
         file::create_dirs(&config.run, 0o700).map_err(failed)?;

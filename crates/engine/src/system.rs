@@ -63,9 +63,14 @@ impl Engine {
     fn host_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(user) = &self.facts().rootless {
-            if user.uids.is_none() || user.gids.is_none() {
+            if !runtime::helpers_exist() {
                 warnings.push(
-                    "/etc/subuid or /etc/subgid lends this user no ids: containers have no users but root"
+                    "newuidmap or newgidmap is missing: containers have no users but root, who owns all files"
+                        .to_owned(),
+                );
+            } else if user.uids.is_empty() || user.gids.is_empty() {
+                warnings.push(
+                    "/etc/subuid or /etc/subgid lends this user no ids: containers have no users but root, who owns all files"
                         .to_owned(),
                 );
             }

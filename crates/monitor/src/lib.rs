@@ -13,6 +13,8 @@
 //!   others ─ control.sock ──┘         run/<id>/{status,lock,control.sock}
 //! ```
 //!
+//! The same program, started anew, works on files of ids that are lent to an ordinary user ([`lent`]).
+//!
 //! What must hold:
 //! - A monitor holds the lock of its run directory for as long as it lives, and no other process ever holds
 //!   it. A free lock beside a status that says `running` means a lost container ([`observe`](fn@observe)).
@@ -23,6 +25,7 @@ mod client;
 mod clock;
 mod error;
 mod exit;
+pub mod lent;
 pub mod life;
 mod log;
 mod lost;
@@ -42,4 +45,4 @@ pub use exit::{Exit, LaunchFailure};
 pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
 pub use plan::{AheadPlan, LogPlan, MonitorPlan, StopPlan};
-pub use supervise::supervise;
+pub use supervise::serve;

@@ -1,4 +1,4 @@
-//! The monitor of one container; started by `monitor::spawn` and of no use to anyone else.
+//! The monitor of one container, or a worker on lent ids; started by the client and of no use to anyone else.
 
 #![allow(clippy::print_stderr, reason = "a program that was started by mistake says so")]
 
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         eprintln!("skiff-monitor supervises a container for `skiff run`; it is not run by hand");
         return ExitCode::from(2);
     };
-    match monitor::supervise(control) {
+    match monitor::serve(control) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads a message: whoever waits sees the socket close, and looks into the run directory.
         Err(_) => ExitCode::FAILURE,

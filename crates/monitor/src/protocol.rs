@@ -28,6 +28,8 @@ pub(crate) enum Request {
     Prepare(Box<AheadPlan>),
     /// To a new monitor: go. Descriptors: the plan, then the streams of `attach`.
     Launch { attach: Option<Streams> },
+    /// The first message to a new process that is to work on files of lent ids. Descriptor: the order.
+    Work,
     /// Sends init a signal.
     Signal { signal: i32 },
     /// Asks init to end, and ends it at the deadline. None: as the container's plan says.
@@ -77,7 +79,7 @@ pub(crate) enum Reply {
     LaunchFailed(LaunchFailure),
     /// Another monitor has the container.
     AlreadyRunning,
-    /// A request was carried out.
+    /// A request, or an order of work, was carried out.
     Done(Outcome),
     /// A request is impossible now.
     Refused(Refused),

@@ -106,7 +106,7 @@ pub(crate) fn failed(step: Step, subject: impl fmt::Display) -> impl FnOnce(Errn
 }
 
 /// Keeps a report within one packet, whatever a hostile name holds.
-fn cut(mut text: String) -> String {
+pub(crate) fn cut(mut text: String) -> String {
     if text.len() > 4096 {
         let end = (0..=4096).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);

@@ -63,17 +63,9 @@ fn write_file(pid: Pid, name: &str, text: &str) -> Result<(), InitFailure> {
 fn ask_helper(name: &str, pid: Pid, maps: &[IdMap]) -> Result<(), InitFailure> {
     let numbers =
         maps.iter().flat_map(|map| [map.inside, map.outside, map.count]).map(|number| number.to_string());
-    let program = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"]
-        .iter()
-        .map(|folder| PathBuf::from(folder).join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| {
-            InitFailure::because(
-                Step::IdMap,
-                name,
-                "not found; install the uidmap package to run without root",
-            )
-        })?;
+    let program = helper(name).ok_or_else(|| {
+        InitFailure::because(Step::IdMap, name, "not found; install the uidmap package to run without root")
+    })?;
     let output = Command::new(program)
         .arg(pid.as_raw_pid().to_string())
         .args(numbers)
@@ -86,6 +78,18 @@ fn ask_helper(name: &str, pid: Pid, maps: &[IdMap]) -> Result<(), InitFailure> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(InitFailure::because(Step::IdMap, name, format!("{said} (see /etc/subuid and /etc/subgid)")))
+}
+
+fn helper(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"]
+        .iter()
+        .map(|folder| PathBuf::from(folder).join(name))
+        .find(|path| path.exists())
+}
+
+/// Whether this host has the programs that map subordinate ids; without them, ids that are lent are of no use.
+pub fn helpers_exist() -> bool {
+    helper("newuidmap").is_some() && helper("newgidmap").is_some()
 }
 
 /// A user namespace with `maps` and no process in it, for id-mapped mounts.

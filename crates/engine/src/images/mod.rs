@@ -9,7 +9,7 @@ pub use add::Archive;
 
 use std::path::Path;
 
-use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
+use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;
 use oci::{DiffId, Digest, ImageConfig, Reference};
 use runtime::plan::{RootSource, Writable};
@@ -88,11 +88,12 @@ impl Engine {
     ) -> Result<RootSource> {
         let writable = Some(Writable { upper: directory.join("upper"), work: directory.join("work") });
         let prepared = match self.snapshotter()? {
-            Snapshotter::Erofs => Erofs.prepare(&self.store, image, layers),
-            Snapshotter::Trees => Privilege::of_this_process()
-                .and_then(|privilege| Trees::new(privilege).prepare(&self.store, image, layers)),
+            Snapshotter::Erofs => {
+                Erofs.prepare(&self.store, image, layers).map_err(failed("prepare the root file system"))?
+            }
+            Snapshotter::Trees => self.trees(image, layers)?,
         };
-        Ok(match prepared.map_err(failed("prepare the root file system"))? {
+        Ok(match prepared {
             RootFs::Erofs { index, devices } => RootSource::Erofs { index, devices, writable },
             RootFs::Trees { layers } => RootSource::Trees { layers, writable },
         })

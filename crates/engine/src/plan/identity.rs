@@ -64,16 +64,23 @@ fn join(owner: &Peer) -> Identity {
     Identity { namespace: Namespace::Join(path.into()), maps: owner.maps.clone() }
 }
 
-/// Root inside is the caller; ids from 1 on are those lent to it.
+/// Root inside is the caller; ids from 1 on are those lent to it, one range after the other.
 pub(crate) fn lent(user: &Rootless) -> IdMaps {
-    let map = |own: u32, range: Option<(u32, u32)>| {
+    let map = |own: u32, ranges: &[(u32, u32)]| {
         let mut maps = vec![IdMap { inside: 0, outside: own, count: 1 }];
-        if let Some((first, count)) = range.filter(|(_, count)| *count > 0) {
-            maps.push(IdMap { inside: 1, outside: first, count: count.min(IdPool::RANGE) });
+        let mut inside = 1_u32;
+        for &(outside, count) in ranges {
+            maps.push(IdMap { inside, outside, count });
+            inside += count;
         }
         maps
     };
-    IdMaps { uid: map(user.uid, user.uids), gid: map(user.gid, user.gids) }
+    IdMaps { uid: map(user.uid, &user.uids), gid: map(user.gid, &user.gids) }
+}
+
+/// The same where files can be given owners with it, which takes both kinds of ids.
+pub(crate) fn lent_for_files(user: &Rootless) -> Option<IdMaps> {
+    (!user.uids.is_empty() && !user.gids.is_empty()).then(|| lent(user))
 }
 
 /// What the container's root is outside.
@@ -132,13 +139,14 @@ mod tests {
 
     #[test]
     fn without_root_the_caller_is_root_inside() {
-        let user = Rootless { uid: 1000, gid: 100, uids: Some((100_000, 65_536)), gids: None };
+        let user = Rootless { uid: 1000, gid: 100, uids: vec![(100_000, 65_536), (7, 2)], gids: Vec::new() };
+        assert_eq!(lent_for_files(&user), None, "a file has two owners");
         let facts = HostFacts { rootless: Some(user), ..facts() };
         let host = HostOptions::default();
         assert!(!needs_range(&host, &facts));
         assert_eq!(
             text(&identity(&host, &facts, None, &Joined::default())),
-            "New 0:1000:1,1:100000:65536 0:100:1"
+            "New 0:1000:1,1:100000:65536,65537:7:2 0:100:1"
         );
     }
 

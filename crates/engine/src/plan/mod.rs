@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use runtime::plan::{IdMaps, RootSource, SeccompFilter};
 
 pub(crate) use device::DeviceNode;
-pub(crate) use identity::{lent, needs_range, root_outside};
+pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
 pub(crate) use spec::{ImageFacts, log, spec};
@@ -51,10 +51,10 @@ pub(crate) struct Rootless {
     pub(crate) uid: u32,
     /// Ids of the caller.
     pub(crate) gid: u32,
-    /// First subordinate id and how many (`/etc/subuid`).
-    pub(crate) uids: Option<(u32, u32)>,
+    /// Ranges of subordinate ids, each its first id and how many (`/etc/subuid`); none where nothing can map them.
+    pub(crate) uids: Vec<(u32, u32)>,
     /// The same for groups.
-    pub(crate) gids: Option<(u32, u32)>,
+    pub(crate) gids: Vec<(u32, u32)>,
 }
 
 /// Where a container's control group is made.

@@ -397,7 +397,7 @@ fn a_shareable_ipc_namespace_has_memory_that_has_a_name() {
 fn without_root_nothing_is_mapped_and_groups_are_made_where_they_may_be() {
     for (cgroups, path) in [(CgroupPlace::Nowhere, None), (CgroupPlace::Own, Some(format!("skiff/{}", id())))]
     {
-        let user = crate::plan::Rootless { uid: 1000, gid: 1000, uids: None, gids: None };
+        let user = crate::plan::Rootless { uid: 1000, gid: 1000, uids: Vec::new(), gids: Vec::new() };
         let facts = HostFacts { rootless: Some(user), cgroups, ..facts() };
         let spec = planned(EMPTY, &facts, |create| {
             create.host.mounts = vec![MountRequest::parse_volume("/src:/a").unwrap()];

@@ -86,6 +86,12 @@ impl Waiting {
         self.connection.send(&Request::Prepare(Box::new(plan)), &[])
     }
 
+    /// Hands over an order, for a process that is to be no monitor; see [`crate::lent`].
+    pub(crate) fn work(self, order: &OwnedFd) -> Result<Connection> {
+        self.connection.send(&Request::Work, &[order.as_fd()])?;
+        Ok(self.connection)
+    }
+
     /// Hands over the plan and returns while the monitor works. With `attach`, the streams are connected before the
     /// container's program runs, so that nothing of its output is missed.
     pub fn launch(self, plan: &MonitorPlan, attach: Option<AttachStdio>) -> Result<Starting> {

@@ -19,7 +19,7 @@ mod finish;
 mod input;
 mod outputs;
 mod record;
-mod requests;
+pub(crate) mod requests;
 pub(crate) mod seat;
 mod share;
 
@@ -40,6 +40,7 @@ use rustix::process::Pid;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::{Exit, LaunchFailure};
+use crate::lent;
 use crate::life::{Intent, Phase};
 use crate::log::{Log, Source};
 use crate::lost;
@@ -60,13 +61,22 @@ use seat::Seat;
 /// Who writes a mark into the trace.
 const WHO: &str = "monitor";
 
-/// Runs the container whose plan waits in `control`, until it has ended and its end is recorded.
+/// Does what the caller that started us asks for in `control`: supervises a container until it has ended and its end is
+/// recorded, or works on files of lent ids.
 ///
-/// `control` is our end of the socket pair that [`crate::spawn`] made. The process must have no other thread.
-pub fn supervise(control: OwnedFd) -> Result<()> {
+/// `control` is our end of the socket pair that the caller made. The process must have no other thread.
+pub fn serve(control: OwnedFd) -> Result<()> {
     let signals = arrange_signals()?;
+    match receive_request(&control, &signals)? {
+        (Request::Work, order) => lent::work(&control, &order),
+        first => supervise(control, signals, first),
+    }
+}
+
+/// Runs a container; `first` is all that the caller needed to say, or what can be made ahead of that.
+fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> {
     let mut clients = Clients::default();
-    let (ahead, launch) = receive_launch(&control, &signals);
+    let (ahead, launch) = receive_launch(first, &control, &signals);
     let (plan_file, attachment) = match launch {
         Ok(launch) => launch,
         Err(error) => {
@@ -158,12 +168,15 @@ fn arrange_signals() -> Result<SignalFd> {
     SignalFd::new(&[signal::TERM]).map_err(Error::system("arrange signals"))
 }
 
+/// A request and its descriptors.
+type Message = (Request, Vec<OwnedFd>);
+
 /// What the caller that started us sends: maybe what can be made ahead of the plan, then the plan.
-fn receive_launch(control: &OwnedFd, signals: &SignalFd) -> (Option<Ahead>, Result<Launch>) {
-    let (first, descriptors) = match receive_request(control, signals) {
-        Ok(first) => first,
-        Err(error) => return (None, Err(error)),
-    };
+fn receive_launch(
+    (first, descriptors): Message,
+    control: &OwnedFd,
+    signals: &SignalFd,
+) -> (Option<Ahead>, Result<Launch>) {
     let Request::Prepare(plan) = first else { return (None, read_launch(first, descriptors)) };
     enable_trace(plan.trace.as_deref());
     let ahead = Ahead::make(*plan);
@@ -188,7 +201,7 @@ fn read_launch(request: Request, mut descriptors: Vec<OwnedFd>) -> Result<Launch
 }
 
 /// A message of the caller's, who may still be writing it; without it there is nothing to do.
-fn receive_request(control: &OwnedFd, signals: &SignalFd) -> Result<(Request, Vec<OwnedFd>)> {
+fn receive_request(control: &OwnedFd, signals: &SignalFd) -> Result<Message> {
     loop {
         let mut watched = [PollFd::new(control, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         match rustix::event::poll(&mut watched, None) {

@@ -74,6 +74,7 @@ impl Container {
             }
             Request::Prepare(_)
             | Request::Launch { .. }
+            | Request::Work
             | Request::Exec(_)
             | Request::Removed
             | Request::Forgotten => Err(Error::Protocol { reason: "this request makes no sense now" }),
