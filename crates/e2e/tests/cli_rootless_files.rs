@@ -4,10 +4,11 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{Entry, Skiff, User, archive_of_layers, busybox, busybox_layer, layer};
+use testkit::{Entry, Output, Skiff, User, archive_of_layers, busybox, busybox_layer, layer};
 
 /// `cap_net_bind_service=ep`, version 2.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -209,6 +210,45 @@ fn without_lent_ids_every_file_is_the_callers() {
     assert!(format!("{}{}", info.stdout, info.stderr).contains("lends this user no ids"), "{info:?}");
     let refused = skiff.run(&["run", "--rm", "-u", "1000", "owners", "true"]);
     assert_ne!(refused.code, 0, "there is no user 1000: {refused:?}");
+}
+
+/// Runs Skiff where the programs that map lent ids are not installed: in a mount namespace whose `/usr/bin` lacks them.
+fn run_without_helpers(skiff: &Skiff, user: &User, arguments: &[&str]) -> Output {
+    let script = "mount -t tmpfs none \"$0\" && mkdir \"$0/upper\" \"$0/work\" && \
+                  mount -t overlay -o \"lowerdir=/usr/bin,upperdir=$0/upper,workdir=$0/work\" none /usr/bin && \
+                  rm /usr/bin/newuidmap /usr/bin/newgidmap && umount -l \"$0\" && \
+                  uid=$1 && shift && exec setpriv --reuid \"$uid\" --regid \"$uid\" --clear-groups \"$@\"";
+    let place = skiff.folder().join("helpers");
+    std::fs::create_dir_all(&place).expect("a place");
+    let inner = skiff.command(arguments);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(place);
+    command.arg(user.uid().to_string()).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Output::of(command.stdin(Stdio::null()).output().expect("start unshare"))
+}
+
+#[test]
+fn without_the_programs_that_map_ids_every_file_is_the_callers() {
+    let user = User::new();
+    assert_eq!(user.uid(), user.gid(), "useradd gives a user a group of the same number");
+    let skiff = Skiff::of(&user);
+    skiff.load(&owners());
+    let stat = ["run", "--rm", "owners", "stat", "-c", "%u:%g %a", "/home/app/notes"];
+    let found = run_without_helpers(&skiff, &user, &stat);
+    assert_eq!((found.code, found.stdout.as_str()), (0, "0:0 600\n"), "{found:?}");
+    let info = run_without_helpers(&skiff, &user, &["info"]);
+    assert!(
+        format!("{}{}", info.stdout, info.stderr).contains("newuidmap or newgidmap is missing"),
+        "{info:?}"
+    );
+
+    // What was unpacked while they were there cannot be removed until they are back, and that is said.
+    assert_eq!(skiff.ok(&stat), "1000:1000 600\n");
+    let stuck = run_without_helpers(&skiff, &user, &["rmi", "owners"]);
+    assert!(stuck.code != 0 && stuck.stderr.contains("newuidmap or newgidmap is missing"), "{stuck:?}");
+    skiff.ok(&["image", "prune", "-af"]);
+    assert!(names_in(&skiff.root().join("trees")).is_empty());
 }
 
 /// Kills everything of the user's at any moment of an unpacking or a removal, and then asks for the same again.

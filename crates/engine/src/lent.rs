@@ -53,7 +53,14 @@ pub(crate) fn remover(program: &Path) -> Remover {
         // Looked up when it is needed, which it seldom is.
         let user = host::rootless().filter(|user| !user.uids.is_empty() || !user.gids.is_empty());
         let Some(maps) = user.as_ref().map(plan::lent) else {
-            let why = "it holds files of ids that are not lent to this user; see /etc/subuid and /etc/subgid";
+            let why = match runtime::helpers_exist() {
+                true => {
+                    "it holds files of ids that are not lent to this user; see /etc/subuid and /etc/subgid"
+                }
+                false => {
+                    "it holds files of ids that were lent to this user, and newuidmap or newgidmap is missing"
+                }
+            };
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         };
         monitor::lent::remove(&program, maps, trees.to_vec()).map_err(io::Error::other)
