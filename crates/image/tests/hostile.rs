@@ -273,7 +273,12 @@ fn a_directory_is_not_left_through_links() {
 #[test]
 fn an_archive_cut_anywhere_is_refused() {
     for compression in [Compression::None, Compression::Gzip] {
-        cut_anywhere(&docker_archive(&["a:1"], &[layer("one"), layer("two")], compression));
+        let layers = [layer("one"), layer("two")];
+        cut_anywhere(&docker_archive(&["a:1"], &layers, compression));
+        let mut layout = Layout::default();
+        let image = layout.image(&config(&[&layers[0], &layers[1]]), &layers, compression);
+        layout.add(image, Some("a:1"));
+        cut_anywhere(&layout.members());
     }
 }
 

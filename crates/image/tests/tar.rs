@@ -185,11 +185,13 @@ fn global_headers_hold_until_overridden() {
         &[
             ("path", global("path", b"x")),
             ("size", global("size", b"1")),
+            ("attribute", global("SCHILY.xattr.user.x", b"1")),
             ("large", global("comment", &[b'x'; 70_000])),
         ],
         expect![[r#"
             path: tar header at the start of the archive (offset 0): the PAX key path in a global header would apply to every entry
             size: tar header at the start of the archive (offset 0): the PAX key size in a global header would apply to every entry
+            attribute: tar header at the start of the archive (offset 0): the PAX key SCHILY.xattr in a global header would apply to every entry
             large: tar header at the start of the archive (offset 0): the size of global PAX headers exceeds the limit of 65536
         "#]],
     );
@@ -243,6 +245,24 @@ fn hostile_archives_are_refused_by_name() {
         ]
         .concat()
     };
+    let sparse_text = |map: &str, data: &str| {
+        let mut text = map.to_owned();
+        text.extend(std::iter::repeat_n('\0', map.len().next_multiple_of(512) - map.len()));
+        [
+            pax("GNU.sparse.major", b"1"),
+            pax("GNU.sparse.realsize", b"1000"),
+            member(&file("f", &(text + data))),
+        ]
+        .concat()
+    };
+    let sparse_old = |items: &'static [u8], more: u8| {
+        changed(&Member { name: b"f", kind: b'S', link: b"", data: b"", mode: 0o644 }, |header| {
+            header[257..265].copy_from_slice(b"ustar  \0");
+            header[386..386 + items.len()].copy_from_slice(items);
+            header[482] = more;
+            header[483..494].copy_from_slice(b"00000001750");
+        })
+    };
     let mut damaged = member(&file("f", "x"));
     damaged[0] = b'g';
     check_each(
@@ -286,6 +306,25 @@ fn hostile_archives_are_refused_by_name() {
             ("too little", sparse("0,5")),
             ("odd", sparse("0,5,6")),
             ("no number", sparse("0,-5")),
+            ("alternation", [pax("GNU.sparse.numbytes", b"1"), named(b"f")].concat()),
+            ("map without size", [pax("GNU.sparse.map", b"0,1"), named(b"f")].concat()),
+            ("format 2", [pax("GNU.sparse.major", b"2"), pax("GNU.sparse.size", b"1"), named(b"f")].concat()),
+            ("text map beyond", sparse_text("1\n999\n2\n", "xx")),
+            ("text map overlaps", sparse_text("2\n0\n2\n1\n1\n", "xxx")),
+            ("text map of too many", sparse_text("65537\n", "")),
+            ("text map without end", sparse_text("2\n0\n1\n", "x")),
+            ("text map of no number", sparse_text("1\n-1\n1\n", "x")),
+            ("text map of a long number", sparse_text("1\n000000000000000000000\n1\n", "x")),
+            ("old map beyond", sparse_old(b"00000001750\x0000000000001\0", 0)),
+            (
+                "old map overflows",
+                sparse_old(
+                    b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff",
+                    0,
+                ),
+            ),
+            ("old map of data that is not there", sparse_old(b"00000000000\x0000000000001\0", 0)),
+            ("old map without end", [sparse_old(b"", 1), vec![0; 504], vec![1; 8]].concat()),
             ("lone zero block", [vec![0; 512], named(b"f")].concat()),
             ("extension alone", closed(&[pax("path", b"x")])),
             ("large extension", pax("comment", &vec![b'x'; 1 << 20])),
@@ -325,6 +364,19 @@ fn hostile_archives_are_refused_by_name() {
             too little: tar entry "f" (offset 0): the sparse map is inconsistent: its pieces do not add up to the size of the data
             odd: tar entry "f" (offset 0): the sparse map is inconsistent: an offset has no length
             no number: tar header at the start of the archive (offset 0): the sparse map field is not a number
+            alternation: tar header at the start of the archive (offset 0): the sparse map is inconsistent: offsets and lengths do not alternate
+            map without size: tar entry "f" (offset 0): the sparse map is inconsistent: it lacks the map or the real size
+            format 2: tar entry "f" (offset 0): the sparse map is inconsistent: its format is unknown, or it lacks the real size
+            text map beyond: tar entry "f" (offset 0): the sparse map is inconsistent: a piece lies beyond the end of the file
+            text map overlaps: tar entry "f" (offset 0): the sparse map is inconsistent: its pieces overlap or are out of order
+            text map of too many: tar entry "f" (offset 0): the number of pieces of a sparse file exceeds the limit of 65536
+            text map without end: tar entry "f" (offset 0): the sparse map field is not a number
+            text map of no number: tar entry "f" (offset 0): the sparse map field is not a number
+            text map of a long number: tar entry "f" (offset 0): the sparse map field is not a number
+            old map beyond: tar entry "f" (offset 0): the sparse map is inconsistent: a piece lies beyond the end of the file
+            old map overflows: tar entry "f" (offset 0): the sparse map is inconsistent: a piece lies beyond the end of the file
+            old map of data that is not there: tar entry "f" (offset 0): the sparse map is inconsistent: its pieces do not add up to the size of the data
+            old map without end: tar entry "f" (offset 0): the sparse map is inconsistent: a block of it holds no piece, so it might never end
             lone zero block: tar header at the start of the archive (offset 0): a single zero block stands in the middle of the archive; the end is marked by two
             extension alone: tar header at the start of the archive (offset 0): the archive ends after an extension header, before the entry that it describes; it is truncated
             large extension: tar header at the start of the archive (offset 0): the size of extension headers exceeds the limit of 1048576

@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use crate::CONFIG_LIMIT;
 use crate::digest::DiffId;
 use crate::error::{Error, Result, excerpt};
-use crate::lenient::{null_default, optional_time, set};
+use crate::lenient::{null_default, optional_time, set, short_list};
 use crate::platform::Platform;
 use crate::timestamp::Timestamp;
 
 /// The most layers an image may have.
 const LAYER_LIMIT: usize = 1024;
+/// The most steps of an image's history: one for each layer, and many that made none.
+const HISTORY_LIMIT: usize = 8192;
 
 /// An image: what it runs, on what platform, of which layers, and how it was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +44,11 @@ pub struct ImageConfig {
     /// The layers.
     pub rootfs: RootFs,
     /// How each layer came about, and what was done without making one; base first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_default")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "short_list::<_, _, HISTORY_LIMIT>"
+    )]
     pub history: Vec<History>,
 }
 

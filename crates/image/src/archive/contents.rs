@@ -4,7 +4,6 @@
 //! are resolved by name and never leave the archive. A name that occurs twice is ambiguous: what one program
 //! checks another might not load. It is refused unless the content is named by its digest.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -17,11 +16,12 @@ use linux::file::{self, Named as _};
 use oci::Digest;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::members::{ByName, Content, Place, place};
 use super::stream::{self, Members};
 use crate::error::{Error, Result};
 use crate::ingest::{Compression, Expected, Ingested, Layer, ingest};
 use crate::store::Staged;
-use crate::tar::{self, EntryPath, Kind};
+use crate::tar::{self, EntryPath};
 
 /// The largest member of a stream that is spooled although it is no layer.
 const SPOOL_LIMIT: u64 = oci::CONFIG_LIMIT;
@@ -29,47 +29,26 @@ const SPOOL_LIMIT: u64 = oci::CONFIG_LIMIT;
 const SPOOLED_LIMIT: u64 = 256 << 20;
 /// Bytes of all documents that are read, each as often as it is: a small archive may refer to one large document a
 /// thousand times.
-const DOCUMENTS_LIMIT: u64 = 32 << 20;
-/// How many links may lead from one name to the next.
-const LINK_LIMIT: usize = 16;
-
+const DOCUMENTS_LIMIT: u64 = 16 << 20;
+/// Values of all documents that are read, counted by the commas between them: in memory the shortest take fifty times
+/// their bytes.
+const VALUES_LIMIT: u64 = 300_000;
 /// An archive, opened.
 pub(super) struct Contents {
     name: String,
     form: Form,
-    /// Bytes of documents read so far.
+    /// Bytes and values of documents read so far.
     documents: AtomicU64,
+    values: AtomicU64,
 }
 
 enum Form {
     /// A directory.
     Directory(OwnedFd),
     /// A tar that can be read anywhere.
-    Tar { file: File, members: BTreeMap<Vec<u8>, Member> },
+    Tar { file: File, members: ByName },
     /// A stream that has been read to its end.
-    Read { members: BTreeMap<Vec<u8>, Member> },
-}
-
-/// What a name stands for.
-pub(super) struct Member {
-    content: Content,
-    /// Whether the name occurs again.
-    again: bool,
-}
-
-enum Content {
-    /// So many bytes of the tar, from there.
-    Section { offset: u64, size: u64 },
-    /// A file in the scratch directory.
-    Spooled { path: PathBuf },
-    /// A layer that has been ingested into a file, if it was new.
-    Layer { ingested: Box<Ingested>, path: Option<PathBuf> },
-    /// Something that looked like a layer; why it is none.
-    NoLayer(Mutex<Option<Error>>),
-    /// Neither a layer nor small.
-    TooLarge,
-    /// Another name, to be followed.
-    Link(Vec<u8>),
+    Read { members: ByName },
 }
 
 /// A layer that was found and is what was expected; the path is that of a new staged file.
@@ -88,15 +67,14 @@ impl Contents {
         if !metadata.is_file() || is_compressed(&file, path)? {
             return Self::read(&name, &mut file, staged);
         }
-        let mut members = BTreeMap::new();
+        let mut members = ByName::default();
         let mut take = |entry: tar::Entry| -> Result<()> {
             let content = match place(&entry)? {
                 Place::Data { offset, size } => Content::Section { offset, size },
                 Place::Link(target) => Content::Link(target),
                 Place::Nothing => return Ok(()),
             };
-            insert(&mut members, entry.path, content);
-            Ok(())
+            members.insert(&name, entry.path, content)
         };
         read_headers(&name, &file, &mut take)?;
         Ok(Self::new(name, Form::Tar { file, members }))
@@ -105,7 +83,7 @@ impl Contents {
     /// Reads a stream to its end: ingests what looks like layers, spools the rest.
     pub(super) fn read(name: &str, source: &mut (dyn Read + Send), staged: &Staged<'_>) -> Result<Self> {
         let mut stream = Members::new(name, source, staged.windows())?;
-        let mut members = BTreeMap::new();
+        let mut members = ByName::default();
         let mut spooled = 0;
         while let Some(entry) = stream.next()? {
             let content = match place(&entry)? {
@@ -119,7 +97,7 @@ impl Contents {
                 Place::Link(target) => Content::Link(target),
                 Place::Nothing => continue,
             };
-            insert(&mut members, entry.path, content);
+            members.insert(name, entry.path, content)?;
             if spooled > SPOOLED_LIMIT {
                 let reason = "so much have its members that are no layers together at most";
                 return Err(Error::TooLarge { entry: name.to_owned(), limit: SPOOLED_LIMIT, reason });
@@ -129,7 +107,7 @@ impl Contents {
     }
 
     fn new(name: String, form: Form) -> Self {
-        Self { name, form, documents: AtomicU64::new(0) }
+        Self { name, form, documents: AtomicU64::new(0), values: AtomicU64::new(0) }
     }
 
     /// The archive's own name.
@@ -141,16 +119,14 @@ impl Contents {
     pub(super) fn names(&self) -> Vec<String> {
         match &self.form {
             Form::Directory(_) => Vec::new(),
-            Form::Tar { members, .. } | Form::Read { members } => {
-                members.keys().filter_map(|name| String::from_utf8(name.clone()).ok()).collect()
-            }
+            Form::Tar { members, .. } | Form::Read { members } => members.names(),
         }
     }
 
     /// A document, if it is there; more than `limit` bytes are an error.
     pub(super) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let content = self.read_document(name, limit, false)?;
-        content.map(|content| self.count(content)).transpose()
+        content.map(|content| self.count(name, content)).transpose()
     }
 
     /// The document that a digest names, in a layout, checked.
@@ -159,18 +135,23 @@ impl Contents {
         let Some(content) = self.read_document(&name, limit, true)? else {
             return Err(Error::MissingEntry { entry: name, needed_by: needed_by.to_owned() });
         };
-        descriptor.verify(&content).map_err(|source| Error::Document { entry: name, source })?;
-        self.count(content)
+        descriptor.verify(&content).map_err(|source| Error::Document { entry: name.clone(), source })?;
+        self.count(&name, content)
     }
 
     /// Keeps the documents of one archive within bounds all together.
-    fn count(&self, content: Vec<u8>) -> Result<Vec<u8>> {
+    fn count(&self, name: &str, content: Vec<u8>) -> Result<Vec<u8>> {
         let size = content.len() as u64;
-        if self.documents.fetch_add(size, Ordering::Relaxed) + size <= DOCUMENTS_LIMIT {
-            return Ok(content);
+        if self.documents.fetch_add(size, Ordering::Relaxed) + size > DOCUMENTS_LIMIT {
+            let reason = "so much have all documents of an archive together at most";
+            return Err(Error::TooLarge { entry: self.name.clone(), limit: DOCUMENTS_LIMIT, reason });
         }
-        let reason = "so much have all documents of an archive together at most";
-        Err(Error::TooLarge { entry: self.name.clone(), limit: DOCUMENTS_LIMIT, reason })
+        let values = content.iter().map(|&byte| u64::from(byte == b',')).sum::<u64>();
+        if self.values.fetch_add(values, Ordering::Relaxed) + values > VALUES_LIMIT {
+            let reason = format!("the documents of the archive hold more than {VALUES_LIMIT} values");
+            return Err(Error::Entry { entry: name.to_owned(), reason });
+        }
+        Ok(content)
     }
 
     fn read_document(&self, name: &str, limit: u64, may_repeat: bool) -> Result<Option<Vec<u8>>> {
@@ -187,7 +168,7 @@ impl Contents {
             Form::Tar { file, members } => (Some(file), members),
             Form::Read { members } => (None, members),
         };
-        let Some(member) = follow(members, name)? else { return Ok(None) };
+        let Some(member) = members.follow(name)? else { return Ok(None) };
         if member.again && !may_repeat {
             let reason = "it occurs more than once, so what it says is ambiguous".to_owned();
             return Err(Error::Entry { entry: name.to_owned(), reason });
@@ -225,7 +206,7 @@ impl Contents {
             Form::Tar { file, members } => (Some(file), members),
             Form::Read { members } => (None, members),
         };
-        let member = follow(members, name)?.ok_or_else(missing)?;
+        let member = members.follow(name)?.ok_or_else(missing)?;
         match (&member.content, file) {
             (Content::Section { offset, size }, Some(file)) => {
                 ingest_into(name, &mut Section { file, offset: *offset, left: *size }, expected, staged)
@@ -249,79 +230,6 @@ fn why_no_layer(name: &str, error: &Mutex<Option<Error>>) -> Error {
 /// The name of a blob in an OCI layout.
 pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm_name(), digest.encoded())
-}
-
-/// What an entry of the archive contributes.
-enum Place {
-    /// A file, whose data lie there in the tar.
-    Data { offset: u64, size: u64 },
-    /// Another name for a member.
-    Link(Vec<u8>),
-    /// A directory.
-    Nothing,
-}
-
-fn place(entry: &tar::Entry) -> Result<Place> {
-    let refuse = |reason: String| Err(Error::Entry { entry: entry.path.to_string(), reason });
-    match &entry.kind {
-        Kind::File(content) => match content.extents() {
-            [] if content.size == 0 => Ok(Place::Data { offset: 0, size: 0 }),
-            [all] if all.offset == 0 && all.length == content.size => {
-                Ok(Place::Data { offset: all.source, size: all.length })
-            }
-            _ => refuse("it is a sparse file; make the archive again without --sparse".to_owned()),
-        },
-        Kind::Hardlink(target) => Ok(Place::Link(target.as_bytes().to_vec())),
-        Kind::Symlink(target) => match resolve(entry.path.as_bytes(), target) {
-            Some(target) => Ok(Place::Link(target)),
-            None => refuse(format!("it is a link to \"{}\", outside of the archive", target.escape_ascii())),
-        },
-        Kind::Directory => Ok(Place::Nothing),
-        Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::Fifo => {
-            refuse("an archive of images holds files, directories and links only".to_owned())
-        }
-    }
-}
-
-/// Where a symbolic link leads, as a name in the archive; `None` if it leaves it.
-fn resolve(link: &[u8], target: &[u8]) -> Option<Vec<u8>> {
-    if target.starts_with(b"/") {
-        return None;
-    }
-    let mut parts: Vec<&[u8]> = link.split(|&byte| byte == b'/').collect();
-    parts.pop();
-    for part in target.split(|&byte| byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join(&b'/'))
-}
-
-fn insert(members: &mut BTreeMap<Vec<u8>, Member>, path: EntryPath, content: Content) {
-    use std::collections::btree_map::Entry;
-    match members.entry(path.as_bytes().to_vec()) {
-        Entry::Vacant(vacant) => drop(vacant.insert(Member { content, again: false })),
-        // The first stays: what has a digest is checked against it, and nothing else may occur twice.
-        Entry::Occupied(mut occupied) => occupied.get_mut().again = true,
-    }
-}
-
-/// The member that a name leads to, across links; also below a link to a directory.
-fn follow<'m>(members: &'m BTreeMap<Vec<u8>, Member>, name: &str) -> Result<Option<&'m Member>> {
-    let path = EntryPath::from_name(name.as_bytes(), &stream::limits())
-        .map_err(|defect| Error::Entry { entry: name.to_owned(), reason: defect.to_string() })?;
-    let mut name_now = path.as_bytes().to_vec();
-    for _ in 0..LINK_LIMIT {
-        match members.get(&name_now) {
-            Some(Member { content: Content::Link(target), .. }) => name_now.clone_from(target),
-            Some(member) => return Ok(Some(member)),
-            None => return Ok(None),
-        }
-    }
-    Err(Error::Entry { entry: name.to_owned(), reason: "it is a chain of links without an end".to_owned() })
 }
 
 /// Takes a file from a stream, as what it looks like.

@@ -19,6 +19,10 @@ use crate::store::{Staged, Store};
 /// How many layers are ingested at once at most: more would need memory without being faster.
 const PARALLEL: usize = 4;
 
+/// The most images that an archive may have, and the most names.
+const IMAGES_LIMIT: usize = 4096;
+const NAMES_LIMIT: usize = 16_384;
+
 /// How to load.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -38,6 +42,7 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<
         Source::Path(path) => Contents::open(path, &staged)?,
     };
     let planned = plan(&contents, options.platform.as_ref())?;
+    check_counts(&contents, &planned)?;
     let found = layers(&contents, &planned, &staged)?;
     let mut images: Vec<LoadedImage> = Vec::new();
     for image in planned {
@@ -70,6 +75,18 @@ fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Planned>
         entry: contents.name().to_owned(),
         reason: "it has neither oci-layout, manifest.json nor repositories; a root file system is loaded with import",
     })
+}
+
+/// Refuses archives that are made to keep us busy.
+fn check_counts(contents: &Contents, planned: &[Planned]) -> Result<()> {
+    let names = planned.iter().map(|image| image.references.len()).sum::<usize>();
+    for (count, limit, what) in [(planned.len(), IMAGES_LIMIT, "images"), (names, NAMES_LIMIT, "names")] {
+        if count > limit {
+            let reason = format!("it has {count} {what}, more than {limit}");
+            return Err(Error::Entry { entry: contents.name().to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// Which layers there are, each once: one that several images have, or one image twice, is read once.

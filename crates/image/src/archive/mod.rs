@@ -19,6 +19,7 @@ mod import;
 mod layout;
 mod legacy;
 mod load;
+mod members;
 mod plan;
 mod save;
 mod stream;

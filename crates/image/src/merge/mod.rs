@@ -41,7 +41,7 @@ pub struct Limits {
     pub layers: u16,
     /// Names that were ever there, parents that had to be made included; default 2,000,000.
     pub names: u32,
-    /// Bytes of all names and link targets; default 256 MiB.
+    /// Bytes of all names and link targets; default 64 MiB.
     pub text_bytes: u32,
     /// Bytes of all different sets of extended attributes, and 64 for each attribute; default 32 MiB.
     pub xattr_bytes: usize,
@@ -56,7 +56,7 @@ impl Default for Limits {
         Self {
             layers: 1000,
             names: 2_000_000,
-            text_bytes: 256 << 20,
+            text_bytes: 64 << 20,
             xattr_bytes: 32 << 20,
             sparse_extents: 1_000_000,
             inodes: 3_000_000,

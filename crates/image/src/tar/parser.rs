@@ -395,7 +395,11 @@ impl Parser {
     }
 
     fn take_old_map(&mut self, mut draft: Box<Draft>, block: &Block) -> Result<Option<Entry>, Defect> {
+        let before = draft.map.len();
         sparse::add_old_items(&block[..504], &mut draft.map, &self.limits)?;
+        if draft.map.len() == before {
+            return Err(Defect::SparseMap("a block of it holds no piece, so it might never end"));
+        }
         self.old_map_taken(draft, block[504] != 0)
     }
 

@@ -46,11 +46,6 @@ impl Records {
         self.uid = self.uid.or(global.uid);
         self.gid = self.gid.or(global.gid);
         self.mtime = self.mtime.or(global.mtime);
-        for xattr in &global.xattrs {
-            if !self.xattrs.iter().any(|own| own.name == xattr.name) {
-                self.xattrs.push(xattr.clone());
-            }
-        }
         self
     }
 
@@ -60,6 +55,8 @@ impl Records {
             (self.path.is_some(), "path"),
             (self.link_target.is_some(), "linkpath"),
             (self.size.is_some(), "size"),
+            // Also a matter of size: each header of 512 bytes would bring up to 64 KiB along.
+            (!self.xattrs.is_empty(), "SCHILY.xattr"),
             (self.sparse.mapped || self.sparse.major.is_some() || self.sparse.name.is_some(), "GNU.sparse"),
         ];
         match senseless.iter().find(|(set, _)| *set) {
