@@ -217,7 +217,7 @@ fn run_without_helpers(skiff: &Skiff, user: &User, arguments: &[&str]) -> Output
     let script = "mount -t tmpfs none \"$0\" && mkdir \"$0/upper\" \"$0/work\" && \
                   mount -t overlay -o \"lowerdir=/usr/bin,upperdir=$0/upper,workdir=$0/work\" none /usr/bin && \
                   rm /usr/bin/newuidmap /usr/bin/newgidmap && umount -l \"$0\" && \
-                  uid=$1 && shift && exec setpriv --reuid \"$uid\" --regid \"$uid\" --clear-groups \"$@\"";
+                  uid=$1 && shift && exec /usr/bin/setpriv --reuid \"$uid\" --regid \"$uid\" --clear-groups \"$@\"";
     let place = skiff.folder().join("helpers");
     std::fs::create_dir_all(&place).expect("a place");
     let inner = skiff.command(arguments);

@@ -47,16 +47,19 @@ const TESTS: &[Test] = &[
     Test { package: "runtime", source: Source::File("processes"), arguments: &[] },
     // Debian 12 has EROFS, but not from files: which is why the containers below stand on unpacked trees.
     Test { package: "runtime", source: Source::File("roots"), arguments: &["--skip", "an_erofs_index"] },
+    Test { package: "runtime", source: Source::File("rootless"), arguments: &[] },
+    Test { package: "runtime", source: Source::File("faults"), arguments: &[] },
     Test {
         package: "image",
         source: Source::File("snapshots"),
-        arguments: &["trees_work_in_a_user_namespace"],
+        arguments: &["trees_work_in_a_user_namespace", "trees_are_told_apart", "a_tree_loses_its_name"],
     },
     Test { package: "monitor", source: Source::File("life"), arguments: &["memory_that_runs_out_is_told"] },
     Test { package: "e2e", source: Source::File("cli_run"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_isolation"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_terminal"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_rootless"), arguments: &[] },
+    Test { package: "e2e", source: Source::File("cli_rootless_files"), arguments: &[] },
 ];
 
 /// Packages whose programs every test may start, at the path where they are built.
@@ -69,10 +72,13 @@ const PROGRAMS: &[&str] = &[
     "touch",
     "truncate",
     "setsid",
+    "setpriv",
     "unshare",
+    "strace",
     "newuidmap",
     "newgidmap",
     "useradd",
+    "usermod",
     "userdel",
 ];
 
