@@ -473,7 +473,7 @@ fn a_stored_archive_reads_like_a_streamed_one() {
 fn sample() -> Vec<u8> {
     let script = "mkdir -p $0/d/e; cd $0; echo x > d/f; ln d/f d/h; ln -s f d/s; mkfifo d/p; truncate -s 100k d/e/sparse; echo >> d/e/sparse
          touch d/$(printf 'n%.0s' {1..180}); tar --create --sparse --format=pax d; tar --create --sparse --format=gnu d; rm -r $PWD";
-    let name = std::env::temp_dir().join(format!("skiff-image-sample-{}", std::process::id()));
+    let name = std::env::temp_dir().join(testkit::own_name("sample"));
     let output = Command::new("bash").args(["-euc", script]).arg(name).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("skiff-file-{name}-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("skiff-test-{}-{name}", std::process::id()));
         remove_tree(&dir).unwrap();
         create_dir(&dir, 0o700).unwrap();
         dir

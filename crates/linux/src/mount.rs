@@ -100,7 +100,7 @@ mod tests {
             rustix::process::geteuid().is_root(),
             "this test clones a mount and needs root: run it as root"
         );
-        let path = std::env::temp_dir().join(format!("protected-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("skiff-test-{}-protected", std::process::id()));
         crate::file::write(&path, b"#!/bin/true\n").unwrap();
         let program = super::protected_program(&path).unwrap();
         let through =

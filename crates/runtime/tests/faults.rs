@@ -66,7 +66,7 @@ impl Sweep {
         let writable = Writable { upper: own.join("upper"), work: own.join("work") };
         std::fs::create_dir_all(&writable.upper).unwrap();
         std::fs::create_dir_all(&writable.work).unwrap();
-        let group = format!("/runtime-{name}-{}", std::process::id());
+        let group = format!("/{}", testkit::own_name(name));
         let mut plan = plan(Path::new("/"), &["true"]);
         plan.root.source = RootSource::Trees { layers: vec![root], writable: Some(writable) };
         plan.cgroup = Some(cgroup::Plan { path: group.clone().into(), ..cgroup::Plan::default() });

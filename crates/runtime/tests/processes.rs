@@ -323,7 +323,7 @@ fn a_failure_at_any_step_leaves_nothing_behind() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
     let mut plan = plan(&root, &["missing"]);
     plan.cgroup = Some(cgroup::Plan {
-        path: format!("/runtime-test-{}", std::process::id()).into(),
+        path: format!("/{}", testkit::own_name("failures")).into(),
         ..cgroup::Plan::default()
     });
     for break_it in [
@@ -344,9 +344,9 @@ fn a_failure_at_any_step_leaves_nothing_behind() {
     }
     assert_eq!(processes_of(folder.path()), Vec::<String>::new());
     assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(), mounts);
-    let left = std::fs::read_dir("/sys/fs/cgroup").unwrap().any(|hierarchy| {
-        hierarchy.unwrap().path().join(format!("runtime-test-{}", std::process::id())).exists()
-    });
+    let left = std::fs::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .any(|hierarchy| hierarchy.unwrap().path().join(testkit::own_name("failures")).exists());
     assert!(!left, "a control group is left");
 }
 
@@ -399,7 +399,7 @@ fn a_reaper_works_under_a_filter_that_hides_clone3() {
 #[test]
 fn the_group_is_joined_before_anything_else_and_seen_as_the_root() {
     let folder = Folder::new();
-    let name = format!("/runtime-group-{}", std::process::id());
+    let name = format!("/{}", testkit::own_name("group"));
     // Version 1 has a mount for each controller, version 2 one for all.
     let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let (own, least, mark) =

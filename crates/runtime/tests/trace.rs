@@ -20,7 +20,7 @@ fn every_step_of_a_start_leaves_a_mark() {
     let mut plan = plan(Path::new("/"), &["true"]);
     plan.root.source = RootSource::Trees { layers: vec![root], writable: Some(writable) };
     plan.cgroup = Some(cgroup::Plan {
-        path: format!("/runtime-trace-{}", std::process::id()).into(),
+        path: format!("/{}", testkit::own_name("trace")).into(),
         ..cgroup::Plan::default()
     });
     let trace = folder.path().join("trace");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the last process may take to go.
@@ -55,28 +55,57 @@ impl fmt::Display for Leftovers {
 
 /// Processes other than this one that have anything of `base` open, mounted or in their arguments.
 fn processes(base: &str, left: &mut BTreeSet<String>) {
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == std::process::id().to_string() {
-            continue;
-        }
-        let path = entry.path();
-        let read =
-            |file: &str| fs::read(path.join(file)).map(|text| String::from_utf8_lossy(&text).into_owned());
-        let arguments = read("cmdline").unwrap_or_default().replace('\0', " ");
-        let named = arguments.contains(base);
-        let mounted = read("mountinfo").is_ok_and(|table| table.contains(base));
-        let opened = || {
-            let open = fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
-            open.filter_map(|fd| fs::read_link(fd.path()).ok())
-                .any(|target| target.to_string_lossy().contains(base))
-        };
+    for process in other_processes() {
+        let of_base = named_or_open(&process.path, base);
         // Other tests' processes see the mounts of the host, which are looked at by themselves.
-        if named || (mounted && !shares_mounts(&path)) || opened() {
-            let program = fs::read_link(path.join("exe")).unwrap_or_default();
-            left.insert(format!("process {name} {} {arguments}", program.display()));
+        if of_base || (mounted(&process.path).contains(base) && !shares_mounts(&process.path)) {
+            left.insert(format!("process {process}"));
         }
     }
+}
+
+/// A process of this host.
+pub(crate) struct Process {
+    pub(crate) number: i32,
+    pub(crate) path: PathBuf,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = fs::read_link(self.path.join("exe")).unwrap_or_default();
+        write!(f, "{} {} {}", self.number, program.display(), arguments(&self.path))
+    }
+}
+
+/// All but this one.
+pub(crate) fn other_processes() -> Vec<Process> {
+    let own = std::process::id().cast_signed();
+    let process = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok().filter(|number| *number != own)?;
+        Some(Process { number, path: entry.path() })
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(process).collect()
+}
+
+fn arguments(process: &Path) -> String {
+    let bytes = fs::read(process.join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// Whether anything of `base` is in a process's arguments or open.
+pub(crate) fn named_or_open(process: &Path, base: &str) -> bool {
+    let opened = || {
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        open.filter_map(|fd| fs::read_link(fd.path()).ok())
+            .any(|target| target.to_string_lossy().contains(base))
+    };
+    arguments(process).contains(base) || opened()
+}
+
+/// What a process sees mounted.
+pub(crate) fn mounted(process: &Path) -> String {
+    let table = fs::read(process.join("mountinfo")).unwrap_or_default();
+    String::from_utf8_lossy(&table).into_owned()
 }
 
 fn shares_mounts(process: &Path) -> bool {
@@ -90,23 +119,29 @@ fn mounts(base: &str, left: &mut BTreeSet<String>) {
 }
 
 fn control_groups(ids: &[String], left: &mut BTreeSet<String>) {
-    let mut pending = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
-    let mut depth = 0;
-    while !pending.is_empty() && depth < 6 {
-        depth += 1;
-        for folder in std::mem::take(&mut pending) {
+    let groups = groups(|name| ids.iter().any(|id| name.contains(id.as_str())));
+    left.extend(groups.iter().map(|group| format!("control group {}", group.display())));
+}
+
+/// Control groups whose own name is one of those, and all below them, outer ones first.
+pub(crate) fn groups(is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![(PathBuf::from("/sys/fs/cgroup"), false)];
+    for _depth in 0..6 {
+        for (folder, is_within) in std::mem::take(&mut pending) {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     continue;
                 }
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if ids.iter().any(|id| name.contains(id.as_str())) {
-                    left.insert(format!("control group {}", entry.path().display()));
+                let is_found = is_within || is_one(&entry.file_name().to_string_lossy());
+                if is_found {
+                    found.push(entry.path());
                 }
-                pending.push(entry.path());
+                pending.push((entry.path(), is_found));
             }
         }
     }
+    found
 }
 
 fn entries(folder: &str, left: &mut BTreeSet<String>) {

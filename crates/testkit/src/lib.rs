@@ -11,6 +11,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
 
+mod abandoned;
 mod image;
 mod leftovers;
 mod scratch;
@@ -18,6 +19,7 @@ mod skiff;
 mod terminal;
 mod user;
 
+pub use abandoned::{own_name, sweep};
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff};

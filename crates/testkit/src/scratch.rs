@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::abandoned::own_name;
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// An empty folder (mode 0755) below the folder for temporary files. Dropping it removes it with all it holds, layers
@@ -21,9 +23,16 @@ impl Default for Scratch {
 impl Scratch {
     /// Makes one, under a name that no other test has.
     pub fn new() -> Scratch {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("skiff-test-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap_or_else(|error| panic!("make {}: {error}", path.display()));
+        let path = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(own_name(&number.to_string()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Left by one that was killed, whose number this process has now.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("make {}: {error}", path.display()),
+            }
+        };
         // Whatever the caller's mask.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set a mode");
         Scratch(path)

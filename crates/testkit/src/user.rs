@@ -20,9 +20,15 @@ pub struct User {
 impl User {
     /// Makes a user without a home. Needs root.
     pub fn new() -> User {
-        let name = format!("skiff{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        change(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", &name]))
-            .unwrap_or_else(|error| panic!("make user {name}: {error}"));
+        let name = loop {
+            let name = format!("skiff{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+            match change(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", &name])) {
+                Ok(()) => break name,
+                // Left by one that was killed, whose number this process has now.
+                Err(error) if error.contains("already exists") => {}
+                Err(error) => panic!("make user {name}: {error}"),
+            }
+        };
         let number = |flag: &str| -> u32 {
             let text = run(Command::new("id").arg(flag).arg(&name));
             text.trim().parse().unwrap_or_else(|_| panic!("id {flag} {name} said {text:?}"))
@@ -79,11 +85,24 @@ impl Default for User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        let removed = change(Command::new("userdel").arg(&self.name));
+        let removed = remove(&self.name);
         if !std::thread::panicking() {
             assert_eq!(removed, Ok(()), "remove user {}", self.name);
         }
     }
+}
+
+/// The users that tests have made and not removed, each with the process that made it.
+pub(crate) fn all() -> Vec<(String, u32)> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let maker = |name: &str| name.strip_prefix("skiff")?.split_once('x')?.0.parse().ok();
+    let names = text.lines().filter_map(|line| line.split(':').next());
+    names.filter_map(|name| Some((name.to_owned(), maker(name)?))).collect()
+}
+
+/// Removes a user by name.
+pub(crate) fn remove(name: &str) -> Result<(), String> {
+    change(Command::new("userdel").arg(name))
 }
 
 /// Runs a program that changes the host's users. They lock each other out, without waiting.

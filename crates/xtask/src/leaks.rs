@@ -34,8 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How deep below each hierarchy's root groups are looked for.
 const DEPTH: u32 = 3;
 
-/// Notes what is there, one line each.
+/// Notes what is there, one line each. What tests that were killed have left is removed before: a program that a container of
+/// theirs starts later would seem to be of the next run.
 pub(crate) fn save(file: &Path) -> Result<()> {
+    for line in testkit::sweep().context("remove what tests have left that were killed")? {
+        println!("left by a test that was killed: {line}");
+    }
     let lines: Vec<String> = observe().into_iter().collect();
     fs::write(file, lines.join("\n")).with_context(|| format!("write {}", file.display()))
 }

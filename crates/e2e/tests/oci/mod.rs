@@ -64,7 +64,7 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn new(name: &str) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs root: it makes containers");
-        let name = format!("skiff-e2e-{name}-{}", std::process::id());
+        let name = testkit::own_name(name);
         let base = std::env::temp_dir().join(&name);
         std::fs::create_dir(&base).unwrap();
         let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("skiff");

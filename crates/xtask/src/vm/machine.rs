@@ -124,7 +124,9 @@ impl Machine {
     }
 
     fn start(&self, ramdisk: &Path, words: &str) -> Result<Child> {
-        let mut command = Command::new("qemu-system-x86_64");
+        // It ends with us, however we end: else it would keep the disk from the next one.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
         match self.accelerator {
             Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
             Accelerator::Emulation => command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
