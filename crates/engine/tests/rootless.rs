@@ -31,10 +31,8 @@ fn an_ordinary_user_runs_containers() {
     assert!(rustix::process::geteuid().is_root(), "this test needs root: it becomes another user");
     let base = testkit::Scratch::new();
     // The user may not walk to where the programs were built.
-    let program = std::env::current_exe().unwrap();
-    let monitor = program.parent().unwrap().parent().unwrap().join("skiff-monitor");
-    std::fs::copy(&program, base.join("test")).unwrap();
-    std::fs::copy(monitor, base.join("skiff-monitor"))
+    std::fs::copy(std::env::current_exe().unwrap(), base.join("test")).unwrap();
+    std::fs::copy(testkit::programs().join("skiff-monitor"), base.join("skiff-monitor"))
         .expect("build the monitor first: cargo build -p monitor");
     std::os::unix::fs::chown(&*base, Some(USER), Some(USER)).unwrap();
     let output = Command::new(base.join("test"))

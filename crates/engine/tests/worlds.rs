@@ -168,7 +168,8 @@ fn limits_are_those_of_its_control_group() {
         &fixture,
         "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max \
          /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || \
-         cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max",
+         cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max \
+         /sys/fs/cgroup/cpu.weight",
         |create| {
             create.host.resources = Resources {
                 memory: 64 << 20,
@@ -179,7 +180,12 @@ fn limits_are_those_of_its_control_group() {
             };
         },
     );
-    assert_eq!(text, "67108864\n100\n50000\n512\n");
+    let expected = match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        // Version 2 has the period beside the quota, and weights: 512 shares are this one.
+        true => "67108864\n100\n50000 100000\n59\n",
+        false => "67108864\n100\n50000\n512\n",
+    };
+    assert_eq!(text, expected);
 }
 
 #[test]

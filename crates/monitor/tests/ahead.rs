@@ -47,8 +47,10 @@ fn what_was_made_ahead_is_what_runs() {
     assert!(group_exists(&harbour));
     let running = waiting.launch(&plan, None).unwrap().wait_running().unwrap();
     assert_eq!(running.pid, init);
-    harbour.wait_logged("pids:");
-    assert!(harbour.logged("stdout").lines().any(|line| line.contains("pids:/skiff-monitor-test-")));
+    // Version 1 has a hierarchy for each controller, version 2 one for all.
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let hierarchy = if unified { "0::" } else { ":pids:" };
+    harbour.wait_logged(&format!("{hierarchy}/skiff-monitor-test-"));
     harbour.connect().signal(9).unwrap();
     wait_until("nothing is left", || !harbour.run_dir().exists());
     assert!(!group_exists(&harbour));

@@ -22,6 +22,6 @@ mod user;
 pub use abandoned::{own_name, sweep};
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
 pub use scratch::Scratch;
-pub use skiff::{Output, Skiff};
+pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;
 pub use user::User;

@@ -211,7 +211,7 @@ fn output(command: &mut Command) -> Output {
 }
 
 /// Where the programs lie: beside the folder of this test's own.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("SKIFF_TEST_PROGRAMS") {
         return PathBuf::from(folder);
     }

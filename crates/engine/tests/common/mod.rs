@@ -127,8 +127,7 @@ impl Drop for Fixture {
 }
 
 pub(crate) fn config(base: &Path, snapshotter: Option<Snapshotter>) -> Config {
-    let program = std::env::current_exe().unwrap();
-    let monitor = program.parent().unwrap().parent().unwrap().join("skiff-monitor");
+    let monitor = testkit::programs().join("skiff-monitor");
     assert!(monitor.exists(), "build the monitor first: cargo build -p monitor");
     Config { root: base.join("root"), run: base.join("run"), monitor, snapshotter, trace: None }
 }
