@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/containers/<id>/          0700: nobody walks in
 //!   upper/ work/                   the writable layer
+//!   volumes/<n>/                   what its image declares as volumes, filled by the monitor before the first run
 //!   log.json …                     the monitor's
 //! <run>/<id>/                      0700, while it runs; the monitor removes it
 //!   hostname hosts resolv.conf     bound below /etc

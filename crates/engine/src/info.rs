@@ -87,6 +87,8 @@ pub struct ContainerInfo {
     pub id_base: Option<u32>,
     /// `erofs` or `trees`.
     pub snapshotter: &'static str,
+    /// Volumes of its own.
+    pub volumes: Vec<VolumeMount>,
     /// Its directory on disk.
     pub directory: PathBuf,
     /// Its log; missing with the driver `none`.
@@ -97,6 +99,15 @@ pub struct ContainerInfo {
     pub hosts_path: PathBuf,
     /// See `hostname_path`.
     pub resolv_conf_path: PathBuf,
+}
+
+/// A volume that is a container's own and goes with it: the image declares it, and it began with the image's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// On the host; there from the first start on.
+    pub source: PathBuf,
+    /// Inside.
+    pub target: PathBuf,
 }
 
 /// One line of `skiff ps`.
@@ -120,6 +131,8 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// Sources of its bind mounts.
     pub mounts: Vec<String>,
+    /// Where its own volumes are mounted.
+    pub volumes: Vec<String>,
     /// `none`, `host`, …
     pub network: String,
 }

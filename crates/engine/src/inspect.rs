@@ -1,6 +1,6 @@
 //! `inspect`: everything about one container.
 
-use crate::info::ContainerInfo;
+use crate::info::{ContainerInfo, VolumeMount};
 use crate::{Engine, Result, Snapshotter, plan};
 
 impl Engine {
@@ -9,6 +9,10 @@ impl Engine {
         let found = self.container(name)?;
         let directory = self.directory(found.id());
         let log_path = plan::log(&found.spec.host.log)?.map(|_| directory.join("log.json"));
+        let volume = |volume: plan::Volume| VolumeMount {
+            source: directory.join("volumes").join(&volume.name),
+            target: volume.target,
+        };
         let run = self.run_directory(found.id());
         Ok(ContainerInfo {
             hostname_path: run.join("hostname"),
@@ -18,6 +22,7 @@ impl Engine {
                 Snapshotter::Erofs => "erofs",
                 Snapshotter::Trees => "trees",
             },
+            volumes: plan::volumes(&found.spec).into_iter().map(volume).collect(),
             id_base: found.head.id_base,
             created: found.head.created,
             name: found.head.name,

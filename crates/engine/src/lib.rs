@@ -11,8 +11,8 @@
 //! ```
 //!
 //! What is not here yet: registries (a missing image is an error that says so), bridge networks (a container that
-//! names no network has none but its loopback), and volumes (what an image declares as one lies in the container's
-//! writable layer, with the image's content; a volume that a user names is refused).
+//! names no network has none but its loopback), and volumes that a user names (what an image declares as one is a
+//! directory of the container's own, which goes with it).
 //!
 //! What must hold:
 //! - A container's record is committed before anything of it lies on disk, and removed before its files are:

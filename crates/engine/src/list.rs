@@ -55,6 +55,7 @@ impl Engine {
             state,
             labels: summary.labels,
             mounts: summary.mounts,
+            volumes: summary.volumes,
             network: summary.network,
             id: head.id,
             name: head.name,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan;
 use crate::request::{AttachStreams, HostOptions, MountRequest, MountSource};
 
 /// One container's configuration. The engine alone reads and writes this document.
@@ -54,7 +55,8 @@ pub struct ProcessSpec {
     pub stop_signal_name: Option<String>,
     /// Seconds; -1 waits for ever.
     pub stop_timeout: Option<i32>,
-    /// `VOLUME`s of the image: checked paths. They lie in the writable layer.
+    /// `VOLUME`s of the image: checked paths. Each is a directory of the container's own, unless the user mounts something
+    /// there.
     pub volumes: Vec<String>,
     /// `EXPOSE`d ports of the image (`80/tcp`).
     pub exposed_ports: Vec<String>,
@@ -75,6 +77,9 @@ pub(crate) struct Summary {
     pub(crate) command: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) mounts: Vec<String>,
+    /// Where its own volumes are mounted.
+    #[serde(default)]
+    pub(crate) volumes: Vec<String>,
     pub(crate) network: String,
     pub(crate) auto_remove: bool,
 }
@@ -91,6 +96,10 @@ impl Summary {
             command: spec.process.args(),
             labels: spec.process.labels.clone(),
             mounts: spec.host.mounts.iter().filter_map(source).collect(),
+            volumes: plan::volumes(spec)
+                .into_iter()
+                .map(|volume| volume.target.display().to_string())
+                .collect(),
             network: spec.host.network_mode.to_string(),
             auto_remove: spec.host.auto_remove,
         }

@@ -201,6 +201,7 @@ impl Engine {
             devices,
             seccomp: self.seccomp(spec)?,
             files: self.etc_directory(id, &spec.host)?,
+            volumes: directory.join("volumes"),
             shm: self.shm_directory(id),
             limits: self.supported_limits(&spec.host)?,
             joined,

@@ -295,8 +295,14 @@ fn attach_mounts(
     binds: Option<Vec<OwnedFd>>,
     groups: &[mounts::cgroups::Group],
 ) -> Result<(), InitFailure> {
-    let mut binds = binds.map(Vec::into_iter);
-    for (mount, made) in plan.mounts.iter().zip(made) {
+    let binds = open_binds(plan, binds)?;
+    // First of all: what others are about to mount inside is not the image's.
+    for (mount, bind) in plan.mounts.iter().zip(&binds) {
+        if let (MountKind::Volume { fill: true, .. }, Some(volume)) = (&mount.kind, bind) {
+            mounts::copy_up::copy(root.as_fd(), &mount.target, volume.as_fd())?;
+        }
+    }
+    for ((mount, made), bind) in plan.mounts.iter().zip(made).zip(&binds) {
         match (&mount.kind, made) {
             (MountKind::New { copy_up, .. }, Some(made)) => {
                 if *copy_up {
@@ -307,19 +313,29 @@ fn attach_mounts(
                     set_propagation(&made.mount, propagation, &mount.target)?;
                 }
             }
-            (MountKind::Bind { .. }, _) => {
-                let bind = match &mut binds {
-                    Some(opened) => opened.next(),
-                    None => mounts::bind::make(mount, None)?,
-                };
+            (MountKind::Bind { .. } | MountKind::Volume { .. }, _) => {
+                let bind = bind.as_ref();
                 let bind = bind.ok_or_else(|| failed(Step::Mount, mount.target.display())(Errno::BADF))?;
-                mounts::attach(root.as_fd(), &bind, mount)?;
+                mounts::attach(root.as_fd(), bind, mount)?;
             }
             (MountKind::Cgroup, _) => mounts::cgroups::mount(root.as_fd(), plan, mount, groups)?,
             (MountKind::New { .. }, None) => {}
         }
     }
     Ok(())
+}
+
+/// What is bound, by mount: opened by the supervisor, or else now.
+fn open_binds(
+    plan: &LaunchPlan,
+    received: Option<Vec<OwnedFd>>,
+) -> Result<Vec<Option<OwnedFd>>, InitFailure> {
+    let Some(received) = received else {
+        return plan.mounts.iter().map(|mount| mounts::bind::make(mount, None)).collect();
+    };
+    let mut received = received.into_iter();
+    let is_bound = |kind: &MountKind| matches!(kind, MountKind::Bind { .. } | MountKind::Volume { .. });
+    Ok(plan.mounts.iter().map(|mount| is_bound(&mount.kind).then(|| received.next()).flatten()).collect())
 }
 
 /// The container's own procfs, where it may be written to.

@@ -180,6 +180,13 @@ pub enum MountKind {
         /// With everything mounted below it.
         recursive: bool,
     },
+    /// A directory that is the container's own.
+    Volume {
+        /// Absolute, on the host; a directory that nothing else uses.
+        source: PathBuf,
+        /// It is empty, and starts with what the root has at the target, before anything is mounted there.
+        fill: bool,
+    },
     /// The container's own part of the cgroup hierarchies.
     Cgroup,
 }

@@ -338,3 +338,97 @@ fn a_readonly_tmpfs_still_gets_its_mount_points() {
     }
     assert_eq!(run(&folder, &plan).output(), "refused\nmade\n");
 }
+
+/// A volume at `target` that is filled.
+fn volume(source: &Path, target: &str) -> Mount {
+    Mount { kind: MountKind::Volume { source: source.to_owned(), fill: true }, ..bind(source, target) }
+}
+
+#[test]
+fn a_volume_starts_with_what_the_image_has_down_to_holes_and_links() {
+    let script = r#"cd "$0"; mkdir -p data/sub; printf 'from the image\n' > data/file; ln data/file data/sub/same
+        printf x > data/capable; setfattr -n user.name -v value data/capable; mkfifo data/fifo; ln -s /etc/passwd data/link
+        truncate -s 1G data/holes; printf end >> data/holes; mknod data/device c 1 3
+        chown -h 7:8 data/file data/link data/sub; chown 999:998 data; chmod 2750 data; chmod 4755 data/capable
+        touch -h -d @1000000000.5 data/file data/link data/sub data"#;
+    // busybox's stat knows no fractions of seconds.
+    let look = "cd /data; stat -c '%n %F %u:%g %a %Y %s %h' . *; stat -c %i file sub/same | uniq | wc -l; du -k holes | cut -f1; tail -c 3 holes; echo; cat file; echo more >> file";
+    let expected = "\
+        . directory 999:998 2750 1000000000\n\
+        capable regular file 0:0 4755 1\n\
+        fifo fifo 0:0 0\n\
+        file regular file 7:8 644 1000000000 15 2\n\
+        holes regular file 0:0 644 1073741827 1\n\
+        link symbolic link 7:8 777 1000000000 11 1\n\
+        sub directory 7:8 755 1000000000\n\
+        1\n4\nend\nfrom the image\n";
+    for own_ids in [false, true] {
+        let folder = Folder::new();
+        let root = folder.busybox("root");
+        let made = std::process::Command::new("bash").args(["-euc", script]).arg(&root).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let source = folder.path().join("volume");
+        std::fs::create_dir(&source).unwrap();
+        let mut wanted = plan(&root, &["sh", "-c", look]);
+        wanted.root.source =
+            RootSource::Trees { layers: vec![root.clone()], writable: Some(writable(&folder, "own")) };
+        wanted.root.readonly = true;
+        wanted.mounts.push(volume(&source, "/data"));
+        if own_ids {
+            wanted = with_user_namespace(wanted);
+        }
+        let output = run(&folder, &wanted).output().to_owned();
+        for (line, want) in output.lines().zip(expected.lines()) {
+            // Sizes of directories and numbers of links differ, as do times of what was not touched.
+            let words: Vec<&str> = want.split(' ').collect();
+            let found: Vec<&str> = line.split(' ').collect();
+            assert!(
+                words.iter().all(|word| found.contains(word)),
+                "own ids {own_ids}: {line:?}, not {want:?}"
+            );
+        }
+        assert_eq!(output.lines().count(), expected.lines().count(), "own ids {own_ids}: {output}");
+        // On disk the ids are those that the container sees, and the image has not changed.
+        let stat = std::fs::metadata(source.join("file")).unwrap();
+        assert_eq!((stat.uid(), stat.gid(), stat.mtime() > 1_000_000_000), (7, 8, true), "own ids {own_ids}");
+        let mut value = [0; 16];
+        let length = rustix::fs::getxattr(source.join("capable"), "user.name", &mut value[..]);
+        let length = length.unwrap_or_else(|errno| panic!("own ids {own_ids}: {errno}"));
+        assert_eq!(&value[..length], b"value", "own ids {own_ids}");
+        assert_eq!(std::fs::read_to_string(root.join("data/file")).unwrap(), "from the image\n");
+        assert!(!source.join("device").exists(), "devices are the plan's to give");
+    }
+}
+
+#[test]
+fn a_volume_is_filled_from_below_the_root_and_before_anything_else_is_mounted() {
+    let folder = Folder::new();
+    let root = folder.busybox("root");
+    let outside = folder.path().join("outside");
+    std::fs::create_dir_all(outside.join("inner")).unwrap();
+    std::fs::write(outside.join("inner/secret"), "secret").unwrap();
+    // A link that leads out, and a path that the user mounts something over.
+    symlink(&outside, root.join("escape")).unwrap();
+    std::fs::create_dir_all(root.join("data/inner")).unwrap();
+    std::fs::write(root.join("data/inner/own"), "own").unwrap();
+    std::fs::write(root.join("plain"), "a file").unwrap();
+    let source = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let (one, two, three) = (source("one"), source("two"), source("three"));
+    let mut wanted = plan(&root, &["sh", "-c", "ls /escape /data /data/inner; ls -d /made"]);
+    wanted.mounts.extend([
+        bind(&outside, "/data"),
+        volume(&one, "/escape"),
+        volume(&two, "/data/inner"),
+        volume(&three, "/made"),
+    ]);
+    assert_eq!(run(&folder, &wanted).output(), "/data:\ninner\n\n/data/inner:\nown\n\n/escape:\n/made\n");
+    assert_eq!(std::fs::read_dir(&one).unwrap().count(), 0);
+    // As in Docker, no volume goes over a file.
+    let mut wanted = plan(&root, &["true"]);
+    wanted.mounts.push(volume(&three, "/plain"));
+    assert!(run(&folder, &wanted).error().contains("/plain"));
+}

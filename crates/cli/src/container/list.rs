@@ -146,7 +146,7 @@ impl View {
         set("ID", id.to_owned());
         set("Image", image);
         set("Labels", labels.join(","));
-        set("LocalVolumes", "0".to_owned());
+        set("LocalVolumes", one.volumes.len().to_string());
         set("Mounts", mounts.join(","));
         set("Names", one.name.to_string());
         set("Networks", one.network.clone());
@@ -241,7 +241,8 @@ impl<'a> Selection<'a> {
                 self.ancestors.contains(&one.image_id) || one.image == value || one.image_id == value
             })
             && filters.any("network", |value| one.network == value)
-            && filters.any("volume", |value| one.mounts.iter().any(|mount| mount == value))
+            && filters
+                .any("volume", |value| one.mounts.iter().chain(&one.volumes).any(|mount| mount == value))
             && filters.any("health", |value| value == "none")
             && filters.any("is-task", |value| matches!(value, "false" | "0"))
             && !filters.has("publish")

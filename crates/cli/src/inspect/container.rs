@@ -1,6 +1,6 @@
 //! A container as Docker's JSON.
 
-use engine::info::{ContainerInfo, ContainerState, Status};
+use engine::info::{ContainerInfo, ContainerState, Status, VolumeMount};
 use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource};
 use engine::spec::ProcessSpec;
 use oci::Timestamp;
@@ -56,7 +56,7 @@ fn render(info: &ContainerInfo) -> Value {
             },
             "Name": info.snapshotter,
         },
-        "Mounts": info.spec.host.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Mounts": info.volumes.iter().map(volume).chain(info.spec.host.mounts.iter().map(mount)).collect::<Vec<_>>(),
         "Config": config(&info.spec.process, &info.spec.image),
         "NetworkSettings": network(&info.spec.host),
     })
@@ -249,6 +249,19 @@ fn mount(mount: &MountRequest) -> Value {
             "Propagation": "",
         }),
     }
+}
+
+/// It has no name of its own, as nobody else can use it.
+fn volume(volume: &VolumeMount) -> Value {
+    json!({
+        "Type": "volume",
+        "Source": volume.source.display().to_string(),
+        "Destination": volume.target.display().to_string(),
+        "Driver": "local",
+        "Mode": "",
+        "RW": true,
+        "Propagation": "",
+    })
 }
 
 /// The options behind `-v source:target:`.

@@ -34,8 +34,10 @@ pub(crate) fn launch(
     let open = host.privileged || security.open_system_paths;
     let process =
         process::first(spec, &spec.process.hostname, capabilities(host, facts)?, around.seccomp.clone())?;
+    let volumes = mounts::volumes(spec);
     let setting = mounts::Setting {
         host,
+        volumes: &volumes,
         namespaces: &namespaces,
         maps: &maps,
         around,

@@ -23,6 +23,7 @@ pub(crate) use device::DeviceNode;
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
+pub(crate) use mounts::{Volume, volumes};
 pub(crate) use spec::{ImageFacts, log, spec};
 
 /// What is true of the host, for every container alike.
@@ -83,6 +84,8 @@ pub(crate) struct Surroundings {
     pub(crate) seccomp: Option<SeccompFilter>,
     /// Where its `hostname`, `hosts` and `resolv.conf` lie.
     pub(crate) files: PathBuf,
+    /// Where its volumes lie, once they are filled.
+    pub(crate) volumes: PathBuf,
     /// Its `/dev/shm` on the host, when others may join it.
     pub(crate) shm: PathBuf,
     /// Limits that this kernel can enforce, from [`limits`]; missing when none were asked for.

@@ -8,6 +8,7 @@ use runtime::plan::{
 
 use super::Surroundings;
 use crate::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, TmpfsOptions};
+use crate::spec::ContainerSpec;
 use crate::{Error, Result};
 
 /// Bytes of `/dev/shm` unless told otherwise.
@@ -83,9 +84,54 @@ fn clean(path: &str) -> Option<PathBuf> {
     Some(cleaned)
 }
 
+/// The most volumes that an image may declare.
+const VOLUMES_LIMIT: usize = 256;
+
+/// A volume of a container's own, as its image declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Volume {
+    /// Its directory's name below `containers/<id>/volumes`.
+    pub(crate) name: String,
+    /// Absolute.
+    pub(crate) target: PathBuf,
+}
+
+/// The volumes of a container: what its image declares, but for paths where the user mounts something.
+pub(crate) fn volumes(spec: &ContainerSpec) -> Vec<Volume> {
+    let users: Vec<PathBuf> = spec.host.mounts.iter().filter_map(|mount| clean(&mount.target)).collect();
+    let mut volumes: Vec<Volume> = Vec::new();
+    for (number, path) in spec.process.volumes.iter().enumerate() {
+        // As Docker: what an image says is taken from the root.
+        let Some(target) = clean(path) else { continue };
+        if !users.contains(&target) && volumes.iter().all(|volume| volume.target != target) {
+            volumes.push(Volume { name: number.to_string(), target });
+        }
+    }
+    volumes
+}
+
+/// Checks what an image declares.
+pub(crate) fn check_volumes(volumes: &[String]) -> Result<()> {
+    let invalid = |target: &str, reason| Err(Error::InvalidMount { target: target.to_owned(), reason });
+    for path in volumes {
+        match clean(path) {
+            None => return invalid(path, "a VOLUME of the image must not hold \"..\""),
+            Some(target) if target == Path::new("/") => {
+                return invalid(path, "a VOLUME of the image can't be '/'");
+            }
+            Some(_) => {}
+        }
+    }
+    match volumes.get(VOLUMES_LIMIT) {
+        Some(path) => invalid(path, "the image declares more than 256 VOLUMEs"),
+        None => Ok(()),
+    }
+}
+
 /// What the mounts of a container follow from.
 pub(super) struct Setting<'a> {
     pub(super) host: &'a HostOptions,
+    pub(super) volumes: &'a [Volume],
     pub(super) namespaces: &'a Namespaces,
     pub(super) maps: &'a IdMaps,
     pub(super) around: &'a Surroundings,
@@ -116,6 +162,13 @@ pub(super) fn mounts(setting: &Setting<'_>) -> Result<Vec<Mount>> {
     let requests = &setting.host.mounts;
     let mut user =
         requests.iter().map(|request| of_request(request, &id_map)).collect::<Result<Vec<Mount>>>()?;
+    user.extend(setting.volumes.iter().map(|volume| Mount {
+        target: volume.target.clone(),
+        kind: MountKind::Volume { source: setting.around.volumes.join(&volume.name), fill: false },
+        attributes: MountAttributes::default(),
+        propagation: Some(Propagation::RecursivePrivate),
+        id_map: id_map.clone(),
+    }));
     // Parents before what is mounted inside them; the sort keeps the order of equals.
     user.sort_by_key(|mount| mount.target.components().count());
     let mut all = default(setting);

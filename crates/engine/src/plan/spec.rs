@@ -28,6 +28,7 @@ pub(crate) fn spec(
     let mut warnings = check_platform(request, image)?;
     let process = process(&request.process, &image.config.config, id, &request.host, facts)?;
     check_host(&request.host, facts)?;
+    mounts::check_volumes(&process.volumes)?;
     warnings.extend(unenforced(&request.host, facts));
     let spec = ContainerSpec {
         image: image.name.to_owned(),

@@ -28,6 +28,7 @@ fn around() -> Surroundings {
         joined: Joined::default(),
         seccomp: None,
         files: "/c".into(),
+        volumes: "/v".into(),
         shm: "/shm".into(),
         limits: None,
     }
@@ -211,6 +212,10 @@ fn show(plan: &LaunchPlan) -> String {
             MountKind::Bind { source, recursive } => {
                 format!("{} {}", if *recursive { "rbind" } else { "bind" }, source.display())
             }
+            MountKind::Volume { source, fill } => {
+                assert!(!fill, "who starts it knows");
+                format!("volume {}", source.display())
+            }
             MountKind::Cgroup => "cgroup".to_owned(),
         };
         let a = mount.attributes;
@@ -374,6 +379,40 @@ fn the_users_mounts_hide_defaults_and_come_parents_first() {
         create.host.mounts = vec![MountRequest::parse_volume("/src:/a:rslave").unwrap()];
     });
     assert_eq!(plan.root.propagation, Propagation::RecursiveSlave);
+}
+
+#[test]
+fn volumes_of_the_image_are_mounts_unless_the_user_has_one_there() {
+    let image = |volumes: &str| EMPTY.replacen('{', &format!("{{\"config\":{{\"Volumes\":{volumes}}},"), 1);
+    let shown = |volumes: &str, change: fn(&mut Create)| {
+        let spec = planned(&image(volumes), &facts(), change).unwrap();
+        let plan = launch(id().as_str(), &spec, &facts(), &around()).unwrap();
+        show(&plan)
+            .lines()
+            .filter(|line| !line.contains(" /c/") && line.contains(" mapped"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    expect![[r#"
+        /data volume /v/0 mapped
+        /data/db volume /v/2 mapped
+        /var/lib/x volume /v/3 mapped"#]]
+    .assert_eq(&shown(r#"{"/data":{},"/data/":{},"/data/db":{},"var/lib//x":{}}"#, |_| ()));
+    expect![[r#"
+        /c volume /v/2 mapped
+        /a/b rbind /src mapped
+        /a/b/c volume /v/1 mapped"#]]
+    .assert_eq(&shown(r#"{"/a/b":{},"/a/b/c":{},"/c":{},"/t":{}}"#, |create| {
+        create.host.mounts =
+            vec![MountRequest::parse_volume("/src:/a/b/").unwrap(), MountRequest::parse_tmpfs("/t").unwrap()];
+    }));
+    let refused = |volumes: &str| planned(&image(volumes), &facts(), |_| ()).unwrap_err().to_string();
+    assert_eq!(refused(r#"{"//":{}}"#), "invalid mount //: a VOLUME of the image can't be '/'");
+    let many: Vec<String> = (0..257).map(|number| format!("\"/{number:03}\":{{}}")).collect();
+    assert_eq!(
+        refused(&format!("{{{}}}", many.join(","))),
+        "invalid mount /256: the image declares more than 256 VOLUMEs"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod record;
 pub(crate) mod requests;
 pub(crate) mod seat;
 mod share;
+mod volumes;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -57,6 +58,7 @@ use outputs::Output;
 use record::Records;
 use requests::{Attachment, Given};
 use seat::Seat;
+use volumes::Filling;
 
 /// Who writes a mark into the trace.
 const WHO: &str = "monitor";
@@ -85,7 +87,7 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
         }
     };
     clients.add(control);
-    let plan: MonitorPlan = packet::unseal(plan_file.as_fd())?;
+    let mut plan: MonitorPlan = packet::unseal(plan_file.as_fd())?;
     enable_trace(plan.trace.as_deref());
     trace::mark(WHO, "plan");
     let ground = match Ground::prepare(&plan, ahead) {
@@ -96,7 +98,8 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
         }
     };
     let Ground { seat, ahead } = ground;
-    match start(&plan, &seat, ahead, &signals) {
+    let filling = volumes::prepare(&mut plan).map_err(LaunchFailure::from);
+    match filling.and_then(|filling| start(&plan, &seat, ahead, filling, &signals)) {
         Ok(started) => {
             let records = Records::new(&plan);
             let _mounts = hold_mounts(&plan, started.init.pid());
@@ -149,7 +152,7 @@ impl Ground {
 fn hold_mounts(plan: &MonitorPlan, init: Pid) -> Option<OwnedFd> {
     let is_ours = |mount: &Mount| match &mount.kind {
         MountKind::Bind { source, .. } => source.starts_with(&plan.run_dir),
-        MountKind::New { .. } | MountKind::Cgroup => true,
+        MountKind::New { .. } | MountKind::Volume { .. } | MountKind::Cgroup => true,
     };
     if !plan.auto_remove || !plan.launch.mounts.iter().all(is_ours) {
         return None;
@@ -248,6 +251,7 @@ fn start(
     plan: &MonitorPlan,
     seat: &Seat,
     ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
+    filling: Option<Filling>,
     signals: &SignalFd,
 ) -> std::result::Result<Started, LaunchFailure> {
     let image = share::find(plan);
@@ -290,6 +294,7 @@ fn start(
         streams.use_terminal(terminal, plan.open_stdin)?;
     }
     trace::mark(WHO, "parked");
+    filling.map_or(Ok(()), Filling::finish)?;
     parked.begin_release().map_err(launch)?;
     wait_for(&parked, signals)?;
     let init = parked.finish_release().map_err(launch)?;

@@ -1,4 +1,4 @@
-//! Bind mounts: a detached clone of a part of the host's tree, with flags, propagation and id map of its own.
+//! Bind mounts, and volumes, which are bound alike: a detached clone of a part of the host's tree, with flags, propagation and id map of its own.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -13,13 +13,17 @@ use crate::error::failed;
 use crate::plan::{Mount, MountIdMap, MountKind};
 use crate::{InitFailure, Step, id_map};
 
-/// Opens the source of a bind mount; `None` for other kinds.
+/// Opens the source of a bind mount or a volume; `None` for other kinds.
 ///
 /// `container` is the container's user namespace, for [`MountIdMap::Container`].
 pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, InitFailure> {
-    let MountKind::Bind { source, recursive } = &mount.kind else { return Ok(None) };
+    let (source, recursive) = match &mount.kind {
+        MountKind::Bind { source, recursive } => (source, *recursive),
+        MountKind::Volume { source, .. } => (source, false),
+        MountKind::New { .. } | MountKind::Cgroup => return Ok(None),
+    };
     let at = format!("{} on {}", source.display(), mount.target.display());
-    let clone = clone_tree(source, *recursive).map_err(failed(Step::Mount, &at))?;
+    let clone = clone_tree(source, recursive).map_err(failed(Step::Mount, &at))?;
     if mount.propagation.is_none() {
         // As if cloned in a mount namespace whose mounts all follow the host's.
         let change = MountChange { propagation: SLAVE, ..MountChange::default() };
@@ -29,7 +33,7 @@ pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<O
         MountIdMap::None => {}
         MountIdMap::Container => {
             if let Some(container) = container {
-                map(&clone, container, *recursive, &at)?;
+                map(&clone, container, recursive, &at)?;
             }
         }
         MountIdMap::Own { maps, recursive } => {

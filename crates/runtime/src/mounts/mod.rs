@@ -233,7 +233,7 @@ fn is_kernels_own(mount: &Mount) -> bool {
             matches!(fstype.as_str(), "proc" | "sysfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2")
                 || mount.target.starts_with("/dev")
         }
-        MountKind::Bind { .. } => mount.target == Path::new("/dev"),
+        MountKind::Bind { .. } | MountKind::Volume { .. } => mount.target == Path::new("/dev"),
     }
 }
 
