@@ -186,23 +186,21 @@ fn bearings(profile: &Profile, rules: &[&Rule], abi: Abi) -> (Vec<Bearing>, Opti
                     });
                 }
             }
-            if socketcall || ipc {
-                bearings.extend(multiplexed(name, rule, profile.default_action, socketcall, ipc));
+            if let Some((number, condition)) = multiplexed(name, socketcall, ipc) {
+                // Who names a call names the number by which it is made, too.
+                newest = newest.max(Some(number));
+                if bears_on_all(rule, profile.default_action) {
+                    bearings.push(Bearing { number, conditions: vec![condition], action: rule.action });
+                }
             }
         }
     }
     (bearings, newest)
 }
 
-/// The same call through `socketcall` or `ipc`, where a profile does not name these itself.
-///
-/// Arguments lie in memory there and cannot be checked: a rule with conditions then holds for every call of its
-/// kind if it is stricter than the default, and for none if it is laxer.
-fn multiplexed(name: &str, rule: &Rule, default: Action, socketcall: bool, ipc: bool) -> Option<Bearing> {
-    let laxer = rule.action.strictness() < default.strictness();
-    if rule.action == default || (laxer && !rule.conditions.is_empty()) {
-        return None;
-    }
+/// The number of `socketcall` or `ipc`, where a profile does not name these itself, and how the call of this name is told
+/// there from others.
+fn multiplexed(name: &str, socketcall: bool, ipc: bool) -> Option<(u32, Condition)> {
     let position = |table: &[&str]| table.iter().position(|known| *known == name && !known.is_empty());
     let (entry, mask, call) = match (position(&SOCKETCALLS), position(&IPC_CALLS)) {
         (Some(call), _) if socketcall => ("socketcall", 0xFFFF_FFFF, call),
@@ -211,11 +209,15 @@ fn multiplexed(name: &str, rule: &Rule, default: Action, socketcall: bool, ipc: 
         _ => return None,
     };
     let value = u64::try_from(call).ok()?;
-    Some(Bearing {
-        number: Numbers::of(entry)?.on(Abi::X86)?,
-        conditions: vec![Condition { index: 0, mask, operator: Operator::Equal, value }],
-        action: rule.action,
-    })
+    let number = Numbers::of(entry)?.on(Abi::X86)?;
+    Some((number, Condition { index: 0, mask, operator: Operator::Equal, value }))
+}
+
+/// Whether a rule has a say where its conditions cannot be checked, since the arguments lie in memory: one that has some
+/// then holds for every call of its kind if it is stricter than the default, and for none if it is laxer.
+fn bears_on_all(rule: &Rule, default: Action) -> bool {
+    let laxer = rule.action.strictness() < default.strictness();
+    rule.action != default && (!laxer || rule.conditions.is_empty())
 }
 
 /// By number of `socketcall`.
