@@ -197,6 +197,8 @@ steps! {
     Scheduler = "set scheduling",
     /// Execution domain.
     Personality = "set personality",
+    /// NUMA memory policy.
+    MemoryPolicy = "set memory policy",
     /// Session keyring.
     Keyring = "make session keyring",
     /// Security label.

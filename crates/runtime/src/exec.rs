@@ -15,11 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux::process::{NEW_PID, NEW_USER, set_namespaces};
 use rustix::fs::Mode;
 use rustix::process::{Pid, setsid, umask};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::entry::{Entry, enter};
 use crate::error::failed;
 use crate::handle::{ParkedInit, Running};
-use crate::init::{Label, become_root, order, undumpable};
+use crate::init::{Label, become_root, inherited_settings, order, undumpable};
 use crate::launch::{Stdio, is_privileged, joiner, open_streams};
 use crate::link::{Link, Order, Report};
 use crate::namespaces::{KINDS, Kind};
@@ -83,6 +84,7 @@ pub fn begin_exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Re
         visits: privileged,
     };
     mark("supervisor", "clone");
+    let _affinity = process.cpu_affinity.initial.as_deref().map(Affinity::lend).transpose()?;
     let child = enter(&entry, &link, far, |link| {
         // The process closes what it has no more use for by number; nothing of it may be closed a second time.
         let Err(failure) =
@@ -92,15 +94,32 @@ pub fn begin_exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Re
     Ok(ParkedInit::new(child, link, Hooks::default(), process))
 }
 
+/// This thread on other CPUs until it is dropped. A process is born on its parent's, and is in its control group from
+/// birth: what is to hold before it joins (`execCPUAffinity.initial`) must hold for the parent.
+struct Affinity(CpuSet);
+
+impl Affinity {
+    fn lend(list: &str) -> Result<Self, InitFailure> {
+        let own = sched_getaffinity(None).map_err(failed(Step::Scheduler, "CPUs of the supervisor"))?;
+        let lent = Self(own);
+        program::set_affinity(list)?;
+        Ok(lent)
+    }
+}
+
+impl Drop for Affinity {
+    fn drop(&mut self) {
+        // Fails only where none of the CPUs is left, and then the kernel has chosen others.
+        let _ = sched_setaffinity(None, &self.0);
+    }
+}
+
 fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFailure> {
     let Inherited { target, process, link, joiner, streams, joins } = inherited;
     mark("process", "cloned");
     let own_umask = umask(Mode::empty());
     setsid().map_err(failed(Step::Clone, "a new session"))?;
     limits::raise_own_oom_score(process.oom_score_adj)?;
-    if let Some(list) = &process.cpu_affinity.initial {
-        program::set_affinity(list)?;
-    }
     if let Some(joiner) = joiner {
         joiner.enter().map_err(failed(Step::Cgroup, "the container's"))?;
     }
@@ -125,9 +144,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
         Some(size) => Streams::Terminal(terminal::allocate(root.as_fd(), size)?),
         None => Streams::Given(streams.as_ref()),
     };
-    if let Some(domain) = target.plan.personality {
-        linux::process::set_personality(domain).map_err(failed(Step::Personality, format!("{domain:#x}")))?;
-    }
+    inherited_settings(target.plan)?;
     umask(own_umask);
     let program = program::settle(process, root.as_fd(), &streams)?;
     undumpable()?;

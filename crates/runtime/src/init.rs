@@ -5,22 +5,22 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use linux::mount::{ATTR_RDONLY, MountChange, change_mount};
+use linux::mount::{MountChange, change_mount};
 use linux::process::{NEW_CGROUP, NEW_TIME, exit_now, set_namespaces, unshare_namespaces};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::process::{DumpableBehavior, fchdir, pivot_root, set_dumpable_behavior, setsid, umask};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 
 use crate::error::failed;
 use crate::link::{Link, Order, Report};
 use crate::mounts::{self, Made, devices};
-use crate::plan::{MountKind, Namespace, RootSource};
+use crate::plan::{MemoryPolicy, MountKind, Namespace, RootSource};
 use crate::program::{self, Program, Streams};
 use crate::root::{Owner, assemble};
 use crate::trace::mark;
 use crate::{
-    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, limits, namespaces, reaper,
+    InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, limits, namespaces, pivot, reaper,
     seccomp_listener, sysctl, terminal,
 };
 
@@ -79,10 +79,10 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     mounts::hide::mask(root.as_fd(), &plan.masked_paths)?;
     mark("init", "paths masked");
     hooks_before_pivot(plan, link, pid)?;
-    pivot(plan, &root)?;
+    pivot::enter(plan, &root)?;
     mark("init", "pivoted");
     umask(own_umask);
-    personality(plan)?;
+    inherited_settings(plan)?;
     let program = program::settle(&plan.process, root.as_fd(), &streams)?;
     mark("init", "settled");
     park(link, streams)?;
@@ -346,7 +346,7 @@ fn own_procfs<'a>(plan: &LaunchPlan, made: &'a [Option<Made>]) -> Option<&'a Own
     found.and_then(|(_, made)| made.as_ref()).map(|made| &made.mount)
 }
 
-fn set_propagation(
+pub(crate) fn set_propagation(
     mount: &OwnedFd,
     propagation: crate::plan::Propagation,
     target: &Path,
@@ -375,32 +375,20 @@ fn hooks_before_pivot(plan: &LaunchPlan, link: &Link, pid: i32) -> Result<(), In
     hooks::run_inside("createContainer", &plan.hooks.create_container, &plan.hooks.state, "creating", pid)
 }
 
-/// Makes the new root `/`, and lets go of the old one with everything on it.
-fn pivot(plan: &LaunchPlan, root: &OwnedFd) -> Result<(), InitFailure> {
-    let at = failed(Step::Pivot, "the new root");
-    fchdir(root).map_err(failed(Step::Pivot, "the new root"))?;
-    if plan.no_pivot {
-        // The initial ramdisk cannot be unmounted: it stays below, out of reach once the root lies over it.
-        rustix::process::chroot(".").map_err(at)?;
-    } else {
-        pivot_root(".", ".").map_err(at)?;
-        // The old root now lies over the new one; the working directory is still the new one below it.
-        mount_change(".", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
-            .map_err(failed(Step::Pivot, "out of the old root"))?;
-        unmount(".", UnmountFlags::DETACH).map_err(failed(Step::Pivot, "out of the old root"))?;
+/// What every process of the container takes over from the one that started it.
+pub(crate) fn inherited_settings(plan: &LaunchPlan) -> Result<(), InitFailure> {
+    if let Some(domain) = plan.personality {
+        linux::process::set_personality(domain).map_err(failed(Step::Personality, format!("{domain:#x}")))?;
     }
-    rustix::process::chdir("/").map_err(failed(Step::Pivot, "/"))?;
-    set_propagation(root, plan.root.propagation, Path::new("/"))?;
-    if plan.root.readonly {
-        let change = MountChange { set: ATTR_RDONLY, ..MountChange::default() };
-        change_mount(root, change, false).map_err(failed(Step::ReadOnly, "/"))?;
-    }
-    Ok(())
-}
-
-fn personality(plan: &LaunchPlan) -> Result<(), InitFailure> {
-    let Some(domain) = plan.personality else { return Ok(()) };
-    linux::process::set_personality(domain).map_err(failed(Step::Personality, format!("{domain:#x}")))
+    let Some(MemoryPolicy { mode, nodes }) = &plan.memory_policy else { return Ok(()) };
+    linux::memory::set_policy(*mode, nodes).map_err(|errno| {
+        let why = match errno {
+            Errno::NOSYS => "this kernel knows one memory node only",
+            Errno::INVAL => "the mode does not fit these nodes, or they are not all there",
+            _ => "",
+        };
+        InitFailure::new(Step::MemoryPolicy, format!("mode {mode:#x}"), errno, why)
+    })
 }
 
 /// Tells the supervisor that all is ready, and waits for its word.

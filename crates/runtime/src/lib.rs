@@ -43,6 +43,7 @@ mod link;
 mod mounts;
 mod namespaces;
 mod owned;
+mod pivot;
 pub mod plan;
 mod program;
 mod protect;

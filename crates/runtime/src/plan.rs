@@ -43,11 +43,14 @@ pub struct LaunchPlan {
     pub hooks: Hooks,
     /// Execution domain of the container (`linux.personality`).
     pub personality: Option<u32>,
+    /// On which memory nodes the container's memory lies (`linux.memoryPolicy`).
+    pub memory_policy: Option<MemoryPolicy>,
     /// Brings `lo` up in a new network namespace.
     pub loopback: bool,
     /// A new session keyring for the container, as runc makes one.
     pub new_session_keyring: bool,
-    /// Falls back to `MS_MOVE` and `chroot`, for a root on the initial ramdisk.
+    /// Puts the root over the old one and changes to it by `chroot`, for an old root on the initial ramdisk, which
+    /// `pivot_root` refuses.
     pub no_pivot: bool,
     /// A FIFO, on the host, that holds init back across `create` and `start` of the OCI command line: made by
     /// the caller, opened (`O_PATH`) before the root changes. Once released and fully set up, with only the
@@ -426,6 +429,15 @@ pub struct Scheduler {
     pub runtime: u64,
     pub deadline: u64,
     pub period: u64,
+}
+
+/// set_mempolicy(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// `MPOL_*`, with `MPOL_F_*` bits.
+    pub mode: u32,
+    /// A bit for each memory node, the first 64 nodes in front.
+    pub nodes: Vec<u64>,
 }
 
 /// `execCPUAffinity`, as lists like `0-3,7`.

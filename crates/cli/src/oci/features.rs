@@ -2,10 +2,10 @@
 
 use cgroup::{Hierarchy, Version};
 use oci::runtime::{
-    CAPABILITIES, Enabled, Features, FeaturesCgroup, FeaturesLinux, FeaturesMountExtensions, FeaturesSeccomp,
-    SPEC_VERSION,
+    CAPABILITIES, Enabled, Features, FeaturesCgroup, FeaturesLinux, FeaturesMemoryPolicy,
+    FeaturesMountExtensions, FeaturesSeccomp, SPEC_VERSION,
 };
-use runtime::bundle::MOUNT_OPTIONS;
+use runtime::bundle::{MEMORY_FLAGS, MEMORY_MODES, MOUNT_OPTIONS};
 use runtime::seccomp::{ACTIONS, Abi, FLAGS, OPERATORS};
 
 use super::args::{Command, Parsed};
@@ -65,6 +65,10 @@ fn features(version: Option<Version>) -> Features {
             // Labels are set where a bundle asks for them and the kernel has the module.
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
+            memory_policy: FeaturesMemoryPolicy {
+                modes: owned(&MEMORY_MODES),
+                flags: MEMORY_FLAGS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            },
             mount_extensions: FeaturesMountExtensions { idmap: Enabled { enabled: true } },
             ..FeaturesLinux::default()
         },

@@ -64,6 +64,7 @@ pub(crate) fn launch(
         process,
         hooks: Hooks::default(),
         personality: None,
+        memory_policy: None,
         loopback: own_network,
         new_session_keyring: true,
         no_pivot: false,

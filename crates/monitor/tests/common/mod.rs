@@ -329,6 +329,7 @@ fn launch(root: &Path, args: &[&str]) -> LaunchPlan {
         process: process(args),
         hooks: Hooks::default(),
         personality: None,
+        memory_policy: None,
         loopback: false,
         new_session_keyring: false,
         no_pivot: false,

@@ -22,9 +22,6 @@ pub(super) fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
     if linux.intel_rdt.is_some() {
         return unsupported("linux.intelRdt", "resctrl is not used");
     }
-    if linux.memory_policy.is_some() {
-        return unsupported("linux.memoryPolicy", "NUMA policies are not set");
-    }
     if !linux.mount_label.is_empty() {
         return unsupported("linux.mountLabel", "mounts are not labelled");
     }

@@ -7,6 +7,7 @@
 mod error;
 mod linux;
 mod mounts;
+mod numbers;
 mod process;
 mod resources;
 
@@ -21,6 +22,7 @@ use error::{Result, invalid, missing};
 
 pub use error::SpecError;
 pub use mounts::MOUNT_OPTIONS;
+pub use numbers::{MEMORY_FLAGS, MEMORY_MODES};
 pub use process::process;
 pub use resources::limits;
 
@@ -107,6 +109,7 @@ pub fn plan(spec: &Spec, context: &Context<'_>) -> Result<Planned> {
         process,
         hooks: hooks(spec, context)?,
         personality: linux::personality(linux.personality.as_ref())?,
+        memory_policy: numbers::memory_policy(linux.memory_policy.as_ref())?,
         new_session_keyring: !context.no_new_keyring,
         no_pivot: context.no_pivot,
         start_gate: None,

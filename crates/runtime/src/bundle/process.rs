@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use oci::runtime as spec;
 
 use super::error::{Result, invalid, missing, unsupported};
-use super::no_nul;
-use crate::plan::{
-    Capabilities, CpuAffinity, IoPriority, ProcessPlan, Rlimit, Scheduler, TerminalSize, User,
-};
+use super::{no_nul, numbers};
+use crate::plan::{Capabilities, IoPriority, ProcessPlan, Rlimit, Scheduler, TerminalSize, User};
 
 /// Turns a process document into a plan, without a seccomp filter and without descriptors to keep.
 ///
@@ -45,11 +43,7 @@ pub fn process(document: &spec::Process, warnings: &mut Vec<String>) -> Result<P
         reaper: false,
         io_priority: io_priority(document.io_priority.as_ref())?,
         scheduler: scheduler(document.scheduler.as_ref())?,
-        cpu_affinity: document
-            .exec_cpu_affinity
-            .clone()
-            .map(|affinity| CpuAffinity { initial: affinity.initial, r#final: affinity.r#final })
-            .unwrap_or_default(),
+        cpu_affinity: numbers::cpu_affinity(document.exec_cpu_affinity.as_ref())?,
         apparmor_profile: Some(document.apparmor_profile.clone()).filter(|name| !name.is_empty()),
         selinux_label: Some(document.selinux_label.clone()).filter(|label| !label.is_empty()),
         preserve_fds: 0,

@@ -116,7 +116,6 @@ fn every_field_of_the_specification_is_honoured_or_refused_by_name() {
                 match field.as_str() {
                     "linux.netDevices" => set(&mut document, "/linux/netDevices", Value::Null),
                     "linux.intelRdt" => set(&mut document, "/linux/intelRdt", Value::Null),
-                    "linux.memoryPolicy" => set(&mut document, "/linux/memoryPolicy", Value::Null),
                     "linux.mountLabel" => set(&mut document, "/linux/mountLabel", Value::Null),
                     "linux.personality.flags" => set(&mut document, "/linux/personality/flags", Value::Null),
                     "linux.resources.memory.kernelTCP" => {
@@ -145,7 +144,6 @@ fn every_field_of_the_specification_is_honoured_or_refused_by_name() {
         [
             "linux.netDevices",
             "linux.intelRdt",
-            "linux.memoryPolicy",
             "linux.mountLabel",
             "linux.namespaces without a new mount namespace",
             "seccomp action SCMP_ACT_ALLOW takes no errnoRet",

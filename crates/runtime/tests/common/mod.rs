@@ -175,6 +175,7 @@ pub(crate) fn plan(root: &Path, args: &[&str]) -> LaunchPlan {
         process: process(args),
         hooks: Hooks::default(),
         personality: None,
+        memory_policy: None,
         loopback: true,
         new_session_keyring: true,
         no_pivot: false,

@@ -45,6 +45,7 @@ const TESTS: &[Test] = &[
     Test { package: "cgroup", source: Source::Library, arguments: &[] },
     Test { package: "runtime", source: Source::File("world"), arguments: &[] },
     Test { package: "runtime", source: Source::File("processes"), arguments: &[] },
+    Test { package: "runtime", source: Source::File("settings"), arguments: &[] },
     // Debian 12 has EROFS, but not from files: which is why the containers below stand on unpacked trees.
     Test { package: "runtime", source: Source::File("roots"), arguments: &["--skip", "an_erofs_index"] },
     Test { package: "runtime", source: Source::File("rootless"), arguments: &[] },
