@@ -23,7 +23,27 @@ const VERSION: &str = "1.2.0";
 const LAST_WORDS: u64 = 2048;
 
 /// Runs `hooks` in order; the first that fails ends the row.
+///
+/// All that the caller has open above descriptor 2 is close-on-exec from here on: what it inherited from its own
+/// caller is nothing to hooks.
 pub fn run(
+    kind: &'static str,
+    hooks: &[Hook],
+    state: &HookState,
+    status: &str,
+    pid: Option<Pid>,
+) -> Result<()> {
+    if let Some(hook) = hooks.first() {
+        linux::process::close_from_on_exec(3).map_err(|errno| Error::Hook {
+            kind,
+            path: hook.path.clone(),
+            why: errno.to_string(),
+        })?;
+    }
+    run_all(kind, hooks, state, status, pid)
+}
+
+fn run_all(
     kind: &'static str,
     hooks: &[Hook],
     state: &HookState,
@@ -47,7 +67,7 @@ pub(crate) fn run_inside(
     status: &str,
     pid: i32,
 ) -> Result<(), InitFailure> {
-    run(kind, hooks, state, status, Pid::from_raw(pid))
+    run_all(kind, hooks, state, status, Pid::from_raw(pid))
         .map_err(|error| InitFailure::because(Step::Hook, kind, error.to_string()))
 }
 

@@ -74,9 +74,10 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     mark("init", "mounts attached");
     let streams = open_streams(inherited, root.as_fd())?;
     mounts::seal(plan, &made)?;
+    let places = mounts::hide::Places::new(root.as_fd(), plan, &made);
+    mounts::hide::make_readonly(&places, &plan.readonly_paths)?;
+    mounts::hide::mask(&places, &plan.masked_paths)?;
     drop(made);
-    mounts::hide::make_readonly(root.as_fd(), &plan.readonly_paths)?;
-    mounts::hide::mask(root.as_fd(), &plan.masked_paths)?;
     mark("init", "paths masked");
     hooks_before_pivot(plan, link, pid)?;
     pivot::enter(plan, &root)?;

@@ -14,17 +14,60 @@ use rustix::mount::{
     fsopen, open_tree,
 };
 
-use super::attach_at;
+use super::{Made, attach_at};
 use crate::below::{Links, find};
 use crate::error::failed;
-use crate::{InitFailure, Step};
+use crate::plan::MountKind;
+use crate::{InitFailure, LaunchPlan, Step};
+
+/// Where the container's paths are looked up.
+pub(crate) struct Places<'a> {
+    root: BorrowedFd<'a>,
+    /// The kernel's own file systems, by where they are mounted.
+    own: Vec<(&'a Path, BorrowedFd<'a>)>,
+}
+
+impl<'a> Places<'a> {
+    pub(crate) fn new(root: BorrowedFd<'a>, plan: &'a LaunchPlan, made: &'a [Option<Made>]) -> Self {
+        let mut own: Vec<(&Path, BorrowedFd<'_>)> = Vec::new();
+        for (mount, made) in plan.mounts.iter().zip(made) {
+            let target = mount.target.as_path();
+            // What is mounted over it later is what is seen.
+            own.retain(|(covered, _)| !covered.starts_with(target));
+            if let (MountKind::New { fstype, .. }, Some(made)) = (&mount.kind, made)
+                && matches!(fstype.as_str(), "proc" | "sysfs")
+            {
+                own.push((target, made.mount.as_fd()));
+            }
+        }
+        Self { root, own }
+    }
+
+    /// Finds what exists of `path`.
+    ///
+    /// What lies in a procfs or sysfs of ours is looked up from that mount: the directory it is mounted on may get
+    /// another name meanwhile, where somebody else can write to the root, and a path that is then missing would go
+    /// unmasked (CVE-2023-27561).
+    fn find(&self, path: &Path) -> Result<Option<OwnedFd>, Errno> {
+        let below = |(target, mount): &(&Path, BorrowedFd<'a>)| {
+            let rest = path.strip_prefix(target).ok().filter(|rest| !rest.as_os_str().is_empty())?;
+            Some((*mount, rest.to_owned()))
+        };
+        let (start, path) = self.own.iter().rev().find_map(below).unwrap_or((self.root, path.to_owned()));
+        match find(start, &path, Links::Follow) {
+            Ok(target) => Ok(Some(target)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+}
 
 /// Hides `paths`; those that are missing need no hiding.
-pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
+pub(crate) fn mask(places: &Places<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
         let at = || failed(Step::Mask, path.display());
-        let Some(target) = find_existing(root, path).map_err(|errno| at()(errno))? else { continue };
+        let Some(target) = places.find(path).map_err(|errno| at()(errno))? else { continue };
         let stat = fstat(&target).map_err(|errno| at()(errno))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             // One tmpfs serves all: the first mask is the mount itself, the others are clones of it.
@@ -48,10 +91,10 @@ pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitFa
 }
 
 /// Binds `paths` onto themselves, read-only with all that is mounted below; missing ones are skipped.
-pub(crate) fn make_readonly(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
+pub(crate) fn make_readonly(places: &Places<'_>, paths: &[PathBuf]) -> Result<(), InitFailure> {
     for path in paths {
         let at = || failed(Step::ReadOnly, path.display());
-        let Some(target) = find_existing(root, path).map_err(|errno| at()(errno))? else { continue };
+        let Some(target) = places.find(path).map_err(|errno| at()(errno))? else { continue };
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
@@ -62,14 +105,6 @@ pub(crate) fn make_readonly(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<(
         attach_at(&clone, &target).map_err(|errno| at()(errno))?;
     }
     Ok(())
-}
-
-fn find_existing(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Errno> {
-    match find(root, path, Links::Follow) {
-        Ok(target) => Ok(Some(target)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }
 
 fn empty_directory() -> Result<OwnedFd, Errno> {
