@@ -56,6 +56,12 @@ pub enum Error {
         /// The group that was looked for.
         path: PathBuf,
     },
+    /// A controller was named that has no version 1 hierarchy here.
+    #[error("controller {controller} has no version 1 hierarchy here; name a path without a controller")]
+    NoController {
+        /// Its version 1 name.
+        controller: &'static str,
+    },
     /// This kernel, or this hierarchy, cannot enforce a limit that was asked for.
     #[error("limit {limit} cannot be enforced here: {reason}")]
     Unenforceable {

@@ -110,6 +110,11 @@ impl Cgroup {
         Self { hierarchy: hierarchy.clone(), location, path, unified: None, legacy: Vec::new(), owned: false }
     }
 
+    /// A value for another group of the same hierarchies, with nothing opened yet.
+    pub(crate) fn nothing_yet(&self) -> Self {
+        Self::nowhere(&self.hierarchy, self.location.clone())
+    }
+
     /// The absolute path below every hierarchy's root: what to write down in order to [`Cgroup::open`] it later.
     pub fn path(&self) -> &Path {
         &self.path

@@ -54,7 +54,8 @@ impl Controller {
         (Self::Rdma, "rdma"),
     ];
 
-    fn from_legacy_name(name: &str) -> Option<Self> {
+    /// The version 1 controller of this name.
+    pub fn from_legacy_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(controller, _)| *controller)
     }
 

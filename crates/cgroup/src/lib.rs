@@ -15,6 +15,7 @@
 //! a group that could not be made in full is gone; a removed one leaves no process behind.
 
 mod apply;
+mod below;
 mod capabilities;
 mod check;
 mod control;
@@ -38,6 +39,7 @@ mod stats;
 mod tests;
 mod unified;
 
+pub use below::Below;
 pub use capabilities::Capabilities;
 pub use check::{Warning, check};
 pub use control::State;

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start their own processes and handle their own files")]
 
 mod attacks;
+mod below;
 mod delegation;
 mod devices;
 mod lifecycle;
