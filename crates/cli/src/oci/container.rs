@@ -51,8 +51,15 @@ pub(super) struct Init {
 /// A container's folder, locked.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    /// The lock goes with it.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was cloned meanwhile has a copy of the descriptor, and keeps the lock for
+        // as long as it stands in a paused container. Unlocking one's own lock cannot fail.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Folder {
@@ -91,7 +98,7 @@ impl Folder {
         let same =
             |stat: rustix::fs::Stat| rustix::fs::fstat(&folder).is_ok_and(|own| own.st_ino == stat.st_ino);
         match rustix::fs::stat(&path).is_ok_and(same) {
-            true => Ok(Self { path, _lock: folder }),
+            true => Ok(Self { path, lock: folder }),
             false => Err(missing()),
         }
     }

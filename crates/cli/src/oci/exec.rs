@@ -1,8 +1,9 @@
 //! `exec`: a further process in a running container.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use cgroup::{Below, Cgroup, Controller};
 use linux::file;
 use oci::runtime::{self as spec, Status, capability};
 use runtime::plan::{ProcessPlan, User};
@@ -36,7 +37,7 @@ pub(super) const EXEC: Command = Command {
         Flag::value("cap", "CAPABILITY", "add a capability").short('c'),
         Flag::switch("no-subreaper", "accepted: this program is none"),
         Flag::switch("ignore-paused", "start it in a paused container, where it waits"),
-        Flag::value("cgroup", "PATH", "refused: it joins the container's own group"),
+        Flag::value("cgroup", "[CONTROLLERS:]PATH", "join this group below the container's own"),
     ],
     arguments: (1, usize::MAX),
     flags_lead: true,
@@ -49,13 +50,8 @@ fn run(global: &Global, parsed: &Parsed) -> Result<u8> {
 
 fn exec(global: &Global, parsed: &Parsed) -> Result<u8> {
     let id = parsed.id();
-    let preserve_fds = session::preserved(parsed)?;
-    if parsed.value("cgroup").is_some_and(|path| !matches!(path, "" | "/")) {
-        return Err(Error::Unsupported {
-            what: "--cgroup".into(),
-            why: "a further process joins the container's own group",
-        });
-    }
+    let preserve_fds = session::preserved(parsed, 0)?;
+    let below = below(&parsed.values("cgroup").collect::<Vec<_>>())?;
     let folder = Folder::open(global, id)?;
     let record = folder.read(id)?;
     let status = record.status(&folder.path)?;
@@ -67,31 +63,65 @@ fn exec(global: &Global, parsed: &Parsed) -> Result<u8> {
     }
     let mut process = process(global, parsed, &record)?;
     process.preserve_fds = preserve_fds;
-    let detach = parsed.on("detach");
-    session::check_console(parsed, process.terminal.is_some(), detach)?;
-    start(&record, &process, parsed, detach, folder)
+    session::check_console(parsed, process.terminal.is_some(), parsed.on("detach"))?;
+    let group = match (record.open_cgroup()?, &below) {
+        (Some(group), Some(below)) => Some(group.below(below)?),
+        (None, Some(_)) => Some(record.require_cgroup()?),
+        (group, None) => group,
+    };
+    start(&record, &process, parsed, group.as_ref(), folder)
+}
+
+/// `--cgroup`, as runc takes it: one path for every hierarchy, or a path for each of some version 1 controllers.
+fn below(words: &[&str]) -> Result<Option<Below>> {
+    let mut paths = Vec::new();
+    for word in words {
+        match word.split_once(':') {
+            None if words.len() == 1 => return Ok(Some(Below::Everywhere(PathBuf::from(word)))),
+            None => {
+                return Err(Error::usage(format!(
+                    "--cgroup {word:?} names no controller, beside another one that does: CONTROLLER:PATH"
+                )));
+            }
+            Some((_, path)) if path.contains(':') => {
+                return Err(Error::usage(format!("--cgroup {word:?} has more than one colon")));
+            }
+            Some((controllers, path)) => {
+                for name in controllers.split(',') {
+                    let controller = Controller::from_legacy_name(name).ok_or_else(|| {
+                        Error::usage(format!("--cgroup {word:?}: there is no controller {name:?}"))
+                    })?;
+                    paths.push((controller, PathBuf::from(path)));
+                }
+            }
+        }
+    }
+    Ok(if paths.is_empty() { None } else { Some(Below::Controllers(paths)) })
 }
 
 fn start(
     record: &Record,
     process: &ProcessPlan,
     parsed: &Parsed,
-    detach: bool,
+    group: Option<&Cgroup>,
     folder: Folder,
 ) -> Result<u8> {
+    let detach = parsed.on("detach");
     let missing = || Error::NotRunning { id: record.id.clone(), status: Status::Stopped };
     let init = record.init.ok_or_else(missing)?;
     let pidfd = init.open()?.ok_or_else(missing)?;
-    let group = record.open_cgroup()?;
     let target = Target {
         pidfd: pidfd.as_fd(),
         pid: init.pid().ok_or_else(missing)?,
         plan: &record.plan,
-        cgroup: group.as_ref(),
+        cgroup: group,
     };
-    let (mut running, master) = runtime::exec(target, process, Stdio::Inherit)?;
-    // From here on others may change the container.
+    let mut parked = runtime::begin_exec(target, process, Stdio::Inherit)?;
+    // The process belongs to the container now. Others may change that, and must be able to: in a paused one it gets no
+    // further until somebody resumes it.
     drop(folder);
+    let master = parked.terminal()?;
+    let mut running = parked.release()?;
     let console = Console::new(master, parsed.value("console-socket"), detach)?;
     session::write_pid_file(parsed, running.pid())?;
     if detach {
@@ -99,7 +129,7 @@ fn start(
         running.detach();
         return Ok(0);
     }
-    Ok(session::attend(&mut running, console)?.status())
+    Ok(session::attend(&mut running, console, None)?.status())
 }
 
 /// What to run: a document, or the container's own process with other words.
@@ -120,7 +150,10 @@ fn process(global: &Global, parsed: &Parsed, record: &Record) -> Result<ProcessP
             let Some(args) = parsed.arguments.get(1..).filter(|args| !args.is_empty()) else {
                 return Err(Error::usage("exec needs a command or --process".into()));
             };
-            ProcessPlan { args: args.to_vec(), terminal: None, ..own.clone() }
+            let mut process = ProcessPlan { args: args.to_vec(), terminal: None, ..own.clone() };
+            // What was said to the first process alone.
+            process.env.retain(|entry| !session::is_for_the_first_process(entry));
+            process
         }
     };
     // The filter is the container's, whoever describes the process.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use cgroup::{Cgroup, Hierarchy};
 use linux::file;
 use oci::runtime::Spec;
-use runtime::plan::{Mount, MountAttributes, MountIdMap, MountKind, RootSource};
-use runtime::{LaunchPlan, ParkedInit, Running, Stdio, bundle, clone_init, hooks};
+use runtime::plan::RootSource;
+use runtime::{ParkedInit, Running, Stdio, bundle, clone_init, hooks};
 
 use super::args::{Command, Flag, Parsed};
-use super::container::{Folder, Init, Record};
+use super::container::{Folder, Init, Record, check_id};
 use super::error::{Error, Result};
+use super::notify::{self, Manager, Notify};
 use super::session::{self, Console};
 use super::{Global, absolute, lifecycle};
 
@@ -100,7 +101,7 @@ fn create(global: &Global, parsed: &Parsed) -> Result<u8> {
 fn run(global: &Global, parsed: &Parsed) -> Result<u8> {
     let detach = parsed.on("detach");
     let prepared = prepare(global, parsed, false)?;
-    let (mut running, console) = match start(&prepared, parsed, detach) {
+    let (mut running, console, notify) = match start(global, &prepared, parsed, detach) {
         Ok(started) => started,
         Err(error) => {
             prepared.abandon(global);
@@ -115,30 +116,46 @@ fn run(global: &Global, parsed: &Parsed) -> Result<u8> {
     drop(folder);
     if detach {
         console.finish()?;
+        let init = Init::of(running.pid());
         running.detach();
+        if let Some(notify) = notify {
+            notify.wait(init?)?;
+        }
         return Ok(0);
     }
-    let exit = session::attend(&mut running, console)?;
+    let exit = session::attend(&mut running, console, notify)?;
     if !parsed.on("keep") {
         lifecycle::delete_container(global, &record.id, true)?;
     }
     Ok(exit.status())
 }
 
-fn start(prepared: &Prepared, parsed: &Parsed, detach: bool) -> Result<(Running, Console)> {
+fn start(
+    global: &Global,
+    prepared: &Prepared,
+    parsed: &Parsed,
+    detach: bool,
+) -> Result<(Running, Console, Option<Notify>)> {
+    let notify = match Manager::of_caller(global) {
+        Some(manager) => Notify::listen(&prepared.folder, manager)?,
+        None => None,
+    };
     let (parked, console) = park(prepared, parsed, detach)?;
     let running = parked.release()?;
     let plan = &prepared.record.plan;
     hooks::run("poststart", &plan.hooks.poststart, &plan.hooks.state, "running", Some(running.pid()))?;
-    Ok((running, console))
+    Ok((running, console, notify))
 }
 
 /// Does what is to be done before the first process: the folder, its first record, the control group.
 fn prepare(global: &Global, parsed: &Parsed, gate: bool) -> Result<Prepared> {
-    let preserve_fds = session::preserved(parsed)?;
+    check_id(parsed.id())?;
+    let listen_fds = session::listen_fds();
+    let preserve_fds = session::preserved(parsed, listen_fds)?;
     let bundle = absolute(Path::new(parsed.value("bundle").unwrap_or(".")))?;
     let spec = bundle::load(&bundle)?;
-    let record = plan(global, parsed, &spec, bundle, preserve_fds)?;
+    let mut record = plan(global, parsed, &spec, bundle, preserve_fds)?;
+    session::pass_listen_fds(&mut record.plan.process.env, listen_fds);
     session::check_console(parsed, record.plan.process.terminal.is_some(), gate || parsed.on("detach"))?;
 
     let folder = Folder::create(global, parsed.id())?;
@@ -157,6 +174,9 @@ fn fill(global: &Global, prepared: &mut Prepared, gate: bool) -> Result<()> {
         let path = prepared.folder.gate();
         make_gate(&path)?;
         prepared.record.plan.start_gate = Some(path);
+    }
+    if Manager::of_caller(global).is_some() {
+        notify::prepare(&prepared.folder, &mut prepared.record.plan)?;
     }
     prepared.folder.write(&prepared.record)?;
     prepared.cgroup = make_cgroup(global, &mut prepared.record)?;
@@ -183,9 +203,7 @@ fn plan(global: &Global, parsed: &Parsed, spec: &Spec, bundle: PathBuf, preserve
     };
     let planned = bundle::plan(spec, &context)?;
     planned.warnings.iter().for_each(|warning| global.log.warn(warning));
-    let mut plan = planned.plan;
-    session::pass_listen_fds(&mut plan.process.env);
-    forward_notify_socket(global, &mut plan);
+    let plan = planned.plan;
     let owner = rustix::process::geteuid().as_raw();
     Ok(Record {
         oci_version: spec.oci_version.clone(),
@@ -202,29 +220,6 @@ fn plan(global: &Global, parsed: &Parsed, spec: &Spec, bundle: PathBuf, preserve
         cgroup: plan.cgroup.as_ref().map(|group| group.path.clone()),
         plan,
     })
-}
-
-/// A service that tells its manager that it is ready does so at the socket that we were given.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the command line reads the environment for everything below it"
-)]
-fn forward_notify_socket(global: &Global, plan: &mut LaunchPlan) {
-    let Ok(socket) = std::env::var("NOTIFY_SOCKET") else { return };
-    if !socket.starts_with('/') {
-        global.log.warn("NOTIFY_SOCKET is no path and is not forwarded");
-        return;
-    }
-    const INSIDE: &str = "/run/notify/notify.sock";
-    plan.mounts.push(Mount {
-        target: INSIDE.into(),
-        kind: MountKind::Bind { source: socket.into(), recursive: false },
-        attributes: MountAttributes { nosuid: true, nodev: true, noexec: true, ..MountAttributes::default() },
-        propagation: None,
-        id_map: MountIdMap::None,
-    });
-    plan.process.env.retain(|entry| !entry.starts_with("NOTIFY_SOCKET="));
-    plan.process.env.push(format!("NOTIFY_SOCKET={INSIDE}"));
 }
 
 /// Root inside a user namespace is nobody here, yet must open it; the folder keeps all others out.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::args::{Command, Flag, Parsed};
 use super::container::{self, Folder, Record};
 use super::error::{Error, Result};
+use super::notify::{Manager, Notify};
 use super::{Global, print, signals};
 
 pub(super) const START: Command = Command {
@@ -88,6 +89,10 @@ fn start(global: &Global, parsed: &Parsed) -> Result<u8> {
     if status != Status::Created {
         return Err(Error::WrongState { verb: "start", id: id.to_owned(), status });
     }
+    let notify = match Manager::of_caller(global) {
+        Some(manager) => Notify::listen(&folder, manager)?,
+        None => None,
+    };
     runtime::release_at(&folder.gate())?;
     file::remove_if_exists(&folder.gate())?;
     let plan = &record.plan;
@@ -97,6 +102,11 @@ fn start(global: &Global, parsed: &Parsed) -> Result<u8> {
         // The container is stopped; its engine deletes it (runtime.md, "Lifecycle").
         end(&record)?;
         return Err(error.into());
+    }
+    // From here on others may change the container.
+    drop(folder);
+    if let (Some(notify), Some(init)) = (notify, record.init) {
+        notify.wait(init)?;
     }
     Ok(0)
 }

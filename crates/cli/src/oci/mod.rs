@@ -21,6 +21,7 @@ mod features;
 mod launch;
 mod lifecycle;
 mod log;
+mod notify;
 mod report;
 mod session;
 mod signals;

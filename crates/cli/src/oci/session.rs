@@ -20,11 +20,12 @@ use rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
 
 use super::args::Parsed;
 use super::error::{Error, Result};
+use super::notify::Notify;
 
-/// How many descriptors from 3 on are passed: `--preserve-fds` and those of socket activation. All must be there: in
+/// How many descriptors from 3 on are passed: those of socket activation, then `--preserve-fds`. All must be there: in
 /// the place of a missing one something of ours would leak.
-pub(super) fn preserved(parsed: &Parsed) -> Result<u32> {
-    let count = parsed.number::<u32>("preserve-fds")?.unwrap_or(0).saturating_add(listen_fds());
+pub(super) fn preserved(parsed: &Parsed, activated: u32) -> Result<u32> {
+    let count = parsed.number::<u32>("preserve-fds")?.unwrap_or(0).saturating_add(activated);
     for number in 3..count.saturating_add(3) {
         if rustix::fs::readlink(format!("/proc/self/fd/{number}"), Vec::new()).is_err() {
             return Err(Error::usage(format!("descriptor {number} is to be passed on but is not open")));
@@ -33,23 +34,30 @@ pub(super) fn preserved(parsed: &Parsed) -> Result<u32> {
     Ok(count)
 }
 
-/// `LISTEN_FDS` (sd_listen_fds(3)).
+/// `LISTEN_FDS`, where `LISTEN_PID` says that they are meant for this very process and not for one that it descends
+/// from (sd_listen_fds(3)).
 #[allow(
     clippy::disallowed_methods,
     reason = "the command line reads the environment for everything below it"
 )]
-fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+pub(super) fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    if ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 }
 }
 
 /// Tells the container's first process of the sockets it got.
-pub(super) fn pass_listen_fds(environment: &mut Vec<String>) {
-    let count = listen_fds();
+pub(super) fn pass_listen_fds(environment: &mut Vec<String>, count: u32) {
     if count > 0 {
         environment.retain(|entry| !entry.starts_with("LISTEN_FDS=") && !entry.starts_with("LISTEN_PID="));
         environment.push(format!("LISTEN_FDS={count}"));
         environment.push("LISTEN_PID=1".into());
     }
+}
+
+/// Whether an entry of the environment speaks of descriptors, or of a socket, that no further process is given.
+pub(super) fn is_for_the_first_process(entry: &str) -> bool {
+    ["LISTEN_FDS=", "LISTEN_PID=", "NOTIFY_SOCKET="].iter().any(|name| entry.starts_with(name))
 }
 
 /// A terminal needs somebody at its other end.
@@ -124,7 +132,7 @@ const WINCH: i32 = 28;
 
 /// Stays with a process in the foreground until it ends: passes signals on, and copies between its terminal and the
 /// caller's.
-pub(super) fn attend(running: &mut Running, console: Console) -> Result<Exit> {
+pub(super) fn attend(running: &mut Running, console: Console, notify: Option<Notify>) -> Result<Exit> {
     let signals = SignalFd::new(&FORWARDED).map_err(Error::system("receive signals"))?;
     let master = match console {
         Console::Shown(master) => Some(master),
@@ -137,7 +145,7 @@ pub(super) fn attend(running: &mut Running, console: Console) -> Result<Exit> {
         }
         _ => None,
     };
-    let mut session = Session { master, own, input: true, output: true };
+    let mut session = Session { master, own, notify, input: true, output: true };
     session.resize();
     while !session.step(running, &signals)? {}
     session.drain();
@@ -148,6 +156,8 @@ struct Session {
     master: Option<OwnedFd>,
     /// The caller's terminal.
     own: Option<BorrowedFd<'static>>,
+    /// Until the program has said that it is ready.
+    notify: Option<Notify>,
     input: bool,
     output: bool,
 }
@@ -165,6 +175,10 @@ impl Session {
             watched.push(PollFd::new(master, if self.output { PollFlags::IN } else { none }));
             watched.push(PollFd::from_borrowed_fd(stdin(), if self.input { PollFlags::IN } else { none }));
         }
+        let notify = self.notify.as_ref().map(|notify| {
+            watched.push(PollFd::new(notify, PollFlags::IN));
+            watched.len() - 1
+        });
         match poll(&mut watched, None) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(false),
@@ -175,6 +189,13 @@ impl Session {
         let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
         if is_ready(1) {
             self.forward(running, signals)?;
+        }
+        // The manager goes on watching this command, which stays until the end.
+        if notify.is_some_and(is_ready)
+            && let Some(notify) = &self.notify
+            && notify.pass_on(None)?
+        {
+            self.notify = None;
         }
         if let Some(master) = &self.master {
             if self.output && is_ready(2) {
