@@ -47,6 +47,26 @@ fn load_names_what_it_loaded_and_images_lists_it() {
 }
 
 #[test]
+fn an_image_of_another_platform_is_loaded_where_it_is_asked_for() {
+    let skiff = Skiff::new();
+    std::fs::write(skiff.folder().join("busybox.tar"), busybox()).unwrap();
+    let own = skiff.ok(&["version", "--format", "{{.Server.Arch}}"]);
+    let own = format!("linux/{}", own.trim_end());
+    let other = skiff.run(&["load", "-i", "busybox.tar", "--platform", "linux/s390x"]);
+    assert_eq!((other.code, other.stdout.as_str()), (1, ""), "{other:?}");
+    assert!(other.stderr.contains(&format!("no image for platform linux/s390x; it has {own}")), "{other:?}");
+    assert_eq!(skiff.ok(&["images", "-q"]), "");
+    let nonsense = skiff.run(&["load", "-i", "busybox.tar", "--platform", "a/b/c/d"]);
+    assert!(nonsense.code == 1 && nonsense.stderr.contains("invalid platform a/b/c/d"), "{nonsense:?}");
+    let several = skiff.run(&["load", "-i", "busybox.tar", "--platform", "linux/s390x,linux/arm64"]);
+    assert!(several.code != 0 && several.stderr.contains("--platform names several"), "{several:?}");
+    assert_eq!(
+        skiff.ok(&["load", "-i", "busybox.tar", "--platform", &own]),
+        "Loaded image: busybox:latest\n"
+    );
+}
+
+#[test]
 fn a_name_moves_to_what_is_loaded_last() {
     let skiff = Skiff::with_busybox();
     let old = skiff.ok(&["images", "-q", "--no-trunc"]);

@@ -54,7 +54,7 @@ fn what_is_saved_is_loaded_again() {
     let mut archive = Vec::new();
     engine.save(&["busybox".to_owned(), "other:1".to_owned()], &mut archive).unwrap();
     let second = Fixture::empty();
-    let loaded = second.engine.load(Archive::Stream(&mut &archive[..])).unwrap();
+    let loaded = second.engine.load(Archive::Stream(&mut &archive[..]), None).unwrap();
     assert_eq!(
         (loaded.len(), &loaded[0].id, &loaded[0].tags),
         (1, &id, &vec!["busybox:latest".to_owned(), "other:1".to_owned()])
@@ -63,7 +63,7 @@ fn what_is_saved_is_loaded_again() {
     let mut nameless = Vec::new();
     engine.save(std::slice::from_ref(&id), &mut nameless).unwrap();
     let third = Fixture::empty();
-    assert!(third.engine.load(Archive::Stream(&mut &nameless[..])).unwrap()[0].tags.is_empty());
+    assert!(third.engine.load(Archive::Stream(&mut &nameless[..]), None).unwrap()[0].tags.is_empty());
     assert!(engine.save(&["nothing".to_owned()], &mut Vec::new()).is_err());
 }
 

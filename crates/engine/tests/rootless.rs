@@ -65,7 +65,7 @@ fn child_is_an_ordinary_user(base: &Path) {
     engine.import(&mut &tar[..], &import).unwrap();
     let mut archive = Vec::new();
     engine.save(&["busybox".to_owned()], &mut archive).unwrap();
-    Engine::open(config("second")).unwrap().load(Archive::Stream(&mut &archive[..])).unwrap();
+    Engine::open(config("second")).unwrap().load(Archive::Stream(&mut &archive[..]), None).unwrap();
 
     let mut request =
         Fixture::shell("id -u; cat /proc/self/uid_map; echo x > /x; cat /x; hostname; sleep 1000");

@@ -87,7 +87,11 @@ pub(crate) static LOAD: Verb = Verb {
     interspersed: true,
     flags: &[&[
         value("input", "string", "Archive, or folder with an OCI layout, instead of stdin").short('i'),
-        list("platform", "strings", "Load only this platform (os[/arch[/variant]])").later("registries"),
+        list(
+            "platform",
+            "strings",
+            "Of an image for several platforms, the one to load (os[/arch[/variant]])",
+        ),
         switch("quiet", "Print less").short('q'),
     ]],
     run: image::archive::load,

@@ -21,11 +21,18 @@ fn standard_input() -> Result<File> {
 
 /// `skiff load`.
 pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let platforms: Vec<&str> =
+        parsed.list("platform").flat_map(|text| text.split(',')).filter(|text| !text.is_empty()).collect();
+    let platform = match platforms.as_slice() {
+        [] => None,
+        [one] => Some(*one),
+        _ => return Err(Error::Conflict("--platform names several: a name stands for one image")),
+    };
     let engine = context.engine()?;
     let loaded = match parsed.text("input").filter(|path| !path.is_empty()) {
-        Some(path) => engine.load(Archive::Path(&absolute(path)?))?,
+        Some(path) => engine.load(Archive::Path(&absolute(path)?), platform)?,
         None if rustix::termios::isatty(io::stdin()) => return Err(Error::LoadFromTerminal),
-        None => engine.load(Archive::Stream(&mut standard_input()?))?,
+        None => engine.load(Archive::Stream(&mut standard_input()?), platform)?,
     };
     for image in loaded {
         for (reference, id) in &image.moved {

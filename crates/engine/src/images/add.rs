@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use image::{ImportOptions, LoadOptions, Source};
-use oci::Reference;
+use oci::{Platform, Reference};
 use state::{ImageRecord, LayerRecord, MovedTag};
 
 use super::failed;
@@ -21,14 +21,15 @@ pub enum Archive<'a> {
 }
 
 impl Engine {
-    /// Loads every image of an archive that `docker save` or an OCI tool wrote.
-    pub fn load(&self, archive: Archive<'_>) -> Result<Vec<LoadedImage>> {
+    /// Loads every image of an archive that `docker save` or an OCI tool wrote. Of one for several platforms that for
+    /// `platform` (`os[/architecture[/variant]]`), by default the host's, is loaded.
+    pub fn load(&self, archive: Archive<'_>, platform: Option<&str>) -> Result<Vec<LoadedImage>> {
+        let options = LoadOptions { platform: platform.map(parse_platform).transpose()? };
         let source = match archive {
             Archive::Stream(stream) => Source::Stream(stream),
             Archive::Path(path) => Source::Path(path),
         };
-        let loaded =
-            image::load(&self.store, source, &LoadOptions::default()).map_err(failed("load the archive"))?;
+        let loaded = image::load(&self.store, source, &options).map_err(failed("load the archive"))?;
         let images = loaded.images.iter().map(|image| self.name(image, "load")).collect();
         drop(loaded.hold);
         images
@@ -37,12 +38,7 @@ impl Engine {
     /// Makes an image of one layer from the tar of a root file system.
     pub fn import(&self, layer: &mut (dyn Read + Send), request: &Import) -> Result<LoadedImage> {
         let reference = request.reference.as_deref().map(parse_tag).transpose()?;
-        let platform = match &request.platform {
-            None => None,
-            Some(text) => {
-                Some(text.parse().map_err(|source| Error::InvalidPlatform { text: text.clone(), source })?)
-            }
-        };
+        let platform = request.platform.as_deref().map(parse_platform).transpose()?;
         let options = ImportOptions {
             changes: request.changes.clone(),
             message: request.message.clone().unwrap_or_else(|| format!("Imported from {}", request.source)),
@@ -103,6 +99,10 @@ impl Engine {
         self.event("image", "tag", id.as_str(), &[("name", &tag.familiar())]);
         Ok(())
     }
+}
+
+fn parse_platform(text: &str) -> Result<Platform> {
+    text.parse().map_err(|source| Error::InvalidPlatform { text: text.chars().take(80).collect(), source })
 }
 
 /// A reference that may name an image: with a tag, without a digest.
