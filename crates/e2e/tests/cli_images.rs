@@ -67,6 +67,27 @@ fn an_image_of_another_platform_is_loaded_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_repository_without_a_tag_is_saved_with_all_of_its_tags() {
+    let skiff = Skiff::with_busybox();
+    let other = archive("other:1", &busybox_layer(&[Entry::File("new", 0o644, b"x")]), serde_json::json!({}));
+    skiff.load(&other);
+    for (source, target) in
+        [("busybox", "app:1"), ("busybox", "app:2"), ("other:1", "app:3"), ("other:1", "app/x:4")]
+    {
+        skiff.ok(&["tag", source, target]);
+    }
+    skiff.ok(&["save", "-o", "app.tar", "app"]);
+    skiff.ok(&["rmi", "app:1", "app:2", "app:3"]);
+    let mut loaded: Vec<String> = skiff.ok(&["load", "-i", "app.tar"]).lines().map(str::to_owned).collect();
+    loaded.sort();
+    assert_eq!(loaded, ["Loaded image: app:1", "Loaded image: app:2", "Loaded image: app:3"]);
+    // There is no app:latest, which everything but save means.
+    assert_eq!(skiff.run(&["tag", "app", "x"]).code, 1);
+    let missing = skiff.run(&["save", "-o", "no.tar", "nope"]);
+    assert!(missing.code == 1 && missing.stderr.contains("No such image: nope"), "{missing:?}");
+}
+
+#[test]
 fn a_name_moves_to_what_is_loaded_last() {
     let skiff = Skiff::with_busybox();
     let old = skiff.ok(&["images", "-q", "--no-trunc"]);

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use image::SavedImage;
+use oci::{Digest, Reference};
 use state::NamedImage;
 
 use super::failed;
@@ -10,11 +11,19 @@ use crate::info::Verified;
 use crate::{Engine, Result};
 
 impl Engine {
-    /// Writes images into one archive. One that is asked for by its id has no name in there.
+    /// Writes images into one archive. One that is asked for by its id has no name in there; a repository without a tag
+    /// stands for all of its tags, as in Docker.
     pub fn save(&self, names: &[String], out: &mut dyn Write) -> Result<()> {
         let mut images: Vec<SavedImage> = Vec::new();
+        let mut wanted = Vec::new();
         for name in names {
-            let (id, reference) = self.resolve_reference(name)?;
+            let all = self.tags_of_repository(name)?;
+            if all.is_empty() {
+                wanted.push(self.resolve_reference(name)?);
+            }
+            wanted.extend(all.into_iter().map(|(id, tag)| (id, Some(tag))));
+        }
+        for (id, reference) in wanted {
             let reference = reference.filter(|reference| reference.digest().is_none());
             match images.iter_mut().find(|image| image.id == id) {
                 Some(image) => {
@@ -32,6 +41,21 @@ impl Engine {
             self.event("image", "save", image.id.as_str(), &[("name", image.id.as_str())]);
         }
         Ok(())
+    }
+
+    /// All tags of a repository and their images; none where `name` has a tag, or stands for something else.
+    fn tags_of_repository(&self, name: &str) -> Result<Vec<(Digest, Reference)>> {
+        let repository = match name.parse::<Reference>() {
+            Ok(reference) if reference.tag().is_none() && reference.digest().is_none() => reference.name(),
+            Ok(_) | Err(_) => return Ok(Vec::new()),
+        };
+        let mut found = Vec::new();
+        for named in self.state().images()? {
+            let tags = named.tags.into_iter().filter(|tag| tag.name() == repository);
+            found.extend(tags.map(|tag| (named.image.id.clone(), tag)));
+        }
+        found.sort_by_key(|(_, tag)| tag.familiar());
+        Ok(found)
     }
 
     /// Hashes everything of images again; of all of them when `names` is empty.
@@ -54,7 +78,7 @@ impl Engine {
             image::verify(&self.store, &named.image.id, manifest).map_err(failed("verify the image"))?;
         Ok(Verified {
             id: named.image.id.to_string(),
-            tags: named.tags.iter().map(oci::Reference::familiar).collect(),
+            tags: named.tags.iter().map(Reference::familiar).collect(),
             faults: findings.iter().map(ToString::to_string).collect(),
         })
     }
