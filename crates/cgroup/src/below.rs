@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use rustix::process::Pid;
+
 use crate::error::{Error, Result};
 use crate::group::Cgroup;
 use crate::hierarchy::{Controller, Mount};
@@ -63,6 +65,35 @@ impl Cgroup {
             group.unified = Some(opened?);
         }
         Ok(group)
+    }
+}
+
+/// Controllers that let a version 2 group have processes beside groups (cgroup v2 documentation, "Threads").
+const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
+
+impl Cgroup {
+    /// Where a further process of a container goes whose own group takes none, because the container has made groups of its
+    /// own below and given them controllers: to `first`, its first process, as with runc. `None` where the group
+    /// itself will do.
+    pub fn beside(&self, first: Pid) -> Result<Option<Self>> {
+        const DELEGATED: &str = "cgroup.subtree_control";
+        let (Some(node), Some(mount)) = (&self.unified, &self.hierarchy.unified) else { return Ok(None) };
+        let delegated =
+            node.dir.read(DELEGATED).map_err(|errno| node.dir.failed("read", DELEGATED, errno))?;
+        if delegated.split_ascii_whitespace().all(|name| THREADED.contains(&name)) {
+            return Ok(None);
+        }
+        let path = format!("/proc/{}/cgroup", first.as_raw_nonzero());
+        let text = linux::file::read_to_string(Path::new(&path)).map_err(Error::Detect)?;
+        let place = text.lines().find_map(|line| line.strip_prefix("0::"));
+        // One that has moved elsewhere is not to be followed.
+        let Some(below) = place.and_then(|place| Path::new(place).strip_prefix(&self.path).ok()) else {
+            return Ok(None);
+        };
+        let location = location(&self.location, below)?;
+        let mut group = self.below(&Below::Controllers(Vec::new()))?;
+        group.unified = Node::open(mount, &location)?;
+        Ok(Some(group))
     }
 }
 

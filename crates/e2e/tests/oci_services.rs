@@ -299,6 +299,26 @@ fn a_further_process_joins_a_group_below_the_containers() {
 }
 
 #[test]
+fn a_container_that_has_groups_of_its_own_takes_further_processes() {
+    let lab = Lab::new("own-groups");
+    let bundle = lab.bundle("b", &["sleep", "1000"], |_| {});
+    let id = lab.id("c");
+    assert_eq!(lab.create(&id, &bundle, &[]).code, 0);
+    lab.ok(&["start", &id]);
+    let unified = groups(&id).into_iter().find(|path| path.join("cgroup.subtree_control").exists()).unwrap();
+    // As an engine or systemd inside does: all processes into one group, then controllers for all groups.
+    std::fs::create_dir(unified.join("init")).unwrap();
+    let state: Value = serde_json::from_str(&lab.ok(&["state", &id])).unwrap();
+    std::fs::write(unified.join("init/cgroup.procs"), state["pid"].to_string()).unwrap();
+    let has = std::fs::read_to_string(unified.join("cgroup.controllers")).unwrap();
+    let controller = ["memory", "io", "hugetlb"].into_iter().find(|name| has.contains(name)).unwrap();
+    std::fs::write(unified.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let place = lab.ok(&["exec", &id, "grep", "^0::", "/proc/self/cgroup"]);
+    assert!(place.ends_with("/init\n"), "{place}");
+    lab.ok(&["delete", "--force", &id]);
+}
+
+#[test]
 fn a_process_may_be_put_into_a_paused_container_and_waits_there() {
     each("ignore-paused", |peer| {
         let id = peer.id();

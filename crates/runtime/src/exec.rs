@@ -21,7 +21,7 @@ use crate::entry::{Entry, enter};
 use crate::error::failed;
 use crate::handle::{ParkedInit, Running};
 use crate::init::{Label, become_root, inherited_settings, order, undumpable};
-use crate::launch::{Stdio, is_privileged, joiner, open_streams};
+use crate::launch::{Stdio, cgroup_failure, is_privileged, joiner, open_streams};
 use crate::link::{Link, Order, Report};
 use crate::namespaces::{KINDS, Kind};
 use crate::plan::{Hooks, LaunchPlan, Namespace, ProcessPlan};
@@ -69,6 +69,11 @@ pub fn begin_exec(target: Target<'_>, process: &ProcessPlan, stdio: Stdio) -> Re
         });
     }
     let streams = open_streams(process, stdio)?;
+    let nested = match target.cgroup {
+        Some(group) => group.beside(target.pid).map_err(|error| cgroup_failure(group, &error))?,
+        None => None,
+    };
+    let target = Target { cgroup: nested.as_ref().or(target.cgroup), ..target };
     let joiner = target.cgroup.map(joiner).transpose()?;
     let (link, far) = Link::pair().map_err(failed(Step::Dialogue, "the process"))?;
     let joined = |kind: &&Kind| *(kind.of)(&target.plan.namespaces) != Namespace::Inherit;

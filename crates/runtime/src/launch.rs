@@ -125,9 +125,11 @@ pub(crate) fn is_privileged() -> bool {
 }
 
 pub(crate) fn joiner(cgroup: &cgroup::Cgroup) -> Result<cgroup::Joiner> {
-    cgroup.joiner().map_err(|error| {
-        InitFailure::because(Step::Cgroup, cgroup.path().display(), error.to_string()).into()
-    })
+    cgroup.joiner().map_err(|error| cgroup_failure(cgroup, &error).into())
+}
+
+pub(crate) fn cgroup_failure(cgroup: &cgroup::Cgroup, error: &cgroup::Error) -> InitFailure {
+    InitFailure::because(Step::Cgroup, cgroup.path().display(), error.to_string())
 }
 
 /// The streams of the first process, as they are passed to it.
