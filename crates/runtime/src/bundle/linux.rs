@@ -55,10 +55,15 @@ pub(super) fn namespaces(linux: &spec::Linux) -> Result<Namespaces> {
     }
     match namespaces.mount {
         Namespace::New => Ok(namespaces),
-        // A root file system cannot be assembled where others look on.
-        Namespace::Inherit | Namespace::Join(_) => unsupported(
+        Namespace::Inherit => unsupported(
             "linux.namespaces without a new mount namespace",
             "the root file system is made in it",
+        ),
+        // runc pivots in the joined namespace: whoever lives there gets the container's root for their own, the paths of
+        // rootfs and mounts are looked up where they can rename them, and in the host's own the host's root is gone.
+        Namespace::Join(_) => unsupported(
+            "linux.namespaces: joining a mount namespace",
+            "the change of root would change it for whoever lives there, too",
         ),
     }
 }

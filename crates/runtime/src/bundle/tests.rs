@@ -171,6 +171,16 @@ fn refusals_name_the_field_the_value_and_the_rule() {
             r#"config.json: ociVersion is "2.0.0": only version 1 of the specification is known"#,
         ),
         (&[("/ociVersion", json!("1"))], r#"config.json: ociVersion is "1": is no semantic version"#),
+        (
+            &[("/linux/namespaces", json!([{"type": "pid"}]))],
+            "config.json: linux.namespaces without a new mount namespace is not supported: \
+             the root file system is made in it",
+        ),
+        (
+            &[("/linux/namespaces", json!([{"type": "mount", "path": "/proc/1/ns/mnt"}]))],
+            "config.json: linux.namespaces: joining a mount namespace is not supported: \
+             the change of root would change it for whoever lives there, too",
+        ),
         (&[("/process", Value::Null)], "config.json has no process, which is required"),
         (&[("/process/args", json!([]))], "config.json has no process.args, which is required"),
         (&[("/process/cwd", json!("x"))], r#"config.json: process.cwd is "x": must be absolute"#),
