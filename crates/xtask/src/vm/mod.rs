@@ -82,6 +82,7 @@ const PROGRAMS: &[&str] = &[
     "truncate",
     "setsid",
     "setpriv",
+    "setfattr",
     "unshare",
     "strace",
     "newuidmap",
