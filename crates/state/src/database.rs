@@ -4,9 +4,10 @@
 //! does it: a current database is opened with one pragma that reads and one that does not, and nothing else.
 //! The first opener makes the file, its mode and its tables under a lock on the root directory.
 //!
-//! Nobody checkpoints on close, so a command never pays for the file's upkeep; the log is folded back by SQLite
-//! when it grows past a thousand pages, and before that by [`State::tidy`], which monitors call when nobody waits
-//! for them any more.
+//! The log has to be folded back, for whoever opens the database alone reads all of it first, and SQLite's own rule
+//! (past a thousand pages) begins anew with every process. It is done by [`State::tidy`], which monitors call when
+//! nobody waits for them, so that a command hardly ever pays for it; and by commands where no monitor came, once the
+//! log is some times longer.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -40,8 +41,10 @@ pub enum Durability {
 
 /// Small pages: a transaction writes whole ones to the log, and what it changes are short rows.
 const PAGE_SIZE: u32 = 2048;
-/// Log frames from which a checkpoint is due: so many are read again by whoever opens the database alone.
-const CHECKPOINT_FRAMES: u64 = 64;
+/// Log frames from which a checkpoint is due where nobody waits, 3 µs each for the next to open the database.
+const IDLE_FRAMES: u64 = 64;
+/// The same where somebody waits: it takes some milliseconds, for it syncs.
+const BUSY_FRAMES: u64 = 256;
 
 impl State {
     /// Opens `<root>/state.db`, which is made when missing, as is the root (mode 0700).
@@ -175,14 +178,14 @@ impl State {
     /// Folds the log of the database at `path` back into it when it has grown. For those who have nobody waiting
     /// for them: it syncs. Gives way to everybody else, and is then done by a later one.
     pub fn tidy(path: &Path) -> Result<()> {
-        let log = path.with_extension("db-wal");
-        let frame = u64::from(PAGE_SIZE) + 24;
-        let length = rustix::fs::stat(&log).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-        if length < CHECKPOINT_FRAMES * frame {
+        if frames_of_log(path) < IDLE_FRAMES {
             return Ok(());
         }
-        let state = State::open_file(path)?;
-        state.query("checkpoint the database", |connection| {
+        State::open_file(path)?.checkpoint()
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        self.query("checkpoint the database", |connection| {
             connection.busy_timeout(Duration::ZERO)?;
             // The first syncs, and holds nobody up meanwhile; what the second keeps others from is soon done.
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
@@ -207,6 +210,21 @@ impl State {
             _ => Error::Statement { action, source },
         }
     }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if frames_of_log(&self.path) >= BUSY_FRAMES {
+            // The next one to close it tries again.
+            drop(self.checkpoint());
+        }
+    }
+}
+
+/// How long the log of the database at `path` is.
+fn frames_of_log(path: &Path) -> u64 {
+    let length = rustix::fs::stat(path.with_extension("db-wal")).map_or(0, |stat| stat.st_size);
+    u64::try_from(length).unwrap_or(0) / (u64::from(PAGE_SIZE) + 24)
 }
 
 /// Called by SQLite each time it finds the database locked. Writers hold it for fractions of a millisecond, so

@@ -110,6 +110,8 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
             let _offer = own_image.and_then(|image| share::offer(&plan, image));
             // Nothing is kept for an idle container that it does not need.
             drop(plan);
+            // The caller has gone on.
+            drop(container.records.database().map(state::State::tidy));
             linux::memory::trim();
             let trouble = container.serve().err();
             finish::finish(container, trouble)
