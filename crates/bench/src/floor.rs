@@ -76,9 +76,11 @@ impl Floor {
         let floor =
             Self { index: index.into(), layer: layer.into(), filter: filter.into(), folder: folder.into() };
         let filter = std::fs::read(&floor.filter)?;
+        // The flags stand before the program.
+        let filter = filter.get(4..).context("an empty filter")?;
         for round in 0..rounds.parse()? {
             let (mut reader, writer) = std::io::pipe()?;
-            let done = floor.round(round, &filter, &OwnedFd::from(writer));
+            let done = floor.round(round, filter, &OwnedFd::from(writer));
             let mut marks = String::new();
             reader.read_to_string(&mut marks)?;
             std::io::stdout().write_all(marks.as_bytes())?;
@@ -126,11 +128,12 @@ impl Floor {
                 }
                 let user =
                     open(&PathBuf::from(format!("/proc/{}/ns/user", pid.as_raw_nonzero())), OFlags::RDONLY)?;
-                let (root, device_folder) = (self.root(&layers, user.as_fd())?, devices()?);
+                let (Root { root, layers: below }, device_folder) =
+                    (self.root(&layers, user.as_fd())?, devices()?);
                 send(&near, &[root.as_fd(), device_folder.as_fd()])?;
                 let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
                 mark(marks, "program and exit");
-                drop((root, device_folder));
+                drop((root, below, device_folder));
                 for group in legacy.iter().chain([&unified]) {
                     std::fs::remove_dir(group)?;
                 }
@@ -145,7 +148,7 @@ impl Floor {
     }
 
     /// The index and a writable layer, both id-mapped, as an overlay.
-    fn root(&self, layers: &Path, user: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fn root(&self, layers: &Path, user: BorrowedFd<'_>) -> Result<Root> {
         let image = new_mount("erofs", &[("source", text(&self.index)?), ("device", text(&self.layer)?)])?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let writable = rustix::mount::open_tree(CWD, layers, flags)?;
@@ -169,8 +172,14 @@ impl Floor {
         let flags = FsMountFlags::FSMOUNT_CLOEXEC;
         let root = rustix::mount::fsmount(&context, flags, MountAttrFlags::empty())?;
         linux::process::set_file_owner(0, 0)?;
-        Ok(root)
+        Ok(Root { root, layers: [image, writable] })
     }
+}
+
+/// An overlay and its layers, whose closing before the end would wait for a grace period of the kernel.
+struct Root {
+    root: OwnedFd,
+    layers: [OwnedFd; 2],
 }
 
 /// The container's side, up to its program.
@@ -264,7 +273,9 @@ fn confine(filter: &[u8]) -> Result<()> {
     use rustix::thread::CapabilitySet;
     // Docker's fourteen.
     let kept = CapabilitySet::from_bits_retain(0x0000_0000_a804_25fb);
-    for capability in CapabilitySet::all().iter().filter(|capability| !kept.contains(*capability)) {
+    // Up to CAP_CHECKPOINT_RESTORE, the last.
+    let all = (0..=40).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    for capability in all.filter(|capability| !kept.contains(*capability)) {
         rustix::thread::remove_capability_from_bounding_set(capability)?;
     }
     let mut sets = rustix::thread::capabilities(None)?;
