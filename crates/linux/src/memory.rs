@@ -1,5 +1,8 @@
 //! Memory of this process.
 
+#[cfg(target_env = "musl")]
+mod heap;
+
 use rustix::io::{Errno, Result};
 
 /// Gives freed heap pages back to the kernel, where the C library's allocator keeps them.
@@ -9,6 +12,8 @@ pub fn trim() {
     unsafe {
         libc::malloc_trim(0)
     };
+    #[cfg(target_env = "musl")]
+    heap::trim();
 }
 
 /// set_mempolicy(2) of the calling thread: `MPOL_*` with its flags, and a bit for each node.
@@ -24,9 +29,3 @@ pub fn set_policy(mode: u32, nodes: &[u64]) -> Result<()> {
     }
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
-
-/// For every program of ours that is linked with musl, whose own allocator asks the kernel for each larger block and
-/// gives it back at once.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
