@@ -196,7 +196,7 @@ impl Engine {
         let devices = self.look_up_devices(&spec.host)?;
         let directory = self.prepare(id, spec)?;
         let around = Surroundings {
-            root: self.root_source(start.image, &start.layers, &directory)?,
+            root: self.root_source(start.image, &start.layers, &directory, spec.host.auto_remove)?,
             id_base: start.id_base,
             devices,
             seccomp: self.seccomp(spec)?,

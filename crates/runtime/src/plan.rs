@@ -139,12 +139,15 @@ pub enum RootSource {
     },
 }
 
-/// The two directories of an overlay's writable layer, on one file system.
+/// An overlay's writable layer: its two directories, on one file system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the field names are overlayfs's")]
 pub struct Writable {
     pub upper: PathBuf,
     pub work: PathBuf,
+    /// Nobody wants the layer after a loss of power: nothing in it is synced, neither when a program asks for it nor
+    /// at the end, when the kernel would sync the whole file system that holds the layer.
+    pub volatile: bool,
 }
 
 /// One mount below the root.

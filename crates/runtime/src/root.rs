@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use linux::mount::{ATTR_IDMAP, ATTR_NODEV, ATTR_RDONLY, MountChange, change_mount};
 use linux::process::set_file_owner;
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
@@ -167,7 +167,7 @@ fn overlay(
     owner: Owner<'_>,
     layers: &mut Layers,
 ) -> Result<OwnedFd, InitFailure> {
-    let Writable { upper, work } = writable;
+    let Writable { upper, work, volatile } = writable;
     let at = failed_at(upper);
     // The kernel wants upper and work on one mount, so the clone to be id-mapped is of the folder of both.
     let (Some((folder, upper_name)), Some((same, work_name))) =
@@ -185,7 +185,8 @@ fn overlay(
     }
     let folder_mount = clone_directory(folder).map_err(&at)?;
     id_map(&folder_mount, owner, folder)?;
-    let writable = WritableMount { folder: folder_mount, upper: upper_name, work: work_name };
+    let writable =
+        WritableMount { folder: folder_mount, upper: upper_name, work: work_name, volatile: *volatile };
     let root = mount_overlay(&lower, Some(&writable), owner)?;
     layers.spent.extend(lower);
     layers.spent.push(writable.folder);
@@ -197,6 +198,20 @@ pub(crate) struct WritableMount<'a> {
     pub(crate) folder: OwnedFd,
     pub(crate) upper: &'a Path,
     pub(crate) work: &'a Path,
+    pub(crate) volatile: bool,
+}
+
+impl WritableMount<'_> {
+    /// Lets a volatile layer be mounted again. The kernel refuses as long as its own mark is there, for power may have
+    /// been lost meanwhile; but then nobody would want the layer.
+    fn forgive(&self) {
+        if self.volatile {
+            let mark = self.work.join("work/incompat/volatile");
+            if unlinkat(&self.folder, mark.join("dirty"), AtFlags::empty()).is_ok() {
+                let _ = unlinkat(&self.folder, mark, AtFlags::REMOVEDIR);
+            }
+        }
+    }
 }
 
 fn failed_at(path: &Path) -> impl Fn(Errno) -> InitFailure {
@@ -210,6 +225,7 @@ fn mount_overlay(
 ) -> Result<OwnedFd, InitFailure> {
     let at = |errno| failed(Step::Root, "overlay")(errno);
     let guard = owner.ids.map(|(uid, gid)| FileOwner::become_owner(uid, gid)).transpose()?;
+    writable.inspect(|writable| writable.forgive());
     let overlay = match overlay_by_descriptors(lower, writable, owner) {
         // Layers by descriptor, and detached layers at all, came after 6.12. Before 6.5, overlayfs takes no descriptor of
         // any kind, and says so in another way.
@@ -268,6 +284,9 @@ fn overlay_by_descriptors(
     }
     if owner.unprivileged {
         fsconfig_set_flag(&context, "userxattr")?;
+    }
+    if writable.is_some_and(|writable| writable.volatile) {
+        fsconfig_set_flag(&context, "volatile")?;
     }
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

@@ -65,13 +65,16 @@ fn build(lower: &[OwnedFd], writable: Option<&WritableMount<'_>>, userxattr: boo
         names.push(name);
     }
     let mut options = format!("lowerdir={}", names.join(":"));
-    if let Some(WritableMount { folder, upper, work }) = writable {
+    if let Some(WritableMount { folder, upper, work, volatile }) = writable {
         attach(folder, "writable")?;
         options.push_str(&format!(
             ",upperdir=writable/{},workdir=writable/{}",
             upper.display(),
             work.display()
         ));
+        if *volatile {
+            options.push_str(",volatile");
+        }
     }
     if userxattr {
         options.push_str(",userxattr");

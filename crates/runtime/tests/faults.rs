@@ -63,7 +63,7 @@ impl Sweep {
         let folder = Folder::new();
         let root = folder.busybox("root");
         let own = folder.path().join("own");
-        let writable = Writable { upper: own.join("upper"), work: own.join("work") };
+        let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
         std::fs::create_dir_all(&writable.upper).unwrap();
         std::fs::create_dir_all(&writable.work).unwrap();
         let group = format!("/{}", testkit::own_name(name));

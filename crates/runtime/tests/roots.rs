@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn writable(folder: &Folder, name: &str) -> Writable {
     let own = folder.path().join(name);
-    let writable = Writable { upper: own.join("upper"), work: own.join("work") };
+    let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
     std::fs::create_dir_all(&writable.upper).unwrap();
     std::fs::create_dir_all(&writable.work).unwrap();
     // Nobody but root may walk in; the container gets in all the same.
@@ -268,6 +268,20 @@ fn an_images_own_device_nodes_are_replaced_and_links_in_dev_are_not_followed() {
     assert_eq!(run(&folder, &plan).output(), "1:3\n1:5\n");
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
     assert!(!root.join("dev/null").symlink_metadata().unwrap().file_type().is_symlink());
+}
+
+#[test]
+fn a_volatile_layer_is_never_synced_and_may_be_mounted_again() {
+    let folder = Folder::new();
+    let layers = trees(&folder);
+    let writable = Writable { volatile: true, ..writable(&folder, "own") };
+    let script =
+        "grep -c '^overlay / .*volatile' /proc/mounts; cat /kept 2>/dev/null; echo once > /kept; sync -f /";
+    let mut plan = plan(Path::new("/"), &["sh", "-c", script]);
+    plan.root.source = RootSource::Trees { layers, writable: Some(writable) };
+    let plan = with_user_namespace(plan);
+    assert_eq!(run(&folder, &plan).output(), "1\n");
+    assert_eq!(run(&folder, &plan).output(), "1\nonce\n");
 }
 
 #[test]

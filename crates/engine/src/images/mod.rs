@@ -79,14 +79,17 @@ impl Engine {
         self.store.config(id).map_err(failed("read the configuration of the image"))
     }
 
-    /// The root file system of a container with its writable layer in `directory`.
+    /// The root file system of a container with its writable layer in `directory`; `volatile` when that goes with the
+    /// container's end.
     pub(crate) fn root_source(
         &self,
         image: &Digest,
         layers: &[DiffId],
         directory: &Path,
+        volatile: bool,
     ) -> Result<RootSource> {
-        let writable = Some(Writable { upper: directory.join("upper"), work: directory.join("work") });
+        let (upper, work) = (directory.join("upper"), directory.join("work"));
+        let writable = Some(Writable { upper, work, volatile });
         let prepared = match self.snapshotter()? {
             Snapshotter::Erofs => {
                 Erofs.prepare(&self.store, image, layers).map_err(failed("prepare the root file system"))?

@@ -17,11 +17,13 @@ const GRANULARITY: usize = 1 << 20;
 /// Of every block, unless more is asked for.
 const ALIGNMENT: usize = 2 * size_of::<usize>();
 
-static HEAP: Mutex<Dlmalloc> = Mutex::new(const {
-    let mut heap = Dlmalloc::new();
-    assert!(heap.set_granularity(GRANULARITY));
-    heap
-});
+static HEAP: Mutex<Dlmalloc> = Mutex::new(
+    const {
+        let mut heap = Dlmalloc::new();
+        assert!(heap.set_granularity(GRANULARITY));
+        heap
+    },
+);
 
 fn heap() -> MutexGuard<'static, Dlmalloc> {
     // Nothing in here unwinds.
