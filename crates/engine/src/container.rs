@@ -77,7 +77,9 @@ impl Engine {
             // In this order: who sees a free lock sees the last status, and after that the last exit.
             let held = monitor::status::lock_held(&directory).map_err(failed)?;
             let status = monitor::status::read(&directory).map_err(failed)?;
-            if held || status.is_some() || head.exit.is_none() {
+            // The last run's end, which we have, is all that there is of one that is under way.
+            let under_way = held && status.as_ref().is_some_and(|status| status.exit.is_none());
+            if !under_way && (held || status.is_some() || head.exit.is_none()) {
                 head.exit = self.state().exit(&head.id)?;
             }
             let recorded = head.exit.as_ref().map(Exit::from);

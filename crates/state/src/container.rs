@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use oci::{ContainerId, ContainerName, Digest, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::exit::ExitRecord;
 use crate::{Durability, Error, IdPool, Result, State, nanoseconds, timestamp};
@@ -127,8 +127,8 @@ impl State {
             return Ok(Lookup::Found(record));
         }
         let name = text.strip_prefix('/').unwrap_or(text);
-        if let Some(id) = self.container_named(name)? {
-            return Ok(self.container(&id)?.map_or(Lookup::Missing, Lookup::Found));
+        if let Some(record) = self.container_where("name = ?1", name)? {
+            return Ok(Lookup::Found(record));
         }
         let Some((low, high)) = prefix_range(text) else { return Ok(Lookup::Missing) };
         let ids: Vec<Vec<u8>> = self.query("look for a container by id", |connection| {
@@ -146,13 +146,17 @@ impl State {
 
     /// One container.
     pub fn container(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
+        self.container_where("id = ?1", &bytes_of(id)[..])
+    }
+
+    fn container_where(&self, condition: &str, key: impl ToSql) -> Result<Option<ContainerRecord>> {
         self.query("read a container", |connection| {
             let sql = format!(
-                "SELECT {COLUMNS}, spec FROM containers LEFT JOIN exits ON container = containers.id WHERE id = ?1"
+                "SELECT {COLUMNS}, spec FROM containers LEFT JOIN exits ON container = id WHERE {condition}"
             );
             connection
                 .prepare_cached(&sql)?
-                .query_row([&bytes_of(id)[..]], |row| Ok((head(row), row.get(13)?)))
+                .query_row([key], |row| Ok((head(row), row.get(13)?)))
                 .optional()
         })?
         .map(|(head, spec)| Ok(ContainerRecord { head: head?, spec }))

@@ -189,7 +189,9 @@ impl State {
             connection.busy_timeout(Duration::ZERO)?;
             // The first syncs, and holds nobody up meanwhile; what the second keeps others from is soon done.
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            // Whoever writes first after it syncs the log's head: let that be us.
+            connection.pragma_update(None, "user_version", SCHEMA_VERSION)
         })
     }
 

@@ -232,7 +232,8 @@ fn the_log_is_folded_back_when_it_has_grown() {
     drop(state);
     assert!(length() > 64 * 2072, "{}", length());
     State::tidy(&path).unwrap();
-    assert_eq!(length(), 0);
+    // The head, and a page that made it durable.
+    assert!(length() < 2 * 2072, "{}", length());
     assert_eq!(root.state().containers().unwrap().len(), 20);
     State::tidy(&path).unwrap();
 }
