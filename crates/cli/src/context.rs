@@ -57,6 +57,13 @@ impl Context {
         Ok(Launcher::new(&self.config()?, request)?)
     }
 
+    /// Leaves the engine for the kernel to close, with the process that is about to end.
+    pub(crate) fn leave(self) {
+        if let Some(engine) = self.engine.into_inner() {
+            engine.leave();
+        }
+    }
+
     fn config(&self) -> Result<Config> {
         let root = match &self.root {
             Some(path) => path.clone(),

@@ -74,7 +74,11 @@ fn dispatch(words: &[String]) -> ExitCode {
         return show_group(&commands::TOP, global.help);
     }
     match log::start(&global).and_then(|()| Context::new(&global)) {
-        Ok(context) => in_group(&context, &commands::TOP, words),
+        Ok(context) => {
+            let code = in_group(&context, &commands::TOP, words);
+            context.leave();
+            code
+        }
         Err(error) => fail(&error, Some(Place { path: String::new(), usage: "[OPTIONS] COMMAND [ARG...]" })),
     }
 }

@@ -154,10 +154,7 @@ impl State {
             let sql = format!(
                 "SELECT {COLUMNS}, spec FROM containers LEFT JOIN exits ON container = id WHERE {condition}"
             );
-            connection
-                .prepare_cached(&sql)?
-                .query_row([key], |row| Ok((head(row), row.get(13)?)))
-                .optional()
+            connection.prepare_cached(&sql)?.query_row([key], |row| Ok((head(row), row.get(13)?))).optional()
         })?
         .map(|(head, spec)| Ok(ContainerRecord { head: head?, spec }))
         .transpose()

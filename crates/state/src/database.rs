@@ -184,6 +184,15 @@ impl State {
         State::open_file(path)?.checkpoint()
     }
 
+    /// The same for those who make somebody wait, and so for a much longer log alone; every connection that is closed
+    /// has done it.
+    pub fn tidy_if_long(&self) {
+        if frames_of_log(&self.path) >= BUSY_FRAMES {
+            // The next one tries again.
+            drop(self.checkpoint());
+        }
+    }
+
     fn checkpoint(&self) -> Result<()> {
         self.query("checkpoint the database", |connection| {
             connection.busy_timeout(Duration::ZERO)?;
@@ -216,10 +225,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        if frames_of_log(&self.path) >= BUSY_FRAMES {
-            // The next one to close it tries again.
-            drop(self.checkpoint());
-        }
+        self.tidy_if_long();
     }
 }
 

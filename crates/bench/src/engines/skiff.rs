@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Engine;
 
@@ -15,9 +15,17 @@ pub(crate) struct Skiff {
 }
 
 impl Skiff {
+    /// Installs the programs from `binaries` below `folder`, as `make install` does.
     pub(crate) fn new(binaries: &Path, folder: &Path) -> Result<Self> {
+        let installed = folder.join("bin");
+        std::fs::create_dir(&installed)?;
+        for program in ["skiff", "skiff-monitor"] {
+            let from = binaries.join(program);
+            std::fs::copy(&from, installed.join(program))
+                .with_context(|| format!("copy {}", from.display()))?;
+        }
         let run = super::run_folder("skiff")?;
-        Ok(Self { program: binaries.join("skiff"), root: folder.join("skiff"), run })
+        Ok(Self { program: installed.join("skiff"), root: folder.join("skiff"), run })
     }
 
     /// A second Skiff, with nothing in it.
