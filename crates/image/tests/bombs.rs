@@ -184,8 +184,8 @@ const BOMBS: &[Bomb] = &[
     Bomb {
         name: "tags",
         is_archive: true,
-        make: || manifest_with_tags(200_000),
-        words: &["(stream)", "200000 names, more than 16384"],
+        make: || manifest_with_tags(50_000),
+        words: &["(stream)", "50000 names, more than 16384"],
         memory: PROMISED,
     },
     Bomb {
