@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::flags::Flag;
-use crate::template::TemplateError;
+use template::TemplateError;
 
 /// The outcome of a command's step.
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One table ([`flags`], [`commands`]) says which commands and flags there are. Everything that turns text into
-//! values ([`values`]) or values into text ([`output`], [`template`]) is pure; the modules named after things
+//! values ([`values`]) or values into text ([`output`], the crate `template`) is pure; the modules named after things
 //! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
 
 mod commands;
@@ -21,7 +21,6 @@ mod log;
 mod oci;
 mod output;
 mod system;
-mod template;
 mod terminal;
 mod values;
 

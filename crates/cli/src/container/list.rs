@@ -14,9 +14,9 @@ use crate::flags::Parsed;
 use crate::output::list::{Columns, Format};
 use crate::output::zone::Zone;
 use crate::output::{self, units};
-use crate::template::quoted;
 use crate::values::filter::{self, Filters};
 use crate::values::integer;
+use template::quoted;
 
 const COLUMNS: Columns = Columns {
     headers: &[

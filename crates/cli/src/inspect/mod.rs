@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output;
 use crate::output::list::unescape;
-use crate::template::Template;
+use template::Template;
 
 /// `skiff inspect`.
 pub(crate) fn any(context: &Context, parsed: &Parsed) -> Result<u8> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::table;
 use crate::error::{Error, Result};
-use crate::template::Template;
+use template::Template;
 
 /// How rows of one kind can be shown.
 pub(crate) struct Columns {

@@ -1,4 +1,4 @@
-//! Go's template language, as `--format` takes it, over JSON values.
+//! Go's template language, as `--format` and `--log-opt tag` take it, over JSON values.
 //!
 //! ```text
 //! text ──lex──► tokens ──parse──► nodes ──eval(data)──► text
@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use parse::Node;
-pub(crate) use show::quoted;
+pub use show::quoted;
 
 /// Fields whose value is a map, where a missing key has no value instead of being a mistake.
 const MAPS: &[&str] = &[
@@ -47,14 +47,14 @@ const MAPS: &[&str] = &[
 ];
 
 /// A template, parsed.
-pub(crate) struct Template {
+pub struct Template {
     root: Vec<Node>,
     named: HashMap<String, Vec<Node>>,
 }
 
 /// Why a template does not work.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TemplateError {
+pub enum TemplateError {
     /// It is not in the language.
     #[error("template: :{line}: {reason}")]
     Syntax {
@@ -79,24 +79,24 @@ pub(crate) enum TemplateError {
 
 impl Template {
     /// Parses `text`.
-    pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
+    pub fn parse(text: &str) -> Result<Template, TemplateError> {
         let tokens = lex::lex(text)?;
         let (root, named) = parse::parse(tokens)?;
         Ok(Template { root, named })
     }
 
     /// Fills it in with `data`.
-    pub(crate) fn execute(&self, data: &Value) -> Result<String, TemplateError> {
+    pub fn execute(&self, data: &Value) -> Result<String, TemplateError> {
         eval::execute(&self.root, &self.named, data, false)
     }
 
     /// Fills it in with the headers of a table: functions that change text leave them alone.
-    pub(crate) fn execute_headers(&self, headers: &Value) -> Result<String, TemplateError> {
+    pub fn execute_headers(&self, headers: &Value) -> Result<String, TemplateError> {
         eval::execute(&self.root, &self.named, headers, true)
     }
 
     /// Whether it uses the field `name` anywhere.
-    pub(crate) fn uses(&self, name: &str) -> bool {
+    pub fn uses(&self, name: &str) -> bool {
         parse::uses(&self.root, name) || self.named.values().any(|nodes| parse::uses(nodes, name))
     }
 }

@@ -45,7 +45,7 @@ fn float_text(float: f64) -> String {
 }
 
 /// `%q`: a Go string literal.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
         match c {
