@@ -4,7 +4,7 @@
 //! monitor died kills what is left of it and records the exit, so that no container looks alive that is not.
 
 use oci::ContainerId;
-use state::{ContainerHead, ContainerRecord, ExitRecord, Lookup};
+use state::{Asked, ContainerHead, ContainerRecord, ExitRecord, Lookup};
 
 use monitor::{Exit, Observed};
 
@@ -63,7 +63,9 @@ impl Engine {
         head: &ContainerHead,
         state: &ContainerState,
     ) -> bool {
-        let ended = auto_remove && head.exit.is_some() && !state.status.is_running();
+        // One that is being restarted is between two runs.
+        let kept = head.exit.as_ref().is_none_or(|exit| exit.asked == Asked::Restart);
+        let ended = auto_remove && !kept && !state.status.is_running();
         ended && !self.run_directory(&head.id).exists()
     }
 
@@ -185,6 +187,8 @@ mod tests {
             finished: state::timestamp(9),
             lost,
             error: Some("no such file".to_owned()),
+            asked: Asked::Nobody,
+            restarts: 0,
         }
     }
 

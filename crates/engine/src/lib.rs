@@ -148,8 +148,21 @@ impl Engine {
 
     /// Tells of something that happened to a container: with its image, its name and its labels.
     fn container_event(&self, action: &str, id: &ContainerId, name: &str, spec: &ContainerSpec) {
+        self.container_event_with(action, id, name, spec, &[]);
+    }
+
+    /// The same, with what else there is to say.
+    fn container_event_with(
+        &self,
+        action: &str,
+        id: &ContainerId,
+        name: &str,
+        spec: &ContainerSpec,
+        more: &[(&str, &str)],
+    ) {
         let labels = spec.process.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let attributes: Vec<_> = labels.chain([("image", spec.image.as_str()), ("name", name)]).collect();
+        let own = [("image", spec.image.as_str()), ("name", name)];
+        let attributes: Vec<_> = labels.chain(own).chain(more.iter().copied()).collect();
         self.event("container", action, id.as_str(), &attributes);
     }
 }

@@ -7,6 +7,7 @@ use linux::file;
 use monitor::{AheadPlan, AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan, Waiting};
 use oci::{ContainerId, ContainerName, DiffId, Digest};
 use runtime::plan::{IdMap, IdMaps};
+use state::Asked;
 
 use crate::info::Status;
 use crate::plan::{self, HostFacts, Joined, Peer, Surroundings};
@@ -136,7 +137,8 @@ impl Engine {
     pub fn ended(&self, id: &ContainerId, ended: Ended) -> Result<Exit> {
         let Some(record) = self.state().container(id)? else { return Ok(ended.forgotten()) };
         let spec = crate::container::parse_spec(&record)?;
-        if !spec.host.auto_remove {
+        // One that is being restarted is not removed meanwhile.
+        if !spec.host.auto_remove || ended.exit().asked == Asked::Restart {
             return Ok(ended.exit().clone());
         }
         if self.state().remove_container(id)? {

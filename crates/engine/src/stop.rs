@@ -1,8 +1,8 @@
-//! `stop`, `kill`, `pause`, `unpause`: what users ask of a running container.
+//! `stop`, `restart`, `kill`, `pause`, `unpause`: what users ask of a running container.
 
 use std::time::Duration;
 
-use monitor::Connection;
+use monitor::{Asked, Connection};
 
 use crate::container::Container;
 use crate::info::Status;
@@ -12,20 +12,33 @@ use crate::{Engine, Error, Outcome, Result, signal};
 impl Engine {
     /// Asks a container to end, kills it when it does not in time, and waits for the end.
     pub fn stop(&self, name: &str, request: &Stop) -> Result<Outcome> {
-        let number = request.signal.as_deref().map(signal::parse).transpose()?;
         let found = self.container(name)?;
+        self.end(&found, request, Asked::User)
+    }
+
+    /// Stops a container if it runs, and starts it. One that was to be removed at its end is not removed in between.
+    pub fn restart(&self, name: &str, request: &Stop) -> Result<()> {
+        let found = self.container(name)?;
+        self.end(&found, request, Asked::Restart)?;
+        self.start(found.id().as_str(), None)?;
+        self.container_event("restart", &found.head.id, found.head.name.as_str(), &found.spec);
+        Ok(())
+    }
+
+    fn end(&self, found: &Container, request: &Stop, asked: Asked) -> Result<Outcome> {
+        let number = request.signal.as_deref().map(signal::parse).transpose()?;
         if !found.state.status.is_running() {
             return Ok(Outcome::Unchanged);
         }
         let timeout =
             request.timeout_secs.map(|seconds| u64::try_from(seconds).ok().map(Duration::from_secs));
         let failed = |source| Error::Monitor { action: "stop", id: found.id().clone(), source };
-        let mut connection = match self.connect(&found) {
+        let mut connection = match self.connect(found) {
             Ok(connection) => connection,
             Err(Error::Monitor { source: monitor::Error::NotRunning, .. }) => return Ok(Outcome::Unchanged),
             Err(error) => return Err(error),
         };
-        match connection.stop(number, timeout) {
+        match connection.stop_for(asked, number, timeout) {
             // It ended by itself between the two.
             Err(monitor::Error::Gone | monitor::Error::NotRunning) => return Ok(Outcome::Unchanged),
             Err(monitor::Error::Refused(_)) | Ok(_) => {}
@@ -56,7 +69,8 @@ impl Engine {
             }
             Err(source) => return Err(Error::Monitor { action: "kill", id: found.head.id, source }),
         }
-        self.event("container", "kill", found.id().as_str(), &[("signal", &number.to_string())]);
+        let more = [("signal", &*number.to_string())];
+        self.container_event_with("kill", &found.head.id, found.head.name.as_str(), &found.spec, &more);
         Ok(())
     }
 

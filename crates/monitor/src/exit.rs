@@ -1,6 +1,7 @@
 //! How a container ended, or why it never started.
 
 use serde::{Deserialize, Serialize};
+use state::Asked;
 
 /// The end of one run of a container, recorded once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,10 @@ pub struct Exit {
     pub lost: bool,
     /// Why it could not be started, or that it was lost.
     pub error: Option<String>,
+    /// Who asked for it.
+    pub asked: Asked,
+    /// How often the restart policy had started it again by then.
+    pub restarts: u32,
 }
 
 impl Exit {
@@ -32,6 +37,8 @@ impl Exit {
             finished_at_ns,
             lost: true,
             error: Some("the container's monitor died; what was left of the container was killed".to_owned()),
+            asked: Asked::Nobody,
+            restarts: 0,
         }
     }
 }
@@ -46,6 +53,8 @@ impl From<&Exit> for state::ExitRecord {
             finished: state::timestamp(exit.finished_at_ns),
             lost: exit.lost,
             error: exit.error.clone(),
+            asked: exit.asked,
+            restarts: exit.restarts,
         }
     }
 }
@@ -60,6 +69,8 @@ impl From<&state::ExitRecord> for Exit {
             finished_at_ns: state::nanoseconds(record.finished),
             lost: record.lost,
             error: record.error.clone(),
+            asked: record.asked,
+            restarts: record.restarts,
         }
     }
 }

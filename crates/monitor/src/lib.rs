@@ -45,4 +45,5 @@ pub use exit::{Exit, LaunchFailure};
 pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
 pub use plan::{AheadPlan, LogPlan, MonitorPlan, StopPlan};
+pub use state::Asked;
 pub use supervise::serve;

@@ -10,6 +10,7 @@
 //! deadline is set, after which everything in the container is killed.
 
 use serde::{Deserialize, Serialize};
+use state::Asked;
 
 /// Where a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum Intent {
     Stop {
         /// Milliseconds of the monotonic clock; None waits for ever.
         deadline_ms: Option<u64>,
+        /// Whose wish it is.
+        asked: Asked,
     },
 }
 
@@ -60,6 +63,8 @@ pub enum Event {
         signal: i32,
         /// When asking ends; None never.
         deadline_ms: Option<u64>,
+        /// Whose wish it is.
+        asked: Asked,
     },
     /// The clock passed the deadline of a stop.
     DeadlinePassed {
@@ -138,8 +143,8 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Effect), Refused> {
 fn running(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
     let same = Phase::Running { intent };
     match event {
-        Event::Stop { signal, deadline_ms } => {
-            let intent = Intent::Stop { deadline_ms: earlier(intent, deadline_ms) };
+        Event::Stop { signal, deadline_ms, asked } => {
+            let intent = stopped(intent, deadline_ms, asked);
             Ok((Phase::Running { intent }, Effect::Signal(signal)))
         }
         Event::DeadlinePassed { now_ms } => {
@@ -160,8 +165,8 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
     let same = Phase::Paused { intent };
     match event {
         // A stop that a frozen process cannot hear would always end in SIGKILL.
-        Event::Stop { signal, deadline_ms } => {
-            let intent = Intent::Stop { deadline_ms: earlier(intent, deadline_ms) };
+        Event::Stop { signal, deadline_ms, asked } => {
+            let intent = stopped(intent, deadline_ms, asked);
             Ok((Phase::Running { intent }, Effect::SignalThenThaw(signal)))
         }
         Event::DeadlinePassed { now_ms } => {
@@ -177,12 +182,17 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
     }
 }
 
-/// A second stop may bring the end nearer, never push it away.
-fn earlier(intent: Intent, deadline_ms: Option<u64>) -> Option<u64> {
-    match intent {
-        Intent::Stop { deadline_ms: Some(before) } => Some(deadline_ms.map_or(before, |new| new.min(before))),
-        Intent::Stop { deadline_ms: None } | Intent::Keep => deadline_ms,
-    }
+/// A second stop may bring the end nearer, never push it away; nor does a shutdown make a user's wish undone.
+fn stopped(intent: Intent, deadline_ms: Option<u64>, asked: Asked) -> Intent {
+    let (before_ms, wish) = match intent {
+        Intent::Stop { deadline_ms, asked } => (deadline_ms, asked),
+        Intent::Keep => (None, Asked::Nobody),
+    };
+    let deadline_ms = match (before_ms, deadline_ms) {
+        (Some(before), Some(new)) => Some(before.min(new)),
+        (before, new) => before.or(new),
+    };
+    Intent::Stop { deadline_ms, asked: if asked == Asked::Nobody { wish } else { asked } }
 }
 
 /// The kernel may be slow to end what is killed; then it is killed again.
@@ -190,8 +200,8 @@ const KILL_AGAIN_MS: u64 = 10_000;
 
 fn overdue(intent: Intent, now_ms: u64) -> (Intent, Effect) {
     match intent {
-        Intent::Stop { deadline_ms: Some(deadline) } if now_ms >= deadline => {
-            (Intent::Stop { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)) }, Effect::Kill)
+        Intent::Stop { deadline_ms: Some(deadline), asked } if now_ms >= deadline => {
+            (Intent::Stop { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)), asked }, Effect::Kill)
         }
         Intent::Stop { .. } | Intent::Keep => (intent, Effect::None),
     }
@@ -201,13 +211,26 @@ impl Phase {
     /// When everything is to be killed, if a stop has set it.
     pub fn deadline_ms(self) -> Option<u64> {
         match self {
-            Phase::Running { intent: Intent::Stop { deadline_ms } }
-            | Phase::Paused { intent: Intent::Stop { deadline_ms } } => deadline_ms,
+            Phase::Running { intent: Intent::Stop { deadline_ms, .. } }
+            | Phase::Paused { intent: Intent::Stop { deadline_ms, .. } } => deadline_ms,
             Phase::Created
             | Phase::Starting
             | Phase::Running { .. }
             | Phase::Paused { .. }
             | Phase::Exited => None,
+        }
+    }
+
+    /// Who has asked for the end, should it come now.
+    pub fn asked(self) -> Asked {
+        match self {
+            Phase::Running { intent: Intent::Stop { asked, .. } }
+            | Phase::Paused { intent: Intent::Stop { asked, .. } } => asked,
+            Phase::Created
+            | Phase::Starting
+            | Phase::Running { .. }
+            | Phase::Paused { .. }
+            | Phase::Exited => Asked::Nobody,
         }
     }
 
@@ -248,14 +271,14 @@ mod tests {
     const KEEP: Intent = Intent::Keep;
 
     fn until(deadline_ms: u64) -> Intent {
-        Intent::Stop { deadline_ms: Some(deadline_ms) }
+        Intent::Stop { deadline_ms: Some(deadline_ms), asked: Asked::User }
     }
 
     #[test]
     fn each_event_has_its_effect_where_it_is_possible() {
         let running = |intent| Phase::Running { intent };
         let paused = |intent| Phase::Paused { intent };
-        let stop = |deadline_ms| Event::Stop { signal: 15, deadline_ms };
+        let stop = |deadline_ms| Event::Stop { signal: 15, deadline_ms, asked: Asked::User };
         let again = until(107 + KILL_AGAIN_MS);
         for (phase, event, then, effect) in [
             (Phase::Created, Event::Start, Phase::Starting, Effect::Launch),
@@ -303,8 +326,11 @@ mod tests {
             Just(Event::Start),
             Just(Event::Launched),
             Just(Event::LaunchFailed),
-            (1..=64i32, proptest::option::of(0..1000u64))
-                .prop_map(|(signal, deadline_ms)| Event::Stop { signal, deadline_ms }),
+            (1..=64i32, proptest::option::of(0..1000u64)).prop_map(|(signal, deadline_ms)| Event::Stop {
+                signal,
+                deadline_ms,
+                asked: Asked::User
+            }),
             (0..1000u64).prop_map(|now_ms| Event::DeadlinePassed { now_ms }),
             (1..=64i32).prop_map(|signal| Event::Signal { signal }),
             Just(Event::Pause),

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use state::Asked;
 
 use crate::client::Outcome;
 use crate::exit::{Exit, LaunchFailure};
@@ -33,7 +34,7 @@ pub(crate) enum Request {
     /// Sends init a signal.
     Signal { signal: i32 },
     /// Asks init to end, and ends it at the deadline. None: as the container's plan says.
-    Stop { signal: Option<i32>, timeout: Option<StopTimeout> },
+    Stop { signal: Option<i32>, timeout: Option<StopTimeout>, asked: Asked },
     /// Freezes every process.
     Pause,
     /// Thaws every process.

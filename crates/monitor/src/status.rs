@@ -174,7 +174,9 @@ mod tests {
 
     fn sample() -> Status {
         Status {
-            phase: Phase::Running { intent: Intent::Stop { deadline_ms: Some(5) } },
+            phase: Phase::Running {
+                intent: Intent::Stop { deadline_ms: Some(5), asked: state::Asked::User },
+            },
             monitor_pid: 7,
             init: Some(Process { pid: 8, start_time: 9 }),
             started_at_ns: Some(10),

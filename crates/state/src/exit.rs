@@ -1,7 +1,9 @@
 //! How containers ended: one row each, written by the monitor, or by whoever finds a container lost.
 
 use oci::{ContainerId, Timestamp};
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::container::bytes_of;
 use crate::{Durability, Result, State, nanoseconds, timestamp};
@@ -23,10 +25,46 @@ pub struct ExitRecord {
     pub lost: bool,
     /// Why it could not be started, or what became of it.
     pub error: Option<String>,
+    /// Who asked for it.
+    pub asked: Asked,
+    /// How often its restart policy had started it again since a user did.
+    pub restarts: u32,
+}
+
+/// Who asked for the end of a container: what decides whether a restart policy brings it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Asked {
+    /// Nobody, or the host's shutdown: it is no wish of its user's.
+    #[default]
+    Nobody,
+    /// Its user, by `stop` or by a signal.
+    User,
+    /// Its user, by `restart`: it is about to be started again, and is kept until then whatever else it was told.
+    Restart,
+}
+
+impl ToSql for Asked {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(match self {
+            Asked::Nobody => 0,
+            Asked::User => 1,
+            Asked::Restart => 2,
+        }))
+    }
+}
+
+impl FromSql for Asked {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Asked> {
+        Ok(match value.as_i64()? {
+            1 => Asked::User,
+            2 => Asked::Restart,
+            _ => Asked::Nobody,
+        })
+    }
 }
 
 impl ExitRecord {
-    /// Seven columns from `first` on; missing when they are null.
+    /// Nine columns from `first` on; missing when they are null.
     pub(crate) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ExitRecord>> {
         let Some(code) = row.get(first)? else { return Ok(None) };
         Ok(Some(ExitRecord {
@@ -37,6 +75,8 @@ impl ExitRecord {
             finished: timestamp(row.get(first + 4)?),
             lost: row.get(first + 5)?,
             error: row.get(first + 6)?,
+            asked: row.get(first + 7)?,
+            restarts: row.get(first + 8)?,
         }))
     }
 }
@@ -45,8 +85,8 @@ impl State {
     /// How the last run of a container ended.
     pub fn exit(&self, id: &ContainerId) -> Result<Option<ExitRecord>> {
         self.query("read the exit of a container", |connection| {
-            let sql = "SELECT code, signal, oom_killed, started, finished, lost, error FROM exits \
-                 WHERE container = ?1";
+            let sql = "SELECT code, signal, oom_killed, started, finished, lost, error, asked, restarts \
+                 FROM exits WHERE container = ?1";
             let found = connection
                 .prepare_cached(sql)?
                 .query_row([&bytes_of(id)[..]], |row| ExitRecord::from_row(row, 0))
@@ -62,8 +102,8 @@ impl State {
                 connection
                     .prepare_cached(
                         "INSERT OR REPLACE INTO exits \
-                         (container, code, signal, oom_killed, started, finished, lost, error) \
-                         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM containers WHERE id = ?1",
+                         (container, code, signal, oom_killed, started, finished, lost, error, asked, restarts) \
+                         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM containers WHERE id = ?1",
                     )?
                     .execute(params![
                         &bytes_of(id)[..],
@@ -74,6 +114,8 @@ impl State {
                         nanoseconds(exit.finished),
                         exit.lost,
                         exit.error,
+                        exit.asked,
+                        exit.restarts,
                     ])
                     .map(drop)
             })

@@ -23,7 +23,7 @@ pub use container::{ContainerHead, ContainerRecord, Lookup, NewContainer};
 pub use database::{Durability, State};
 pub use error::{Error, Result};
 pub use event::{Actor, Event, EventLog};
-pub use exit::ExitRecord;
+pub use exit::{Asked, ExitRecord};
 pub use image::{ImageRecord, LayerRecord, MovedTag, NamedImage};
 pub use range::IdPool;
 pub use schema::SCHEMA_VERSION;

@@ -7,7 +7,8 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 1] = ["
+pub(crate) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
         record TEXT NOT NULL
@@ -36,7 +37,13 @@ pub(crate) const MIGRATIONS: [&str; 1] = ["
         lost INTEGER NOT NULL,
         error TEXT
     ) WITHOUT ROWID;
-"];
+",
+    // Who asked for the end (`Asked`), and how often the restart policy had begun anew by then.
+    "
+    ALTER TABLE exits ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE exits ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// The version that this program reads and writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -19,24 +19,24 @@ static ENTRIES: &[Entry] = &[
     verb("ls", Section::Plain, &LIST),
     verb("list", Section::Hidden, &LIST),
     verb("ps", Section::Hidden, &LIST),
+    verb("pause", Section::Plain, &PAUSE),
     verb("prune", Section::Plain, &PRUNE),
+    verb("restart", Section::Plain, &RESTART),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
     verb("run", Section::Plain, &RUN),
     verb("start", Section::Plain, &START),
     verb("stop", Section::Plain, &STOP),
+    verb("unpause", Section::Plain, &UNPAUSE),
     verb("wait", Section::Plain, &WAIT),
     later("commit", "the builder"),
     later("cp", "copying"),
     later("diff", "copying"),
     later("export", "copying"),
-    later("pause", "pausing"),
     later("port", "networks"),
     later("rename", "renaming"),
-    later("restart", "restart policies"),
     later("stats", "statistics"),
     later("top", "statistics"),
-    later("unpause", "pausing"),
     later("update", "updates of limits"),
 ];
 
@@ -139,12 +139,47 @@ pub(crate) static STOP: Verb = Verb {
     aliases: &["container stop", "stop"],
     arguments: Arguments::AtLeast(1),
     interspersed: true,
-    flags: &[&[
-        value("signal", "string", "Signal that asks it to stop").short('s'),
-        value("time", "int", "Seconds until SIGKILL").alias("timeout"),
-        value("timeout", "int", "Seconds until SIGKILL; -1 waits for ever").short('t'),
-    ]],
+    flags: &[STOP_FLAGS],
     run: container::stop::run,
+};
+
+const STOP_FLAGS: &[Flag] = &[
+    value("signal", "string", "Signal that asks it to stop").short('s'),
+    value("time", "int", "Seconds until SIGKILL").alias("timeout"),
+    value("timeout", "int", "Seconds until SIGKILL; -1 waits for ever").short('t'),
+];
+
+/// `skiff restart`.
+pub(crate) static RESTART: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Stop containers that run, and start them",
+    aliases: &["container restart", "restart"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[STOP_FLAGS],
+    run: container::stop::restart,
+};
+
+/// `skiff pause`.
+pub(crate) static PAUSE: Verb = Verb {
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Freeze all processes of containers",
+    aliases: &["container pause", "pause"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[],
+    run: container::stop::pause,
+};
+
+/// `skiff unpause`.
+pub(crate) static UNPAUSE: Verb = Verb {
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Let frozen processes of containers go on",
+    aliases: &["container unpause", "unpause"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[],
+    run: container::stop::unpause,
 };
 
 /// `skiff kill`.

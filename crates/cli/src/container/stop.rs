@@ -1,4 +1,4 @@
-//! `stop`, `kill` and `wait`.
+//! `stop`, `restart`, `pause`, `unpause`, `kill` and `wait`.
 
 use engine::request::{Stop, WaitFor};
 
@@ -10,11 +10,31 @@ use crate::values::integer;
 
 /// `skiff stop`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let request = Stop {
+    let request = request(parsed)?;
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.stop(name, &request).map(|_| ())?))
+}
+
+/// `skiff restart`.
+pub(crate) fn restart(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let request = request(parsed)?;
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.restart(name, &request)?))
+}
+
+fn request(parsed: &Parsed) -> Result<Stop> {
+    Ok(Stop {
         signal: parsed.text("signal").map(str::to_owned).filter(|signal| !signal.is_empty()),
         timeout_secs: parsed.value("timeout", integer)?,
-    };
-    super::each(context, &parsed.arguments, |engine, name| Ok(engine.stop(name, &request).map(|_| ())?))
+    })
+}
+
+/// `skiff pause`.
+pub(crate) fn pause(context: &Context, parsed: &Parsed) -> Result<u8> {
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.pause(name)?))
+}
+
+/// `skiff unpause`.
+pub(crate) fn unpause(context: &Context, parsed: &Parsed) -> Result<u8> {
+    super::each(context, &parsed.arguments, |engine, name| Ok(engine.unpause(name)?))
 }
 
 /// `skiff kill`.

@@ -16,6 +16,7 @@ use runtime::plan::{ProcessPlan, TerminalSize};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
+use state::Asked;
 
 use crate::client::stdio::{AttachStdio, ExecStdio};
 use crate::error::{Error, Result};
@@ -116,8 +117,19 @@ impl Connection {
     /// Asks init to end by `signal` and kills everything after `timeout`; both default to the plan's. A
     /// negative timeout of the plan, or `Some(None)`, waits for ever. Returns at once: see [`Self::wait`].
     pub fn stop(&mut self, signal: Option<i32>, timeout: Option<Option<Duration>>) -> Result<Outcome> {
+        self.stop_for(Asked::User, signal, timeout)
+    }
+
+    /// As [`Self::stop`], with a word on whose wish it is. A container that was to be removed at its end is kept when
+    /// it is to be restarted.
+    pub fn stop_for(
+        &mut self,
+        asked: Asked,
+        signal: Option<i32>,
+        timeout: Option<Option<Duration>>,
+    ) -> Result<Outcome> {
         let timeout = timeout.map(|timeout| timeout.map_or(StopTimeout::Never, StopTimeout::After));
-        self.ask(&Request::Stop { signal, timeout })
+        self.ask(&Request::Stop { signal, timeout, asked })
     }
 
     /// Freezes every process of the container.

@@ -9,6 +9,7 @@ use cgroup::{Cgroup, OomWatch};
 use linux::signal::{self, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use state::Asked;
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -160,7 +161,8 @@ impl Container {
 
     /// Stops without having been asked by a client.
     fn end_by_itself(&mut self) {
-        let event = Event::Stop { signal: self.stop.signal, deadline_ms: self.stop.deadline_ms() };
+        let deadline_ms = self.stop.deadline_ms();
+        let event = Event::Stop { signal: self.stop.signal, deadline_ms, asked: Asked::Nobody };
         // There is nobody to tell that this failed.
         drop(self.apply(event));
     }

@@ -1,13 +1,13 @@
 //! The end of a container: its last output, its exit, and who is told.
 //!
 //! ```text
-//! kept (no --rm)    drain ─► status ─► database row ─► control group, run directory removed ─► everyone told
+//! kept              drain ─► status ─► database row ─► control group, run directory removed ─► everyone told
 //! auto_remove       drain ─► the caller that started it told ─► status ─► control group removed
 //!                          ─► it says Forgotten, or it is gone: then we remove the record ─► files removed
 //!                          ─► run directory ─► the others told
 //! ```
 //!
-//! A kept container's exit is in the database, and nothing of the run is left, before anyone hears of it: a start
+//! Kept is a container without `--rm`, and any that is being restarted. A kept container's exit is in the database, and nothing of the run is left, before anyone hears of it: a start
 //! right after that meets no remains. One that removes itself has no row worth writing: the caller that started
 //! it, if it is still there, has the database open and removes the container at once, while we take the control
 //! group down. It may be killed at any moment: the kernel closes its socket, and we do all that it did not say
@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use linux::signal;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use state::Asked;
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -52,8 +53,8 @@ pub(crate) fn finish(mut container: Container, trouble: Option<Error>) -> Result
     container.status.phase = Phase::Exited;
     container.status.exit = Some(exit.clone());
     let database = container.records.database().map(ToOwned::to_owned);
-    let left =
-        if container.auto_remove { container.leave_removed(&exit) } else { container.leave_kept(&exit) };
+    let is_removed = container.auto_remove && exit.asked != Asked::Restart;
+    let left = if is_removed { container.leave_removed(&exit) } else { container.leave_kept(&exit) };
     // Nobody waits for us any more: the moment for what would hold up a command. The next one tries it again.
     drop(database.map(|path| state::State::tidy(&path)));
     left
@@ -99,6 +100,8 @@ impl Container {
             finished_at_ns: clock::now_ns(),
             lost: false,
             error,
+            asked: self.status.phase.asked(),
+            restarts: 0,
         }
     }
 

@@ -37,6 +37,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
+use state::Asked;
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -461,6 +462,8 @@ impl LaunchFailure {
             finished_at_ns: clock::now_ns(),
             lost: false,
             error: Some(self.message.clone()),
+            asked: Asked::Nobody,
+            restarts: 0,
         }
     }
 }

@@ -7,6 +7,7 @@ use runtime::plan::{LaunchPlan, ProcessPlan, TerminalSize};
 use runtime::{ParkedInit, Stdio, Target};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::Winsize;
+use state::Asked;
 
 use crate::client::Outcome;
 use crate::clock;
@@ -51,7 +52,7 @@ impl Container {
                 // Whoever asks for it reports the event.
                 self.apply(Event::Signal { signal }).map(|_| Outcome::Changed)
             }
-            Request::Stop { signal, timeout } => self.stop(signal, timeout),
+            Request::Stop { signal, timeout, asked } => self.stop(signal, timeout, asked),
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
             Request::Unpause => self.apply(Event::Unpause).map(|_| Outcome::Changed),
             Request::Resize(size) => self.resize(size),
@@ -81,7 +82,7 @@ impl Container {
         }
     }
 
-    fn stop(&mut self, signal: Option<i32>, timeout: Option<StopTimeout>) -> Result<Outcome> {
+    fn stop(&mut self, signal: Option<i32>, timeout: Option<StopTimeout>, asked: Asked) -> Result<Outcome> {
         let signal = signal.unwrap_or(self.stop.signal);
         check_signal(signal)?;
         let deadline_ms = match timeout {
@@ -89,7 +90,7 @@ impl Container {
             Some(StopTimeout::Never) => None,
             Some(StopTimeout::After(duration)) => Some(after(duration)),
         };
-        self.apply(Event::Stop { signal, deadline_ms })?;
+        self.apply(Event::Stop { signal, deadline_ms, asked })?;
         self.records.event("kill", &[("signal", &signal.to_string())]);
         Ok(Outcome::Changed)
     }

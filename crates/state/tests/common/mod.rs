@@ -64,6 +64,8 @@ pub(crate) fn create(state: &State, image: &Digest, id: &ContainerId, name: &str
 
 pub(crate) fn exit_record(code: i32) -> ExitRecord {
     ExitRecord {
+        asked: state::Asked::User,
+        restarts: 3,
         code,
         signal: None,
         oom_killed: false,
