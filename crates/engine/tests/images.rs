@@ -186,5 +186,5 @@ fn info_counts_what_there_is() {
     let info = engine.info().unwrap();
     assert_eq!((info.containers, info.running, info.stopped, info.images), (2, 1, 1, 1));
     assert!(info.cpus >= 1 && info.memory > 0 && !info.rootless);
-    assert_eq!(info.version.schema, 1);
+    assert_eq!(info.version.schema, state::SCHEMA_VERSION);
 }

@@ -96,13 +96,29 @@ fn an_empty_file_becomes_a_database() {
 fn a_newer_schema_is_refused_and_left_alone() {
     let root = filled();
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
-    connection.pragma_update(None, "user_version", 7).unwrap();
+    connection.pragma_update(None, "user_version", 1 << 20).unwrap();
     drop(connection);
     let error = State::open(&root.path).unwrap_err();
-    assert!(
-        error.to_string().ends_with("newer than the 1 known to this program: use the newer one"),
-        "{error}"
-    );
+    let want = format!("newer than the {} known to this program: use the newer one", state::SCHEMA_VERSION);
+    assert!(error.to_string().ends_with(&want), "{error}");
+}
+
+#[test]
+fn an_older_schema_keeps_what_it_holds() {
+    let root = filled();
+    let state = root.state();
+    let exit = exit_record(3);
+    state.record_exit(&id(1, 1), &exit).unwrap();
+    drop(state);
+    // As the first version had it.
+    let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
+    let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts";
+    connection.execute_batch(back).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let found = root.state().exit(&id(1, 1)).unwrap().unwrap();
+    let asked = state::Asked::Nobody;
+    assert_eq!(found, state::ExitRecord { asked, restarts: 0, ..exit });
 }
 
 #[test]
