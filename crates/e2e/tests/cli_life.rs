@@ -1,6 +1,10 @@
 //! What users do to containers that run: restart, pause, unpause.
 
-#![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and may fail"
+)]
 
 use std::time::{Duration, Instant};
 
