@@ -69,7 +69,7 @@ pub(crate) enum Error {
     ImageConfig { id: String, source: oci::Error },
     #[error("failed to execute the template")]
     ListTemplate(#[source] TemplateError),
-    #[error("You cannot {verb} a {state} container, {advice} it first")]
+    #[error("You cannot {verb} a {state} container, {advice}")]
     State { verb: &'static str, state: &'static str, advice: &'static str },
     #[error("{name} was started by somebody else")]
     StartedElsewhere { name: String },

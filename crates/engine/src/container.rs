@@ -3,7 +3,7 @@
 //! A container's facts have several owners; [`Engine::observe`] brings them together. Whoever finds one whose
 //! monitor died kills what is left of it and records the exit, so that no container looks alive that is not.
 
-use oci::ContainerId;
+use oci::{ContainerId, Timestamp};
 use state::{Asked, ContainerHead, ContainerRecord, ExitRecord, Lookup};
 
 use monitor::{Exit, Observed};
@@ -135,11 +135,13 @@ fn state_of(
         oom_killed: status.is_some_and(|status| status.oom_killed),
         error: String::new(),
         started_at: status.and_then(|status| status.started_at_ns).map(state::timestamp),
-        finished_at: exit.map(|exit| exit.finished),
+        finished_at: finished_before(status, exit),
+        restarts: status.map_or(0, |status| status.restarts),
     };
     match observed {
         Observed::Running => running(Status::Running),
         Observed::Paused => running(Status::Paused),
+        Observed::Restarting => resting(status),
         Observed::Exited { exit, .. } => ended(&ExitRecord::from(exit)),
         Observed::Created | Observed::Starting | Observed::Lost => exit.map_or_else(
             || ContainerState {
@@ -150,9 +152,34 @@ fn state_of(
                 error: String::new(),
                 started_at: None,
                 finished_at: None,
+                restarts: 0,
             },
             ended,
         ),
+    }
+}
+
+/// When the run before the one that is on has ended. A row may stand there for the case that this one is lost.
+fn finished_before(status: Option<&monitor::status::Status>, exit: Option<&ExitRecord>) -> Option<Timestamp> {
+    if let Some(last) = status.and_then(|status| status.last.as_ref()) {
+        return Some(state::timestamp(last.finished_at_ns));
+    }
+    let began = status.and_then(|status| status.started_at_ns).map(state::timestamp);
+    exit.filter(|exit| !exit.lost || exit.started != began).map(|exit| exit.finished)
+}
+
+/// Docker says of one that rests between two runs how the last one ended.
+fn resting(status: Option<&monitor::status::Status>) -> ContainerState {
+    let last = status.and_then(|status| status.last.as_ref());
+    ContainerState {
+        status: Status::Restarting,
+        pid: 0,
+        exit_code: last.map_or(0, |last| last.code),
+        oom_killed: last.is_some_and(|last| last.oom_killed),
+        error: last.and_then(|last| last.error.clone()).unwrap_or_default(),
+        started_at: last.and_then(|last| last.started_at_ns).map(state::timestamp),
+        finished_at: last.map(|last| state::timestamp(last.finished_at_ns)),
+        restarts: status.map_or(0, |status| status.restarts),
     }
 }
 
@@ -166,6 +193,7 @@ fn ended(exit: &ExitRecord) -> ContainerState {
         error: exit.error.clone().unwrap_or_default(),
         started_at: exit.started,
         finished_at: exit.started.map(|_| exit.finished),
+        restarts: exit.restarts,
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Error {
     NotRunning { id: ContainerId },
     #[error("container {name} is paused, unpause the container before {action}")]
     Paused { name: String, action: &'static str },
+    #[error("Container {id} is restarting, wait until the container is running")]
+    Restarting { id: ContainerId },
     #[error("Container {id} is already paused")]
     AlreadyPaused { id: ContainerId },
     #[error("Container {id} is not paused")]
@@ -143,6 +145,8 @@ pub enum Error {
     Conflicting { options: &'static str },
     #[error("Invalid value {value}, range for oom score adj is [-1000, 1000]")]
     InvalidOomScore { value: i32 },
+    #[error("{reason}")]
+    InvalidRestartPolicy { reason: String },
     #[error("invalid stop timeout: want seconds, or -1 to wait for ever")]
     InvalidStopTimeout,
     #[error("invalid cgroup parent {path}: want a path below the hierarchy's root, not a systemd slice")]
@@ -262,6 +266,7 @@ impl Error {
             | Error::KillNotRunning { .. }
             | Error::NotRunning { .. }
             | Error::Paused { .. }
+            | Error::Restarting { .. }
             | Error::AlreadyPaused { .. }
             | Error::NotPaused { .. }
             | Error::JoinNotRunning { .. }
@@ -312,6 +317,7 @@ impl Error {
             | Error::Conflicting { .. }
             | Error::InvalidOomScore { .. }
             | Error::InvalidStopTimeout
+            | Error::InvalidRestartPolicy { .. }
             | Error::InvalidCgroupParent { .. }
             | Error::InvalidLogOption { .. }
             | Error::NoCommand

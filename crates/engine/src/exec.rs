@@ -51,6 +51,9 @@ impl Engine {
     fn running(&self, name: &str, action: &'static str) -> Result<Container> {
         let found = self.container(name)?;
         found.must_run()?;
+        if found.state.status == Status::Restarting {
+            return Err(Error::Restarting { id: found.head.id });
+        }
         if found.state.status == Status::Paused {
             return Err(Error::Paused { name: name.to_owned(), action });
         }

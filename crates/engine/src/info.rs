@@ -68,6 +68,8 @@ pub struct ContainerState {
     pub started_at: Option<Timestamp>,
     /// Of the last run that ended.
     pub finished_at: Option<Timestamp>,
+    /// How often its restart policy has started it since a user did.
+    pub restarts: u32,
 }
 
 /// Everything about one container.

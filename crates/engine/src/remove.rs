@@ -27,7 +27,15 @@ impl Engine {
             if !request.force {
                 return Err(Error::ContainerRunning {
                     name: found.head.name.to_string(),
-                    state: if found.state.status == Status::Paused { "paused" } else { "running" },
+                    state: match found.state.status {
+                        Status::Paused => "paused",
+                        Status::Restarting => "restarting",
+                        Status::Created
+                        | Status::Running
+                        | Status::Removing
+                        | Status::Exited
+                        | Status::Dead => "running",
+                    },
                 });
             }
             self.kill_for_removal(&found)?;

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use linux::file;
-use monitor::{AheadPlan, AttachStdio, Ended, Exit, LogPlan, MonitorPlan, Running, StopPlan, Waiting};
+use monitor::{
+    AheadPlan, AttachStdio, Ended, Exit, LogPlan, MonitorPlan, PeerPlan, Running, StopPlan, Waiting,
+};
 use oci::{ContainerId, ContainerName, DiffId, Digest};
 use runtime::plan::{IdMap, IdMaps};
 use state::Asked;
 
+use crate::container::Container;
 use crate::info::Status;
 use crate::plan::{self, HostFacts, Joined, Peer, Surroundings};
 use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode};
@@ -194,7 +197,7 @@ impl Engine {
 
     fn monitor_plan(&self, start: &Start<'_>) -> Result<MonitorPlan> {
         let (id, spec) = (start.id, start.spec);
-        let joined = self.joined(&spec.host)?;
+        let (joined, peers) = self.joined(&spec.host)?;
         let devices = self.look_up_devices(&spec.host)?;
         let directory = self.prepare(id, spec)?;
         let around = Surroundings {
@@ -234,7 +237,10 @@ impl Engine {
             stop: StopPlan {
                 signal: spec.process.stop_signal,
                 timeout_secs: spec.process.stop_timeout.unwrap_or(10),
+                is_chosen: spec.process.stop_signal_name.as_deref().is_some_and(|name| !name.is_empty()),
             },
+            restart: spec.host.restart,
+            peers,
             auto_remove: spec.host.auto_remove,
             trace: self.config.trace.clone(),
         })
@@ -249,30 +255,36 @@ impl Engine {
     }
 
     /// The containers whose namespaces are joined.
-    fn joined(&self, host: &HostOptions) -> Result<Joined> {
+    fn joined(&self, host: &HostOptions) -> Result<(Joined, Vec<PeerPlan>)> {
         let mut joined = Joined::default();
+        let mut peers = Vec::new();
+        let mut find = |kind, name: &str| {
+            let (peer, found) = self.peer(kind, name)?;
+            peers.push(PeerPlan { run_dir: self.run_directory(found.id()), pid: peer.pid });
+            Ok::<_, Error>((peer, found.spec.host))
+        };
         if let PidMode::Container(name) = &host.pid_mode {
-            joined.pid = Some(self.peer("pid", name)?.0);
+            joined.pid = Some(find("pid", name)?.0);
         }
         if let IpcMode::Container(name) = &host.ipc_mode {
-            let (peer, options) = self.peer("ipc", name)?;
+            let (peer, options) = find("ipc", name)?;
             plan::may_join_ipc(name, &options)?;
             joined.ipc = Some(peer);
         }
         if let NetworkMode::Container(name) = &host.network_mode {
-            joined.network = Some(self.peer("network", name)?.0);
+            joined.network = Some(find("network", name)?.0);
         }
-        Ok(joined)
+        Ok((joined, peers))
     }
 
-    fn peer(&self, kind: &'static str, name: &str) -> Result<(Peer, HostOptions)> {
+    fn peer(&self, kind: &'static str, name: &str) -> Result<(Peer, Container)> {
         let found = self.container(name)?;
         if !found.state.status.is_running() || found.state.pid <= 0 {
             return Err(Error::JoinNotRunning { kind, name: name.to_owned() });
         }
         let pid = found.state.pid;
         let maps = IdMaps { uid: id_map(pid, "uid_map")?, gid: id_map(pid, "gid_map")? };
-        Ok((Peer { pid, maps, shm: self.shm_directory(found.id()) }, found.spec.host))
+        Ok((Peer { pid, maps, shm: self.shm_directory(found.id()) }, found))
     }
 }
 

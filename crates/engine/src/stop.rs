@@ -63,7 +63,9 @@ impl Engine {
             return Err(not_running());
         }
         match self.connect(&found)?.signal(number) {
-            Ok(_) => {}
+            Ok(monitor::Outcome::Changed) => {}
+            // Between two runs nobody is there to hear it: at most, the next one does not come.
+            Ok(monitor::Outcome::Unchanged) => return Ok(()),
             Err(monitor::Error::Gone | monitor::Error::NotRunning | monitor::Error::Refused(_)) => {
                 return Err(not_running());
             }
@@ -78,6 +80,9 @@ impl Engine {
     pub fn pause(&self, name: &str) -> Result<()> {
         let found = self.container(name)?;
         found.must_run()?;
+        if found.state.status == Status::Restarting {
+            return Err(Error::Restarting { id: found.head.id });
+        }
         if found.state.status == Status::Paused {
             return Err(Error::AlreadyPaused { id: found.head.id });
         }

@@ -35,7 +35,11 @@ impl Engine {
         let mut found = found;
         while !found.state.status.is_running() && found.state.finished_at == before {
             std::thread::sleep(POLL);
-            found = self.container(found.id().as_str())?;
+            found = match self.container(found.id().as_str()) {
+                // Then there will be no other run.
+                Err(Error::NoSuchContainer { .. }) => return Ok(found),
+                outcome => outcome?,
+            };
         }
         Ok(found)
     }

@@ -33,6 +33,7 @@ mod observe;
 mod packet;
 mod plan;
 mod protocol;
+mod restart;
 pub mod status;
 mod supervise;
 
@@ -44,6 +45,7 @@ pub use error::{Error, Result};
 pub use exit::{Exit, LaunchFailure};
 pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
-pub use plan::{AheadPlan, LogPlan, MonitorPlan, StopPlan};
+pub use plan::{AheadPlan, LogPlan, MonitorPlan, PeerPlan, StopPlan};
+pub use restart::{Backoff, RestartPolicy, RunEnd};
 pub use state::Asked;
 pub use supervise::serve;

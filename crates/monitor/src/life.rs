@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! created ──start──► starting ──launched──► running{intent} ◄──pause/unpause──► paused{intent}
-//!                       │ failed               │ ended                             │ ended
-//!                       └──────────────────► exited ◄──────────────────────────────┘
+//!                     ▲ │ failed               │ ended                             │ ended
+//!                 due │ ├──────────────────────┴───────────────┬───────────────────┘
+//!                     │ ▼ the policy wants another run         ▼ nobody does, or a user has ended it
+//!                 restarting ──stop, or a signal that ends──► exited
 //! ```
 //!
-//! A user's stop is an intent of a running container, never a phase of its own: what it changes is that a
-//! deadline is set, after which everything in the container is killed.
+//! A user's stop is an intent of a running container, never a phase of its own: so that no restart policy can mistake
+//! the end that follows for one that it is to mend. With a stop a deadline is set, after which everything in the
+//! container is killed.
 
 use serde::{Deserialize, Serialize};
 use state::Asked;
@@ -29,6 +32,11 @@ pub enum Phase {
         /// What its user wants of it.
         intent: Intent,
     },
+    /// Its run ended, and another one is to begin.
+    Restarting {
+        /// When: milliseconds of the monotonic clock.
+        until_ms: u64,
+    },
     /// Its first process ended.
     Exited,
 }
@@ -39,6 +47,10 @@ pub enum Intent {
     /// That it runs.
     #[default]
     Keep,
+    /// The same, after a signal that asks for something else than the end.
+    Signalled,
+    /// That it ends, for it was sent the signal that asks for that. It may take its time.
+    End,
     /// That it ends: by itself until the deadline, then by SIGKILL.
     Stop {
         /// Milliseconds of the monotonic clock; None waits for ever.
@@ -56,7 +68,10 @@ pub enum Event {
     /// Init executed the program.
     Launched,
     /// Init could not.
-    LaunchFailed,
+    LaunchFailed {
+        /// When another attempt is due, where the restart policy wants one.
+        again_ms: Option<u64>,
+    },
     /// A user asks it to end.
     Stop {
         /// The signal that asks.
@@ -66,7 +81,7 @@ pub enum Event {
         /// Whose wish it is.
         asked: Asked,
     },
-    /// The clock passed the deadline of a stop.
+    /// The clock passed the deadline of a stop, or the end of a rest between two runs.
     DeadlinePassed {
         /// The clock.
         now_ms: u64,
@@ -75,6 +90,8 @@ pub enum Event {
     Signal {
         /// Its number.
         signal: i32,
+        /// Whether it is one that asks for the end.
+        ends: bool,
     },
     /// A user freezes it.
     Pause,
@@ -83,7 +100,10 @@ pub enum Event {
     /// A user starts a program in it.
     Exec,
     /// Init ended.
-    Ended,
+    Ended {
+        /// When the restart policy wants another run, if it does.
+        again_ms: Option<u64>,
+    },
 }
 
 /// What the monitor does about an event.
@@ -107,6 +127,8 @@ pub enum Effect {
     Thaw,
     /// Start the program.
     Exec,
+    /// Release what the run held, and wait until the next is due.
+    Rest,
     /// Record how it ended and release what it held.
     Finish,
 }
@@ -131,12 +153,45 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Effect), Refused> {
     match (phase, event) {
         (Phase::Created | Phase::Exited, Event::Start) => Ok((Phase::Starting, Effect::Launch)),
         (Phase::Starting, Event::Launched) => Ok((Phase::Running { intent: Intent::Keep }, Effect::Announce)),
-        (Phase::Starting, Event::LaunchFailed | Event::Ended) => Ok((Phase::Exited, Effect::Finish)),
-        (Phase::Running { .. } | Phase::Paused { .. }, Event::Ended) => Ok((Phase::Exited, Effect::Finish)),
+        (Phase::Starting, Event::LaunchFailed { again_ms } | Event::Ended { again_ms }) => {
+            Ok(ended(Intent::Keep, again_ms))
+        }
+        (Phase::Running { intent } | Phase::Paused { intent }, Event::Ended { again_ms }) => {
+            Ok(ended(intent, again_ms))
+        }
         (Phase::Running { intent }, event) => running(intent, event),
         (Phase::Paused { intent }, event) => paused(intent, event),
+        (Phase::Restarting { until_ms }, event) => restarting(until_ms, event),
         (phase, Event::DeadlinePassed { .. }) => Ok((phase, Effect::None)),
         (phase, event) => Err(Refused { phase, event }),
+    }
+}
+
+/// Who wants it to end has the last word.
+fn ended(intent: Intent, again_ms: Option<u64>) -> (Phase, Effect) {
+    match (intent, again_ms) {
+        (Intent::Keep | Intent::Signalled, Some(until_ms)) => (Phase::Restarting { until_ms }, Effect::Rest),
+        (Intent::Keep | Intent::Signalled, None) | (Intent::End | Intent::Stop { .. }, _) => {
+            (Phase::Exited, Effect::Finish)
+        }
+    }
+}
+
+fn restarting(until_ms: u64, event: Event) -> Result<(Phase, Effect), Refused> {
+    let same = Phase::Restarting { until_ms };
+    match event {
+        // There is nobody to signal: the run that was to come does not.
+        Event::Stop { .. } | Event::Signal { ends: true, .. } => Ok((Phase::Exited, Effect::Finish)),
+        Event::Signal { ends: false, .. } => Ok((same, Effect::None)),
+        Event::DeadlinePassed { now_ms } if now_ms >= until_ms => Ok((Phase::Starting, Effect::Launch)),
+        Event::DeadlinePassed { .. } => Ok((same, Effect::None)),
+        Event::Start
+        | Event::Launched
+        | Event::LaunchFailed { .. }
+        | Event::Pause
+        | Event::Unpause
+        | Event::Exec
+        | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
 
@@ -151,13 +206,17 @@ fn running(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
             let (intent, effect) = overdue(intent, now_ms);
             Ok((Phase::Running { intent }, effect))
         }
-        Event::Signal { signal: KILL } => Ok((same, Effect::Kill)),
-        Event::Signal { signal } => Ok((same, Effect::Signal(signal))),
+        Event::Signal { signal, ends } => {
+            let effect = if signal == KILL { Effect::Kill } else { Effect::Signal(signal) };
+            Ok((Phase::Running { intent: signalled(intent, ends) }, effect))
+        }
         Event::Pause => Ok((Phase::Paused { intent }, Effect::Freeze)),
         Event::Exec => Ok((same, Effect::Exec)),
-        Event::Start | Event::Launched | Event::LaunchFailed | Event::Unpause | Event::Ended => {
-            Err(Refused { phase: same, event })
-        }
+        Event::Start
+        | Event::Launched
+        | Event::LaunchFailed { .. }
+        | Event::Unpause
+        | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
 
@@ -173,26 +232,46 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
             let (intent, effect) = overdue(intent, now_ms);
             Ok((Phase::Paused { intent }, effect))
         }
-        Event::Signal { signal: KILL } => Ok((same, Effect::Kill)),
-        Event::Signal { signal } => Ok((same, Effect::Signal(signal))),
-        Event::Unpause => Ok((Phase::Running { intent }, Effect::Thaw)),
-        Event::Start | Event::Launched | Event::LaunchFailed | Event::Pause | Event::Exec | Event::Ended => {
-            Err(Refused { phase: same, event })
+        Event::Signal { signal: KILL, ends } => {
+            Ok((Phase::Paused { intent: signalled(intent, ends) }, Effect::Kill))
         }
+        // As with a stop: it is to hear it.
+        Event::Signal { signal, ends: true } => {
+            Ok((Phase::Running { intent: signalled(intent, true) }, Effect::SignalThenThaw(signal)))
+        }
+        Event::Signal { signal, ends: false } => {
+            Ok((Phase::Paused { intent: signalled(intent, false) }, Effect::Signal(signal)))
+        }
+        Event::Unpause => Ok((Phase::Running { intent }, Effect::Thaw)),
+        Event::Start
+        | Event::Launched
+        | Event::LaunchFailed { .. }
+        | Event::Pause
+        | Event::Exec
+        | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
 
 /// A second stop may bring the end nearer, never push it away; nor does a shutdown make a user's wish undone.
 fn stopped(intent: Intent, deadline_ms: Option<u64>, asked: Asked) -> Intent {
-    let (before_ms, wish) = match intent {
-        Intent::Stop { deadline_ms, asked } => (deadline_ms, asked),
-        Intent::Keep => (None, Asked::Nobody),
-    };
+    let before_ms = intent.deadline_ms();
     let deadline_ms = match (before_ms, deadline_ms) {
         (Some(before), Some(new)) => Some(before.min(new)),
         (before, new) => before.or(new),
     };
-    Intent::Stop { deadline_ms, asked: if asked == Asked::Nobody { wish } else { asked } }
+    Intent::Stop { deadline_ms, asked: if asked == Asked::Nobody { intent.asked() } else { asked } }
+}
+
+/// A user's signal is the user's word, whoever has asked for the end before.
+fn signalled(intent: Intent, ends: bool) -> Intent {
+    match intent {
+        Intent::Stop { deadline_ms, asked: Asked::Nobody } => {
+            Intent::Stop { deadline_ms, asked: Asked::User }
+        }
+        Intent::End | Intent::Stop { .. } => intent,
+        Intent::Keep | Intent::Signalled if ends => Intent::End,
+        Intent::Keep | Intent::Signalled => Intent::Signalled,
+    }
 }
 
 /// The kernel may be slow to end what is killed; then it is killed again.
@@ -203,34 +282,39 @@ fn overdue(intent: Intent, now_ms: u64) -> (Intent, Effect) {
         Intent::Stop { deadline_ms: Some(deadline), asked } if now_ms >= deadline => {
             (Intent::Stop { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)), asked }, Effect::Kill)
         }
-        Intent::Stop { .. } | Intent::Keep => (intent, Effect::None),
+        Intent::Stop { .. } | Intent::Keep | Intent::Signalled | Intent::End => (intent, Effect::None),
+    }
+}
+
+impl Intent {
+    fn deadline_ms(self) -> Option<u64> {
+        if let Intent::Stop { deadline_ms, .. } = self { deadline_ms } else { None }
+    }
+
+    fn asked(self) -> Asked {
+        match self {
+            Intent::Keep => Asked::Nobody,
+            Intent::Signalled | Intent::End => Asked::User,
+            Intent::Stop { asked, .. } => asked,
+        }
     }
 }
 
 impl Phase {
-    /// When everything is to be killed, if a stop has set it.
+    /// When everything is to be killed, if a stop has set it, or when the next run is due.
     pub fn deadline_ms(self) -> Option<u64> {
         match self {
-            Phase::Running { intent: Intent::Stop { deadline_ms, .. } }
-            | Phase::Paused { intent: Intent::Stop { deadline_ms, .. } } => deadline_ms,
-            Phase::Created
-            | Phase::Starting
-            | Phase::Running { .. }
-            | Phase::Paused { .. }
-            | Phase::Exited => None,
+            Phase::Running { intent } | Phase::Paused { intent } => intent.deadline_ms(),
+            Phase::Restarting { until_ms } => Some(until_ms),
+            Phase::Created | Phase::Starting | Phase::Exited => None,
         }
     }
 
     /// Who has asked for the end, should it come now.
     pub fn asked(self) -> Asked {
         match self {
-            Phase::Running { intent: Intent::Stop { asked, .. } }
-            | Phase::Paused { intent: Intent::Stop { asked, .. } } => asked,
-            Phase::Created
-            | Phase::Starting
-            | Phase::Running { .. }
-            | Phase::Paused { .. }
-            | Phase::Exited => Asked::Nobody,
+            Phase::Running { intent } | Phase::Paused { intent } => intent.asked(),
+            Phase::Created | Phase::Starting | Phase::Restarting { .. } | Phase::Exited => Asked::Nobody,
         }
     }
 
@@ -241,6 +325,7 @@ impl Phase {
             Phase::Starting => "starting",
             Phase::Running { .. } => "running",
             Phase::Paused { .. } => "paused",
+            Phase::Restarting { .. } => "restarting",
             Phase::Exited => "exited",
         }
     }
@@ -251,14 +336,14 @@ impl Event {
         match self {
             Event::Start => "start",
             Event::Launched => "launch",
-            Event::LaunchFailed => "failure",
+            Event::LaunchFailed { .. } => "failure",
             Event::Stop { .. } => "stop",
             Event::DeadlinePassed { .. } => "deadline",
             Event::Signal { .. } => "signal",
             Event::Pause => "pause",
             Event::Unpause => "unpause",
             Event::Exec => "exec",
-            Event::Ended => "exit",
+            Event::Ended { .. } => "exit",
         }
     }
 }
@@ -280,16 +365,26 @@ mod tests {
         let paused = |intent| Phase::Paused { intent };
         let stop = |deadline_ms| Event::Stop { signal: 15, deadline_ms, asked: Asked::User };
         let again = until(107 + KILL_AGAIN_MS);
+        let signal = |signal, ends| Event::Signal { signal, ends };
+        let resting = Phase::Restarting { until_ms: 50 };
+        let ended = |again_ms| Event::Ended { again_ms };
+        let clock = |now_ms| Event::DeadlinePassed { now_ms };
         for (phase, event, then, effect) in [
             (Phase::Created, Event::Start, Phase::Starting, Effect::Launch),
             (Phase::Exited, Event::Start, Phase::Starting, Effect::Launch),
             (Phase::Starting, Event::Launched, running(KEEP), Effect::Announce),
-            (Phase::Starting, Event::LaunchFailed, Phase::Exited, Effect::Finish),
+            (Phase::Starting, Event::LaunchFailed { again_ms: None }, Phase::Exited, Effect::Finish),
+            (Phase::Starting, Event::LaunchFailed { again_ms: Some(50) }, resting, Effect::Rest),
             (running(KEEP), Event::Pause, paused(KEEP), Effect::Freeze),
             (paused(KEEP), Event::Unpause, running(KEEP), Effect::Thaw),
-            (running(KEEP), Event::Signal { signal: 1 }, running(KEEP), Effect::Signal(1)),
-            (running(KEEP), Event::Signal { signal: 9 }, running(KEEP), Effect::Kill),
-            (paused(KEEP), Event::Signal { signal: 9 }, paused(KEEP), Effect::Kill),
+            (running(KEEP), signal(1, false), running(Intent::Signalled), Effect::Signal(1)),
+            (running(KEEP), signal(15, true), running(Intent::End), Effect::Signal(15)),
+            (running(Intent::End), signal(1, false), running(Intent::End), Effect::Signal(1)),
+            (running(until(7)), signal(1, true), running(until(7)), Effect::Signal(1)),
+            (running(KEEP), signal(9, true), running(Intent::End), Effect::Kill),
+            (paused(KEEP), signal(9, true), paused(Intent::End), Effect::Kill),
+            (paused(KEEP), signal(15, true), running(Intent::End), Effect::SignalThenThaw(15)),
+            (paused(KEEP), signal(1, false), paused(Intent::Signalled), Effect::Signal(1)),
             (running(KEEP), stop(Some(7)), running(until(7)), Effect::Signal(15)),
             (running(until(7)), stop(Some(9)), running(until(7)), Effect::Signal(15)),
             (running(until(7)), stop(Some(3)), running(until(3)), Effect::Signal(15)),
@@ -298,7 +393,18 @@ mod tests {
             (running(until(7)), Event::DeadlinePassed { now_ms: 6 }, running(until(7)), Effect::None),
             (running(until(7)), Event::DeadlinePassed { now_ms: 107 }, running(again), Effect::Kill),
             (paused(until(7)), Event::DeadlinePassed { now_ms: 107 }, paused(again), Effect::Kill),
-            (running(until(7)), Event::Ended, Phase::Exited, Effect::Finish),
+            (running(until(7)), ended(None), Phase::Exited, Effect::Finish),
+            (running(until(7)), ended(Some(50)), Phase::Exited, Effect::Finish),
+            (running(Intent::End), ended(Some(50)), Phase::Exited, Effect::Finish),
+            (running(Intent::Signalled), ended(Some(50)), resting, Effect::Rest),
+            (running(KEEP), ended(Some(50)), resting, Effect::Rest),
+            (paused(KEEP), ended(Some(50)), resting, Effect::Rest),
+            (running(KEEP), ended(None), Phase::Exited, Effect::Finish),
+            (resting, clock(49), resting, Effect::None),
+            (resting, clock(50), Phase::Starting, Effect::Launch),
+            (resting, stop(Some(7)), Phase::Exited, Effect::Finish),
+            (resting, signal(9, true), Phase::Exited, Effect::Finish),
+            (resting, signal(1, false), resting, Effect::None),
             (running(KEEP), Event::Exec, running(KEEP), Effect::Exec),
         ] {
             assert_eq!(step(phase, event), Ok((then, effect)), "{event:?} while {phase:?}");
@@ -309,13 +415,21 @@ mod tests {
     fn what_is_impossible_is_refused_by_name() {
         let paused = Phase::Paused { intent: KEEP };
         let running = Phase::Running { intent: KEEP };
+        let resting = Phase::Restarting { until_ms: 1 };
         for (phase, event, text) in [
             (running, Event::Start, "start is impossible: the container is running"),
             (paused, Event::Pause, "pause is impossible: the container is paused"),
             (running, Event::Unpause, "unpause is impossible: the container is running"),
             (paused, Event::Exec, "exec is impossible: the container is paused"),
-            (Phase::Exited, Event::Signal { signal: 1 }, "signal is impossible: the container is exited"),
+            (
+                Phase::Exited,
+                Event::Signal { signal: 1, ends: false },
+                "signal is impossible: the container is exited",
+            ),
             (Phase::Created, Event::Pause, "pause is impossible: the container is created"),
+            (resting, Event::Pause, "pause is impossible: the container is restarting"),
+            (resting, Event::Exec, "exec is impossible: the container is restarting"),
+            (resting, Event::Start, "start is impossible: the container is restarting"),
         ] {
             assert_eq!(step(phase, event).unwrap_err().to_string(), text);
         }
@@ -325,19 +439,27 @@ mod tests {
         prop_oneof![
             Just(Event::Start),
             Just(Event::Launched),
-            Just(Event::LaunchFailed),
-            (1..=64i32, proptest::option::of(0..1000u64)).prop_map(|(signal, deadline_ms)| Event::Stop {
+            again().prop_map(|again_ms| Event::LaunchFailed { again_ms }),
+            (1..=64i32, again(), any_asked()).prop_map(|(signal, deadline_ms, asked)| Event::Stop {
                 signal,
                 deadline_ms,
-                asked: Asked::User
+                asked
             }),
             (0..1000u64).prop_map(|now_ms| Event::DeadlinePassed { now_ms }),
-            (1..=64i32).prop_map(|signal| Event::Signal { signal }),
+            (1..=64i32, any::<bool>()).prop_map(|(signal, ends)| Event::Signal { signal, ends }),
             Just(Event::Pause),
             Just(Event::Unpause),
             Just(Event::Exec),
-            Just(Event::Ended),
+            again().prop_map(|again_ms| Event::Ended { again_ms }),
         ]
+    }
+
+    fn again() -> impl Strategy<Value = Option<u64>> {
+        proptest::option::of(0..1000u64)
+    }
+
+    fn any_asked() -> impl Strategy<Value = Asked> {
+        prop_oneof![Just(Asked::Nobody), Just(Asked::User), Just(Asked::Restart)]
     }
 
     proptest! {
@@ -345,6 +467,8 @@ mod tests {
         #[test]
         fn effects_and_phases_tell_the_same_story(events in proptest::collection::vec(any_event(), 0..60)) {
             let (mut phase, mut frozen, mut alive) = (Phase::Created, false, false);
+            // Whether somebody has asked for the end of the run that is on.
+            let mut unwanted = false;
             for event in events {
                 let before = phase;
                 let Ok((then, effect)) = step(phase, event) else { continue };
@@ -360,13 +484,20 @@ mod tests {
                         prop_assert!(alive && frozen);
                         frozen = false;
                     }
-                    Effect::Finish => {
+                    Effect::Finish | Effect::Rest => {
+                        prop_assert!(effect == Effect::Finish || !unwanted, "a wish was not heard");
                         alive = false;
                         frozen = false;
+                        unwanted = false;
                     }
                     Effect::Signal(_) | Effect::Kill | Effect::Exec => prop_assert!(alive),
                     Effect::None => {}
                 }
+                let ends = matches!(event, Event::Stop { .. } | Event::Signal { ends: true, .. });
+                unwanted |= alive && ends;
+                let rests = effect == Effect::Rest
+                    || (effect == Effect::None && matches!(before, Phase::Restarting { .. }));
+                prop_assert_eq!(matches!(phase, Phase::Restarting { .. }), rests);
                 prop_assert_eq!(frozen, matches!(phase, Phase::Paused { .. }));
                 prop_assert_eq!(alive, matches!(phase, Phase::Running { .. } | Phase::Paused { .. }));
                 // A wish to stop is never forgotten while the container lives, nor its deadline dropped.
@@ -381,9 +512,25 @@ mod tests {
             let mut phase = Phase::Starting;
             for event in events {
                 phase = step(phase, event).map_or(phase, |(then, _)| then);
-                if !matches!(phase, Phase::Exited | Phase::Created) {
-                    prop_assert_eq!(step(phase, Event::Ended), Ok((Phase::Exited, Effect::Finish)));
+                if !matches!(phase, Phase::Exited | Phase::Created | Phase::Restarting { .. }) {
+                    let ended = step(phase, Event::Ended { again_ms: None });
+                    prop_assert_eq!(ended, Ok((Phase::Exited, Effect::Finish)));
                 }
+            }
+        }
+
+        /// Whatever has happened: a stop that is not refused leads to the end.
+        #[test]
+        fn a_stop_is_the_end_of_it(events in proptest::collection::vec(any_event(), 0..20), again_ms in again()) {
+            let mut phase = Phase::Created;
+            for event in events {
+                phase = step(phase, event).map_or(phase, |(then, _)| then);
+            }
+            let stop = Event::Stop { signal: 15, deadline_ms: None, asked: Asked::User };
+            if let Ok((then, _)) = step(phase, stop) {
+                let ended = || step(then, Event::Ended { again_ms }).unwrap().0;
+                let last = if then == Phase::Exited { then } else { ended() };
+                prop_assert_eq!(last, Phase::Exited);
             }
         }
     }

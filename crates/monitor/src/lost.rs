@@ -54,7 +54,9 @@ pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Reaped>
     kill_remains(status.as_ref().and_then(|status| status.init), group)?;
     let exit = match status {
         Some(Status { exit: Some(exit), .. }) => exit,
-        Some(Status { started_at_ns, .. }) => Exit::lost(started_at_ns, clock::now_ns()),
+        Some(Status { started_at_ns, restarts, .. }) => {
+            Exit { restarts, ..Exit::lost(started_at_ns, clock::now_ns()) }
+        }
         None => Exit::lost(None, clock::now_ns()),
     };
     Ok(Some(Reaped { exit, run_dir: run_dir.to_owned(), lock }))

@@ -15,6 +15,8 @@ pub enum Observed {
     Running,
     /// Frozen.
     Paused,
+    /// Between two runs.
+    Restarting,
     /// Ended.
     Exited {
         /// How.
@@ -46,6 +48,9 @@ pub fn observe(lock_held: bool, status: Option<&Status>, recorded: Option<&Exit>
             Observed::Exited { exit: exit.clone(), unrecorded: !lock_held && recorded != Some(exit) }
         }
         (None, _) if !lock_held => Observed::Lost,
+        (None, Phase::Restarting { .. }) => Observed::Restarting,
+        // The next run is being set up.
+        (None, Phase::Starting) if status.restarts > 0 => Observed::Restarting,
         (None, Phase::Created | Phase::Starting) => Observed::Starting,
         (None, Phase::Running { .. } | Phase::Exited) => Observed::Running,
         (None, Phase::Paused { .. }) => Observed::Paused,
@@ -66,6 +71,8 @@ mod tests {
             cgroup: None,
             oom_killed: false,
             log_lines_lost: 0,
+            restarts: 0,
+            last: None,
             exit,
         }
     }
@@ -76,6 +83,8 @@ mod tests {
         let exited = |exit, unrecorded| Observed::Exited { exit, unrecorded };
         let (starting, running) = (Phase::Starting, Phase::Running { intent: Intent::Keep });
         let paused = Phase::Paused { intent: Intent::Keep };
+        let resting = Phase::Restarting { until_ms: 7 };
+        let again = |phase| Some(Status { restarts: 1, last: Some(exit(1)), ..status(phase, None) });
         for (name, held, status, recorded, expected) in [
             ("never started", false, None, None, Observed::Created),
             ("about to start", true, None, None, Observed::Starting),
@@ -85,6 +94,10 @@ mod tests {
             ("running", true, Some(status(running, None)), None, Observed::Running),
             ("running again", true, Some(status(running, None)), Some(exit(1)), Observed::Running),
             ("paused", true, Some(status(paused, None)), None, Observed::Paused),
+            ("between two runs", true, again(resting), None, Observed::Restarting),
+            ("beginning another run", true, again(starting), Some(exit(1)), Observed::Restarting),
+            ("in another run", true, again(running), Some(exit(1)), Observed::Running),
+            ("monitor died between two runs", false, again(resting), Some(exit(1)), Observed::Lost),
             ("monitor died starting", false, Some(status(starting, None)), None, Observed::Lost),
             ("monitor died running", false, Some(status(running, None)), None, Observed::Lost),
             ("monitor died in a later run", false, Some(status(paused, None)), Some(exit(1)), Observed::Lost),
@@ -105,6 +118,47 @@ mod tests {
             ),
         ] {
             assert_eq!(observe(held, status.as_ref(), recorded.as_ref()), expected, "{name}");
+        }
+    }
+
+    fn every_phase() -> Vec<Phase> {
+        let stop = Intent::Stop { deadline_ms: Some(1), asked: state::Asked::User };
+        let intents = [Intent::Keep, Intent::Signalled, Intent::End, stop];
+        let mut phases =
+            vec![Phase::Created, Phase::Starting, Phase::Restarting { until_ms: 1 }, Phase::Exited];
+        phases.extend(intents.map(|intent| Phase::Running { intent }));
+        phases.extend(intents.map(|intent| Phase::Paused { intent }));
+        phases
+    }
+
+    #[test]
+    fn no_combination_of_facts_makes_the_dead_live_or_loses_an_end() {
+        let exit = |finished| Exit { lost: false, code: 3, ..Exit::lost(Some(1), finished) };
+        let mut statuses = vec![None];
+        for phase in every_phase() {
+            for (ended, restarts) in [(None, 0), (None, 1), (Some(exit(2)), 0), (Some(exit(2)), 1)] {
+                statuses.push(Some(Status { restarts, ..status(phase, ended) }));
+            }
+        }
+        let recorded = [None, Some(exit(1)), Some(exit(2)), Some(Exit::lost(Some(1), 1))];
+        for (held, status, row) in statuses.iter().flat_map(|status| {
+            let rows = recorded.iter().map(move |row| (status, row));
+            rows.flat_map(|(status, row)| [(true, status, row), (false, status, row)])
+        }) {
+            let case = format!("{held} {status:?} {row:?}");
+            let seen = observe(held, status.as_ref(), row.as_ref());
+            let ended = status.as_ref().and_then(|status| status.exit.as_ref());
+            match &seen {
+                Observed::Created => assert!(!held && status.is_none() && row.is_none(), "{case}"),
+                Observed::Starting | Observed::Running | Observed::Paused | Observed::Restarting => {
+                    assert!(held && ended.is_none(), "{case}");
+                }
+                Observed::Lost => assert!(!held && status.is_some() && ended.is_none(), "{case}"),
+                Observed::Exited { exit, unrecorded } => {
+                    assert_eq!(Some(exit), ended.or(row.as_ref()), "{case}");
+                    assert_eq!(*unrecorded, !held && ended.is_some() && ended != row.as_ref(), "{case}");
+                }
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ use runtime::LaunchPlan;
 use runtime::plan::Namespaces;
 use serde::{Deserialize, Serialize};
 
+use crate::restart::RestartPolicy;
+
 /// Everything one monitor needs: plain data that travels in a sealed memfd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MonitorPlan {
@@ -33,6 +35,10 @@ pub struct MonitorPlan {
     pub stdin_once: bool,
     /// How a stop proceeds when the request leaves it open.
     pub stop: StopPlan,
+    /// What follows the end of a run, once one has begun.
+    pub restart: RestartPolicy,
+    /// Containers whose namespaces the launch plan joins, by the processes that they had when it was made.
+    pub peers: Vec<PeerPlan>,
     /// Removes the container after its exit (`--rm`).
     pub auto_remove: bool,
     /// Appends one line per step of the start to this file, for measurements.
@@ -50,6 +56,15 @@ pub struct AheadPlan {
     pub cgroup: Option<cgroup::Plan>,
     /// As [`MonitorPlan::trace`].
     pub trace: Option<PathBuf>,
+}
+
+/// A container whose namespaces another one joins. Each run of the other joins those that it has by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPlan {
+    /// Where its monitor says which its first process is.
+    pub run_dir: PathBuf,
+    /// The process that stands in the plan's paths (`/proc/<pid>/ns/…`).
+    pub pid: i32,
 }
 
 /// A json-file log with bounds.
@@ -77,10 +92,13 @@ pub struct StopPlan {
     pub signal: i32,
     /// Seconds of `--stop-timeout` until SIGKILL; negative waits for ever.
     pub timeout_secs: i32,
+    /// Whether the signal was chosen, by the user or the image. If so, it is the only one, beside SIGKILL, by which a
+    /// user asks for the end; otherwise any signal counts as that.
+    pub is_chosen: bool,
 }
 
 impl Default for StopPlan {
     fn default() -> StopPlan {
-        StopPlan { signal: 15, timeout_secs: 10 }
+        StopPlan { signal: 15, timeout_secs: 10, is_chosen: false }
     }
 }

@@ -35,6 +35,12 @@ pub struct Status {
     pub oom_killed: bool,
     /// Lines that the log could not keep, for want of space most likely; exact only at the end.
     pub log_lines_lost: u64,
+    /// How often the restart policy has begun another run.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How the run before ended, where the monitor knows: with a restart policy.
+    #[serde(default)]
+    pub last: Option<Exit>,
     /// How it ended.
     pub exit: Option<Exit>,
 }
@@ -59,6 +65,8 @@ impl Status {
             cgroup,
             oom_killed: false,
             log_lines_lost: 0,
+            restarts: 0,
+            last: None,
             exit: None,
         }
     }
@@ -183,6 +191,8 @@ mod tests {
             cgroup: Some(PathBuf::from("/skiff/x")),
             oom_killed: true,
             log_lines_lost: 0,
+            restarts: 0,
+            last: None,
             exit: None,
         }
     }

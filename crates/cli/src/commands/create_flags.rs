@@ -100,7 +100,8 @@ pub(crate) const CREATE: &[Flag] = &[
     value("pull", "string", "When to fetch the image: always, missing or never").default("\"missing\""),
     switch("quiet", "Show no progress while fetching the image").short('q'),
     switch("read-only", "Mount the root file system read-only"),
-    value("restart", "string", "Restart policy").default("\"no\""),
+    value("restart", "string", "What follows its end: no, always, unless-stopped or on-failure[:retries]")
+        .default("\"no\""),
     switch("rm", "Remove the container when it exits"),
     value("runtime", "string", "OCI runtime").later("OCI runtimes other than Skiff's own"),
     list(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use engine::request::{
     AttachStreams, Create, DeviceRequest, HostOptions, LogOptions, MountRequest, ProcessOptions, Pull,
-    Resources, Ulimit, parse_bytes, parse_cpus,
+    Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus, parse_restart,
 };
 
 use crate::context::absolute;
@@ -24,13 +24,6 @@ pub(crate) fn request(parsed: &Parsed, detach: bool) -> Result<Create> {
         "never" => Ok(Pull::Never),
         _ => Err("must be one of \"always\", \"missing\" or \"never\""),
     })?;
-    let restart = parsed.text("restart").unwrap_or("no");
-    if !matches!(restart, "no" | "") {
-        if parsed.on("rm") {
-            return Err(Error::Conflict("cannot specify both --restart and --rm"));
-        }
-        return Err(Error::FlagLater { flag: "restart", with: "restart policies" });
-    }
     Ok(Create {
         image: parsed.arguments.first().cloned().unwrap_or_default(),
         name: owned(parsed, "name"),
@@ -118,8 +111,13 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
         Ok(score @ -1000..=1000) => Ok(score),
         _ => Err("must be between -1000 and 1000"),
     })?;
+    let restart = parse_restart(mode("restart"))?;
+    if restart != RestartPolicy::No && parsed.on("rm") {
+        return Err(Error::Conflict("cannot specify both --restart and --rm"));
+    }
     Ok(HostOptions {
         auto_remove: parsed.on("rm"),
+        restart,
         privileged: parsed.on("privileged"),
         readonly_root: parsed.on("read-only"),
         init: parsed.on("init"),

@@ -269,6 +269,7 @@ mod tests {
             error: String::new(),
             started_at: started.map(|time| time.parse().unwrap()),
             finished_at: finished.map(|time| time.parse().unwrap()),
+            restarts: 0,
         };
         for (state, text) in [
             (state(Status::Created, 0, None, None), "Created"),

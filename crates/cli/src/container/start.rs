@@ -32,10 +32,10 @@ pub(crate) fn attach(context: &Context, parsed: &Parsed) -> Result<u8> {
     let state = |state, advice| Error::State { verb: "attach to", state, advice };
     match info.state.status {
         Status::Running => {}
-        Status::Paused => return Err(state("paused", "unpause")),
-        Status::Restarting => return Err(state("restarting", "wait for")),
+        Status::Paused => return Err(state("paused", "unpause it first")),
+        Status::Restarting => return Err(state("restarting", "wait until it is running")),
         Status::Created | Status::Removing | Status::Exited | Status::Dead => {
-            return Err(state("stopped", "start"));
+            return Err(state("stopped", "start it first"));
         }
     }
     session(context, parsed, &info, !parsed.on("no-stdin"), |_| Ok(None))

@@ -1,7 +1,7 @@
 //! A container as Docker's JSON.
 
 use engine::info::{ContainerInfo, ContainerState, Status, VolumeMount};
-use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource};
+use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, RestartPolicy};
 use engine::spec::ProcessSpec;
 use oci::Timestamp;
 use serde_json::{Map, Value, json};
@@ -41,7 +41,7 @@ fn render(info: &ContainerInfo) -> Value {
         "HostsPath": text(&info.hosts_path),
         "LogPath": info.log_path.as_deref().map_or_else(String::new, text),
         "Name": format!("/{}", info.name),
-        "RestartCount": 0,
+        "RestartCount": info.state.restarts,
         "Driver": info.snapshotter,
         "Platform": info.spec.platform.split('/').next().unwrap_or("linux"),
         "MountLabel": "",
@@ -147,7 +147,7 @@ fn host(host: &HostOptions) -> Value {
         },
         "NetworkMode": host.network_mode.to_string(),
         "PortBindings": {},
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": restart(host.restart),
         "AutoRemove": host.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": null,
@@ -219,6 +219,16 @@ fn host(host: &HostOptions) -> Value {
         fields.extend(limits);
     }
     document
+}
+
+fn restart(policy: RestartPolicy) -> Value {
+    let (name, retries) = match policy {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { retries } => ("on-failure", retries),
+    };
+    json!({ "Name": name, "MaximumRetryCount": retries })
 }
 
 fn ipc(mode: &IpcMode) -> String {

@@ -4,8 +4,8 @@ use oci::{ContainerId, Digest, ImageConfig, Platform};
 
 use super::{HostFacts, capability, environment, limits, mounts, sysctl};
 use crate::request::{
-    Create, HostOptions, IpcMode, LogOptions, NetworkMode, ProcessOptions, SecurityOptions, UtsMode,
-    parse_bytes,
+    Create, HostOptions, IpcMode, LogOptions, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions,
+    UtsMode, parse_bytes,
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use crate::{Error, Result, signal};
@@ -221,6 +221,11 @@ fn check_host(host: &HostOptions, facts: &HostFacts) -> Result<()> {
     SecurityOptions::parse(&host.security_options)?;
     mounts::check(&host.mounts)?;
     sysctl::check(host)?;
+    if host.auto_remove && host.restart != RestartPolicy::No {
+        return Err(Error::Conflicting {
+            options: "can't create 'AutoRemove' container with restart policy",
+        });
+    }
     limits::check(&host.resources, facts.cpus)?;
     for ulimit in &host.ulimits {
         ulimit.resource()?;

@@ -7,6 +7,7 @@ mod mode;
 mod mount;
 mod option;
 mod resource;
+mod restart;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,9 +16,11 @@ use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
+pub use monitor::RestartPolicy;
 pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
 pub use option::{DeviceRequest, LogOptions, Seccomp, SecurityOptions, Ulimit};
 pub use resource::{Resources, parse_bytes, parse_cpus};
+pub use restart::parse_restart;
 
 /// A container to make (`skiff create`, and the first half of `skiff run`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub struct AttachStreams {
 pub struct HostOptions {
     /// `--rm`.
     pub auto_remove: bool,
+    /// `--restart`.
+    pub restart: RestartPolicy,
     /// `--privileged`.
     pub privileged: bool,
     /// `--read-only`.

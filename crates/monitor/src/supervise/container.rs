@@ -17,7 +17,9 @@ use crate::life::{self, Effect, Event};
 use crate::log::Log;
 use crate::plan::StopPlan;
 use crate::protocol::Reply;
+use crate::restart::{Backoff, RestartPolicy};
 use crate::status::Status;
+use crate::supervise::Held;
 use crate::supervise::clients::{Clients, OWNER};
 use crate::supervise::execs::Execs;
 use crate::supervise::input::Input;
@@ -30,10 +32,18 @@ use crate::supervise::seat::Seat;
 pub(crate) struct Container {
     pub(crate) seat: Seat,
     pub(crate) status: Status,
-    pub(crate) init: runtime::Running,
+    /// Its first process; none between two runs.
+    pub(crate) init: Option<runtime::Running>,
+    /// The mount of the image is another monitor's.
+    pub(super) image_is_shared: bool,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) oom: Option<OomWatch>,
+    pub(super) held: Held,
     pub(crate) stop: StopPlan,
+    pub(crate) restart: RestartPolicy,
+    pub(crate) backoff: Backoff,
+    /// What a client or the clock has brought about.
+    pub(crate) due: Option<Due>,
     pub(crate) auto_remove: bool,
     /// Whether the kernel ends every process of the container together with its first.
     pub(crate) dies_with_init: bool,
@@ -51,6 +61,17 @@ pub(crate) struct Container {
     pub(crate) execs: Execs,
     /// Removes itself, and has lost its reader: is stopped when the caller that started it leaves.
     pub(crate) is_unread: bool,
+}
+
+/// Why [`Container::serve`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Init has ended.
+    End,
+    /// The rest between two runs is over.
+    Run,
+    /// No other run is wanted any more.
+    Leave,
 }
 
 /// What was ready. The numbers are positions, which hold for one turn: entries are removed at its end.
@@ -71,12 +92,12 @@ enum Ready {
 }
 
 impl Container {
-    /// Serves until init has ended.
-    pub(crate) fn serve(&mut self) -> Result<()> {
+    /// Serves until init has ended, or the rest between two runs.
+    pub(crate) fn serve(&mut self) -> Result<Due> {
         loop {
             for (ready, flags) in self.wait()? {
                 match ready {
-                    Ready::Init => return Ok(()),
+                    Ready::Init => return Ok(Due::End),
                     Ready::Oom => self.note_oom(),
                     Ready::Signals => self.obey_signals(),
                     Ready::Listener => self.clients.accept(self.listener.as_fd()),
@@ -99,6 +120,9 @@ impl Container {
                 }
             }
             self.after_turn();
+            if let Some(due) = self.due.take() {
+                return Ok(due);
+            }
         }
     }
 
@@ -123,8 +147,18 @@ impl Container {
             Effect::Kill => self.kill(),
             Effect::Freeze => self.group("freeze")?.freeze().map_err(Error::cgroup("freeze the container")),
             Effect::Thaw => self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container")),
+            // Init's end comes to nobody by a client or the clock: what is launched and finished here, they have
+            // ended the rest of.
+            Effect::Launch => {
+                self.due = Some(Due::Run);
+                Ok(())
+            }
+            Effect::Finish => {
+                self.due = Some(Due::Leave);
+                Ok(())
+            }
             // The caller's, who knows what to start and whom to tell.
-            Effect::None | Effect::Launch | Effect::Announce | Effect::Exec | Effect::Finish => Ok(()),
+            Effect::None | Effect::Announce | Effect::Exec | Effect::Rest => Ok(()),
         }
     }
 
@@ -136,7 +170,8 @@ impl Container {
     }
 
     fn signal(&self, number: i32) -> Result<()> {
-        match linux::process::pidfd_signal(self.init.pidfd(), number) {
+        let Some(init) = &self.init else { return Ok(()) };
+        match linux::process::pidfd_signal(init.pidfd(), number) {
             // It has ended; the loop is about to find out.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(Error::System { attempt: "signal the container", errno }),
@@ -212,8 +247,10 @@ impl Container {
         }
         if self.status.phase.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
             // What fails is tried again later; nobody waits for an answer to this.
-            drop(self.apply(Event::DeadlinePassed { now_ms }));
-            self.records.event("kill", &[("signal", "9")]);
+            let effect = self.apply(Event::DeadlinePassed { now_ms });
+            if matches!(effect, Ok(Effect::Kill)) {
+                self.records.event("kill", &[("signal", "9")]);
+            }
         }
         self.clients.sweep();
         self.sweep_outputs(now_ms);
@@ -276,12 +313,13 @@ impl Container {
     }
 
     fn wait(&self) -> Result<Vec<(Ready, PollFlags)>> {
-        let init = self.init.pidfd();
         let mut watched = vec![
-            (Ready::Init, PollFd::from_borrowed_fd(init, PollFlags::IN)),
             (Ready::Signals, PollFd::new(&self.signals, PollFlags::IN)),
             (Ready::Listener, PollFd::new(&self.listener, PollFlags::IN)),
         ];
+        if let Some(init) = &self.init {
+            watched.push((Ready::Init, PollFd::from_borrowed_fd(init.pidfd(), PollFlags::IN)));
+        }
         if let Some(oom) = &self.oom {
             watched.push((Ready::Oom, PollFd::new(oom, oom.interest())));
         }
@@ -337,7 +375,7 @@ impl Container {
         }
     }
 
-    /// Until the deadline of a stop, or until a client has held up others for too long.
+    /// Until the deadline of a stop, the end of a rest, or until a client has held up others for too long.
     fn timeout(&self) -> Option<Timespec> {
         let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);
         let next = stalls.chain(self.status.phase.deadline_ms()).min()?;

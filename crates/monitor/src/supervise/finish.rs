@@ -41,8 +41,8 @@ const DRAIN_MS: u64 = 1000;
 /// How long a caller may take to remove the container before we do.
 const REMOVAL_MS: u64 = 10_000;
 
-/// Ends a container whose init has ended, or that can be supervised no longer.
-pub(crate) fn finish(mut container: Container, trouble: Option<Error>) -> Result<()> {
+/// The end of a run whose init has ended, or that can be supervised no longer: all of its output is taken.
+pub(crate) fn end_run(container: &mut Container, trouble: Option<Error>) -> Exit {
     let mut exit = container.reap(trouble);
     container.drain();
     container.count_oom();
@@ -50,6 +50,11 @@ pub(crate) fn finish(mut container: Container, trouble: Option<Error>) -> Result
     exit.oom_killed = container.status.oom_killed;
     runtime::trace::mark(super::WHO, "exit");
     container.records.died(&exit);
+    exit
+}
+
+/// Ends a container that has no run any more: `exit` is its last one's.
+pub(crate) fn leave_for_good(mut container: Container, exit: Exit) -> Result<()> {
     container.status.phase = Phase::Exited;
     container.status.exit = Some(exit.clone());
     let database = container.records.database().map(ToOwned::to_owned);
@@ -84,9 +89,10 @@ impl Container {
             // Whatever is the matter, what is supervised no longer must not go on.
             drop(self.kill());
         }
-        let (code, number, error) = match self.init.wait() {
-            Ok(runtime::Exit::Code(code)) => (i32::from(code), None, None),
-            Ok(end @ runtime::Exit::Signal(number)) => {
+        let (code, number, error) = match self.init.as_mut().map(runtime::Running::wait).transpose() {
+            Ok(None) => (255, None, None),
+            Ok(Some(runtime::Exit::Code(code))) => (i32::from(code), None, None),
+            Ok(Some(end @ runtime::Exit::Signal(number))) => {
                 (i32::from(end.status()), Some(i32::from(number)), None)
             }
             Err(error) => (255, None, Some(format!("{error}: {}", causes(&error)))),
@@ -101,7 +107,7 @@ impl Container {
             lost: false,
             error,
             asked: self.status.phase.asked(),
-            restarts: 0,
+            restarts: self.status.restarts,
         }
     }
 
@@ -191,7 +197,7 @@ impl Container {
         self.clients.sweep();
     }
 
-    fn release_cgroup(&mut self) {
+    pub(crate) fn release_cgroup(&mut self) {
         self.oom = None;
         if let Some(cgroup) = self.cgroup.take() {
             // A group that cannot be removed is an empty directory; its name is never used again.
@@ -206,15 +212,21 @@ fn leave(seat: Seat, is_written: bool, noted: Result<()>) -> Result<()> {
     if is_written { seat.vacate() } else { noted }
 }
 
-/// Tells the exit to those who wait for it and whom `included` names.
-fn tell(clients: &mut Clients, outputs: &mut [Output], exit: &Exit, included: impl Fn(u64) -> bool) {
+/// Tells the exit to those who wait for it and whom `included` names; who that was.
+pub(crate) fn tell(
+    clients: &mut Clients,
+    outputs: &mut [Output],
+    exit: &Exit,
+    included: impl Fn(u64) -> bool,
+) -> Vec<u64> {
     let waits = |client: &Client| (client.waits || client.id == OWNER) && included(client.id);
     let told: Vec<u64> = clients.list.iter().filter(|client| waits(client)).map(|client| client.id).collect();
-    for client in told {
+    for &client in &told {
         let (tails, descriptors) = take_tails(outputs, client);
         let reply = Reply::Ended { exit: exit.clone(), tails };
         clients.reply(client, &reply, &packet::borrow_all(&descriptors));
     }
+    told
 }
 
 /// What a client had no room for, in a memfd for each stream. Its ends of the streams are closed.

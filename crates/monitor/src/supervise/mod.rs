@@ -9,7 +9,8 @@
 //!   told: Running ◄────────────────────────────────┴─ execs                  drained, recorded ◄─┘
 //! ```
 //!
-//! The plan may also come as late as after the clone: see `ahead`.
+//! The plan may also come as late as after the clone: see `ahead`. With a restart policy one run may follow another,
+//! in the same run directory and behind the same socket: see `rerun`.
 
 mod ahead;
 mod clients;
@@ -20,6 +21,7 @@ mod input;
 mod outputs;
 mod record;
 pub(crate) mod requests;
+mod rerun;
 pub(crate) mod seat;
 mod share;
 mod volumes;
@@ -49,6 +51,7 @@ use crate::lost;
 use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request};
+use crate::restart::Backoff;
 use crate::status::{Process, Status};
 use ahead::Ahead;
 use clients::{Clients, OWNER};
@@ -100,22 +103,16 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
     };
     let Ground { seat, ahead } = ground;
     let filling = volumes::prepare(&mut plan).map_err(LaunchFailure::from);
-    match filling.and_then(|filling| start(&plan, &seat, ahead, filling, &signals)) {
-        Ok(started) => {
-            let records = Records::new(&plan);
-            let _mounts = hold_mounts(&plan, started.init.pid());
-            let shares = !started.image_is_shared;
-            let mut container = started.into_container(&plan, seat, plan_file, records, clients, signals);
+    let stage = Stage { plan: &plan, seat: &seat, signals: &signals, status: Status::starting(None) };
+    let meanwhile = || Ok((plan.log.clone().map(Log::open), seat.listen()?));
+    match filling.and_then(|filling| start(&stage, ahead, filling, meanwhile)) {
+        Ok((started, (log, listener))) => {
+            let mut container = Container::new(&plan, plan_file, seat, listener, signals);
+            (container.log, container.clients) = (log, clients);
+            container.take_over(started);
             container.announce(attachment);
-            let own_image = container.init.image().filter(|_| shares);
-            let _offer = own_image.and_then(|image| share::offer(&plan, image));
-            // Nothing is kept for an idle container that it does not need.
-            drop(plan);
-            // The caller has gone on.
-            drop(container.records.database().map(state::State::tidy));
-            linux::memory::trim();
-            let trouble = container.serve().err();
-            finish::finish(container, trouble)
+            container.hold(&plan);
+            rerun::live(container, plan)
         }
         Err(failure) => finish::never_started(&plan, seat, clients, failure),
     }
@@ -229,6 +226,15 @@ fn enable_trace(path: Option<&Path>) {
     }
 }
 
+/// Where a run is begun.
+struct Stage<'a> {
+    plan: &'a MonitorPlan,
+    seat: &'a Seat,
+    signals: &'a SignalFd,
+    /// What is known of the container already; taken from what was made ahead, where something was.
+    status: Status,
+}
+
 /// A container that has just started, without those who want something from it.
 struct Started {
     status: Status,
@@ -236,9 +242,7 @@ struct Started {
     /// The mount of the image is another monitor's.
     image_is_shared: bool,
     cgroup: Option<Cgroup>,
-    log: Option<Log>,
     streams: Streams,
-    listener: OwnedFd,
 }
 
 /// Our ends of the container's streams.
@@ -249,14 +253,15 @@ struct Streams {
     terminal: Option<OwnedFd>,
 }
 
-/// Makes everything that is not there yet and releases init. On failure, dropping what there is by then gives it back.
-fn start(
-    plan: &MonitorPlan,
-    seat: &Seat,
+/// Makes everything that is not there yet and releases init; does what the caller has to do while init mounts. On
+/// failure, dropping what there is by then gives it back.
+fn start<T>(
+    stage: &Stage<'_>,
     ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
     filling: Option<Filling>,
-    signals: &SignalFd,
-) -> std::result::Result<Started, LaunchFailure> {
+    meanwhile: impl FnOnce() -> Result<T>,
+) -> std::result::Result<(Started, T), LaunchFailure> {
+    let Stage { plan, seat, signals, .. } = *stage;
     let image = share::find(plan);
     let image_is_shared = image.is_some();
     let (stdio, mut streams) = make_streams(plan)?;
@@ -271,7 +276,8 @@ fn start(
             trace::mark(WHO, "control group");
             let parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio, image)
                 .map_err(|error| LaunchFailure::from(&error))?;
-            let mut status = Status::starting(cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()));
+            let mut status = stage.status.clone();
+            status.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
             status.init = Process::of(parked.pid().as_raw_nonzero().get());
             (status, cgroup, parked, false)
         }
@@ -279,8 +285,7 @@ fn start(
     trace::mark(WHO, "clone");
 
     // Init mounts meanwhile.
-    let log = plan.log.clone().map(Log::open);
-    let listener = seat.listen()?;
+    let made = meanwhile()?;
     if !is_recorded {
         // Before release: whoever finds this, should we die, can still find and kill init.
         seat.record(&status)?;
@@ -304,7 +309,7 @@ fn start(
     status.started_at_ns = Some(clock::now_ns());
     status.phase = Phase::Running { intent: Intent::Keep };
     trace::mark(WHO, "released");
-    Ok(Started { status, init, image_is_shared, cgroup, log, streams, listener })
+    Ok((Started { status, init, image_is_shared, cgroup, streams }, made))
 }
 
 /// Waits until init has something to say. It may take for ever (a bind mount of a server that is gone): the
@@ -386,41 +391,51 @@ impl Streams {
     }
 }
 
-impl Started {
-    fn into_container(
-        self,
+impl Container {
+    /// One that has no run yet.
+    fn new(
         plan: &MonitorPlan,
-        seat: Seat,
         plan_file: OwnedFd,
-        records: Records,
-        clients: Clients,
+        seat: Seat,
+        listener: OwnedFd,
         signals: SignalFd,
     ) -> Container {
         Container {
             seat,
-            status: self.status,
-            init: self.init,
-            cgroup: self.cgroup,
+            status: Status::starting(None),
+            init: None,
+            image_is_shared: false,
+            cgroup: None,
             oom: None,
+            held: Held::default(),
             stop: plan.stop,
+            restart: plan.restart,
+            backoff: Backoff::default(),
+            due: None,
             auto_remove: plan.auto_remove,
             dies_with_init: plan.launch.namespaces.pid == Namespace::New,
             plan: plan_file,
-            records,
-            log: self.log,
-            outputs: self.streams.outputs,
-            input: self.streams.input,
-            terminal: self.streams.terminal,
-            listener: self.listener,
+            records: Records::new(plan),
+            log: None,
+            outputs: Vec::new(),
+            input: None,
+            terminal: None,
+            listener,
             signals,
-            clients,
+            clients: Clients::default(),
             execs: Execs::default(),
             is_unread: false,
         }
     }
-}
 
-impl Container {
+    /// Puts a run in the place of the one before.
+    fn take_over(&mut self, started: Started) {
+        let Started { status, init, image_is_shared, cgroup, streams } = started;
+        (self.status, self.init, self.cgroup) = (status, Some(init), cgroup);
+        self.image_is_shared = image_is_shared;
+        (self.outputs, self.input, self.terminal) = (streams.outputs, streams.input, streams.terminal);
+    }
+
     /// Connects and tells the caller that started us; then does what could wait until after that.
     fn announce(&mut self, attachment: Option<Attachment>) {
         if let Some(attachment) = attachment {
@@ -430,12 +445,27 @@ impl Container {
         // Before anyone hears that it runs, for then they look. A status that stays at "starting" is out of date,
         // and no reason to end a container.
         drop(self.seat.record(&self.status));
-        let pid = self.init.pid().as_raw_nonzero().get();
+        let pid = self.status.init.map_or(0, |init| init.pid);
         let started_at_ns = self.status.started_at_ns.unwrap_or(0);
         self.clients.reply(OWNER, &Reply::Running { pid, started_at_ns }, &[]);
         trace::mark(WHO, "announced");
         self.oom = self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_watch().ok().flatten());
     }
+
+    /// Keeps, and offers to others, what the run that is on has made.
+    fn hold(&mut self, plan: &MonitorPlan) {
+        let Some(init) = &self.init else { return };
+        let own_image = init.image().filter(|_| !self.image_is_shared);
+        let offer = own_image.and_then(|image| share::offer(plan, image));
+        self.held = Held { _mounts: hold_mounts(plan, init.pid()), _offer: offer };
+    }
+}
+
+/// What lasts as long as a run and is of no use to it.
+#[derive(Debug, Default)]
+struct Held {
+    _offer: Option<share::Offer>,
+    _mounts: Option<OwnedFd>,
 }
 
 impl From<Error> for LaunchFailure {

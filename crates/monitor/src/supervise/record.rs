@@ -55,6 +55,12 @@ impl Records {
         self.event("die", &[("execDuration", &seconds), ("exitCode", &exit.code.to_string())]);
     }
 
+    /// The row of the run before.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        let (state, id) = self.open().ok()??;
+        state.exit(&id).ok()?.as_ref().map(Exit::from)
+    }
+
     /// Writes the exit's row.
     pub(crate) fn record(&self, exit: &Exit) -> state::Result<()> {
         let Some((state, id)) = self.open()? else { return Ok(()) };

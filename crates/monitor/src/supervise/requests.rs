@@ -13,13 +13,14 @@ use crate::client::Outcome;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::LaunchFailure;
-use crate::life::Event;
+use crate::life::{Effect, Event};
 use crate::log::Source;
 use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request, StopTimeout, Streams};
 use crate::supervise::container::Container;
 use crate::supervise::outputs::{Sink, check_stream};
+use linux::signal::KILL;
 
 /// Requests of one client that are served in one turn.
 const REQUESTS_PER_TURN: usize = 8;
@@ -49,8 +50,12 @@ impl Container {
         match request {
             Request::Signal { signal } => {
                 check_signal(signal)?;
+                let ends = signal == KILL || !self.stop.is_chosen || signal == self.stop.signal;
+                let was_sent = self.init.is_some();
+                let effect = self.apply(Event::Signal { signal, ends })?;
+                self.note_who_asked(effect, Asked::User);
                 // Whoever asks for it reports the event.
-                self.apply(Event::Signal { signal }).map(|_| Outcome::Changed)
+                Ok(if was_sent { Outcome::Changed } else { Outcome::Unchanged })
             }
             Request::Stop { signal, timeout, asked } => self.stop(signal, timeout, asked),
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
@@ -90,9 +95,21 @@ impl Container {
             Some(StopTimeout::Never) => None,
             Some(StopTimeout::After(duration)) => Some(after(duration)),
         };
-        self.apply(Event::Stop { signal, deadline_ms, asked })?;
-        self.records.event("kill", &[("signal", &signal.to_string())]);
+        let effect = self.apply(Event::Stop { signal, deadline_ms, asked })?;
+        self.note_who_asked(effect, asked);
+        if self.init.is_some() {
+            self.records.event("kill", &[("signal", &signal.to_string())]);
+        }
         Ok(Outcome::Changed)
+    }
+
+    /// A run that does not come has no end that could say who has asked for that: the one before says it.
+    fn note_who_asked(&mut self, effect: Effect, asked: Asked) {
+        if effect == Effect::Finish
+            && let Some(last) = &mut self.status.last
+        {
+            last.asked = asked;
+        }
     }
 
     fn resize(&mut self, size: TerminalSize) -> Result<Outcome> {
@@ -105,6 +122,7 @@ impl Container {
 
     /// Connects a client's streams, until it leaves.
     pub(crate) fn connect(&mut self, client: u64, attachment: Attachment) -> Result<Outcome> {
+        self.running()?;
         if let (Some(from), Some(input)) = (attachment.stdin, &mut self.input) {
             input.connect(client, from)?;
         }
@@ -150,13 +168,17 @@ impl Container {
         let process: ProcessPlan = packet::unseal(descriptors.remove(0).as_fd())?;
         let launch: LaunchPlan = packet::unseal::<MonitorPlan>(self.plan.as_fd())?.launch;
         let stdio = Given::new(streams, descriptors)?.into_stdio()?;
-        let target = Target {
-            pidfd: self.init.pidfd(),
-            pid: self.init.pid(),
-            plan: &launch,
-            cgroup: self.cgroup.as_ref(),
-        };
+        let init = self.running()?;
+        let target =
+            Target { pidfd: init.pidfd(), pid: init.pid(), plan: &launch, cgroup: self.cgroup.as_ref() };
         runtime::begin_exec(target, &process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
+    }
+}
+
+impl Container {
+    /// Its first process, if it has one now.
+    fn running(&self) -> Result<&runtime::Running> {
+        self.init.as_ref().ok_or(Error::Protocol { reason: "the container is restarting" })
     }
 }
 

@@ -94,6 +94,8 @@ impl Harbour {
             open_stdin: false,
             stdin_once: false,
             stop: StopPlan::default(),
+            restart: monitor::RestartPolicy::No,
+            peers: Vec::new(),
             auto_remove: false,
             trace: None,
         }
