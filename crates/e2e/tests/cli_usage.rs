@@ -125,8 +125,6 @@ fn flags_of_later_versions_are_refused_by_name() {
     for (flag, message) in [
         ("-p 80:80", "--publish is not supported yet: it comes with networks"),
         ("--publish=80", "--publish is not supported yet: it comes with networks"),
-        ("--restart always", "--restart is not supported yet: it comes with restart policies"),
-        ("--health-cmd true", "--health-cmd is not supported yet: it comes with health checks"),
         ("--volumes-from x", "--volumes-from is not supported yet: it comes with volumes"),
         ("--gpus all", "--gpus is not supported yet: it comes with device interfaces (CDI)"),
         ("--isolation x", "--isolation is about Windows containers"),
