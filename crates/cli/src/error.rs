@@ -49,6 +49,8 @@ pub(crate) enum Error {
     NoTerminal,
     #[error("cowardly refusing to save to a terminal: use -o, or redirect")]
     SaveToTerminal,
+    #[error("cowardly refusing to export to a terminal: use -o, or redirect")]
+    ExportToTerminal,
     #[error("requested load from stdin, but stdin is empty")]
     LoadFromTerminal,
     #[error("{from} is a URL: import reads files and stdin; fetch it first")]

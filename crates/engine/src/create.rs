@@ -45,7 +45,7 @@ impl Engine {
         }
         check_sources(&spec)?;
         self.look_up_devices(&spec.host)?;
-        let (name, id_base) = self.commit(&id, wanted, &image_id, &spec)?;
+        let (name, id_base) = self.enter(&id, wanted, &image_id, &spec)?;
         self.container_event("create", &id, name.as_str(), &spec);
         Ok(Recorded { id, name, spec, id_base, warnings, image })
     }
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Records the container, under a name that it makes up where none is wanted.
-    fn commit(
+    fn enter(
         &self,
         id: &ContainerId,
         wanted: Option<ContainerName>,

@@ -202,6 +202,12 @@ pub enum Error {
         source: image::Error,
     },
     #[error("{action}")]
+    Layers {
+        action: &'static str,
+        #[source]
+        source: runtime::Error,
+    },
+    #[error("{action}")]
     Lent {
         action: &'static str,
         #[source]
@@ -287,6 +293,7 @@ impl Error {
             Error::File { source, .. } => of_io(source.kind()),
             Error::System { source, .. } => of_io(source.kind()),
             Error::Image { .. }
+            | Error::Layers { .. }
             | Error::Lent { .. }
             | Error::ImageConfig { .. }
             | Error::Cgroup { .. }

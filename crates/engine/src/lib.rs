@@ -19,9 +19,11 @@
 //!   whatever dies in between leaves files without a record, which the next sweep removes.
 //! - Whoever reads a container's state and finds it lost reaps and records it.
 
+mod commit;
 mod container;
 mod create;
 mod devices;
+mod diff;
 mod error;
 mod exec;
 mod files;
@@ -29,6 +31,7 @@ mod host;
 mod images;
 pub mod info;
 mod inspect;
+mod layer;
 mod lent;
 mod list;
 mod logs;
@@ -51,6 +54,7 @@ use image::Store;
 use linux::file;
 use state::{Event, EventLog, State};
 
+pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use images::Archive;
 pub use oci::{ContainerId, ContainerName, Timestamp};

@@ -217,6 +217,25 @@ pub enum Error {
         /// The last one that there is.
         highest: u32,
     },
+    /// A file of a tree that cannot be read or written.
+    #[error("{action} {path}")]
+    Files {
+        /// What was attempted.
+        action: &'static str,
+        /// Its path within the tree.
+        path: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that no layer can hold.
+    #[error("{path} cannot be part of a layer: {reason}")]
+    Unlayered {
+        /// Its path.
+        path: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// Writing an archive.
     #[error("write the archive")]
     Write {

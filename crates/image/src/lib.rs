@@ -48,6 +48,7 @@
 
 mod archive;
 mod error;
+pub mod files;
 pub mod index;
 mod ingest;
 pub mod merge;
@@ -56,7 +57,8 @@ pub mod store;
 pub mod tar;
 
 pub use archive::{
-    ImportOptions, LoadOptions, Loaded, LoadedImage, LoadedLayer, SavedImage, Source, import, load, save,
+    CommitOptions, ImportOptions, LoadOptions, Loaded, LoadedImage, LoadedLayer, SavedImage, Source, commit,
+    import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

@@ -17,10 +17,12 @@
 //! An order names the root of a store and digests, not files: what becomes of them is [`image`]'s affair, and the same in
 //! the namespace as outside.
 
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::Store;
+use image::files::{Change, ChangeKind, Marks, MountPoints, Stack};
 use image::snapshots::{Snapshots, Trees};
 use linux::file;
 use oci::{DiffId, Digest};
@@ -28,7 +30,7 @@ use runtime::plan::IdMaps;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Outcome, Received, spawn, unexpected};
+use crate::client::{Connection, Outcome, Received, spawn, unexpected};
 use crate::error::{Error, Result};
 use crate::packet;
 use crate::protocol::Reply;
@@ -53,10 +55,33 @@ struct Order {
     job: Job,
 }
 
+/// A writable layer and the layers below it, to be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadLayer {
+    /// Their roots, the writable one first, if it was made yet.
+    pub layers: Vec<PathBuf>,
+    /// What is mounted in the container.
+    pub mount_points: Vec<String>,
+    /// What of them is wanted.
+    pub form: Form,
+}
+
+/// As what a writable layer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// What changed, for [`read_changes`].
+    Changes,
+    /// What changed, as a layer's tar.
+    Layer,
+    /// Everything, as a tar.
+    Whole,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Job {
     Unpack(Unpack),
     Remove(Vec<PathBuf>),
+    Read(ReadLayer),
 }
 
 /// Has layers unpacked by a new process of the monitor `program`, with the owners that `maps` give; waits for it.
@@ -75,28 +100,86 @@ pub fn remove(program: &Path, maps: IdMaps, trees: Vec<PathBuf>) -> Result<()> {
     ask(program, &Order { maps, job: Job::Remove(trees) })
 }
 
-fn ask(program: &Path, order: &Order) -> Result<()> {
-    let sealed = packet::seal(order)?;
-    let mut worker = spawn::prepare(program, "worker")?.work(&sealed)?;
-    match worker.receive() {
-        Ok(Received::Reply(Reply::Done(_), _)) => Ok(()),
-        Ok(Received::Reply(reply, _)) => Err(unexpected(reply)),
-        Ok(Received::Ended) | Err(Error::Gone) => Err(Error::Remote {
-            attempt: order.job.attempt().to_owned(),
-            message: "the process that worked on it ended without an answer".to_owned(),
-        }),
-        Err(error) => Err(error),
+/// Has a layer read likewise, into a pipe or a file. Returns while that goes on.
+///
+/// # Errors
+/// If no process can be started for it.
+pub fn read(program: &Path, maps: IdMaps, what: ReadLayer, out: OwnedFd) -> Result<Working> {
+    begin(program, &Order { maps, job: Job::Read(what) }, &[out])
+}
+
+/// Changes as they come out of [`Form::Changes`].
+pub fn read_changes(bytes: &[u8]) -> Vec<Change> {
+    let change = |record: &[u8]| {
+        let (kind, path) = record.split_first()?;
+        let kind = match kind {
+            b'A' => ChangeKind::Added,
+            b'D' => ChangeKind::Deleted,
+            _ => ChangeKind::Modified,
+        };
+        Some(Change { path: path.to_owned(), kind })
+    };
+    bytes.split(|&byte| byte == 0).filter_map(change).collect()
+}
+
+fn write_changes(changes: &[Change]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for Change { path, kind } in changes {
+        bytes.push(match kind {
+            ChangeKind::Modified => b'C',
+            ChangeKind::Added => b'A',
+            ChangeKind::Deleted => b'D',
+        });
+        bytes.extend_from_slice(path);
+        bytes.push(0);
     }
+    bytes
+}
+
+/// A worker at work. Dropping this ends it.
+#[derive(Debug)]
+#[must_use]
+pub struct Working {
+    worker: Connection,
+    attempt: &'static str,
+}
+
+impl Working {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] has the words of what went wrong.
+    pub fn finish(mut self) -> Result<()> {
+        match self.worker.receive() {
+            Ok(Received::Reply(Reply::Done(_), _)) => Ok(()),
+            Ok(Received::Reply(reply, _)) => Err(unexpected(reply)),
+            Ok(Received::Ended) | Err(Error::Gone) => Err(Error::Remote {
+                attempt: self.attempt.to_owned(),
+                message: "the process that worked on it ended without an answer".to_owned(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn ask(program: &Path, order: &Order) -> Result<()> {
+    begin(program, order, &[])?.finish()
+}
+
+fn begin(program: &Path, order: &Order, with: &[OwnedFd]) -> Result<Working> {
+    let sealed = packet::seal(order)?;
+    let worker = spawn::prepare(program, "worker")?.work(&sealed, with)?;
+    Ok(Working { worker, attempt: order.job.attempt() })
 }
 
 /// The worker's own side. The process must have no other thread.
 pub(crate) fn work(control: &OwnedFd, descriptors: &[OwnedFd]) -> Result<()> {
-    let [order] = descriptors else {
+    let [order, with @ ..] = descriptors else {
         return Err(Error::Protocol { reason: "the first message has no order" });
     };
     let Order { maps, job } = packet::unseal(order.as_fd())?;
     let attempt = job.attempt().to_owned();
-    let done = runtime::inside(&maps, Some(control.as_fd()), move || perform(job));
+    let done = runtime::inside(&maps, Some(control.as_fd()), move || perform(job, with));
     let reply = match done {
         Ok(Ok(())) => Reply::Done(Outcome::Changed),
         Ok(Err(message)) => Reply::Failed { attempt, message },
@@ -112,17 +195,38 @@ impl Job {
         match self {
             Self::Unpack(_) => "unpack the layers as the owners of their files",
             Self::Remove(_) => "remove what lent ids own",
+            Self::Read(_) => "read the writable layer",
         }
     }
 }
 
-fn perform(job: Job) -> std::result::Result<(), String> {
+fn perform(job: Job, with: &[OwnedFd]) -> std::result::Result<(), String> {
     match job {
         Job::Unpack(Unpack { root, image, layers, ids }) => Store::open(&root)
             .and_then(|store| Trees::in_user_namespace(ids).prepare(&store, &image, &layers))
             .map(drop)
             .map_err(|error| words(&error)),
         Job::Remove(trees) => remove_all(&trees).map_err(|error| words(&error)),
+        Job::Read(what) => match with {
+            [out] => read_layer(&what, out).map_err(|error| words(&error)),
+            _ => Err("there is nothing to write to".to_owned()),
+        },
+    }
+}
+
+fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
+    let stack = Stack::open(what.layers.iter().map(PathBuf::as_path), Marks::User)?;
+    let points = MountPoints::new(what.mount_points.iter().cloned());
+    match what.form {
+        Form::Layer => image::files::layer(stack, &points, out.as_fd()).map(drop),
+        Form::Whole => image::files::export(&stack, out.as_fd()).map(drop),
+        Form::Changes => {
+            let bytes = write_changes(&image::files::changes(stack, &points)?);
+            let written = rustix::io::fcntl_dupfd_cloexec(out, 0)
+                .map_err(std::io::Error::from)
+                .and_then(|out| std::fs::File::from(out).write_all(&bytes));
+            written.map_err(|source| image::Error::Write { source })
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Request {
     Stop { signal: Option<i32>, timeout: Option<StopTimeout>, asked: Asked },
     /// Freezes every process.
     Pause,
+    /// Freezes every process until this connection closes, or somebody thaws them.
+    PauseMeanwhile,
     /// Thaws every process.
     Unpause,
     /// Sets the size of the container's terminal.

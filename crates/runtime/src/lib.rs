@@ -67,3 +67,4 @@ pub use launch::{Stdio, clone_init};
 pub use owned::{inside, remove_tree};
 pub use plan::LaunchPlan;
 pub use protect::protect_own_program;
+pub use root::open_layers;

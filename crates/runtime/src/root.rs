@@ -284,12 +284,38 @@ fn overlay_by_descriptors(
     }
     if owner.unprivileged {
         fsconfig_set_flag(&context, "userxattr")?;
+    } else {
+        // Whatever the kernel's default: a layer that says where else its files are could not be read by itself.
+        fsconfig_set_string(&context, "redirect_dir", "nofollow")?;
     }
     if writable.is_some_and(|writable| writable.volatile) {
         fsconfig_set_flag(&context, "volatile")?;
     }
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// The directories that a root file system is read from, uppermost first: the writable layer, if it was made yet, and the
+/// image's. What the image has of them is mounted for this alone, attached nowhere.
+pub fn open_layers(source: &RootSource) -> crate::Result<Vec<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open =
+        |path: &Path| openat(CWD, path, flags, Mode::empty()).map_err(failed(Step::Root, path.display()));
+    let (writable, image) = match source {
+        RootSource::Directory(path) => (&None, vec![open(path)?]),
+        RootSource::Erofs { index, devices, writable } => {
+            let image = erofs(index, devices).map_err(failed(Step::Root, index.display()))?;
+            (writable, vec![image])
+        }
+        RootSource::Trees { layers, writable } => {
+            (writable, layers.iter().map(|layer| open(layer)).collect::<Result<_, _>>()?)
+        }
+    };
+    let upper = match writable.as_ref().map(|writable| openat(CWD, &writable.upper, flags, Mode::empty())) {
+        None | Some(Err(Errno::NOENT)) => None,
+        Some(upper) => Some(upper.map_err(failed(Step::Root, "the writable layer"))?),
+    };
+    Ok(upper.into_iter().chain(image).collect())
 }
 
 /// A detached clone of the mount at `path`, with `path` as its root, that sends no mounts to its peers.

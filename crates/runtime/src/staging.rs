@@ -76,9 +76,7 @@ fn build(lower: &[OwnedFd], writable: Option<&WritableMount<'_>>, userxattr: boo
             options.push_str(",volatile");
         }
     }
-    if userxattr {
-        options.push_str(",userxattr");
-    }
+    options.push_str(if userxattr { ",userxattr" } else { ",redirect_dir=nofollow" });
     mkdir("overlay", Mode::RWXU)?;
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
     mount("overlay", "overlay", "overlay", MountFlags::empty(), Some(options.as_c_str()))?;

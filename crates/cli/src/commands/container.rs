@@ -1,7 +1,7 @@
 //! Commands about containers.
 
 use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS};
-use super::{later, verb};
+use super::{files, later, verb};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
 
@@ -11,8 +11,11 @@ pub(crate) static CONTAINER: Group =
 
 static ENTRIES: &[Entry] = &[
     verb("attach", Section::Plain, &ATTACH),
+    verb("commit", Section::Plain, &files::COMMIT),
     verb("create", Section::Plain, &CREATE),
+    verb("diff", Section::Plain, &files::DIFF),
     verb("exec", Section::Plain, &EXEC),
+    verb("export", Section::Plain, &files::EXPORT),
     verb("inspect", Section::Plain, &INSPECT),
     verb("kill", Section::Plain, &KILL),
     verb("logs", Section::Plain, &LOGS),
@@ -29,10 +32,7 @@ static ENTRIES: &[Entry] = &[
     verb("stop", Section::Plain, &STOP),
     verb("unpause", Section::Plain, &UNPAUSE),
     verb("wait", Section::Plain, &WAIT),
-    later("commit", "the builder"),
     later("cp", "copying"),
-    later("diff", "copying"),
-    later("export", "copying"),
     later("port", "networks"),
     later("rename", "renaming"),
     later("stats", "statistics"),

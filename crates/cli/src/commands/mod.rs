@@ -2,6 +2,7 @@
 
 mod container;
 mod create_flags;
+mod files;
 mod image;
 mod system;
 
@@ -48,7 +49,10 @@ static TOP_ENTRIES: &[Entry] = &[
     group("image", &IMAGE),
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
+    verb("commit", Section::Plain, &files::COMMIT),
     verb("create", Section::Plain, &container::CREATE),
+    verb("diff", Section::Plain, &files::DIFF),
+    verb("export", Section::Plain, &files::EXPORT),
     verb("history", Section::Plain, &image::HISTORY),
     verb("import", Section::Plain, &image::IMPORT),
     verb("inspect", Section::Plain, &system::INSPECT),
@@ -69,13 +73,10 @@ static TOP_ENTRIES: &[Entry] = &[
     later("builder", "the builder"),
     later("buildx", "the builder"),
     later("checkpoint", "checkpoints"),
-    later("commit", "the builder"),
     later("compose", "the API server"),
     later("context", "the API server"),
     later("cp", "copying"),
-    later("diff", "copying"),
     later("events", "the API server"),
-    later("export", "copying"),
     later("login", "registries"),
     later("logout", "registries"),
     later("manifest", "registries"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod exec;
+pub(crate) mod files;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod remove;

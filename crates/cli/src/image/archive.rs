@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use engine::Archive;
 use engine::request::Import;
@@ -12,6 +11,7 @@ use crate::context::{Context, absolute};
 use crate::error::{Error, ImportSource, Result};
 use crate::flags::Parsed;
 use crate::output;
+use crate::output::partial::Partial;
 
 /// Standard input, without a buffer of its own: whoever reads an archive has one.
 fn standard_input() -> Result<File> {
@@ -55,17 +55,12 @@ pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
     let engine = context.engine()?;
     match parsed.text("output").filter(|path| !path.is_empty()) {
         Some(path) => {
-            // Beside its place until it is whole: a failed save leaves what was there.
-            let target = absolute(path)?;
-            let mut partial = target.clone().into_os_string();
-            partial.push(format!(".skiff-{}", std::process::id()));
-            let partial = Partial(PathBuf::from(partial));
-            let mut out = BufWriter::with_capacity(1 << 20, linux::file::create_new(&partial.0, 0o600)?);
+            let partial = Partial::create(path)?;
+            let mut out = BufWriter::with_capacity(1 << 20, &partial.file);
             engine.save(&parsed.arguments, &mut out)?;
             out.flush().map_err(Error::Output)?;
             drop(out);
-            linux::file::rename(&partial.0, &target)?;
-            std::mem::forget(partial);
+            partial.finish()?;
         }
         None if rustix::termios::isatty(io::stdout()) => return Err(Error::SaveToTerminal),
         None => {
@@ -80,16 +75,6 @@ pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// A file that goes away unless it is forgotten.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // The failure that brought us here is the one to report.
-        let _removed = linux::file::remove(&self.0);
-    }
 }
 
 /// `skiff import`.

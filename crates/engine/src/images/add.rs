@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Writes the names of stored content, in one transaction.
-    fn name(&self, image: &image::LoadedImage, action: &str) -> Result<LoadedImage> {
+    pub(crate) fn name(&self, image: &image::LoadedImage, action: &str) -> Result<LoadedImage> {
         let record = ImageRecord {
             id: image.id.clone(),
             manifest: image.manifest.clone(),
@@ -106,7 +106,7 @@ fn parse_platform(text: &str) -> Result<Platform> {
 }
 
 /// A reference that may name an image: with a tag, without a digest.
-fn parse_tag(text: &str) -> Result<Reference> {
+pub(crate) fn parse_tag(text: &str) -> Result<Reference> {
     let invalid = |source| Error::InvalidReference { text: text.chars().take(80).collect(), source };
     let reference: Reference = text.parse().map_err(invalid)?;
     if reference.digest().is_some() {

@@ -6,6 +6,7 @@ mod remove;
 mod save;
 
 pub use add::Archive;
+pub(crate) use add::parse_tag;
 
 use std::path::Path;
 

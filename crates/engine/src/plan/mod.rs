@@ -23,7 +23,7 @@ pub(crate) use device::DeviceNode;
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
-pub(crate) use mounts::{Volume, volumes};
+pub(crate) use mounts::{Volume, mount_points, volumes};
 pub(crate) use spec::{ImageFacts, log, spec};
 
 /// What is true of the host, for every container alike.

@@ -110,6 +110,15 @@ pub(crate) fn volumes(spec: &ContainerSpec) -> Vec<Volume> {
     volumes
 }
 
+/// Paths at which the start of a container may make something to mount on.
+pub(crate) fn mount_points(spec: &ContainerSpec) -> Vec<String> {
+    const ALWAYS: [&str; 6] = ["/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    let mut points: Vec<String> = ALWAYS.map(str::to_owned).into();
+    points.extend(spec.host.mounts.iter().map(|mount| mount.target.clone()));
+    points.extend(spec.process.volumes.iter().cloned());
+    points
+}
+
 /// Checks what an image declares.
 pub(crate) fn check_volumes(volumes: &[String]) -> Result<()> {
     let invalid = |target: &str, reason| Err(Error::InvalidMount { target: target.to_owned(), reason });

@@ -229,6 +229,21 @@ pub struct RemoveImage {
     pub force: bool,
 }
 
+/// `skiff commit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// `repository[:tag]`.
+    pub reference: Option<String>,
+    /// Who made the image.
+    pub author: String,
+    /// A note.
+    pub message: String,
+    /// Dockerfile instructions applied to the configuration.
+    pub changes: Vec<String>,
+    /// Freezes the container while its files are read.
+    pub pause: bool,
+}
+
 /// `skiff import`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Import {

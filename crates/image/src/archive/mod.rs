@@ -13,6 +13,7 @@
 //! Nothing reaches the store before everything of the archive that is wanted has been read and checked.
 
 mod change;
+mod commit;
 mod contents;
 mod docker;
 mod import;
@@ -32,6 +33,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 
 use crate::store::Hold;
 
+pub use commit::{CommitOptions, commit};
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
 pub use save::{SavedImage, save};

@@ -21,11 +21,13 @@ mod path;
 mod pax;
 mod reader;
 mod sparse;
+mod write;
 
 pub use error::{Defect, Error, Place};
 pub use parser::{Parser, Summary};
 pub use path::EntryPath;
 pub use reader::{ReadError, read_entries};
+pub use write::{Body, END, Member, padding, write_member};
 
 /// The size of a header and the unit to which data is padded.
 pub const BLOCK: u64 = 512;

@@ -133,7 +133,20 @@ impl Mount {
         Self::new("overlay", &options, flags)
     }
 
+    /// With a layer to write to.
+    pub(crate) fn writable(lower: &[PathBuf], upper: &Path, work: &Path) -> Self {
+        let mut options: Vec<(&str, &OsStr)> =
+            lower.iter().map(|directory| ("lowerdir+", directory.as_os_str())).collect();
+        options.extend([("upperdir", upper.as_os_str()), ("workdir", work.as_os_str())]);
+        options.push(("redirect_dir", OsStr::new("nofollow")));
+        Self::with(("overlay", MountAttrFlags::empty()), &options, &[])
+    }
+
     fn new(kind: &str, options: &[(&str, &OsStr)], flags: &[&str]) -> Self {
+        Self::with((kind, MountAttrFlags::MOUNT_ATTR_RDONLY), options, flags)
+    }
+
+    fn with((kind, attributes): (&str, MountAttrFlags), options: &[(&str, &OsStr)], flags: &[&str]) -> Self {
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
         let explain = |what: &str, error| -> ! {
             let mut log = vec![0; 4096];
@@ -151,7 +164,6 @@ impl Mount {
         if let Err(error) = rustix::mount::fsconfig_create(&context) {
             explain("create", error);
         }
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
         Self(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).unwrap())
     }
 

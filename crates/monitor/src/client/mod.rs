@@ -137,6 +137,11 @@ impl Connection {
         self.ask(&Request::Pause)
     }
 
+    /// Freezes them until this connection is dropped, or its holder dies, or somebody thaws them.
+    pub fn pause_meanwhile(&mut self) -> Result<Outcome> {
+        self.ask(&Request::PauseMeanwhile)
+    }
+
     /// Thaws them.
     pub fn unpause(&mut self) -> Result<Outcome> {
         self.ask(&Request::Unpause)

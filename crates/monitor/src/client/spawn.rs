@@ -86,9 +86,9 @@ impl Waiting {
         self.connection.send(&Request::Prepare(Box::new(plan)), &[])
     }
 
-    /// Hands over an order, for a process that is to be no monitor; see [`crate::lent`].
-    pub(crate) fn work(self, order: &OwnedFd) -> Result<Connection> {
-        self.connection.send(&Request::Work, &[order.as_fd()])?;
+    /// Hands over an order and what it is about, for a process that is to be no monitor; see [`crate::lent`].
+    pub(crate) fn work(self, order: &OwnedFd, with: &[OwnedFd]) -> Result<Connection> {
+        self.connection.send(&Request::Work, &packet::borrow_all(std::iter::once(order).chain(with)))?;
         Ok(self.connection)
     }
 

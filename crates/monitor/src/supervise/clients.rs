@@ -23,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) is_attached: bool,
     /// Waits for a program that it started.
     pub(crate) has_exec: bool,
+    /// Had the container frozen for as long as it stays.
+    pub(crate) freezes: bool,
     gone: bool,
 }
 
@@ -40,7 +42,15 @@ impl Clients {
     pub(crate) fn add(&mut self, socket: OwnedFd) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
-        self.list.push(Client { id, socket, waits: false, is_attached: false, has_exec: false, gone: false });
+        self.list.push(Client {
+            id,
+            socket,
+            waits: false,
+            is_attached: false,
+            has_exec: false,
+            freezes: false,
+            gone: false,
+        });
         id
     }
 
@@ -69,7 +79,8 @@ impl Clients {
     }
 
     fn make_room(&mut self) -> bool {
-        let idle = |client: &Client| !(client.waits || client.is_attached || client.has_exec);
+        let idle =
+            |client: &Client| !(client.waits || client.is_attached || client.has_exec || client.freezes);
         let Some(index) = self.list.iter().position(idle) else { return false };
         self.list.remove(index);
         true
@@ -88,6 +99,11 @@ impl Clients {
         if let Some(client) = self.get(id) {
             client.reply(reply, descriptors);
         }
+    }
+
+    /// Whether the one who had the container frozen is gone.
+    pub(crate) fn lost_freezer(&self) -> bool {
+        self.list.iter().any(|client| client.freezes && client.gone)
     }
 
     pub(crate) fn sweep(&mut self) {

@@ -252,6 +252,10 @@ impl Container {
                 self.records.event("kill", &[("signal", "9")]);
             }
         }
+        if self.clients.lost_freezer() {
+            // Refused where somebody was faster, or the container has ended.
+            drop(self.apply(Event::Unpause));
+        }
         self.clients.sweep();
         self.sweep_outputs(now_ms);
         let clients = &self.clients;

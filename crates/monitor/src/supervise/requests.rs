@@ -59,7 +59,17 @@ impl Container {
             }
             Request::Stop { signal, timeout, asked } => self.stop(signal, timeout, asked),
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
-            Request::Unpause => self.apply(Event::Unpause).map(|_| Outcome::Changed),
+            Request::PauseMeanwhile => {
+                self.apply(Event::Pause)?;
+                if let Some(client) = self.clients.get(client) {
+                    client.freezes = true;
+                }
+                Ok(Outcome::Changed)
+            }
+            Request::Unpause => {
+                self.clients.list.iter_mut().for_each(|client| client.freezes = false);
+                self.apply(Event::Unpause).map(|_| Outcome::Changed)
+            }
             Request::Resize(size) => self.resize(size),
             Request::Attach(_) if self.clients.get(client).is_some_and(|client| client.is_attached) => {
                 Err(Error::Protocol { reason: "one connection attaches once" })

@@ -1,0 +1,43 @@
+//! Commands about the files of containers.
+
+use crate::container::files;
+use crate::flags::{Arguments, Verb, list, switch, value};
+
+/// `skiff diff`.
+pub(crate) static DIFF: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER",
+    about: "Show what changed in a container's file system since it was made",
+    aliases: &["container diff", "diff"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[value("format", "string", super::container::LIST_FORMAT)]],
+    run: files::diff,
+};
+
+/// `skiff export`.
+pub(crate) static EXPORT: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER",
+    about: "Write a container's file system as a tar",
+    aliases: &["container export", "export"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[value("output", "string", "Write to a file, instead of stdout").short('o')]],
+    run: files::export,
+};
+
+/// `skiff commit`.
+pub(crate) static COMMIT: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    about: "Make an image of what a container has become",
+    aliases: &["container commit", "commit"],
+    arguments: Arguments::Between(1, 2),
+    interspersed: true,
+    flags: &[&[
+        value("author", "string", "Who made it (\"Jane Doe <jane@example.org>\")").short('a'),
+        list("change", "list", "Dockerfile instruction to apply to the image's configuration").short('c'),
+        value("message", "string", "A note on what was done").short('m'),
+        switch("no-pause", "Do not freeze the container meanwhile"),
+        switch("pause", "Freeze the container meanwhile").short('p').alias("pause"),
+    ]],
+    run: files::commit,
+};

@@ -1,0 +1,131 @@
+//! `commit`: an image of what a container has become.
+//!
+//! ```text
+//! frozen ─► writable layer ─► tar ─► hashed and written ─► thawed ─► index, config ─► names
+//! ```
+//!
+//! The container's monitor thaws it as well when this process dies: it is frozen only for as long as this process keeps its
+//! connection.
+
+use image::{CommitOptions, LoadedLayer};
+use monitor::Connection;
+use oci::{ContainerConfig, Reference};
+
+use crate::container::Container;
+use crate::images::{failed, parse_tag};
+use crate::info::Status;
+use crate::request::Commit;
+use crate::spec::ProcessSpec;
+use crate::{Engine, Error, Result};
+
+impl Engine {
+    /// Makes an image of a container; returns its id.
+    pub fn commit(&self, name: &str, request: &Commit) -> Result<String> {
+        let reference = request.reference.as_deref().map(parse_tag).transpose()?;
+        let found = self.container(name)?;
+        let record = self.image_record(&found.head.image)?;
+        let base = self.image_config(&found.head.image)?;
+        let options = CommitOptions {
+            config: config_of(&found.spec.process, &base.config),
+            base,
+            base_layers: record
+                .layers
+                .into_iter()
+                .map(|layer| LoadedLayer { diff_id: layer.diff_id, size: layer.size, blob: layer.blob })
+                .collect(),
+            changes: request.changes.clone(),
+            author: request.author.clone(),
+            comment: request.message.clone(),
+            created_by: found.spec.process.args().join(" "),
+            created: state::now(),
+        };
+        let layer = self.writable_layer(&found)?;
+        let frozen = if request.pause { self.freeze(&found)? } else { None };
+        const ACTION: &str = "commit the writable layer";
+        let upper = self.directory(found.id()).join("upper");
+        let mut loaded = if upper.exists() {
+            layer.tar(|tar| {
+                let thaw = || drop(frozen);
+                image::commit(&self.store, tar, &options, thaw).map_err(failed(ACTION))
+            })?
+        } else {
+            image::commit(&self.store, &mut &image::tar::END[..], &options, || drop(frozen))
+                .map_err(failed(ACTION))?
+        };
+        for image in &mut loaded.images {
+            image.references.extend(reference.clone());
+        }
+        let named = loaded.images.first().map(|image| self.name(image, "create"));
+        drop(loaded.hold);
+        let id = named.unwrap_or_else(|| Err(Error::NoSuchImage { name: name.to_owned() }))?.id;
+        let tag = reference.map(|reference: Reference| reference.familiar()).unwrap_or_default();
+        self.event(
+            "container",
+            "commit",
+            found.id().as_str(),
+            &[
+                ("comment", &request.message),
+                ("image", &found.spec.image),
+                ("imageID", &id),
+                ("imageRef", &tag),
+                ("name", found.head.name.as_str()),
+            ],
+        );
+        Ok(id)
+    }
+
+    /// Freezes a running container until what this returns is dropped.
+    fn freeze(&self, found: &Container) -> Result<Option<Frozen>> {
+        if found.state.status != Status::Running {
+            return Ok(None);
+        }
+        let failed = |source| Error::Monitor { action: "pause", id: found.id().clone(), source };
+        let mut connection = match self.connect(found) {
+            Ok(connection) => connection,
+            // It has ended meanwhile.
+            Err(Error::Monitor { source: monitor::Error::NotRunning, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match connection.pause_meanwhile() {
+            Ok(_) => Ok(Some(Frozen(connection))),
+            // Somebody else has frozen it, or it is about to end.
+            Err(monitor::Error::Refused(_) | monitor::Error::NotRunning | monitor::Error::Gone) => Ok(None),
+            // Without a control group nothing can be frozen, and there would be no commit at all.
+            Err(error @ monitor::Error::Remote { .. }) if self.facts().rootless.is_some() => {
+                tracing::warn!(container = %found.id(), %error, "it runs while it is committed");
+                Ok(None)
+            }
+            Err(source) => Err(failed(source)),
+        }
+    }
+}
+
+/// A container that is frozen; dropping this thaws it.
+struct Frozen(Connection);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Where this is not heard, the end of the connection is.
+        let _thawed = self.0.unpause();
+    }
+}
+
+/// What containers of the new image get unless told otherwise: what this one got. What is mounted in it is its own.
+fn config_of(process: &ProcessSpec, base: &ContainerConfig) -> ContainerConfig {
+    let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    ContainerConfig {
+        user: process.user.clone(),
+        exposed_ports: process.exposed_ports.iter().cloned().collect(),
+        env: process.env.clone(),
+        entrypoint: some(&process.entrypoint),
+        cmd: some(&process.command),
+        volumes: process.volumes.iter().cloned().collect(),
+        working_dir: process.workdir.clone(),
+        labels: process.labels.clone(),
+        stop_signal: process.stop_signal_name.clone().unwrap_or_else(|| base.stop_signal.clone()),
+        healthcheck: base.healthcheck.clone(),
+        // These were for builds on the image below.
+        on_build: Vec::new(),
+        shell: base.shell.clone(),
+    }
+}
