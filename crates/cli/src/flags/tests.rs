@@ -203,6 +203,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
     const SOURCES: &[&str] = &[
         include_str!("../container/create.rs"),
         include_str!("../container/exec.rs"),
+        include_str!("../container/files.rs"),
         include_str!("../container/list.rs"),
         include_str!("../container/logs.rs"),
         include_str!("../container/mod.rs"),
