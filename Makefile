@@ -9,7 +9,7 @@ TARGET = $(shell scripts/target)
 RELEASE = target/$(TARGET)/release
 BUILD = CARGO_BUILD_TARGET=$(TARGET) $(CARGO)
 
-.PHONY: all build demo test lint vm bench install uninstall clean
+.PHONY: all build demo test lint vm bench install install-units uninstall clean
 
 all: build
 
@@ -35,12 +35,20 @@ bench:
 	scripts/install-packages peers
 	$(BUILD) xtask bench
 
-install: build
+install: build install-units
 	install -D -m 0755 $(RELEASE)/skiff $(DESTDIR)$(PREFIX)/bin/skiff
 	install -D -m 0755 $(RELEASE)/skiff-monitor $(DESTDIR)$(PREFIX)/libexec/skiff/skiff-monitor
 	ln -sf skiff $(DESTDIR)$(PREFIX)/bin/skiff-oci
 
+# For systemd: containers with a restart policy come back at boot, and are stopped in order before the host is.
+install-units:
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
+	sed 's|@BIN@|$(PREFIX)/bin|' scripts/systemd/system.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/skiff.service
+	sed 's|@BIN@|$(PREFIX)/bin|' scripts/systemd/user.service > $(DESTDIR)$(PREFIX)/lib/systemd/user/skiff.service
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/*/skiff.service
+
 uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/skiff.service $(DESTDIR)$(PREFIX)/lib/systemd/user/skiff.service
 	rm -f $(DESTDIR)$(PREFIX)/bin/skiff $(DESTDIR)$(PREFIX)/bin/skiff-oci
 	rm -f $(DESTDIR)$(PREFIX)/libexec/skiff/skiff-monitor
 

@@ -78,6 +78,8 @@ pub enum Error {
     IpcNotShareable { name: String, mode: String },
     #[error("cannot join namespaces of containers that have different user namespaces")]
     JoinsSeveral,
+    #[error("container {name} joins the namespaces of one that, in the end, joins its own")]
+    CircularJoin { name: String },
     #[error("container {id} was removed while it was started")]
     RemovedMeanwhile { id: ContainerId },
     #[error(
@@ -278,6 +280,7 @@ impl Error {
             | Error::JoinNotRunning { .. }
             | Error::IpcNotShareable { .. }
             | Error::JoinsSeveral
+            | Error::CircularJoin { .. }
             | Error::RemovedMeanwhile { .. }
             | Error::TagInUse { .. }
             | Error::SeveralTags { .. }

@@ -19,6 +19,7 @@
 //!   whatever dies in between leaves files without a record, which the next sweep removes.
 //! - Whoever reads a container's state and finds it lost reaps and records it.
 
+mod boot;
 mod commit;
 mod container;
 mod create;
@@ -54,6 +55,7 @@ use image::Store;
 use linux::file;
 use state::{Event, EventLog, State};
 
+pub use boot::Handled;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use images::Archive;

@@ -26,31 +26,54 @@ impl Engine {
     }
 
     fn end(&self, found: &Container, request: &Stop, asked: Asked) -> Result<Outcome> {
+        let Some(connection) = self.begin_end(found, request, asked)? else { return Ok(Outcome::Unchanged) };
+        self.finish_end(found, Some(connection))?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Asks a container to end. None when there is nothing to wait for: it does not run, or has just ended.
+    pub(crate) fn begin_end(
+        &self,
+        found: &Container,
+        request: &Stop,
+        asked: Asked,
+    ) -> Result<Option<Connection>> {
         let number = request.signal.as_deref().map(signal::parse).transpose()?;
         if !found.state.status.is_running() {
-            return Ok(Outcome::Unchanged);
+            return Ok(None);
         }
         let timeout =
             request.timeout_secs.map(|seconds| u64::try_from(seconds).ok().map(Duration::from_secs));
-        let failed = |source| Error::Monitor { action: "stop", id: found.id().clone(), source };
         let mut connection = match self.connect(found) {
             Ok(connection) => connection,
-            Err(Error::Monitor { source: monitor::Error::NotRunning, .. }) => return Ok(Outcome::Unchanged),
+            Err(Error::Monitor { source: monitor::Error::NotRunning, .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         match connection.stop_for(asked, number, timeout) {
             // It ended by itself between the two.
-            Err(monitor::Error::Gone | monitor::Error::NotRunning) => return Ok(Outcome::Unchanged),
-            Err(monitor::Error::Refused(_)) | Ok(_) => {}
-            Err(source) => return Err(failed(source)),
+            Err(monitor::Error::Gone | monitor::Error::NotRunning) => Ok(None),
+            Err(monitor::Error::Refused(_)) | Ok(_) => Ok(Some(connection)),
+            Err(source) => Err(Error::Monitor { action: "stop", id: found.id().clone(), source }),
         }
-        match connection.wait() {
+    }
+
+    /// Waits until a container that was asked to has ended.
+    pub(crate) fn finish_end(&self, found: &Container, connection: Option<Connection>) -> Result<()> {
+        let waited = match connection.map_or_else(|| self.connect(found), Ok) {
+            Ok(mut connection) => connection.wait(),
+            Err(Error::Monitor { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
+        match waited {
             Ok(ended) => drop(ended),
+            Err(monitor::Error::NotRunning) => {}
             Err(monitor::Error::Gone) => drop(self.observe(found.head.clone())?),
-            Err(source) => return Err(failed(source)),
+            Err(source) => {
+                return Err(Error::Monitor { action: "stop", id: found.id().clone(), source });
+            }
         }
         self.container_event("stop", &found.head.id, found.head.name.as_str(), &found.spec);
-        Ok(Outcome::Changed)
+        Ok(())
     }
 
     /// Sends a container's first process a signal; does not wait for what it does with it.

@@ -13,7 +13,33 @@ static ENTRIES: &[Entry] = &[
     later("dial-stdio", "the API server"),
     later("events", "the API server"),
     later("prune", "volumes"),
+    verb("resume", Section::Plain, &RESUME),
+    verb("shutdown", Section::Plain, &SHUTDOWN),
 ];
+
+/// `skiff system resume`.
+pub(crate) static RESUME: Verb = Verb {
+    usage: "",
+    about: "Start the containers whose restart policy wants them to run, as after a boot",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[],
+    run: crate::container::boot::resume,
+};
+
+/// `skiff system shutdown`.
+pub(crate) static SHUTDOWN: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Stop all running containers, to be resumed after the next boot",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[
+        value("timeout", "int", "Seconds until SIGKILL at most; else each container's own").short('t')
+    ]],
+    run: crate::container::boot::shut_down,
+};
 
 /// `skiff version`.
 pub(crate) static VERSION: Verb = Verb {

@@ -53,6 +53,11 @@ pub(crate) fn complain(error: &crate::error::Error) {
     warn(&format!("skiff: {}\n", error.chain()));
 }
 
+/// The same for one of several things.
+pub(crate) fn complain_of(name: &str, error: &crate::error::Error) {
+    warn(&format!("skiff: {name}: {}\n", error.chain()));
+}
+
 /// Columns of the terminal behind standard output, or those of a page.
 pub(crate) fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());

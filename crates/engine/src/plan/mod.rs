@@ -11,6 +11,7 @@ mod identity;
 mod launch;
 mod limits;
 mod mounts;
+pub(crate) mod order;
 mod process;
 mod spec;
 mod sysctl;
