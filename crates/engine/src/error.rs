@@ -153,8 +153,8 @@ pub enum Error {
     InvalidStopTimeout,
     #[error("invalid cgroup parent {path}: want a path below the hierarchy's root, not a systemd slice")]
     InvalidCgroupParent { path: String },
-    #[error("invalid log option {key}={value}")]
-    InvalidLogOption { key: String, value: String },
+    #[error("invalid logging options")]
+    Logging { source: crate::plan::LogError },
     #[error("no command specified")]
     NoCommand,
     #[error("invalid platform {text}")]
@@ -189,8 +189,6 @@ pub enum Error {
     VolumeUnsupported { text: String },
     #[error("--security-opt {text}: this host has no such security module")]
     SecurityOptionUnsupported { text: String },
-    #[error("logging driver {driver} comes with a later version of Skiff; use json-file or none")]
-    LogDriverUnsupported { driver: String },
     #[error("configured logging driver does not support reading")]
     NoLog,
 
@@ -289,7 +287,6 @@ impl Error {
             Error::NetworkUnsupported { .. }
             | Error::VolumeUnsupported { .. }
             | Error::SecurityOptionUnsupported { .. }
-            | Error::LogDriverUnsupported { .. }
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
             Error::Start { source, .. } | Error::Monitor { source, .. } => of_monitor(source),
@@ -329,7 +326,7 @@ impl Error {
             | Error::InvalidStopTimeout
             | Error::InvalidRestartPolicy { .. }
             | Error::InvalidCgroupParent { .. }
-            | Error::InvalidLogOption { .. }
+            | Error::Logging { .. }
             | Error::NoCommand
             | Error::InvalidPlatform { .. }
             | Error::WrongPlatform { .. }

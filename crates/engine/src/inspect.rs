@@ -8,7 +8,10 @@ impl Engine {
     pub fn inspect(&self, name: &str) -> Result<ContainerInfo> {
         let found = self.container(name)?;
         let directory = self.directory(found.id());
-        let log_path = plan::log(&found.spec.host.log)?.map(|_| directory.join("log.json"));
+        let log_path = plan::log(&found.spec.host.log)
+            .ok()
+            .and_then(|logging| logging.kept)
+            .map(|kept| kept.path(&directory));
         let volume = |volume: plan::Volume| VolumeMount {
             source: directory.join("volumes").join(&volume.name),
             target: volume.target,

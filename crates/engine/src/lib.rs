@@ -60,6 +60,7 @@ pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use images::Archive;
 pub use oci::{ContainerId, ContainerName, Timestamp};
+pub use plan::LogError;
 pub use start::{Launcher, Started};
 
 use plan::HostFacts;

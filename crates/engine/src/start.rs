@@ -222,11 +222,7 @@ impl Engine {
             id: id.to_string(),
             launch,
             run_dir: self.run_directory(id),
-            log: plan::log(&spec.host.log)?.map(|(max_size, max_files)| LogPlan {
-                path: directory.join("log.json"),
-                max_size,
-                max_files,
-            }),
+            log: self.log_plan(start, &directory)?,
             shm_dir: (spec.host.ipc_mode == IpcMode::Shareable).then(|| self.shm_directory(id)),
             container_dir: directory,
             database: Some(self.config.root.join("state.db")),
@@ -244,6 +240,17 @@ impl Engine {
             auto_remove: spec.host.auto_remove,
             trace: self.config.trace.clone(),
         })
+    }
+
+    fn log_plan(&self, start: &Start<'_>, directory: &Path) -> Result<Option<LogPlan>> {
+        let subject = plan::Subject {
+            id: start.id.as_str(),
+            name: start.name.as_str(),
+            hostname: &self.facts().hostname,
+            spec: start.spec,
+            directory,
+        };
+        plan::log_plan(&subject).map_err(|source| Error::Logging { source })
     }
 
     /// Whose `/etc/hosts` and the like a container sees: its own, or those of the container whose network it joins.

@@ -31,12 +31,12 @@ fn a_container_runs_to_its_end_and_keeps_what_it_said() {
     let mut lines = Vec::new();
     engine
         .logs("web", &Default::default(), &mut |line| {
-            lines.extend(line.map(|line| (line.stderr, line.text)));
+            lines.extend(line.map(|line| (line.stderr, line.text.to_vec())));
             true
         })
         .unwrap();
     lines.sort();
-    assert_eq!(lines, [(false, "out\n".to_owned()), (true, "err\n".to_owned())]);
+    assert_eq!(lines, [(false, b"out\n".to_vec()), (true, b"err\n".to_vec())]);
     let listed = engine.list(&List { all: true, last: None }).unwrap();
     assert_eq!(listed[0].command, ["sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert!(engine.list(&List::default()).unwrap().is_empty());
@@ -281,16 +281,16 @@ fn following_a_log_ends_with_the_container() {
     let mut request = Fixture::shell("for i in 1 2 3 4 5; do echo $i; sleep 0.05; done");
     request.name = Some("web".to_owned());
     fixture.engine.run(&request, None).unwrap();
-    let mut text = String::new();
+    let mut text = Vec::new();
     let follow = engine::request::Logs { follow: true, ..Default::default() };
     fixture
         .engine
         .logs("web", &follow, &mut |line| {
-            text.extend(line.map(|line| line.text));
+            line.inspect(|line| text.extend_from_slice(line.text));
             true
         })
         .unwrap();
-    assert_eq!(text, "1\n2\n3\n4\n5\n");
+    assert_eq!(text, b"1\n2\n3\n4\n5\n");
 }
 
 #[test]

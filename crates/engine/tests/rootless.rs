@@ -74,13 +74,13 @@ fn child_is_an_ordinary_user(base: &Path) {
     let started = engine.run(&request, None).unwrap_or_else(|error| panic!("{}", chain(&error)));
     drop(started);
     let log = || {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let read = engine.logs("web", &Default::default(), &mut |line| {
-            text.extend(line.map(|line| line.text));
+            line.inspect(|line| text.extend_from_slice(line.text));
             true
         });
         read.unwrap();
-        text
+        String::from_utf8(text).unwrap()
     };
     eventually("it prints its name", || log().contains("box"));
     let lines: Vec<Vec<String>> =

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this crate exists to keep unsafe code in one place")]
 
 pub mod bpf;
+pub mod clock;
 pub mod detach;
 pub mod file;
 pub mod lock;

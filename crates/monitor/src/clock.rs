@@ -30,18 +30,25 @@ pub(crate) fn millis(millis: u64) -> Timespec {
 
 /// The time of a log line, in RFC 3339 with as many digits of a second as it needs.
 #[derive(Debug, Default)]
-pub(crate) struct Stamp(String);
+pub(crate) struct Stamp {
+    text: String,
+    time_ns: i64,
+}
 
 impl Stamp {
-    /// Takes over the present time.
-    pub(crate) fn refresh(&mut self) {
+    /// Takes over a time, in nanoseconds since 1970.
+    pub(crate) fn set(&mut self, time_ns: i64) {
         use std::fmt::Write;
-        self.0.clear();
+        if self.time_ns == time_ns && !self.text.is_empty() {
+            return;
+        }
+        self.time_ns = time_ns;
+        self.text.clear();
         // Writing to a string cannot fail.
-        let _written = write!(self.0, "{}", state::timestamp(now_ns()));
+        let _written = write!(self.text, "{}", state::timestamp(time_ns));
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 }

@@ -6,6 +6,7 @@ use runtime::LaunchPlan;
 use runtime::plan::Namespaces;
 use serde::{Deserialize, Serialize};
 
+pub use crate::log::{LogFiles, LogFormat, LogPlan, LogReceiver, SyslogFormat, SyslogPlan, SyslogServer};
 use crate::restart::RestartPolicy;
 
 /// Everything one monitor needs: plain data that travels in a sealed memfd.
@@ -27,7 +28,7 @@ pub struct MonitorPlan {
     pub event_log: Option<PathBuf>,
     /// Attributes of the container's events: image, name, labels.
     pub event_attributes: Vec<(String, String)>,
-    /// Where output is kept; None keeps nothing (`--log-driver none`).
+    /// Where output is kept and sent; None for neither (`--log-driver none`).
     pub log: Option<LogPlan>,
     /// Keeps standard input open although nobody is attached (`-i`); otherwise it is `/dev/null`.
     pub open_stdin: bool,
@@ -65,24 +66,6 @@ pub struct PeerPlan {
     pub run_dir: PathBuf,
     /// The process that stands in the plan's paths (`/proc/<pid>/ns/…`).
     pub pid: i32,
-}
-
-/// A json-file log with bounds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPlan {
-    /// `<root>/containers/<id>/log.json`; older ones are beside it as `log.json.1`, `log.json.2`, …
-    pub path: PathBuf,
-    /// Bytes after which a file is rotated; 0 is no limit.
-    pub max_size: u64,
-    /// How many files are kept, the current one included; at least 1.
-    pub max_files: u32,
-}
-
-impl LogPlan {
-    /// The default of three files of 16 MiB.
-    pub fn new(path: PathBuf) -> LogPlan {
-        LogPlan { path, max_size: 16 << 20, max_files: 3 }
-    }
 }
 
 /// How a container is asked to end.

@@ -223,7 +223,7 @@ fn streams_that_could_make_the_monitor_wait_are_refused() {
 fn a_flood_is_logged_within_bounds_and_in_order() {
     let harbour = Harbour::new();
     let mut plan = harbour.script("seq 1 400000");
-    let log = plan.log.as_mut().unwrap();
+    let log = plan.log.as_mut().unwrap().files.as_mut().unwrap();
     (log.max_size, log.max_files) = (1 << 20, 3);
     assert_eq!(harbour.run(&plan).code, 0);
     let mut kept = Vec::new();
@@ -243,7 +243,7 @@ fn a_full_disk_costs_log_lines_and_nothing_else() {
     let mut plan = harbour.script("seq 1 20000; echo done; sleep 1000");
     let disk = SmallDisk::mount(harbour.path.join("disk"));
     let (stdout, out) = output_pipe();
-    plan.log.as_mut().unwrap().path = disk.0.join("log.json");
+    plan.log.as_mut().unwrap().files.as_mut().unwrap().path = disk.0.join("log.json");
     let attach = AttachStdio { stdout: Some(out), ..AttachStdio::default() };
     let mut running = harbour.start_attached(&plan, Some(attach));
     let mut said = Vec::new();

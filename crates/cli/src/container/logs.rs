@@ -1,6 +1,6 @@
 //! `logs`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use engine::info::LogLine;
 use engine::request::Logs;
@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output::{self, zone::Zone};
 use crate::values::time;
+
+/// Bytes that are written at once.
+const BATCH: usize = 128 << 10;
 
 /// `skiff logs`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
@@ -24,13 +27,13 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let tail = parsed.text("tail").and_then(|text| text.parse::<usize>().ok());
     let request = Logs { follow: parsed.on("follow"), tail, since: point("since")?, until: point("until")? };
     let engine = context.engine()?;
-    let mut printer = Printer::new(parsed.on("timestamps"), request.follow);
+    let mut printer = Printer::new(parsed);
     let mut unread = false;
     engine.logs(&parsed.arguments[0], &request, &mut |line| match line {
         Some(line) => printer.line(&line),
         None => {
             unread = output::reader_is_gone();
-            !unread
+            !unread && printer.pause()
         }
     })?;
     if unread {
@@ -43,42 +46,64 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 /// Writes each line to the stream it came from, both in the order in which the container wrote them.
 struct Printer {
     timestamps: bool,
-    /// Somebody watches: lines are not kept back.
-    follow: bool,
-    stdout: BufWriter<io::StdoutLock<'static>>,
-    stderr: BufWriter<io::StderrLock<'static>>,
+    details: bool,
+    stdout: io::StdoutLock<'static>,
+    stderr: io::StderrLock<'static>,
     /// The stream of the line before.
     on_stderr: bool,
+    /// Lines of one stream, not written yet.
+    pending: Vec<u8>,
     failed: Option<io::Error>,
 }
 
 impl Printer {
-    fn new(timestamps: bool, follow: bool) -> Printer {
-        let (stdout, stderr) = (BufWriter::new(io::stdout().lock()), BufWriter::new(io::stderr().lock()));
-        Printer { timestamps, follow, stdout, stderr, on_stderr: false, failed: None }
+    fn new(parsed: &Parsed) -> Printer {
+        Printer {
+            timestamps: parsed.on("timestamps"),
+            details: parsed.on("details"),
+            stdout: io::stdout().lock(),
+            stderr: io::stderr().lock(),
+            on_stderr: false,
+            pending: Vec::with_capacity(BATCH),
+            failed: None,
+        }
     }
 
     /// Whether more is wanted: a reader that went away wants nothing.
-    fn line(&mut self, line: &LogLine) -> bool {
-        self.failed = self.write(line).err();
-        self.failed.is_none()
-    }
-
-    fn write(&mut self, line: &LogLine) -> io::Result<()> {
-        if line.stderr != self.on_stderr {
-            self.flush()?;
-            self.on_stderr = line.stderr;
+    fn line(&mut self, line: &LogLine<'_>) -> bool {
+        if (line.stderr != self.on_stderr || self.pending.len() + line.text.len() > BATCH)
+            && let Err(error) = self.flush()
+        {
+            self.failed = Some(error);
+            return false;
         }
-        let out: &mut dyn Write = if line.stderr { &mut self.stderr } else { &mut self.stdout };
+        self.on_stderr = line.stderr;
         if self.timestamps {
-            write!(out, "{} ", nine_digits(line.time))?;
+            line.time.append_fixed(&mut self.pending);
+            self.pending.push(b' ');
         }
-        out.write_all(line.text.as_bytes())?;
-        if self.follow { self.flush() } else { Ok(()) }
+        if self.details {
+            self.pending.extend_from_slice(details(&line.attributes()).as_bytes());
+            self.pending.push(b' ');
+        }
+        self.pending.extend_from_slice(line.text);
+        true
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.on_stderr { self.stderr.flush() } else { self.stdout.flush() }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let out: &mut dyn Write = if self.on_stderr { &mut self.stderr } else { &mut self.stdout };
+        let written = out.write_all(&self.pending).and_then(|()| out.flush());
+        self.pending.clear();
+        written
+    }
+
+    /// Nothing more comes at the moment: who watches is not kept waiting. Whether more is wanted.
+    fn pause(&mut self) -> bool {
+        self.failed = self.flush().err();
+        self.failed.is_none()
     }
 
     fn finish(mut self) -> Result<()> {
@@ -90,10 +115,26 @@ impl Printer {
     }
 }
 
-/// RFC 3339 with nine digits of a second, so that lines stand below each other.
-fn nine_digits(time: Timestamp) -> String {
-    let whole = Timestamp::new(time.seconds(), 0).unwrap_or(time).to_string();
-    format!("{}.{:09}Z", whole.trim_end_matches('Z'), time.nanoseconds())
+/// Docker's form of attributes: sorted, escaped as in the query of an address.
+fn details(attributes: &[(String, String)]) -> String {
+    let mut pairs: Vec<String> =
+        attributes.iter().map(|(key, value)| format!("{}={}", query(key), query(value))).collect();
+    pairs.sort_unstable();
+    pairs.join(",")
+}
+
+fn query(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte))
+            }
+            b' ' => escaped.push('+'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -101,8 +142,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_have_nine_digits() {
-        let time: Timestamp = "2026-11-21T03:04:05.6Z".parse().unwrap();
-        assert_eq!(nine_digits(time), "2026-11-21T03:04:05.600000000Z");
+    fn details_are_sorted_and_escaped() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(details(&[pair("b", "x y,=/"), pair("a", "\u{fc}")]), "a=%C3%BC,b=x+y%2C%3D%2F");
+        assert_eq!(details(&[]), "");
     }
 }

@@ -10,6 +10,7 @@ mod environment;
 mod identity;
 mod launch;
 mod limits;
+mod log;
 mod mounts;
 pub(crate) mod order;
 mod process;
@@ -24,8 +25,10 @@ pub(crate) use device::DeviceNode;
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};
+pub use log::LogError;
+pub(crate) use log::{Subject, log, log_plan};
 pub(crate) use mounts::{Volume, mount_points, volumes};
-pub(crate) use spec::{ImageFacts, log, spec};
+pub(crate) use spec::{ImageFacts, spec};
 
 /// What is true of the host, for every container alike.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use oci::{ContainerId, Digest, ImageConfig, Platform};
 
-use super::{HostFacts, capability, environment, limits, mounts, sysctl};
+use super::{HostFacts, capability, environment, limits, log, mounts, sysctl};
 use crate::request::{
-    Create, HostOptions, IpcMode, LogOptions, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions,
-    UtsMode, parse_bytes,
+    Create, HostOptions, IpcMode, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions, UtsMode,
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use crate::{Error, Result, signal};
@@ -248,7 +247,7 @@ fn check_host(host: &HostOptions, facts: &HostFacts) -> Result<()> {
     if let Some(parent) = &host.cgroup_parent {
         check_cgroup_parent(parent)?;
     }
-    log(&host.log).map(drop)
+    log(&host.log).map(drop).map_err(|source| Error::Logging { source })
 }
 
 fn check_cgroup_parent(parent: &str) -> Result<()> {
@@ -256,37 +255,6 @@ fn check_cgroup_parent(parent: &str) -> Result<()> {
         || parent.ends_with(".slice")
         || parent.split('/').any(|p| p == "..");
     if bad { Err(Error::InvalidCgroupParent { path: parent.to_owned() }) } else { Ok(()) }
-}
-
-/// Bounds of a container's log; missing when nothing is to be kept.
-pub(crate) fn log(options: &LogOptions) -> Result<Option<(u64, u32)>> {
-    let invalid =
-        |key: &str, value: &str| Error::InvalidLogOption { key: key.to_owned(), value: value.to_owned() };
-    let (mut size, mut files) = (16 << 20, 3);
-    match options.driver.as_deref() {
-        None | Some("" | "json-file") => {}
-        Some("none") => return Ok(None),
-        Some(driver) => return Err(Error::LogDriverUnsupported { driver: driver.to_owned() }),
-    }
-    for (key, value) in &options.options {
-        match key.as_str() {
-            "max-size" if value == "-1" => size = 0,
-            "max-size" => {
-                let bytes = parse_bytes(value).map_err(|_| invalid(key, value))?;
-                size =
-                    u64::try_from(bytes).ok().filter(|size| *size > 0).ok_or_else(|| invalid(key, value))?;
-            }
-            "max-file" => {
-                files = value
-                    .parse()
-                    .ok()
-                    .filter(|n| (1..=1000).contains(n))
-                    .ok_or_else(|| invalid(key, value))?;
-            }
-            _ => return Err(invalid(key, value)),
-        }
-    }
-    Ok(Some((size, files)))
 }
 
 /// Limits that nothing will enforce, because the caller may make no control group.

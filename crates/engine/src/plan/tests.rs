@@ -44,9 +44,13 @@ const FULL: &str = r#"{"architecture":"amd64","os":"linux","config":{
     "Labels":{"a":"image","b":"image"},"StopSignal":"SIGINT","Volumes":{"/data":{}},"ExposedPorts":{"80/tcp":{}}},
     "rootfs":{"type":"layers","diff_ids":[]}}"#;
 /// An image that says nothing.
-const EMPTY: &str = r#"{"rootfs":{"type":"layers","diff_ids":[]}}"#;
+pub(in crate::plan) const EMPTY: &str = r#"{"rootfs":{"type":"layers","diff_ids":[]}}"#;
 
-fn planned(image: &str, facts: &HostFacts, change: impl FnOnce(&mut Create)) -> Result<ContainerSpec> {
+pub(in crate::plan) fn planned(
+    image: &str,
+    facts: &HostFacts,
+    change: impl FnOnce(&mut Create),
+) -> Result<ContainerSpec> {
     let config = ImageConfig::parse(image.as_bytes()).unwrap();
     let mut request = Create { image: "img".to_owned(), ..Create::default() };
     request.process.command = vec!["true".to_owned()];
@@ -157,10 +161,6 @@ fn what_cannot_be_is_refused_in_words_that_name_it() {
         host(|h| h.group_add = vec!["a:b".into()]),
         host(|h| h.cgroup_parent = Some("../x".into())),
         host(|h| h.cgroup_parent = Some("system.slice".into())),
-        host(|h| h.log.driver = Some("syslog".into())),
-        host(|h| drop(h.log.options.insert("max-size".into(), "0".into()))),
-        host(|h| drop(h.log.options.insert("max-file".into(), "0".into()))),
-        host(|h| drop(h.log.options.insert("tag".into(), "x".into()))),
         host(|h| h.security_options = vec!["label=user:x".into()]),
         host(|h| drop(h.sysctls.insert("kernel.panic".into(), "1".into()))),
         host(|h| h.resources.memory = 1),
@@ -187,10 +187,6 @@ fn what_cannot_be_is_refused_in_words_that_name_it() {
         invalid user or group: a:b: want a name or a number below 2147483648
         invalid cgroup parent ../x: want a path below the hierarchy's root, not a systemd slice
         invalid cgroup parent system.slice: want a path below the hierarchy's root, not a systemd slice
-        logging driver syslog comes with a later version of Skiff; use json-file or none
-        invalid log option max-size=0
-        invalid log option max-file=0
-        invalid log option tag=x
         --security-opt label=user:x: this host has no such security module
         sysctl 'kernel.panic' is not allowed: it is not of a namespace of the container's
         Minimum memory limit allowed is 6MB"]]

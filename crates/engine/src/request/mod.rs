@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
 pub use monitor::RestartPolicy;
 pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
+pub(crate) use option::parse_bool;
 pub use option::{DeviceRequest, LogOptions, Seccomp, SecurityOptions, Ulimit};
-pub use resource::{Resources, parse_bytes, parse_cpus};
+pub use resource::{Resources, parse_bytes, parse_cpus, parse_decimal_bytes};
 pub use restart::parse_restart;
 
 /// A container to make (`skiff create`, and the first half of `skiff run`).

@@ -142,7 +142,7 @@ impl SecurityOptions {
             match (key, value) {
                 ("no-new-privileges", "") if split.is_none() => parsed.no_new_privileges = true,
                 ("no-new-privileges", value) => {
-                    parsed.no_new_privileges = boolean(value).ok_or_else(invalid)?;
+                    parsed.no_new_privileges = parse_bool(value).ok_or_else(invalid)?;
                 }
                 ("seccomp", "unconfined") => parsed.seccomp = Seccomp::Unconfined,
                 ("seccomp", "builtin") => parsed.seccomp = Seccomp::Builtin,
@@ -151,7 +151,7 @@ impl SecurityOptions {
                 }
                 ("systempaths", "unconfined") => parsed.open_system_paths = true,
                 ("writable-cgroups", value) => {
-                    parsed.writable_cgroups = boolean(value).ok_or_else(invalid)?;
+                    parsed.writable_cgroups = parse_bool(value).ok_or_else(invalid)?;
                 }
                 // What they would loosen is not there: the kernel's own default holds.
                 ("apparmor", "unconfined") | ("label", "disable") => {}
@@ -166,7 +166,7 @@ impl SecurityOptions {
 }
 
 /// Booleans as Go reads them.
-fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -178,9 +178,9 @@ fn boolean(text: &str) -> Option<bool> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogOptions {
-    /// `json-file`, which is the default, or `none`.
+    /// `json-file`, which is the default, `local`, `journald`, `syslog` or `none`.
     pub driver: Option<String>,
-    /// `max-size` and `max-file`.
+    /// What the driver is told.
     pub options: BTreeMap<String, String>,
 }
 

@@ -39,6 +39,15 @@ pub struct Resources {
 /// Reads a size as Docker's flags take it: `64m`, `1.5g`, `512`, with an optional `b` or `ib`; units are powers
 /// of 1024, letters of either case. `-1` is passed through.
 pub fn parse_bytes(text: &str) -> Result<i64, Error> {
+    parse_size(text, 1024)
+}
+
+/// The same with powers of 1000, as Docker reads the sizes of log files.
+pub fn parse_decimal_bytes(text: &str) -> Result<i64, Error> {
+    parse_size(text, 1000)
+}
+
+fn parse_size(text: &str, base: i128) -> Result<i64, Error> {
     let invalid = || Error::InvalidSize { text: text.to_owned() };
     let trimmed = text.trim();
     if trimmed == "-1" {
@@ -46,17 +55,17 @@ pub fn parse_bytes(text: &str) -> Result<i64, Error> {
     }
     let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits);
-    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+    let power = match unit.trim_start().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        "p" | "pb" | "pib" => 50,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
         _ => return Err(invalid()),
     };
     let billionths = decimal(number, 9).ok_or_else(invalid)?;
-    let bytes = billionths.checked_mul(1 << shift).ok_or_else(invalid)? / 1_000_000_000;
+    let bytes = billionths.checked_mul(base.pow(power)).ok_or_else(invalid)? / 1_000_000_000;
     i64::try_from(bytes).map_err(|_| invalid())
 }
 

@@ -78,13 +78,13 @@ impl Fixture {
 
     /// What a container has printed so far.
     pub(crate) fn log(&self, name: &str) -> String {
-        let mut lines: Vec<LogLine> = Vec::new();
-        let mut sink = |line| {
-            lines.extend(line);
+        let mut text = Vec::new();
+        let mut sink = |line: Option<LogLine<'_>>| {
+            line.inspect(|line| text.extend_from_slice(line.text));
             true
         };
         self.engine.logs(name, &Logs::default(), &mut sink).unwrap();
-        lines.into_iter().map(|line| line.text).collect()
+        String::from_utf8(text).unwrap()
     }
 
     /// Waits until a container has printed `text`.

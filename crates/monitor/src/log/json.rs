@@ -1,15 +1,33 @@
 //! One line of a json-file log, written without a JSON library: a container may print faster than one works.
 
-/// Appends `{"log":…,"stream":…,"time":…}` and a line end.
-pub(crate) fn append_line(into: &mut Vec<u8>, line: &[u8], stream: &str, time: &str) {
-    into.reserve(line.len() + 80);
+/// Appends `{"log":…,"stream":…,"attrs":…,"time":…}` and a line end. `attributes` is what [`attributes`] made.
+pub(crate) fn append_line(into: &mut Vec<u8>, line: &[u8], stream: &str, attributes: &[u8], time: &str) {
+    into.reserve(line.len() + attributes.len() + 80);
     into.extend_from_slice(br#"{"log":""#);
     append_text(into, line);
     into.extend_from_slice(br#"","stream":""#);
     into.extend_from_slice(stream.as_bytes());
-    into.extend_from_slice(br#"","time":""#);
+    into.push(b'"');
+    into.extend_from_slice(attributes);
+    into.extend_from_slice(br#","time":""#);
     into.extend_from_slice(time.as_bytes());
     into.extend_from_slice(b"\"}\n");
+}
+
+/// `,"attrs":{…}`, or nothing where there are none.
+pub(crate) fn attributes(pairs: &[(String, String)]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for (key, value) in pairs {
+        encoded.extend_from_slice(if encoded.is_empty() { br#","attrs":{""# } else { br#",""# });
+        append_text(&mut encoded, key.as_bytes());
+        encoded.extend_from_slice(br#"":""#);
+        append_text(&mut encoded, value.as_bytes());
+        encoded.push(b'"');
+    }
+    if !encoded.is_empty() {
+        encoded.push(b'}');
+    }
+    encoded
 }
 
 /// Appends `text` as the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD, one for each byte;
@@ -87,7 +105,7 @@ mod tests {
 
     fn line(text: &[u8]) -> String {
         let mut written = Vec::new();
-        append_line(&mut written, text, "stdout", "2026-01-02T03:04:05.6Z");
+        append_line(&mut written, text, "stdout", b"", "2026-01-02T03:04:05.6Z");
         String::from_utf8(written).unwrap()
     }
 
@@ -107,6 +125,18 @@ mod tests {
             );
             assert_eq!(line(text), expected);
         }
+    }
+
+    #[test]
+    fn attributes_stand_before_the_time() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let attributes = attributes(&[pair("a\"b", "1"), pair("c", "<")]);
+        let mut written = Vec::new();
+        append_line(&mut written, b"x\n", "stderr", &attributes, "T");
+        assert_eq!(
+            String::from_utf8(written).unwrap(),
+            "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\\\"b\":\"1\",\"c\":\"\\u003c\"},\"time\":\"T\"}\n"
+        );
     }
 
     proptest! {

@@ -8,36 +8,70 @@ pub(crate) const LINE_LIMIT: usize = 16 << 10;
 pub(crate) struct Lines {
     /// At most [`LINE_LIMIT`] bytes; holds no memory while it is empty.
     rest: Vec<u8>,
+    /// The line of which pieces were handed over.
+    begun: Option<Box<Begun>>,
+}
+
+/// A line that is too long.
+#[derive(Debug)]
+struct Begun {
+    id: String,
+    pieces: u32,
+    time_ns: i64,
+}
+
+/// Which piece of a longer line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part<'a> {
+    /// 64 hex digits, the same for all pieces of a line.
+    pub(crate) id: &'a str,
+    /// From 1.
+    pub(crate) ordinal: u32,
+    pub(crate) last: bool,
+}
+
+/// A line, with its line feed, or a piece of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) part: Option<Part<'a>>,
+    /// When the line began.
+    pub(crate) time_ns: i64,
 }
 
 impl Lines {
-    /// Hands every line to `emit`, with its line end. A piece of a line that is too long has none, and is
-    /// never cut within a UTF-8 character.
-    pub(crate) fn push(&mut self, said: &[u8], mut emit: impl FnMut(&[u8])) {
+    /// Hands every line of what was `said` at `now_ns` to `emit`, with its line end. A piece of a line that is too
+    /// long has none, and is never cut within a UTF-8 character.
+    pub(crate) fn push(&mut self, said: &[u8], now_ns: i64, mut emit: impl FnMut(Cut<'_>)) {
         let mut said = said;
         while let Some(end) = memchr(b'\n', said) {
             let (line, behind) = said.split_at(end + 1);
             said = behind;
-            if self.rest.is_empty() && line.len() <= LINE_LIMIT + 1 {
-                emit(line);
-            } else {
-                self.piece(line, &mut emit);
-                emit(&self.rest);
-                self.rest = Vec::new();
+            if self.rest.is_empty() && self.begun.is_none() && line.len() <= LINE_LIMIT + 1 {
+                emit(Cut { text: line, part: None, time_ns: now_ns });
+                continue;
+            }
+            self.piece(line, now_ns, &mut emit);
+            let text = std::mem::take(&mut self.rest);
+            match self.begun.take() {
+                None => emit(Cut { text: &text, part: None, time_ns: now_ns }),
+                Some(begun) => emit(begun.cut(&text, true)),
             }
         }
-        self.piece(said, &mut emit);
+        self.piece(said, now_ns, &mut emit);
     }
 
-    /// Hands over what is left at the end of a stream.
-    pub(crate) fn finish(&mut self, mut emit: impl FnMut(&[u8])) {
-        if !self.rest.is_empty() {
-            emit(&std::mem::take(&mut self.rest));
+    /// Hands over what is left at the end of a stream: a piece that nothing follows.
+    pub(crate) fn finish(&mut self, now_ns: i64, mut emit: impl FnMut(Cut<'_>)) {
+        let text = std::mem::take(&mut self.rest);
+        if !text.is_empty() {
+            self.emit_piece(&text, now_ns, &mut emit);
         }
+        self.begun = None;
     }
 
     /// Adds to the rest, and hands over full pieces while more than one fits.
-    fn piece(&mut self, mut said: &[u8], emit: &mut impl FnMut(&[u8])) {
+    fn piece(&mut self, mut said: &[u8], now_ns: i64, emit: &mut impl FnMut(Cut<'_>)) {
         // The limit counts without the line end, as Docker's buffer does.
         while self.rest.len() + said.len() > LINE_LIMIT
             && !(self.rest.len() + said.len() == LINE_LIMIT + 1 && said.ends_with(b"\n"))
@@ -46,12 +80,35 @@ impl Lines {
             let (head, behind) = said.split_at(room.min(said.len()));
             self.rest.extend_from_slice(head);
             said = behind;
-            let cut = character_boundary(&self.rest);
-            emit(&self.rest[..cut]);
-            self.rest.drain(..cut);
+            let mut text = std::mem::take(&mut self.rest);
+            let behind = text.split_off(character_boundary(&text));
+            self.emit_piece(&text, now_ns, emit);
+            self.rest = behind;
         }
         self.rest.extend_from_slice(said);
     }
+
+    fn emit_piece(&mut self, text: &[u8], now_ns: i64, emit: &mut impl FnMut(Cut<'_>)) {
+        let begun =
+            self.begun.get_or_insert_with(|| Box::new(Begun { id: random_id(), pieces: 0, time_ns: now_ns }));
+        emit(begun.cut(text, false));
+        begun.pieces = begun.pieces.saturating_add(1);
+    }
+}
+
+impl Begun {
+    fn cut<'a>(&'a self, text: &'a [u8], last: bool) -> Cut<'a> {
+        let part = Part { id: &self.id, ordinal: self.pieces.saturating_add(1), last };
+        Cut { text, part: Some(part), time_ns: self.time_ns }
+    }
+}
+
+/// Tells the pieces of one line from those of any other.
+fn random_id() -> String {
+    let mut bytes = [0_u8; 32];
+    // Where the kernel has no random bytes yet, lines that are cut then share an id.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The length of `bytes` without a character that has only begun at its end.
@@ -84,9 +141,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut cut = Vec::new();
         for part in parts {
-            lines.push(part, |line| cut.push(line.to_vec()));
+            lines.push(part, 1, |line| cut.push(line.text.to_vec()));
         }
-        lines.finish(|line| cut.push(line.to_vec()));
+        lines.finish(1, |line| cut.push(line.text.to_vec()));
         cut
     }
 
@@ -121,9 +178,40 @@ mod tests {
     #[test]
     fn no_memory_is_held_between_lines() {
         let mut lines = Lines::default();
-        lines.push(b"begun", |_| {});
-        lines.push(b" and ended\n", |_| {});
+        lines.push(b"begun", 1, |_| {});
+        lines.push(b" and ended\n", 1, |_| {});
         assert_eq!(lines.rest.capacity(), 0);
+        assert!(lines.begun.is_none());
+    }
+
+    #[test]
+    fn pieces_say_which_line_they_belong_to() {
+        let mut lines = Lines::default();
+        let mut seen = Vec::new();
+        let mut note = |cut: Cut<'_>| {
+            let part = cut.part.map(|part| (part.id.to_owned(), part.ordinal, part.last));
+            seen.push((cut.text.len(), part, cut.time_ns));
+        };
+        lines.push(&vec![b'x'; 2 * LINE_LIMIT + 10], 1, &mut note);
+        lines.push(b"end\nshort\nrest", 2, &mut note);
+        lines.finish(3, &mut note);
+        let id = |index: usize| seen[index].1.clone().unwrap().0;
+        let told: Vec<_> = seen
+            .iter()
+            .map(|(length, part, time)| (*length, part.as_ref().map(|part| (part.1, part.2)), *time))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (LINE_LIMIT, Some((1, false)), 1),
+                (LINE_LIMIT, Some((2, false)), 1),
+                (14, Some((3, true)), 1),
+                (6, None, 2),
+                (4, Some((1, false)), 3),
+            ]
+        );
+        assert_eq!(id(0).len(), 64);
+        assert!(id(0) == id(1) && id(0) == id(2) && id(0) != id(4));
     }
 
     proptest! {

@@ -27,6 +27,9 @@ use crate::supervise::outputs::Output;
 use crate::supervise::record::Records;
 use crate::supervise::seat::Seat;
 
+/// How often the status says anew how many lines the log has lost.
+const LOST_EVERY_MS: u64 = 1000;
+
 /// A container whose program runs.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -51,6 +54,8 @@ pub(crate) struct Container {
     pub(crate) plan: OwnedFd,
     pub(crate) records: Records,
     pub(crate) log: Option<Log>,
+    /// When the status last said how many lines are lost.
+    pub(crate) lost_told_ms: u64,
     pub(crate) outputs: Vec<Output>,
     pub(crate) input: Option<Input>,
     /// The master of the container's terminal, when it has one.
@@ -83,6 +88,7 @@ enum Ready {
     Listener,
     Client(usize),
     Output(usize),
+    Log,
     Sink(usize, usize),
     Input,
     Feed(usize),
@@ -103,6 +109,11 @@ impl Container {
                     Ready::Listener => self.clients.accept(self.listener.as_fd()),
                     Ready::Client(index) => self.serve_client(index),
                     Ready::Output(index) => self.outputs[index].read(self.log.as_mut()),
+                    Ready::Log => {
+                        if let Some(log) = &mut self.log {
+                            log.serve(flags);
+                        }
+                    }
                     Ready::Sink(output, sink) => {
                         if let Some(sink) = self.outputs[output].sinks.get_mut(sink) {
                             sink.serve(flags);
@@ -229,6 +240,16 @@ impl Container {
         self.status.log_lines_lost > 0
     }
 
+    /// Says how many lines are lost: at once when there are any, and then as often as is of use.
+    fn tell_lost_lines(&mut self, now_ms: u64) {
+        let known = self.status.log_lines_lost;
+        let is_due = known == 0 || now_ms >= self.lost_told_ms + LOST_EVERY_MS;
+        if is_due && self.note_lost_lines() && self.status.log_lines_lost > known {
+            self.lost_told_ms = now_ms;
+            drop(self.seat.record(&self.status));
+        }
+    }
+
     fn serve_input(&mut self, flags: PollFlags) {
         let Some(input) = &mut self.input else { return };
         if flags.contains(PollFlags::OUT) {
@@ -241,10 +262,10 @@ impl Container {
     /// Forgets what ended in this turn, and does what is due.
     fn after_turn(&mut self) {
         let now_ms = clock::monotonic_ms();
-        if self.status.log_lines_lost == 0 && self.note_lost_lines() {
-            // Said once; the number is brought up to date at the end.
-            drop(self.seat.record(&self.status));
+        if let Some(log) = &mut self.log {
+            log.work(now_ms);
         }
+        self.tell_lost_lines(now_ms);
         if self.status.phase.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
             // What fails is tried again later; nobody waits for an answer to this.
             let effect = self.apply(Event::DeadlinePassed { now_ms });
@@ -353,9 +374,14 @@ impl Container {
     }
 
     fn watch_streams<'a>(&'a self, watched: &mut Vec<(Ready, PollFd<'a>)>) {
+        let log_has_room = self.log.as_ref().is_none_or(Log::has_room);
+        if let Some((socket, flags)) = self.log.as_ref().and_then(Log::interest) {
+            watched.push((Ready::Log, PollFd::from_borrowed_fd(socket, flags)));
+        }
         for (index, output) in self.outputs.iter().enumerate() {
             if let Some(from) = &output.from
                 && output.has_room()
+                && log_has_room
             {
                 watched.push((Ready::Output(index), PollFd::new(from, PollFlags::IN)));
             }
@@ -379,10 +405,15 @@ impl Container {
         }
     }
 
-    /// Until the deadline of a stop, the end of a rest, or until a client has held up others for too long.
+    /// Until the deadline of a stop, the end of a rest, until a client has held up others for too long, or until the
+    /// log has something to do.
     fn timeout(&self) -> Option<Timespec> {
+        if self.log.as_ref().is_some_and(Log::is_busy) {
+            return Some(clock::millis(0));
+        }
         let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);
-        let next = stalls.chain(self.status.phase.deadline_ms()).min()?;
+        let log = self.log.as_ref().and_then(Log::due_ms);
+        let next = stalls.chain(self.status.phase.deadline_ms()).chain(log).min()?;
         Some(clock::until(next))
     }
 }

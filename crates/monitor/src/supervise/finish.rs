@@ -55,6 +55,10 @@ pub(crate) fn end_run(container: &mut Container, trouble: Option<Error>) -> Exit
 
 /// Ends a container that has no run any more: `exit` is its last one's.
 pub(crate) fn leave_for_good(mut container: Container, exit: Exit) -> Result<()> {
+    if let Some(log) = &mut container.log {
+        log.close();
+        container.note_lost_lines();
+    }
     container.status.phase = Phase::Exited;
     container.status.exit = Some(exit.clone());
     let database = container.records.database().map(ToOwned::to_owned);

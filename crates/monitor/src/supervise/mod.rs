@@ -104,7 +104,7 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
     let Ground { seat, ahead } = ground;
     let filling = volumes::prepare(&mut plan).map_err(LaunchFailure::from);
     let stage = Stage { plan: &plan, seat: &seat, signals: &signals, status: Status::starting(None) };
-    let meanwhile = || Ok((plan.log.clone().map(Log::open), seat.listen()?));
+    let meanwhile = || Ok((plan.log.clone().map(Log::open).transpose()?, seat.listen()?));
     match filling.and_then(|filling| start(&stage, ahead, filling, meanwhile)) {
         Ok((started, (log, listener))) => {
             let mut container = Container::new(&plan, plan_file, seat, listener, signals);
@@ -417,6 +417,7 @@ impl Container {
             plan: plan_file,
             records: Records::new(plan),
             log: None,
+            lost_told_ms: 0,
             outputs: Vec::new(),
             input: None,
             terminal: None,
