@@ -77,6 +77,10 @@ pub(crate) enum Error {
     StartedElsewhere { name: String },
     #[error("You cannot start and attach multiple containers at once")]
     AttachMany,
+    #[error("Error: invalid port ({port})")]
+    InvalidPort { port: String },
+    #[error("Error: No public port '{port}' published for {container}")]
+    NotPublished { port: String, container: String },
     #[error("{attempt}")]
     System { attempt: &'static str, source: rustix::io::Errno },
     #[error("write the output")]

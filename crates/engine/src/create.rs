@@ -99,7 +99,7 @@ impl Engine {
     }
 }
 
-fn parse_name(text: &str) -> Result<ContainerName> {
+pub(crate) fn parse_name(text: &str) -> Result<ContainerName> {
     text.parse().map_err(|_| Error::InvalidName { text: text.chars().take(80).collect() })
 }
 

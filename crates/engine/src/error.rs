@@ -180,6 +180,15 @@ pub enum Error {
     #[error("read the seccomp profile")]
     InvalidSeccomp(#[source] runtime::seccomp::ProfileError),
 
+    #[error("Neither old nor new names may be empty")]
+    EmptyName,
+    #[error("Renaming a container with the same name as its current name")]
+    SameName,
+    #[error("ps: unknown column: {name}")]
+    ProcessColumn { name: String },
+    #[error("ps: {text} {reason}")]
+    ProcessOption { text: String, reason: &'static str },
+
     // What this version or this host cannot do.
     #[error("network {name}: bridge networks come with a later version of Skiff; use none or host")]
     NetworkUnsupported { name: String },
@@ -333,6 +342,10 @@ impl Error {
             | Error::InvalidReference { .. }
             | Error::TagWithDigest { .. }
             | Error::InvalidName { .. }
+            | Error::EmptyName
+            | Error::SameName
+            | Error::ProcessColumn { .. }
+            | Error::ProcessOption { .. }
             | Error::InvalidSeccomp(_) => Kind::Invalid,
         }
     }

@@ -39,6 +39,7 @@ mod logs;
 mod name;
 mod plan;
 mod remove;
+mod rename;
 pub mod request;
 mod seccomp;
 mod signal;
@@ -46,6 +47,7 @@ pub mod spec;
 mod start;
 mod stop;
 mod system;
+mod top;
 mod wait;
 
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ pub use images::Archive;
 pub use oci::{ContainerId, ContainerName, Timestamp};
 pub use plan::LogError;
 pub use start::{Launcher, Started};
+pub use top::{ClockOffset, Top};
 
 use plan::HostFacts;
 use spec::ContainerSpec;

@@ -215,9 +215,11 @@ impl Engine {
         if !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
             self.write_etc(id, spec, plan::root_outside(&launch.id_maps))?;
         }
-        let mut attributes =
-            vec![("image".to_owned(), spec.image.clone()), ("name".to_owned(), start.name.to_string())];
-        attributes.extend(spec.process.labels.iter().map(|(k, v)| (k.clone(), v.clone())));
+        // A later one of the same key wins: labels cannot pretend to be another container.
+        let mut attributes: Vec<_> =
+            spec.process.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        attributes.push(("image".to_owned(), spec.image.clone()));
+        attributes.push(("name".to_owned(), start.name.to_string()));
         Ok(MonitorPlan {
             id: id.to_string(),
             launch,

@@ -43,6 +43,8 @@ pub(crate) enum Request {
     Unpause,
     /// Sets the size of the container's terminal.
     Resize(TerminalSize),
+    /// The container has another name: its events carry it from now on.
+    Rename { name: String },
     /// Connects streams. Descriptors: those of the streams, in the order in, out, err.
     Attach(Streams),
     /// Starts a program. Descriptors: the plan, then the streams.

@@ -171,6 +171,23 @@ impl State {
         heads.into_iter().collect()
     }
 
+    /// Gives a container another name, which must be free; tells the one before. None: it is not known.
+    pub fn rename_container(&self, id: &ContainerId, name: &ContainerName) -> Result<Option<ContainerName>> {
+        self.atomically(Durability::Process, || {
+            let Some(record) = self.container(id)? else { return Ok(None) };
+            let by = self.container_named(name.as_str())?;
+            if let Some(by) = by.filter(|by| by != id) {
+                return Err(Error::NameTaken { name: name.to_string(), by });
+            }
+            self.query("rename a container", |connection| {
+                connection
+                    .prepare_cached("UPDATE containers SET name = ?2 WHERE id = ?1")?
+                    .execute(params![&bytes_of(id)[..], name.as_str()])
+            })?;
+            Ok(Some(record.head.name))
+        })
+    }
+
     /// Whether a container is known.
     pub fn has_container(&self, id: &ContainerId) -> Result<bool> {
         self.query("look for a container", |connection| {

@@ -23,20 +23,20 @@ static ENTRIES: &[Entry] = &[
     verb("list", Section::Hidden, &LIST),
     verb("ps", Section::Hidden, &LIST),
     verb("pause", Section::Plain, &PAUSE),
+    verb("port", Section::Plain, &PORT),
     verb("prune", Section::Plain, &PRUNE),
+    verb("rename", Section::Plain, &RENAME),
     verb("restart", Section::Plain, &RESTART),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
     verb("run", Section::Plain, &RUN),
     verb("start", Section::Plain, &START),
     verb("stop", Section::Plain, &STOP),
+    verb("top", Section::Plain, &TOP),
     verb("unpause", Section::Plain, &UNPAUSE),
     verb("wait", Section::Plain, &WAIT),
     later("cp", "copying"),
-    later("port", "networks"),
-    later("rename", "renaming"),
     later("stats", "statistics"),
-    later("top", "statistics"),
     later("update", "updates of limits"),
 ];
 
@@ -284,4 +284,37 @@ pub(crate) static INSPECT: Verb = Verb {
         switch("size", "Show how much was written").short('s'),
     ]],
     run: crate::inspect::containers,
+};
+
+/// `skiff top`.
+pub(crate) static TOP: Verb = Verb {
+    usage: "CONTAINER [ps OPTIONS]",
+    about: "Show the processes of a running container",
+    aliases: &["container top", "top"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: false,
+    flags: &[],
+    run: container::top::run,
+};
+
+/// `skiff rename`.
+pub(crate) static RENAME: Verb = Verb {
+    usage: "CONTAINER NEW_NAME",
+    about: "Give a container another name",
+    aliases: &["container rename", "rename"],
+    arguments: Arguments::Exactly(2),
+    interspersed: true,
+    flags: &[],
+    run: container::rename::run,
+};
+
+/// `skiff port`.
+pub(crate) static PORT: Verb = Verb {
+    usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    about: "List which ports of a container are published, and where",
+    aliases: &["container port", "port"],
+    arguments: Arguments::Between(1, 2),
+    interspersed: true,
+    flags: &[],
+    run: container::port::run,
 };

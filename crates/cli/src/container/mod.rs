@@ -6,11 +6,14 @@ pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod port;
 pub(crate) mod remove;
+pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod size;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod top;
 
 use engine::Engine;
 

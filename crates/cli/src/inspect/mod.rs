@@ -37,6 +37,11 @@ pub(crate) fn containers(context: &Context, parsed: &Parsed) -> Result<u8> {
     run(context, parsed, &|context, parsed, name| container::document(context, name, parsed.on("size")))
 }
 
+/// What `container inspect` prints of one container.
+pub(crate) fn container_document(context: &Context, name: &str) -> Result<Value> {
+    container::document(context, name, false)
+}
+
 /// `skiff image inspect`.
 pub(crate) fn images(context: &Context, parsed: &Parsed) -> Result<u8> {
     run(context, parsed, &|context, _, name| image::document(context, name))

@@ -7,12 +7,17 @@ const PADDING: usize = 3;
 
 /// Lays out lines whose cells end in tabs; what follows the last tab of a line is not padded.
 pub(crate) fn layout(text: &str) -> String {
+    layout_from(text, MINIMUM)
+}
+
+/// The same with another least width of a column.
+pub(crate) fn layout_from(text: &str, minimum: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
         for (column, cell) in line[..line.len() - 1].iter().enumerate() {
             if widths.len() <= column {
-                widths.push(MINIMUM);
+                widths.push(minimum);
             }
             widths[column] = widths[column].max(cell.chars().count() + PADDING);
         }

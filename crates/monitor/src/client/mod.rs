@@ -152,6 +152,11 @@ impl Connection {
         self.ask(&Request::Resize(size))
     }
 
+    /// Tells the container's new name, for events.
+    pub fn rename(&mut self, name: &str) -> Result<Outcome> {
+        self.ask(&Request::Rename { name: name.to_owned() })
+    }
+
     /// Connects streams to the container's until this connection closes.
     pub fn attach(&mut self, stdio: AttachStdio) -> Result<Outcome> {
         let (streams, descriptors) = stdio.into_parts();

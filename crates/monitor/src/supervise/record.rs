@@ -48,6 +48,13 @@ impl Records {
         drop(EventLog::at(path).append(&event));
     }
 
+    /// Events carry another name from now on. It stands behind the labels, one of which may be called so too.
+    pub(crate) fn rename(&mut self, name: &str) {
+        if let Some((_, value)) = self.event_attributes.iter_mut().rfind(|(key, _)| key == "name") {
+            name.clone_into(value);
+        }
+    }
+
     /// Docker's `die`: the code and how many seconds the program ran.
     pub(crate) fn died(&self, exit: &Exit) {
         let ran_ns = exit.started_at_ns.map_or(0, |started| exit.finished_at_ns.saturating_sub(started));

@@ -71,6 +71,10 @@ impl Container {
                 self.apply(Event::Unpause).map(|_| Outcome::Changed)
             }
             Request::Resize(size) => self.resize(size),
+            Request::Rename { name } => {
+                self.records.rename(&name);
+                Ok(Outcome::Changed)
+            }
             Request::Attach(_) if self.clients.get(client).is_some_and(|client| client.is_attached) => {
                 Err(Error::Protocol { reason: "one connection attaches once" })
             }

@@ -1,0 +1,188 @@
+//! Watching containers: their processes, names, ports.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs and handle their own files"
+)]
+
+use std::process::Command;
+
+use testkit::{Output, Skiff};
+
+/// What the host's `ps` says of one process: titles and cells, blanks made one.
+fn host_ps(options: &[&str], pid: &str) -> Vec<Vec<String>> {
+    let output = Output::of(Command::new("ps").args(options).args(["-ww", "-q", pid]).output().unwrap());
+    assert_eq!(output.code, 0, "ps {options:?}: {output:?}");
+    words(&output.stdout)
+}
+
+fn words(text: &str) -> Vec<Vec<String>> {
+    text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn top_shows_what_ps_on_the_host_shows() {
+    let skiff = Skiff::with_busybox();
+    let script = "sleep 1000 & exec sleep 2000";
+    skiff.ok(&["run", "-d", "--name", "box", "-u", "7:8", "busybox", "sh", "-c", script]);
+    let both = || {
+        let listed = skiff.ok(&["top", "box", "-o", "pid,args"]);
+        let lines = words(&listed);
+        let find = |end: &str| {
+            lines.iter().find(|line| line.ends_with(&[end.to_owned()])).map(|line| line[0].clone())
+        };
+        find("2000").zip(find("1000"))
+    };
+    let start = std::time::Instant::now();
+    let (first, second) = loop {
+        if let Some(found) = both() {
+            break found;
+        }
+        assert!(start.elapsed().as_secs() < 10, "{}", skiff.ok(&["top", "box"]));
+    };
+    assert_eq!(skiff.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]).trim(), first);
+    let columns = "pid,ppid,pgid,sid,uid,ruid,suid,user,gid,group,comm,ni,pri,nlwp,tty,stat,s,rss,vsz,sz,etimes,cls,rtprio,psr,\
+                   maj_flt,lstart,stime,time,cmd";
+    for options in [&[][..], &["-ef"], &["aux"], &["-eo", columns], &["-eF"], &["-el"], &["axj"], &["-ej"]] {
+        let host: &[&str] = if options.is_empty() { &["-ef"] } else { options };
+        // What counts time goes on between the two: one of several looks must agree.
+        let agree = || {
+            let ours = words(&skiff.ok(&[&["top", "box"], options].concat()));
+            let of = |pid: &str| {
+                let column = ours[0].iter().position(|title| title == "PID").unwrap();
+                vec![ours[0].clone(), ours.iter().skip(1).find(|line| line[column] == pid).unwrap().clone()]
+            };
+            [&first, &second].map(|pid| (of(pid), host_ps(host, pid)))
+        };
+        let mut seen = agree();
+        for _ in 0..5 {
+            if seen.iter().all(|(ours, theirs)| same(ours, theirs)) {
+                break;
+            }
+            seen = agree();
+        }
+        for (ours, theirs) in seen {
+            assert!(same(&ours, &theirs), "{options:?}: {ours:#?} {theirs:#?}");
+        }
+    }
+    let lines = skiff.ok(&["top", "box"]);
+    assert!(lines.starts_with("UID                 PID                 PPID                C "), "{lines}");
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+}
+
+/// Addresses of kernel functions, and the old name of a device, are theirs alone.
+fn same(ours: &[Vec<String>], theirs: &[Vec<String>]) -> bool {
+    let skipped = |title: &str| matches!(title, "ADDR" | "WCHAN" | "PSR" | "F");
+    let keep = |table: &[Vec<String>]| -> Vec<Vec<String>> {
+        let titles = table[0].clone();
+        let last = titles.len() - 1;
+        table
+            .iter()
+            .map(|line| {
+                let cells = line.iter().enumerate();
+                cells
+                    .filter(|(at, _)| !skipped(&titles[(*at).min(last)]))
+                    .map(|(_, cell)| cell.clone())
+                    .collect()
+            })
+            .collect()
+    };
+    // A name that does not fit into its column ends in a plus sign there.
+    let alike = |ours: &String, theirs: &String| {
+        ours == theirs || theirs.strip_suffix('+').is_some_and(|begin| ours.starts_with(begin))
+    };
+    let (ours, theirs) = (keep(ours).concat(), keep(theirs).concat());
+    ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(ours, theirs)| alike(ours, theirs))
+}
+
+#[test]
+fn top_refuses_what_it_cannot_show() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "still", "busybox", "sleep", "1000"]);
+    let id = skiff.ok(&["ps", "-aq", "--no-trunc"]);
+    let said = |words: &[&str]| {
+        let output = skiff.run(words);
+        (output.code, output.stdout, output.stderr)
+    };
+    let no = |text: &str| (1, String::new(), format!("skiff: {text}\n"));
+    assert_eq!(said(&["top", "still"]), no(&format!("container {} is not running", id.trim())));
+    assert_eq!(said(&["top", "gone"]), no("No such container: gone"));
+    skiff.ok(&["start", "still"]);
+    assert_eq!(said(&["container", "top", "still", "-o", "pid,mood"]), no("ps: unknown column: mood"));
+    let titles = skiff.ok(&["container", "top", "still", "-eo", "pid,comm=WHO"]);
+    assert!(titles.starts_with("PID                 WHO\n"), "{titles}");
+}
+
+#[test]
+fn a_container_is_renamed_in_every_state() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "first", "--label", "name=liar", "busybox", "sleep", "1000"]);
+    skiff.ok(&["create", "--name", "other", "busybox"]);
+    let id = skiff.ok(&["inspect", "-f", "{{.Id}}", "first"]);
+    let other = skiff.ok(&["inspect", "-f", "{{.Id}}", "other"]);
+    assert_eq!(skiff.ok(&["rename", "first", "second"]), "");
+    skiff.ok(&["start", "second"]);
+    assert_eq!(skiff.ok(&["container", "rename", "second", "third"]), "");
+    assert_eq!(skiff.ok(&["inspect", "-f", "{{.Id}} {{.Name}}", "third"]), format!("{} /third\n", id.trim()));
+    skiff.ok(&["rename", &id.trim()[..12], "fourth"]);
+    for (words, want) in [
+        (
+            &["rename", "fourth", "fourth"][..],
+            "Renaming a container with the same name as its current name".to_owned(),
+        ),
+        (&["rename", "fourth", ""], "Neither old nor new names may be empty".to_owned()),
+        (&["rename", "", "x1"], "Neither old nor new names may be empty".to_owned()),
+        (
+            &["rename", "fourth", "a b"],
+            "Invalid container name (a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".to_owned(),
+        ),
+        (&["rename", "first", "x1"], "No such container: first".to_owned()),
+        (
+            &["rename", "fourth", "other"],
+            format!(
+                "Conflict. The container name \"/other\" is already in use by container \"{}\". You have to remove (or \
+                 rename) that container to be able to reuse that name.",
+                other.trim()
+            ),
+        ),
+    ] {
+        let output = skiff.run(words);
+        assert_eq!(
+            (output.code, output.stderr.as_str()),
+            (1, format!("skiff: {want}\n").as_str()),
+            "{words:?}"
+        );
+    }
+    skiff.ok(&["kill", "fourth"]);
+    skiff.ok(&["wait", "fourth"]);
+    let log = std::fs::read_to_string(skiff.run_folder().join("events.log")).unwrap();
+    let events: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |action: &str, key: &str| -> Vec<String> {
+        let found = events.iter().filter(|event| event["Action"] == action);
+        found.map(|event| event["Actor"]["Attributes"][key].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(of("rename", "oldName"), ["/first", "/second", "/third"]);
+    assert_eq!(of("rename", "name"), ["second", "third", "fourth"]);
+    assert_eq!(of("die", "name"), ["fourth"], "the monitor tells an old name, or that of a label");
+}
+
+#[test]
+fn no_port_is_published_without_a_network() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "box", "busybox"]);
+    assert_eq!(skiff.ok(&["port", "box"]), "");
+    let said = |words: &[&str]| {
+        let output = skiff.run(words);
+        (output.code, output.stderr)
+    };
+    let no = |text: &str| (1, format!("skiff: {text}\n"));
+    assert_eq!(said(&["port", "box", "80"]), no("Error: No public port '80' published for box"));
+    assert_eq!(
+        said(&["container", "port", "box", "80/udp"]),
+        no("Error: No public port '80/udp' published for box")
+    );
+    assert_eq!(said(&["port", "box", "http"]), no("Error: invalid port (http)"));
+    assert_eq!(said(&["port", "gone"]), no("No such container: gone"));
+}
