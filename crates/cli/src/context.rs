@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use engine::request::Create;
 use engine::{Config, Engine, Launcher, Snapshotter};
 
+use crate::configuration::Configuration;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 
@@ -21,6 +22,9 @@ pub(crate) struct Context {
     run: Option<PathBuf>,
     snapshotter: Option<Snapshotter>,
     engine: OnceCell<Engine>,
+    /// `--config`.
+    config_folder: Option<PathBuf>,
+    configuration: OnceCell<Configuration>,
 }
 
 impl Context {
@@ -40,7 +44,9 @@ impl Context {
                 .transpose()
         };
         let (root, run) = (path("root", "SKIFF_ROOT")?, path("run", "SKIFF_RUN")?);
-        Ok(Context { root, run, snapshotter, engine: OnceCell::new() })
+        let config_folder = path("config", "DOCKER_CONFIG")?;
+        let (engine, configuration) = (OnceCell::new(), OnceCell::new());
+        Ok(Context { root, run, snapshotter, engine, config_folder, configuration })
     }
 
     /// The engine.
@@ -62,6 +68,30 @@ impl Context {
         if let Some(engine) = self.engine.into_inner() {
             engine.leave();
         }
+    }
+
+    /// What the client configuration says of `key`. The file is read when it is first asked for.
+    pub(crate) fn configured(&self, key: &str) -> Option<String> {
+        self.configuration().text(key).map(str::to_owned)
+    }
+
+    /// The client configuration (`config.json`).
+    pub(crate) fn configuration(&self) -> &Configuration {
+        self.configuration.get_or_init(|| {
+            let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+            let folder = self.config_folder.clone().or_else(|| Some(home()?.join(".docker")));
+            folder.map_or_else(Configuration::default, |folder| {
+                Configuration::read(&folder.join("config.json"))
+            })
+        })
+    }
+
+    /// The format that a list is asked for in: by `--format`, else by the client configuration.
+    pub(crate) fn format(&self, parsed: &Parsed, key: &str) -> Option<String> {
+        parsed
+            .text("format")
+            .map(str::to_owned)
+            .or_else(|| self.configured(key).filter(|text| !text.is_empty()))
     }
 
     fn config(&self) -> Result<Config> {

@@ -77,6 +77,8 @@ pub(crate) enum Error {
     StartedElsewhere { name: String },
     #[error("You cannot start and attach multiple containers at once")]
     AttachMany,
+    #[error("{key} of the client configuration: {value:?}: {reason}")]
+    Configured { key: &'static str, value: String, reason: String },
     #[error("Error: invalid port ({port})")]
     InvalidPort { port: String },
     #[error("Error: No public port '{port}' published for {container}")]

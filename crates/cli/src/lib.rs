@@ -11,9 +11,11 @@
 //! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
 
 mod commands;
+mod configuration;
 mod container;
 mod context;
 mod error;
+mod events;
 mod flags;
 mod image;
 mod inspect;

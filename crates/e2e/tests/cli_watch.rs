@@ -44,7 +44,9 @@ fn top_shows_what_ps_on_the_host_shows() {
     assert_eq!(skiff.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]).trim(), first);
     let columns = "pid,ppid,pgid,sid,uid,ruid,suid,user,gid,group,comm,ni,pri,nlwp,tty,stat,s,rss,vsz,sz,etimes,cls,rtprio,psr,\
                    maj_flt,lstart,stime,time,cmd";
-    for options in [&[][..], &["-ef"], &["aux"], &["-eo", columns], &["-eF"], &["-el"], &["axj"], &["-ej"]] {
+    for options in
+        [&[][..], &["-ef"], &["aux"], &["-eo", columns], &["-eF"], &["-el"], &["axl"], &["axj"], &["-ej"]]
+    {
         let host: &[&str] = if options.is_empty() { &["-ef"] } else { options };
         // What counts time goes on between the two: one of several looks must agree.
         let agree = || {
@@ -88,9 +90,14 @@ fn same(ours: &[Vec<String>], theirs: &[Vec<String>]) -> bool {
             })
             .collect()
     };
-    // A name that does not fit into its column ends in a plus sign there.
+    // There, a name that does not fit into its column ends in a plus sign, and large ids are negative.
+    let wraps = |ours: &str, theirs: &str| {
+        ours.parse().map(u32::cast_signed).ok().is_some_and(|number| theirs.parse() == Ok(number))
+    };
     let alike = |ours: &String, theirs: &String| {
-        ours == theirs || theirs.strip_suffix('+').is_some_and(|begin| ours.starts_with(begin))
+        ours == theirs
+            || wraps(ours, theirs)
+            || theirs.strip_suffix('+').is_some_and(|begin| ours.starts_with(begin))
     };
     let (ours, theirs) = (keep(ours).concat(), keep(theirs).concat());
     ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(ours, theirs)| alike(ours, theirs))
@@ -185,4 +192,83 @@ fn no_port_is_published_without_a_network() {
     );
     assert_eq!(said(&["port", "box", "http"]), no("Error: invalid port (http)"));
     assert_eq!(said(&["port", "gone"]), no("No such container: gone"));
+}
+
+/// `--format` of one look at `name`, as words.
+fn look(skiff: &Skiff, name: &str, format: &str) -> String {
+    skiff.ok(&["stats", "--no-stream", "--format", format, name]).trim_end().to_owned()
+}
+
+#[test]
+fn stats_tell_what_a_container_uses() {
+    let skiff = Skiff::with_busybox();
+    let busy = "dd if=/dev/zero of=/dev/shm/x bs=1M count=8 2>/dev/null; while :; do :; done";
+    skiff.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "busy",
+        "--memory",
+        "64m",
+        "--shm-size",
+        "16m",
+        "busybox",
+        "sh",
+        "-c",
+        busy,
+    ]);
+    skiff.ok(&["run", "-d", "--name", "idle", "busybox", "sleep", "1000"]);
+    skiff.ok(&["create", "--name", "still", "busybox"]);
+    let start = std::time::Instant::now();
+    let percent = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
+    loop {
+        let seen = look(&skiff, "busy", "{{.CPUPerc}} {{.MemUsage}} {{.PIDs}}");
+        let words: Vec<&str> = seen.split(' ').collect();
+        let mib = words[1].strip_suffix("MiB").map_or(0.0, |number| number.parse().unwrap());
+        if percent(words[0]) > 20.0 && (8.0..32.0).contains(&mib) {
+            assert_eq!(words[2..], ["/", "64MiB", "1"], "{seen}");
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 20, "{seen}");
+    }
+    let idle = look(&skiff, "idle", "{{.CPUPerc}} {{.NetIO}} {{.PIDs}} {{.Name}} {{.Container}}");
+    assert_eq!(idle, "0.00% 0B / 0B 1 idle idle");
+    let table = skiff.ok(&["stats", "--no-stream", "--all"]);
+    let titles = "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT ";
+    assert!(table.starts_with(titles), "{table}");
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.lines().any(|line| line.contains(" still ") && line.contains(" 0B / 0B ")), "{table}");
+    assert_eq!(skiff.ok(&["stats", "--no-stream"]).lines().count(), 3, "one that does not run is shown");
+    let json = skiff.ok(&["stats", "--no-stream", "--no-trunc", "--format", "json", "still"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["ID"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        (&json["Name"], &json["PIDs"], &json["CPUPerc"]),
+        (&"still".into(), &"0".into(), &"0.00%".into())
+    );
+    let gone = skiff.run(&["stats", "--no-stream", "idle", "gone"]);
+    assert_eq!((gone.code, gone.stderr.as_str()), (1, "skiff: No such container: gone\n"));
+}
+
+#[test]
+fn stats_follow_containers_that_come_and_go() {
+    let skiff = Skiff::with_busybox();
+    let mut terminal = skiff.terminal(&["stats", "--format", "table {{.Name}}\t{{.PIDs}}"], 80, 24);
+    terminal.expect("NAME");
+    skiff.ok(&["run", "-d", "--name", "first", "busybox", "sleep", "1000"]);
+    terminal.expect("first     1");
+    skiff.ok(&["rename", "first", "second"]);
+    terminal.expect("second    1");
+    skiff.ok(&["rm", "-f", "second"]);
+    terminal.expect("\u{1b}[HNAME      PIDS\u{1b}[K\r\n\u{1b}[J");
+    terminal.send(b"\x03");
+    assert_eq!(terminal.finish().0, 130);
+    // Elsewhere than on a terminal nothing is written over.
+    let mut child = skiff.start(&["stats", "--format", "{{.Name}}", "--all"]);
+    skiff.ok(&["create", "--name", "third", "busybox"]);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "third\n");
+    assert!(child.wait().is_ok(), "goes on without a reader");
 }

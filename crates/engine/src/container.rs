@@ -107,9 +107,20 @@ impl Engine {
         self.state().record_exit(id, &ExitRecord::from(reaped.exit()))?;
         if reaped.exit().lost {
             tracing::warn!(container = %id, "its monitor died; what was left of it was killed");
-            self.event("container", "die", id.as_str(), &[("exitCode", "255")]);
+            self.lost_event(id)?;
         }
         reaped.recorded().map_err(failed)
+    }
+}
+
+impl Engine {
+    /// Tells of the end of a container whose monitor did not live to do so.
+    fn lost_event(&self, id: &ContainerId) -> Result<()> {
+        let Some(record) = self.state().container(id)? else { return Ok(()) };
+        let spec = parse_spec(&record)?;
+        let more = [("execDuration", "0"), ("exitCode", "255")];
+        self.container_event_with("die", id, record.head.name.as_str(), &spec, &more);
+        Ok(())
     }
 }
 

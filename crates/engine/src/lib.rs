@@ -26,6 +26,7 @@ mod create;
 mod devices;
 mod diff;
 mod error;
+pub mod events;
 mod exec;
 mod files;
 mod host;
@@ -45,11 +46,13 @@ mod seccomp;
 mod signal;
 pub mod spec;
 mod start;
+pub mod stats;
 mod stop;
 mod system;
 mod top;
 mod wait;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -60,7 +63,9 @@ use state::{Event, EventLog, State};
 pub use boot::Handled;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
+pub use exec::Executed;
 pub use images::Archive;
+use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};
 pub use plan::LogError;
 pub use start::{Launcher, Started};
@@ -154,6 +159,23 @@ impl Engine {
         if let Err(error) = self.events.append(&Event::new(subject, action, id, attributes)) {
             tracing::warn!(%error, "cannot tell of an event");
         }
+    }
+
+    /// Tells of something that happened to an image: with its labels, and what it is called.
+    fn image_event(&self, action: &str, id: &Digest, name: &str) {
+        self.labelled_image_event(action, id, name, &self.labels_of_image(id));
+    }
+
+    /// The same for an image that may be gone.
+    fn labelled_image_event(&self, action: &str, id: &Digest, name: &str, labels: &BTreeMap<String, String>) {
+        let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let attributes: Vec<_> = labels.chain([("name", name)]).collect();
+        self.event("image", action, id.as_str(), &attributes);
+    }
+
+    /// None where its configuration cannot be read: then other words are said about that.
+    fn labels_of_image(&self, id: &Digest) -> BTreeMap<String, String> {
+        self.store.config(id).map(|image| image.config.labels).unwrap_or_default()
     }
 
     /// Tells of something that happened to a container: with its image, its name and its labels.

@@ -151,10 +151,13 @@ impl Engine {
     }
 
     fn launch(&self, start: &Start<'_>, monitor: Waiting, stdio: Option<AttachStdio>) -> Result<Running> {
+        if stdio.is_some() {
+            self.container_event("attach", start.id, start.name.as_str(), start.spec);
+        }
         let started = self.try_launch(start, monitor, stdio);
         match &started {
-            Ok(_) => self.container_event("start", start.id, start.name.as_str(), start.spec),
-            Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => {}
+            // Its monitor has told of the start; somebody else's is none of ours.
+            Ok(_) | Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => {}
             // As at its end: who asked for `--rm` does not want to clean up after a failure either.
             Err(_) if start.spec.host.auto_remove => {
                 if let Err(error) = self.discard(start.id) {

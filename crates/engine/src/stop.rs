@@ -86,17 +86,13 @@ impl Engine {
             return Err(not_running());
         }
         match self.connect(&found)?.signal(number) {
-            Ok(monitor::Outcome::Changed) => {}
-            // Between two runs nobody is there to hear it: at most, the next one does not come.
-            Ok(monitor::Outcome::Unchanged) => return Ok(()),
+            // Unchanged: between two runs nobody is there to hear it; at most, the next one does not come.
+            Ok(_) => Ok(()),
             Err(monitor::Error::Gone | monitor::Error::NotRunning | monitor::Error::Refused(_)) => {
-                return Err(not_running());
+                Err(not_running())
             }
-            Err(source) => return Err(Error::Monitor { action: "kill", id: found.head.id, source }),
+            Err(source) => Err(Error::Monitor { action: "kill", id: found.head.id, source }),
         }
-        let more = [("signal", &*number.to_string())];
-        self.container_event_with("kill", &found.head.id, found.head.name.as_str(), &found.spec, &more);
-        Ok(())
     }
 
     /// Freezes every process of a container.

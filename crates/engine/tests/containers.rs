@@ -211,7 +211,8 @@ fn a_further_program_joins_a_running_container() {
         let mut exec = Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() };
         change(&mut exec);
         let stdio = ExecStdio { stdout: Some(writer.into()), ..ExecStdio::default() };
-        let mut handle = engine.exec("web", &exec, stdio).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let mut handle =
+            engine.exec("web", &exec, stdio).unwrap_or_else(|error| panic!("{}", chain(&error))).handle;
         let text = std::io::read_to_string(reader).unwrap();
         (handle.wait().unwrap(), text)
     };
@@ -414,7 +415,7 @@ fn containers_of_an_image_share_its_mount() {
     engine.remove(first.as_str(), &Remove { force: true, volumes: false }).unwrap();
     eventually("the offer is taken back", || offers().is_empty());
     let exec = Exec { command: vec!["sh".into(), "-c".into(), "exit 4".into()], ..Exec::default() };
-    let mut handle = engine.exec(second.as_str(), &exec, ExecStdio::default()).unwrap();
+    let mut handle = engine.exec(second.as_str(), &exec, ExecStdio::default()).unwrap().handle;
     assert_eq!(handle.wait().unwrap(), 4);
     run();
     eventually("the next to mount offers", || offers().len() == 1 && offers() != offer);

@@ -91,7 +91,7 @@ fn child_is_an_ordinary_user(base: &Path) {
     assert_eq!(engine.list(&List::default()).unwrap()[0].state.status, Status::Running);
 
     let exec = Exec { command: ["sh", "-c", "exit 5"].map(str::to_owned).to_vec(), ..Exec::default() };
-    assert_eq!(engine.exec("web", &exec, ExecStdio::default()).unwrap().wait().unwrap(), 5);
+    assert_eq!(engine.exec("web", &exec, ExecStdio::default()).unwrap().handle.wait().unwrap(), 5);
     engine.stop("web", &Stop { timeout_secs: Some(0), ..Stop::default() }).unwrap();
     assert_eq!(engine.wait("web", WaitFor::NotRunning).unwrap(), 137);
     engine.remove("web", &Remove::default()).unwrap();

@@ -24,7 +24,7 @@ pub struct MonitorPlan {
     pub shm_dir: Option<PathBuf>,
     /// `<root>/state.db`; receives the exit. None: the exit is told to callers alone.
     pub database: Option<PathBuf>,
-    /// `<run>/events.log`; receives `die` and `oom`.
+    /// `<run>/events.log`; receives what happens to the running container: `start`, `kill`, `die`, ….
     pub event_log: Option<PathBuf>,
     /// Attributes of the container's events: image, name, labels.
     pub event_attributes: Vec<(String, String)>,

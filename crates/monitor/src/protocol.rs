@@ -47,8 +47,8 @@ pub(crate) enum Request {
     Rename { name: String },
     /// Connects streams. Descriptors: those of the streams, in the order in, out, err.
     Attach(Streams),
-    /// Starts a program. Descriptors: the plan, then the streams.
-    Exec(Streams),
+    /// Starts a program. Descriptors: the plan, then the streams. The event of its end carries the id, if it has one.
+    Exec { streams: Streams, id: String },
     /// Asks to be told of the exit.
     Wait,
     /// The caller has removed the container: the monitor need not.

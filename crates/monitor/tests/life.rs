@@ -302,7 +302,7 @@ fn memory_that_runs_out_is_told() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .map(|event| event["Action"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(actions, ["oom", "die"], "{events}");
+    assert_eq!(actions, ["start", "oom", "die"], "{events}");
 }
 
 #[test]

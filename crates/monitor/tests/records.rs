@@ -97,7 +97,7 @@ fn the_exit_is_in_the_database_before_anyone_hears_of_it() {
     let exit = running.wait_exit().unwrap().exit().clone();
     assert_eq!(exit.code, 7);
     assert_eq!(books.recorded(), Some(exit));
-    assert_eq!(books.events(), ["die 7"]);
+    assert_eq!(books.events(), ["start", "die 7"]);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_caller_that_removes_the_container_itself_is_believed() {
     books.harbour.wait_vacated();
     // The monitor did nothing: what the caller claims to have removed is still there.
     assert!(books.exists());
-    assert_eq!(books.events(), ["die 3"]);
+    assert_eq!(books.events(), ["start", "die 3"]);
 }
 
 #[test]

@@ -88,6 +88,10 @@ impl EventLog {
         EventLog { path: path.to_owned() }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends `event`.
     pub fn append(&self, event: &Event) -> Result<()> {
         let mut line = serde_json::to_vec(event).map_err(|source| Error::Malformed {

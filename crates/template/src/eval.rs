@@ -292,6 +292,8 @@ impl Evaluator<'_> {
             value = match value {
                 Value::Object(entries) => match entries.get(field) {
                     Some(found) => found,
+                    // What a program of Go's calls `TimeNano` may be `timeNano` in its JSON.
+                    None if entries.contains_key(&uncapitalized(field)) => &entries[&uncapitalized(field)],
                     None if owner.is_some_and(|owner| MAPS.contains(&owner)) => {
                         return Ok(std::borrow::Cow::Owned(missing));
                     }
@@ -317,6 +319,12 @@ impl Evaluator<'_> {
         }
         Ok(std::borrow::Cow::Borrowed(value))
     }
+}
+
+/// The same with a small first letter.
+fn uncapitalized(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 impl Operand {

@@ -5,7 +5,7 @@ use crate::dir::Dir;
 use crate::error::Result;
 
 /// Version 1 says "no limit" by the largest number of whole pages.
-const UNLIMITED: u64 = 0x7fff_ffff_ffff_0000;
+pub(super) const UNLIMITED: u64 = 0x7fff_ffff_ffff_0000;
 
 /// What `cpuacct` counts.
 pub(super) fn cpu_usage(dir: &Dir, cpu: &mut CpuStats) -> Result<()> {

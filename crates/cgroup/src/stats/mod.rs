@@ -5,6 +5,7 @@
 
 mod legacy;
 mod unified;
+mod vitals;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::group::Cgroup;
 use crate::hierarchy::Controller;
+
+pub use vitals::Vitals;
 
 /// Everything that the kernel counts for one group. What it does not count is zero or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Commands about containers.
 
 use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS};
-use super::{files, later, verb};
+use super::{files, later, verb, watch};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
 
@@ -23,20 +23,20 @@ static ENTRIES: &[Entry] = &[
     verb("list", Section::Hidden, &LIST),
     verb("ps", Section::Hidden, &LIST),
     verb("pause", Section::Plain, &PAUSE),
-    verb("port", Section::Plain, &PORT),
+    verb("port", Section::Plain, &watch::PORT),
     verb("prune", Section::Plain, &PRUNE),
-    verb("rename", Section::Plain, &RENAME),
+    verb("rename", Section::Plain, &watch::RENAME),
     verb("restart", Section::Plain, &RESTART),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
     verb("run", Section::Plain, &RUN),
     verb("start", Section::Plain, &START),
+    verb("stats", Section::Plain, &watch::STATS),
     verb("stop", Section::Plain, &STOP),
-    verb("top", Section::Plain, &TOP),
+    verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &UNPAUSE),
     verb("wait", Section::Plain, &WAIT),
     later("cp", "copying"),
-    later("stats", "statistics"),
     later("update", "updates of limits"),
 ];
 
@@ -284,37 +284,4 @@ pub(crate) static INSPECT: Verb = Verb {
         switch("size", "Show how much was written").short('s'),
     ]],
     run: crate::inspect::containers,
-};
-
-/// `skiff top`.
-pub(crate) static TOP: Verb = Verb {
-    usage: "CONTAINER [ps OPTIONS]",
-    about: "Show the processes of a running container",
-    aliases: &["container top", "top"],
-    arguments: Arguments::AtLeast(1),
-    interspersed: false,
-    flags: &[],
-    run: container::top::run,
-};
-
-/// `skiff rename`.
-pub(crate) static RENAME: Verb = Verb {
-    usage: "CONTAINER NEW_NAME",
-    about: "Give a container another name",
-    aliases: &["container rename", "rename"],
-    arguments: Arguments::Exactly(2),
-    interspersed: true,
-    flags: &[],
-    run: container::rename::run,
-};
-
-/// `skiff port`.
-pub(crate) static PORT: Verb = Verb {
-    usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
-    about: "List which ports of a container are published, and where",
-    aliases: &["container port", "port"],
-    arguments: Arguments::Between(1, 2),
-    interspersed: true,
-    flags: &[],
-    run: container::port::run,
 };

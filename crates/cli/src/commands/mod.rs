@@ -5,6 +5,7 @@ mod create_flags;
 mod files;
 mod image;
 mod system;
+mod watch;
 
 use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
@@ -52,6 +53,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("commit", Section::Plain, &files::COMMIT),
     verb("create", Section::Plain, &container::CREATE),
     verb("diff", Section::Plain, &files::DIFF),
+    verb("events", Section::Plain, &watch::EVENTS),
     verb("export", Section::Plain, &files::EXPORT),
     verb("history", Section::Plain, &image::HISTORY),
     verb("import", Section::Plain, &image::IMPORT),
@@ -60,16 +62,17 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("load", Section::Plain, &image::LOAD),
     verb("logs", Section::Plain, &container::LOGS),
     verb("pause", Section::Plain, &container::PAUSE),
-    verb("port", Section::Plain, &container::PORT),
-    verb("rename", Section::Plain, &container::RENAME),
+    verb("port", Section::Plain, &watch::PORT),
+    verb("rename", Section::Plain, &watch::RENAME),
     verb("restart", Section::Plain, &container::RESTART),
     verb("rm", Section::Plain, &container::REMOVE),
     verb("rmi", Section::Plain, &image::REMOVE),
     verb("save", Section::Plain, &image::SAVE),
     verb("start", Section::Plain, &container::START),
+    verb("stats", Section::Plain, &watch::STATS),
     verb("stop", Section::Plain, &container::STOP),
     verb("tag", Section::Plain, &image::TAG),
-    verb("top", Section::Plain, &container::TOP),
+    verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &container::UNPAUSE),
     verb("wait", Section::Plain, &container::WAIT),
     later("build", "the builder"),
@@ -79,7 +82,6 @@ static TOP_ENTRIES: &[Entry] = &[
     later("compose", "the API server"),
     later("context", "the API server"),
     later("cp", "copying"),
-    later("events", "the API server"),
     later("login", "registries"),
     later("logout", "registries"),
     later("manifest", "registries"),
@@ -88,7 +90,6 @@ static TOP_ENTRIES: &[Entry] = &[
     later("pull", "registries"),
     later("push", "registries"),
     later("search", "registries"),
-    later("stats", "statistics"),
     later("update", "updates of limits"),
     later("volume", "volumes"),
 ];

@@ -1,17 +1,17 @@
 //! Commands about Skiff itself, and `inspect`.
 
 use super::container::ONE_FORMAT;
-use super::{later, verb};
+use super::{later, verb, watch};
 use crate::flags::{Arguments, Entry, Group, Section, Verb, switch, value};
 
 /// `skiff system`.
 pub(crate) static SYSTEM: Group = Group { path: "system", about: "Manage Skiff", entries: ENTRIES };
 
 static ENTRIES: &[Entry] = &[
+    verb("events", Section::Plain, &watch::EVENTS),
     verb("info", Section::Plain, &INFO),
     later("df", "statistics"),
     later("dial-stdio", "the API server"),
-    later("events", "the API server"),
     later("prune", "volumes"),
     verb("resume", Section::Plain, &RESUME),
     verb("shutdown", Section::Plain, &SHUTDOWN),

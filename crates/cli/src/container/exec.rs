@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 }
 
 fn attached(context: &Context, parsed: &Parsed, name: &str, request: &Exec) -> Result<u8> {
-    let keys = detach_keys(parsed)?;
+    let keys = detach_keys(context, parsed)?;
     let caller = Caller::new(Wish {
         stdin: request.stdin,
         stdout: true,
@@ -52,9 +52,12 @@ fn attached(context: &Context, parsed: &Parsed, name: &str, request: &Exec) -> R
     })?;
     let stdio = caller.stdio();
     let (handed, session) = ExecStdio::from_caller(&stdio, request.tty)?;
-    let mut program = context.engine()?.exec(name, request, handed)?;
-    match session.run_exec(&mut program)? {
-        SessionEnd::Detached => Ok(0),
+    let mut started = context.engine()?.exec(name, request, handed)?;
+    match session.run_exec(&mut started.handle)? {
+        SessionEnd::Detached => {
+            context.engine()?.exec_detached(&started.container, &started.exec_id)?;
+            Ok(0)
+        }
         SessionEnd::Unread(_) => Err(Error::ReaderGone),
         SessionEnd::Exited(code) => Ok(exit_code(code)),
     }

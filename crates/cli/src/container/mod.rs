@@ -12,13 +12,14 @@ pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod size;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
 
 use engine::Engine;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output;
 
 /// At most so many are worked on at once.
@@ -66,10 +67,24 @@ where
     Ok(outcomes)
 }
 
-/// The keys that detach, from `--detach-keys`.
-pub(crate) fn detach_keys(parsed: &crate::flags::Parsed) -> Result<Vec<u8>> {
-    let given = parsed.value("detach-keys", crate::values::keys::parse)?;
-    Ok(given.unwrap_or_else(|| crate::values::keys::DEFAULT.to_vec()))
+/// The keys that detach: those of `--detach-keys`, else the configured ones, else Docker's.
+pub(crate) fn detach_keys(context: &Context, parsed: &crate::flags::Parsed) -> Result<Vec<u8>> {
+    if let Some(given) = parsed.value("detach-keys", crate::values::keys::parse)? {
+        return Ok(given);
+    }
+    // Nobody types where there is no terminal: then the file is not looked for.
+    let typed = rustix::termios::isatty(rustix::stdio::stdin());
+    let configured = if typed { context.configured("detachKeys") } else { None };
+    configured.map_or_else(
+        || Ok(crate::values::keys::DEFAULT.to_vec()),
+        |keys| {
+            crate::values::keys::parse(&keys).map_err(|reason| Error::Configured {
+                key: "detachKeys",
+                value: keys,
+                reason,
+            })
+        },
+    )
 }
 
 /// An exit code of a program, which Linux keeps within a byte.

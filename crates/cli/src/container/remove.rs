@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// `skiff container prune`.
 pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let filters = Filters::new(parsed, &["label", "label!", "until"])?;
+    let filters = Filters::to_prune(context, parsed, &["label", "label!", "until"])?;
     let until = until(&filters)?;
     if !parsed.on("force")
         && !confirm(

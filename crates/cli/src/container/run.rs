@@ -52,7 +52,7 @@ fn run_detached(context: &Context, request: &Create) -> Result<u8> {
 }
 
 fn run_attached(context: &Context, parsed: &Parsed, request: &Create) -> Result<u8> {
-    let keys = detach_keys(parsed)?;
+    let keys = detach_keys(context, parsed)?;
     let attach = request.process.attach;
     let caller = Caller::new(Wish {
         stdin: attach.stdin && request.process.open_stdin,
@@ -65,7 +65,10 @@ fn run_attached(context: &Context, parsed: &Parsed, request: &Create) -> Result<
     let (stdio, session) = AttachStdio::from_caller(&caller.stdio())?;
     let mut started = launch(context, request, Some(stdio))?;
     match session.run(&mut started.running.connection)? {
-        SessionEnd::Detached => Ok(0),
+        SessionEnd::Detached => {
+            context.engine()?.detached(&started.id)?;
+            Ok(0)
+        }
         SessionEnd::Unread(ended) => {
             if let Some(ended) = ended {
                 context.engine()?.ended(&started.id, ended)?;

@@ -50,7 +50,7 @@ fn session(
     stdin: bool,
     start: impl FnOnce(AttachStdio) -> Result<Option<Connection>>,
 ) -> Result<u8> {
-    let keys = detach_keys(parsed)?;
+    let keys = detach_keys(context, parsed)?;
     let wish = Wish {
         stdin: stdin && info.spec.process.open_stdin,
         stdout: true,
@@ -77,7 +77,10 @@ fn session(
         }
     };
     match session.run(&mut connection)? {
-        SessionEnd::Detached => Ok(0),
+        SessionEnd::Detached => {
+            engine.detached(&info.id)?;
+            Ok(0)
+        }
         SessionEnd::Unread(ended) => {
             if let Some(ended) = ended {
                 engine.ended(&info.id, ended)?;

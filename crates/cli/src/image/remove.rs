@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// `skiff image prune`.
 pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let filters = Filters::new(parsed, &["dangling", "label", "label!", "until"])?;
+    let filters = Filters::to_prune(context, parsed, &["dangling", "label", "label!", "until"])?;
     let all = parsed.on("all") || filters.switch("dangling")? == Some(false);
     let question = match all {
         true => "WARNING! This will remove all images without at least one container associated to them.\n",

@@ -64,6 +64,13 @@ impl Zone {
         format!("{local}{}{:02}:{:02}", offset.sign, offset.hours, offset.minutes)
     }
 
+    /// The same with nine digits of the second.
+    pub(crate) fn rfc3339_nano(&self, time: Timestamp) -> String {
+        let text = self.rfc3339(time);
+        let (whole, zone) = text.split_at(text.len().min(19));
+        format!("{whole}.{:09}{zone}", time.nanoseconds())
+    }
+
     /// What the clock on the wall shows to the second, how far it is from UTC, and the name of that.
     fn local_time(&self, time: Timestamp) -> (String, Offset, String) {
         let shown = |seconds| {

@@ -1,6 +1,7 @@
 //! `--filter`: `name=value` pairs. Values of one name are alternatives, but for labels, which must all match;
 //! different names must all match.
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 
@@ -20,6 +21,30 @@ impl Filters {
             Some((name, _)) => Err(Error::Filter { name: name.clone() }),
             None => Ok(Filters(filters)),
         }
+    }
+
+    /// The same for a command that removes: what the client configuration asks for under `pruneFilters` is added, unless
+    /// it says the opposite of what was typed.
+    pub(crate) fn to_prune(context: &Context, parsed: &Parsed, known: &[&str]) -> Result<Filters> {
+        let mut filters = Filters::new(parsed, known)?;
+        for text in context.configuration().list("pruneFilters") {
+            let Some((name, value)) = text.split_once('=') else { continue };
+            let opposite = match name {
+                "label" => "label!",
+                "label!" => "label",
+                _ => "",
+            };
+            let contradicts = filters.values(opposite).any(|typed| typed == value);
+            if !contradicts && known.contains(&name) {
+                filters.0.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Ok(filters)
+    }
+
+    /// All of them, for the engine.
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
     }
 
     /// The values given for `name`.

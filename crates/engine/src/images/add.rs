@@ -80,7 +80,7 @@ impl Engine {
         let moved = self.state().put_image(&record, &tags)?;
         let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
         let id = image.id.to_string();
-        self.event("image", action, &id, &[("name", names.first().unwrap_or(&id))]);
+        self.image_event(action, &image.id, names.first().unwrap_or(&id));
         Ok(LoadedImage {
             id,
             tags: names,
@@ -96,7 +96,7 @@ impl Engine {
         let tag = parse_tag(target)?;
         let id = self.resolve_image(source)?;
         self.state().tag(&tag, &id)?;
-        self.event("image", "tag", id.as_str(), &[("name", &tag.familiar())]);
+        self.image_event("tag", &id, &tag.familiar());
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ impl Engine {
         let others = reference.as_ref().is_some_and(|reference| tags.iter().any(|tag| tag != reference));
         if let (true, Some(reference)) = (others, &reference) {
             self.state().untag(reference)?;
-            self.event("image", "untag", id.as_str(), &[("name", &reference.familiar())]);
+            self.image_event("untag", &id, &reference.familiar());
             return Ok(vec![ImageRemoval::Untagged(reference.familiar())]);
         }
         if reference.is_none() && tags.len() > 1 && !request.force {
@@ -57,6 +57,8 @@ impl Engine {
 
     /// Removes the names of an image, and its record unless a container uses it.
     fn forget(&self, id: &Digest, tags: &[Reference], used: bool) -> Result<Vec<ImageRemoval>> {
+        // Its configuration goes with it.
+        let labels = self.labels_of_image(id);
         let state = self.state();
         state.atomically(Durability::Power, || -> Result<()> {
             for tag in tags {
@@ -73,11 +75,11 @@ impl Engine {
         let mut removed: Vec<ImageRemoval> =
             tags.iter().map(|tag| ImageRemoval::Untagged(tag.familiar())).collect();
         for tag in tags {
-            self.event("image", "untag", id.as_str(), &[("name", &tag.familiar())]);
+            self.labelled_image_event("untag", id, &tag.familiar(), &labels);
         }
         if gone {
             removed.push(ImageRemoval::Deleted(id.to_string()));
-            self.event("image", "delete", id.as_str(), &[("name", id.as_str())]);
+            self.labelled_image_event("delete", id, id.as_str(), &labels);
         }
         Ok(removed)
     }

@@ -38,7 +38,7 @@ impl Engine {
         image::save(&self.store, &images, out).map_err(failed("write the archive"))?;
         drop(hold);
         for image in &images {
-            self.event("image", "save", image.id.as_str(), &[("name", image.id.as_str())]);
+            self.image_event("save", &image.id, image.id.as_str());
         }
         Ok(())
     }

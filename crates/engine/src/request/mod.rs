@@ -10,6 +10,7 @@ mod resource;
 mod restart;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use oci::Timestamp;
@@ -221,6 +222,19 @@ pub struct Logs {
     pub since: Option<Timestamp>,
     /// Only up to this time.
     pub until: Option<Timestamp>,
+}
+
+/// `skiff events`.
+#[derive(Clone, Debug, Default)]
+pub struct Events<'a> {
+    /// Also what has happened since this time.
+    pub since: Option<Timestamp>,
+    /// Ends at this time.
+    pub until: Option<Timestamp>,
+    /// Names of filters with their values, as Docker has them.
+    pub filters: Vec<(String, String)>,
+    /// Ends when nobody reads this stream any more.
+    pub reader: Option<BorrowedFd<'a>>,
 }
 
 /// `skiff rmi`.

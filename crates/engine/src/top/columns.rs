@@ -30,6 +30,7 @@ pub(super) struct Column {
 pub(super) const COLUMNS: &[(&str, &str)] = &[
     ("%cpu", "%CPU"),
     ("%mem", "%MEM"),
+    ("addr", "ADDR"),
     ("args", "COMMAND"),
     ("bsdstart", "START"),
     ("bsdtime", "TIME"),
@@ -60,13 +61,14 @@ pub(super) const COLUMNS: &[(&str, &str)] = &[
     ("group", "GROUP"),
     ("lstart", "STARTED"),
     ("lwp", "LWP"),
-    ("maj_flt", "MAJFLT"),
+    ("maj_flt", "MAJFL"),
     ("majflt", "MAJFLT"),
-    ("min_flt", "MINFLT"),
+    ("min_flt", "MINFL"),
     ("minflt", "MINFLT"),
     ("ni", "NI"),
     ("nice", "NI"),
     ("nlwp", "NLWP"),
+    ("opri", "PRI"),
     ("pcpu", "%CPU"),
     ("pgid", "PGID"),
     ("pgrp", "PGRP"),
@@ -75,6 +77,7 @@ pub(super) const COLUMNS: &[(&str, &str)] = &[
     ("policy", "POL"),
     ("ppid", "PPID"),
     ("pri", "PRI"),
+    ("priority", "PRI"),
     ("psr", "PSR"),
     ("rgid", "RGID"),
     ("rgroup", "RGROUP"),
@@ -124,6 +127,8 @@ pub(super) struct World<'a> {
     uptime: f64,
     /// Seconds since 1970.
     now: i64,
+    /// When this machine was booted, likewise.
+    booted: i64,
     memory_kib: u64,
     page_bytes: u64,
     offset: ClockOffset<'a>,
@@ -138,6 +143,7 @@ impl<'a> World<'a> {
             groups: names("/etc/group"),
             uptime: uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0),
             now: state::now().seconds(),
+            booted: booted(),
             memory_kib: (system.totalram.saturating_mul(u64::from(system.mem_unit)) / 1024).max(1),
             page_bytes: rustix::param::page_size() as u64,
             offset,
@@ -157,7 +163,8 @@ impl<'a> World<'a> {
 
     /// When it began, by the caller's clock: seconds since 1970 as if the clock were UTC's.
     fn started(&self, process: &Process) -> i64 {
-        self.local(self.now - self.age(process))
+        let after_boot = i64::try_from(process.start_ticks / TICKS).unwrap_or(0);
+        self.local(self.booted + after_boot)
     }
 
     fn local(&self, seconds: i64) -> i64 {
@@ -177,6 +184,13 @@ impl<'a> World<'a> {
     fn group(&self, id: u32) -> String {
         self.groups.get(&id).cloned().unwrap_or_else(|| id.to_string())
     }
+}
+
+/// As the kernel tells it, once and for all: a difference of two clocks would not stay the same.
+fn booted() -> i64 {
+    let stat = super::read("/proc/stat").unwrap_or_default();
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
+    line.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Names by number, of a file like `/etc/passwd`.
@@ -306,6 +320,8 @@ fn amount(name: &str, process: &Process, world: &World<'_>) -> Option<String> {
         "ni" | "nice" if matches!(process.policy, 1 | 2) => "-".to_owned(),
         "ni" | "nice" => process.nice.to_string(),
         "pri" => (39 - process.priority).to_string(),
+        "opri" => (process.priority + 60).to_string(),
+        "priority" => process.priority.to_string(),
         "psr" | "sgi_p" => process.processor.to_string(),
         "nlwp" | "thcount" => process.threads.to_string(),
         "maj_flt" | "majflt" => process.major_faults.to_string(),
@@ -344,6 +360,7 @@ mod tests {
             groups: HashMap::from([(5, "tty".to_owned())]),
             uptime: 1000.5,
             now: 1_795_262_400,
+            booted: 1_795_262_400 - 1000,
             memory_kib: 1 << 20,
             page_bytes: 4096,
             offset: &|_| 3600,

@@ -8,14 +8,14 @@ use crate::{Error, Result};
 
 const FULL: &str = "user=UID,pid,ppid,c,stime,tname,time,cmd";
 const EXTRA_FULL: &str = "user=UID,pid,ppid,c,sz,rss,psr,stime,tname,time,cmd";
-const LONG: &str = "f,s,uid,pid,ppid,c,pri,ni,sz,wchan,tname,time,ucmd";
-const LONG_FULL: &str = "f,s,user=UID,pid,ppid,c,pri,ni,sz,wchan,stime,tname,time,cmd";
+const LONG: &str = "f,s,uid,pid,ppid,c,opri,ni,addr,sz,wchan,tname,time,ucmd";
+const LONG_FULL: &str = "f,s,user=UID,pid,ppid,c,opri,ni,addr,sz,wchan,stime,tname,time,cmd";
 const JOBS: &str = "pid,pgid,sid,tname,time,ucmd";
 const JOBS_FULL: &str = "user=UID,pid,ppid,pgid,sid,c,stime,tname,time,cmd";
 const PLAIN: &str = "pid,tname,time,ucmd";
 const BSD: &str = "pid,tname=TTY,stat,bsdtime=TIME,args";
 const BSD_USER: &str = "user,pid,%cpu,%mem,vsz,rss,tname,stat,start_time,bsdtime,args";
-const BSD_LONG: &str = "f,uid,pid,ppid,pri,ni,vsz,rss,wchan,stat,tname,bsdtime,args";
+const BSD_LONG: &str = "f,uid,pid,ppid,priority,ni,vsz,rss,wchan,stat,tname,bsdtime,args";
 const BSD_JOBS: &str = "ppid,pid,pgid,sid,tname,tpgid,stat,uid,bsdtime,args";
 
 /// What the letters have asked for.
@@ -189,7 +189,7 @@ mod tests {
             ("-e -f -ww", "UID PID PPID C STIME TTY TIME CMD"),
             ("-eF", "UID PID PPID C SZ RSS PSR STIME TTY TIME CMD"),
             ("-e", "PID TTY TIME CMD"),
-            ("-el", "F S UID PID PPID C PRI NI SZ WCHAN TTY TIME CMD"),
+            ("-el", "F S UID PID PPID C PRI NI ADDR SZ WCHAN TTY TIME CMD"),
             ("aux", "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"),
             ("auxww", "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"),
             ("ax", "PID TTY STAT TIME COMMAND"),

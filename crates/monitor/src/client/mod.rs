@@ -165,14 +165,19 @@ impl Connection {
     }
 
     /// Starts a program in the container. The connection serves nothing else from then on.
-    pub fn exec(mut self, plan: &ProcessPlan, stdio: ExecStdio) -> Result<ExecHandle> {
+    pub fn exec(self, plan: &ProcessPlan, stdio: ExecStdio) -> Result<ExecHandle> {
+        self.exec_as("", plan, stdio)
+    }
+
+    /// The same for a program with an id, whose end becomes an event.
+    pub fn exec_as(mut self, id: &str, plan: &ProcessPlan, stdio: ExecStdio) -> Result<ExecHandle> {
         let plan = match stdio.terminal_size.filter(|_| plan.terminal.is_some()) {
             Some(size) => packet::seal(&ProcessPlan { terminal: Some(size), ..plan.clone() })?,
             None => packet::seal(plan)?,
         };
         let (streams, mut descriptors) = stdio.into_parts();
         descriptors.insert(0, plan);
-        self.send(&Request::Exec(streams), &packet::borrow_all(&descriptors))?;
+        self.send(&Request::Exec { streams, id: id.to_owned() }, &packet::borrow_all(&descriptors))?;
         drop(descriptors);
         match self.receive()? {
             Received::Reply(Reply::ExecStarted { pid }, mut descriptors) => {

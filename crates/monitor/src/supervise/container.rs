@@ -126,7 +126,7 @@ impl Container {
                         }
                     }
                     Ready::Starting(index) => self.execs.proceed(index, &mut self.clients),
-                    Ready::Exec(index) => self.execs.reap(index, &mut self.clients),
+                    Ready::Exec(index) => self.execs.reap(index, &mut self.clients, &self.records),
                     Ready::ExecTerminal(index) => self.execs.discard(index),
                 }
             }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use crate::exit::LaunchFailure;
 use crate::protocol::Reply;
 use crate::supervise::clients::Clients;
+use crate::supervise::record::Records;
 
 /// One program.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Exec {
     pub(crate) program: runtime::Running,
     /// Who is told of its end; None once that client is gone.
     client: Option<u64>,
+    /// What events call it; empty when they do not tell of it.
+    id: String,
     /// The master of its terminal. The client has one too and serves it; when the client leaves, we read on,
     /// so that the program neither loses its terminal nor waits for ever when it prints.
     terminal: Option<OwnedFd>,
@@ -27,6 +30,7 @@ pub(crate) struct Starting {
     /// None once it runs or has failed.
     pub(crate) parked: Option<ParkedInit>,
     client: u64,
+    id: String,
     terminal: Option<OwnedFd>,
     released: bool,
 }
@@ -67,8 +71,8 @@ impl Execs {
         self.starting.len() + self.list.len()
     }
 
-    pub(crate) fn add(&mut self, parked: ParkedInit, client: u64) {
-        self.starting.push(Starting { parked: Some(parked), client, terminal: None, released: false });
+    pub(crate) fn add(&mut self, parked: ParkedInit, client: u64, id: String) {
+        self.starting.push(Starting { parked: Some(parked), client, id, terminal: None, released: false });
     }
 
     /// Takes a program that is being set up a step further, and tells its client what came of it.
@@ -79,10 +83,11 @@ impl Execs {
             Ok(None) => {}
             Ok(Some(program)) => {
                 let terminal = starting.terminal.take();
+                let id = std::mem::take(&mut starting.id);
                 let handed: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
                 let pid = program.pid().as_raw_nonzero().get();
                 clients.reply(client, &Reply::ExecStarted { pid }, &handed);
-                self.list.push(Exec { program, client: Some(client), terminal });
+                self.list.push(Exec { program, client: Some(client), id, terminal });
             }
             Err(error) => {
                 clients.reply(client, &Reply::ExecFailed(LaunchFailure::from(&error)), &[]);
@@ -106,14 +111,17 @@ impl Execs {
         }
     }
 
-    /// Reaps one that has ended and tells its client.
-    pub(crate) fn reap(&mut self, index: usize, clients: &mut Clients) {
+    /// Reaps one that has ended, tells of it, and tells its client.
+    pub(crate) fn reap(&mut self, index: usize, clients: &mut Clients, records: &Records) {
         let Some(exec) = self.list.get_mut(index) else { return };
         let code = match exec.program.try_wait() {
             Ok(None) => return,
             Ok(Some(exit)) => i32::from(Exit::status(exit)),
             Err(_) => 255,
         };
+        if !exec.id.is_empty() {
+            records.event("exec_die", &[("execID", &exec.id), ("exitCode", &code.to_string())]);
+        }
         if let Some(client) = exec.client {
             clients.reply(client, &Reply::ExecEnded { code }, &[]);
             if let Some(client) = clients.get(client) {

@@ -156,7 +156,7 @@ impl Container {
                     Some(&clock::millis(DRAIN_MS)),
                 );
             }
-            self.execs.reap(index, &mut self.clients);
+            self.execs.reap(index, &mut self.clients, &self.records);
         }
     }
 

@@ -446,6 +446,8 @@ impl Container {
         // Before anyone hears that it runs, for then they look. A status that stays at "starting" is out of date,
         // and no reason to end a container.
         drop(self.seat.record(&self.status));
+        // Told by the one who will tell of the end, so that it is told before that.
+        self.records.event("start", &[]);
         let pid = self.status.init.map_or(0, |init| init.pid);
         let started_at_ns = self.status.started_at_ns.unwrap_or(0);
         self.clients.reply(OWNER, &Reply::Running { pid, started_at_ns }, &[]);

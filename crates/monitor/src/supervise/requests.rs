@@ -34,8 +34,8 @@ impl Container {
             let Some(client) = self.clients.list.get_mut(index) else { return };
             let id = client.id;
             let Some((request, descriptors)) = client.request() else { return };
-            if let Request::Exec(streams) = request {
-                self.exec(id, streams, descriptors);
+            if let Request::Exec { streams, id: name } = request {
+                self.exec(id, name, streams, descriptors);
                 continue;
             }
             let reply = match self.answer(id, request, descriptors) {
@@ -54,7 +54,10 @@ impl Container {
                 let was_sent = self.init.is_some();
                 let effect = self.apply(Event::Signal { signal, ends })?;
                 self.note_who_asked(effect, Asked::User);
-                // Whoever asks for it reports the event.
+                if was_sent {
+                    // Told by the one who tells of the end, so that it is told before that.
+                    self.records.event("kill", &[("signal", &signal.to_string())]);
+                }
                 Ok(if was_sent { Outcome::Changed } else { Outcome::Unchanged })
             }
             Request::Stop { signal, timeout, asked } => self.stop(signal, timeout, asked),
@@ -95,7 +98,7 @@ impl Container {
             Request::Prepare(_)
             | Request::Launch { .. }
             | Request::Work
-            | Request::Exec(_)
+            | Request::Exec { .. }
             | Request::Removed
             | Request::Forgotten => Err(Error::Protocol { reason: "this request makes no sense now" }),
         }
@@ -131,6 +134,8 @@ impl Container {
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(terminal, size)
             .map_err(Error::system("resize the container's terminal"))?;
+        self.records
+            .event("resize", &[("height", &size.ws_row.to_string()), ("width", &size.ws_col.to_string())]);
         Ok(Outcome::Changed)
     }
 
@@ -156,10 +161,10 @@ impl Container {
     }
 
     /// Begins to start a program. Its client hears of it when it runs.
-    fn exec(&mut self, client: u64, streams: Streams, descriptors: Vec<OwnedFd>) {
+    fn exec(&mut self, client: u64, id: String, streams: Streams, descriptors: Vec<OwnedFd>) {
         match self.begin_exec(streams, descriptors) {
             Ok(parked) => {
-                self.execs.add(parked, client);
+                self.execs.add(parked, client, id);
                 if let Some(client) = self.clients.get(client) {
                     client.has_exec = true;
                 }

@@ -127,7 +127,6 @@ impl Container {
         let stage = Stage { plan: &plan, seat: &self.seat, signals: &self.signals, status };
         let (started, ()) = start(&stage, None, filling, || Ok(()))?;
         self.take_over(started);
-        self.records.event("start", &[]);
         // There is no caller that started this one.
         debug_assert!(self.clients.get(OWNER).is_none(), "whoever started it was told of the first end");
         self.announce(None);
