@@ -148,6 +148,7 @@ fn state_of(
         started_at: status.and_then(|status| status.started_at_ns).map(state::timestamp),
         finished_at: finished_before(status, exit),
         restarts: status.map_or(0, |status| status.restarts),
+        log_lines_lost: status.map_or(0, |status| status.log_lines_lost),
     };
     match observed {
         Observed::Running => running(Status::Running),
@@ -164,6 +165,7 @@ fn state_of(
                 started_at: None,
                 finished_at: None,
                 restarts: 0,
+                log_lines_lost: 0,
             },
             ended,
         ),
@@ -191,6 +193,7 @@ fn resting(status: Option<&monitor::status::Status>) -> ContainerState {
         started_at: last.and_then(|last| last.started_at_ns).map(state::timestamp),
         finished_at: last.map(|last| state::timestamp(last.finished_at_ns)),
         restarts: status.map_or(0, |status| status.restarts),
+        log_lines_lost: status.map_or(0, |status| status.log_lines_lost),
     }
 }
 
@@ -205,6 +208,7 @@ fn ended(exit: &ExitRecord) -> ContainerState {
         started_at: exit.started,
         finished_at: exit.started.map(|_| exit.finished),
         restarts: exit.restarts,
+        log_lines_lost: 0,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct ContainerState {
     pub finished_at: Option<Timestamp>,
     /// How often its restart policy has started it since a user did.
     pub restarts: u32,
+    /// Lines that its log has lost since it was started; known while it is alive.
+    pub log_lines_lost: u64,
 }
 
 /// Everything about one container.

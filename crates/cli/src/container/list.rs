@@ -270,6 +270,7 @@ mod tests {
             started_at: started.map(|time| time.parse().unwrap()),
             finished_at: finished.map(|time| time.parse().unwrap()),
             restarts: 0,
+            log_lines_lost: 0,
         };
         for (state, text) in [
             (state(Status::Created, 0, None, None), "Created"),

@@ -77,6 +77,7 @@ fn state(state: &ContainerState) -> Value {
         "Pid": state.pid,
         "ExitCode": state.exit_code,
         "Error": state.error,
+        "LogLinesLost": state.log_lines_lost,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
     })

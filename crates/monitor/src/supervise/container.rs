@@ -412,7 +412,9 @@ impl Container {
             return Some(clock::millis(0));
         }
         let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);
-        let log = self.log.as_ref().and_then(Log::due_ms);
+        let is_untold = self.log.as_ref().map_or(0, Log::dropped_lines) > self.status.log_lines_lost;
+        let telling = is_untold.then_some(self.lost_told_ms + LOST_EVERY_MS);
+        let log = self.log.as_ref().and_then(Log::due_ms).into_iter().chain(telling).min();
         let next = stalls.chain(self.status.phase.deadline_ms()).chain(log).min()?;
         Some(clock::until(next))
     }
