@@ -149,6 +149,7 @@ fn state_of(
         finished_at: finished_before(status, exit),
         restarts: status.map_or(0, |status| status.restarts),
         log_lines_lost: status.map_or(0, |status| status.log_lines_lost),
+        health: status.and_then(|status| status.health),
     };
     match observed {
         Observed::Running => running(Status::Running),
@@ -166,6 +167,7 @@ fn state_of(
                 finished_at: None,
                 restarts: 0,
                 log_lines_lost: 0,
+                health: None,
             },
             ended,
         ),
@@ -194,6 +196,7 @@ fn resting(status: Option<&monitor::status::Status>) -> ContainerState {
         finished_at: last.map(|last| state::timestamp(last.finished_at_ns)),
         restarts: status.map_or(0, |status| status.restarts),
         log_lines_lost: status.map_or(0, |status| status.log_lines_lost),
+        health: None,
     }
 }
 
@@ -209,6 +212,7 @@ fn ended(exit: &ExitRecord) -> ContainerState {
         finished_at: exit.started.map(|_| exit.finished),
         restarts: exit.restarts,
         log_lines_lost: 0,
+        health: None,
     }
 }
 

@@ -149,6 +149,8 @@ pub enum Error {
     InvalidOomScore { value: i32 },
     #[error("{reason}")]
     InvalidRestartPolicy { reason: String },
+    #[error("{reason}")]
+    InvalidHealthcheck { reason: String },
     #[error("invalid stop timeout: want seconds, or -1 to wait for ever")]
     InvalidStopTimeout,
     #[error("invalid cgroup parent {path}: want a path below the hierarchy's root, not a systemd slice")]
@@ -334,6 +336,7 @@ impl Error {
             | Error::InvalidOomScore { .. }
             | Error::InvalidStopTimeout
             | Error::InvalidRestartPolicy { .. }
+            | Error::InvalidHealthcheck { .. }
             | Error::InvalidCgroupParent { .. }
             | Error::Logging { .. }
             | Error::NoCommand

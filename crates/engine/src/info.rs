@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use monitor::{HealthReport, HealthState, Probe};
 use oci::{ContainerId, ContainerName, Timestamp};
 
 use crate::spec::ContainerSpec;
@@ -72,6 +73,8 @@ pub struct ContainerState {
     pub restarts: u32,
     /// Lines that its log has lost since it was started; known while it is alive.
     pub log_lines_lost: u64,
+    /// How it is, while it runs and where that is checked.
+    pub health: Option<HealthState>,
 }
 
 /// Everything about one container.
@@ -85,6 +88,8 @@ pub struct ContainerInfo {
     pub created: Timestamp,
     /// What it is doing.
     pub state: ContainerState,
+    /// The last results of its health checks; missing where there are none, and before its first start.
+    pub health: Option<HealthReport>,
     /// How it was configured.
     pub spec: ContainerSpec,
     /// First host id of its range, when it has ids of its own from the pool.

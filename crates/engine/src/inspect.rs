@@ -1,7 +1,8 @@
 //! `inspect`: everything about one container.
 
-use crate::info::{ContainerInfo, VolumeMount};
-use crate::{Engine, Result, Snapshotter, plan};
+use crate::container::Container;
+use crate::info::{ContainerInfo, HealthReport, HealthState, VolumeMount};
+use crate::{Engine, Error, Result, Snapshotter, plan};
 
 impl Engine {
     /// Everything about the container that `name` stands for.
@@ -17,7 +18,9 @@ impl Engine {
             target: volume.target,
         };
         let run = self.run_directory(found.id());
+        let health = self.health(&found)?;
         Ok(ContainerInfo {
+            health,
             hostname_path: run.join("hostname"),
             hosts_path: run.join("hosts"),
             resolv_conf_path: run.join("resolv.conf"),
@@ -35,5 +38,18 @@ impl Engine {
             log_path,
             directory,
         })
+    }
+
+    /// Docker calls one unhealthy that is not checked any more.
+    fn health(&self, found: &Container) -> Result<Option<HealthReport>> {
+        if plan::health_command(&found.spec.process).is_none() || found.state.started_at.is_none() {
+            return Ok(None);
+        }
+        let Some(state) = found.state.health else {
+            return Ok(Some(HealthReport { state: HealthState::Unhealthy, ..HealthReport::new() }));
+        };
+        let failed = |source| Error::Monitor { action: "observe", id: found.id().clone(), source };
+        let report = monitor::status::read_health(&self.run_directory(found.id())).map_err(failed)?;
+        Ok(Some(report.unwrap_or(HealthReport { state, ..HealthReport::new() })))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::plan;
-use crate::request::{AttachStreams, HostOptions, MountRequest, MountSource};
+use crate::request::{AttachStreams, Healthcheck, HostOptions, MountRequest, MountSource};
 
 /// One container's configuration. The engine alone reads and writes this document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,11 @@ pub struct ProcessSpec {
     pub stop_signal_name: Option<String>,
     /// Seconds; -1 waits for ever.
     pub stop_timeout: Option<i32>,
+    /// How health is checked, merged; missing where it is not.
+    pub health: Option<Healthcheck>,
+    /// The image's shell for commands in shell form; empty is `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
     /// `VOLUME`s of the image: checked paths. Each is a directory of the container's own, unless the user mounts something
     /// there.
     pub volumes: Vec<String>,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use linux::file;
 use monitor::{
-    AheadPlan, AttachStdio, Ended, Exit, LogPlan, MonitorPlan, PeerPlan, Running, StopPlan, Waiting,
+    AheadPlan, AttachStdio, Ended, Exit, HealthPlan, LogPlan, MonitorPlan, PeerPlan, Running, StopPlan,
+    Waiting,
 };
 use oci::{ContainerId, ContainerName, DiffId, Digest};
 use runtime::plan::{IdMap, IdMaps};
@@ -14,7 +15,7 @@ use state::Asked;
 use crate::container::Container;
 use crate::info::Status;
 use crate::plan::{self, HostFacts, Joined, Peer, Surroundings};
-use crate::request::{Create, HostOptions, IpcMode, NetworkMode, PidMode};
+use crate::request::{Create, Exec, HostOptions, IpcMode, NetworkMode, PidMode};
 use crate::spec::ContainerSpec;
 use crate::{Config, Engine, Error, Result};
 
@@ -218,6 +219,7 @@ impl Engine {
         if !matches!(spec.host.network_mode, NetworkMode::Container(_)) {
             self.write_etc(id, spec, plan::root_outside(&launch.id_maps))?;
         }
+        let health = self.health_plan(spec)?;
         // A later one of the same key wins: labels cannot pretend to be another container.
         let mut attributes: Vec<_> =
             spec.process.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -240,6 +242,7 @@ impl Engine {
                 timeout_secs: spec.process.stop_timeout.unwrap_or(10),
                 is_chosen: spec.process.stop_signal_name.as_deref().is_some_and(|name| !name.is_empty()),
             },
+            health,
             restart: spec.host.restart,
             peers,
             auto_remove: spec.host.auto_remove,
@@ -256,6 +259,21 @@ impl Engine {
             directory,
         };
         plan::log_plan(&subject).map_err(|source| Error::Logging { source })
+    }
+
+    /// How its health is checked: by a program like those of `exec`.
+    fn health_plan(&self, spec: &ContainerSpec) -> Result<Option<HealthPlan>> {
+        let Some((check, command)) = spec.process.health.as_ref().zip(plan::health_command(&spec.process))
+        else {
+            return Ok(None);
+        };
+        let request = Exec { command, ..Exec::default() };
+        Ok(Some(HealthPlan {
+            process: plan::exec(spec, &request, self.facts(), self.seccomp(spec)?)?,
+            command: request.command.join(" "),
+            schedule: plan::health_schedule(check),
+            on_unhealthy: spec.host.on_unhealthy,
+        }))
     }
 
     /// Whose `/etc/hosts` and the like a container sees: its own, or those of the container whose network it joins.

@@ -51,6 +51,11 @@ pub enum Intent {
     Signalled,
     /// That it ends, for it was sent the signal that asks for that. It may take its time.
     End,
+    /// That it ends, so that another run can begin: for it is not well.
+    Renew {
+        /// As that of a stop.
+        deadline_ms: Option<u64>,
+    },
     /// That it ends: by itself until the deadline, then by SIGKILL.
     Stop {
         /// Milliseconds of the monotonic clock; None waits for ever.
@@ -80,6 +85,13 @@ pub enum Event {
         deadline_ms: Option<u64>,
         /// Whose wish it is.
         asked: Asked,
+    },
+    /// It is not well, and is to end and begin anew.
+    Renew {
+        /// The signal that asks for the end.
+        signal: i32,
+        /// When asking ends; None never.
+        deadline_ms: Option<u64>,
     },
     /// The clock passed the deadline of a stop, or the end of a rest between two runs.
     DeadlinePassed {
@@ -170,10 +182,11 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Effect), Refused> {
 /// Who wants it to end has the last word.
 fn ended(intent: Intent, again_ms: Option<u64>) -> (Phase, Effect) {
     match (intent, again_ms) {
-        (Intent::Keep | Intent::Signalled, Some(until_ms)) => (Phase::Restarting { until_ms }, Effect::Rest),
-        (Intent::Keep | Intent::Signalled, None) | (Intent::End | Intent::Stop { .. }, _) => {
-            (Phase::Exited, Effect::Finish)
+        (Intent::Keep | Intent::Signalled | Intent::Renew { .. }, Some(until_ms)) => {
+            (Phase::Restarting { until_ms }, Effect::Rest)
         }
+        (Intent::Keep | Intent::Signalled | Intent::Renew { .. }, None)
+        | (Intent::End | Intent::Stop { .. }, _) => (Phase::Exited, Effect::Finish),
     }
 }
 
@@ -191,6 +204,7 @@ fn restarting(until_ms: u64, event: Event) -> Result<(Phase, Effect), Refused> {
         | Event::Pause
         | Event::Unpause
         | Event::Exec
+        | Event::Renew { .. }
         | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
@@ -201,6 +215,13 @@ fn running(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
         Event::Stop { signal, deadline_ms, asked } => {
             let intent = stopped(intent, deadline_ms, asked);
             Ok((Phase::Running { intent }, Effect::Signal(signal)))
+        }
+        // Whoever wants it to end for good has said so before.
+        Event::Renew { .. } if matches!(intent, Intent::End | Intent::Renew { .. } | Intent::Stop { .. }) => {
+            Ok((same, Effect::None))
+        }
+        Event::Renew { signal, deadline_ms } => {
+            Ok((Phase::Running { intent: Intent::Renew { deadline_ms } }, Effect::Signal(signal)))
         }
         Event::DeadlinePassed { now_ms } => {
             let (intent, effect) = overdue(intent, now_ms);
@@ -248,6 +269,7 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
         | Event::LaunchFailed { .. }
         | Event::Pause
         | Event::Exec
+        | Event::Renew { .. }
         | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
@@ -269,6 +291,9 @@ fn signalled(intent: Intent, ends: bool) -> Intent {
             Intent::Stop { deadline_ms, asked: Asked::User }
         }
         Intent::End | Intent::Stop { .. } => intent,
+        // The deadline stands: it ends one way or the other.
+        Intent::Renew { deadline_ms } if ends => Intent::Stop { deadline_ms, asked: Asked::User },
+        Intent::Renew { .. } => intent,
         Intent::Keep | Intent::Signalled if ends => Intent::End,
         Intent::Keep | Intent::Signalled => Intent::Signalled,
     }
@@ -282,18 +307,26 @@ fn overdue(intent: Intent, now_ms: u64) -> (Intent, Effect) {
         Intent::Stop { deadline_ms: Some(deadline), asked } if now_ms >= deadline => {
             (Intent::Stop { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)), asked }, Effect::Kill)
         }
-        Intent::Stop { .. } | Intent::Keep | Intent::Signalled | Intent::End => (intent, Effect::None),
+        Intent::Renew { deadline_ms: Some(deadline) } if now_ms >= deadline => {
+            (Intent::Renew { deadline_ms: Some(now_ms.saturating_add(KILL_AGAIN_MS)) }, Effect::Kill)
+        }
+        Intent::Stop { .. } | Intent::Renew { .. } | Intent::Keep | Intent::Signalled | Intent::End => {
+            (intent, Effect::None)
+        }
     }
 }
 
 impl Intent {
     fn deadline_ms(self) -> Option<u64> {
-        if let Intent::Stop { deadline_ms, .. } = self { deadline_ms } else { None }
+        match self {
+            Intent::Stop { deadline_ms, .. } | Intent::Renew { deadline_ms } => deadline_ms,
+            Intent::Keep | Intent::Signalled | Intent::End => None,
+        }
     }
 
     fn asked(self) -> Asked {
         match self {
-            Intent::Keep => Asked::Nobody,
+            Intent::Keep | Intent::Renew { .. } => Asked::Nobody,
             Intent::Signalled | Intent::End => Asked::User,
             Intent::Stop { asked, .. } => asked,
         }
@@ -308,6 +341,14 @@ impl Phase {
             Phase::Restarting { until_ms } => Some(until_ms),
             Phase::Created | Phase::Starting | Phase::Exited => None,
         }
+    }
+
+    /// Whether another run is to follow whatever the restart policy says.
+    pub fn renews(self) -> bool {
+        matches!(
+            self,
+            Phase::Running { intent: Intent::Renew { .. } } | Phase::Paused { intent: Intent::Renew { .. } }
+        )
     }
 
     /// Who has asked for the end, should it come now.
@@ -338,6 +379,7 @@ impl Event {
             Event::Launched => "launch",
             Event::LaunchFailed { .. } => "failure",
             Event::Stop { .. } => "stop",
+            Event::Renew { .. } => "renewal",
             Event::DeadlinePassed { .. } => "deadline",
             Event::Signal { .. } => "signal",
             Event::Pause => "pause",
@@ -368,6 +410,8 @@ mod tests {
         let signal = |signal, ends| Event::Signal { signal, ends };
         let resting = Phase::Restarting { until_ms: 50 };
         let ended = |again_ms| Event::Ended { again_ms };
+        let renewing = |deadline_ms| Intent::Renew { deadline_ms: Some(deadline_ms) };
+        let renew = Event::Renew { signal: 15, deadline_ms: Some(7) };
         let clock = |now_ms| Event::DeadlinePassed { now_ms };
         for (phase, event, then, effect) in [
             (Phase::Created, Event::Start, Phase::Starting, Effect::Launch),
@@ -400,6 +444,13 @@ mod tests {
             (running(KEEP), ended(Some(50)), resting, Effect::Rest),
             (paused(KEEP), ended(Some(50)), resting, Effect::Rest),
             (running(KEEP), ended(None), Phase::Exited, Effect::Finish),
+            (running(KEEP), renew, running(renewing(7)), Effect::Signal(15)),
+            (running(until(7)), renew, running(until(7)), Effect::None),
+            (running(renewing(7)), ended(Some(50)), resting, Effect::Rest),
+            (running(renewing(7)), stop(Some(9)), running(until(7)), Effect::Signal(15)),
+            (running(renewing(7)), signal(9, true), running(until(7)), Effect::Kill),
+            (running(renewing(7)), clock(107), running(renewing(107 + KILL_AGAIN_MS)), Effect::Kill),
+            (running(renewing(7)), Event::Pause, paused(renewing(7)), Effect::Freeze),
             (resting, clock(49), resting, Effect::None),
             (resting, clock(50), Phase::Starting, Effect::Launch),
             (resting, stop(Some(7)), Phase::Exited, Effect::Finish),
@@ -446,6 +497,7 @@ mod tests {
                 asked
             }),
             (0..1000u64).prop_map(|now_ms| Event::DeadlinePassed { now_ms }),
+            again().prop_map(|deadline_ms| Event::Renew { signal: 15, deadline_ms }),
             (1..=64i32, any::<bool>()).prop_map(|(signal, ends)| Event::Signal { signal, ends }),
             Just(Event::Pause),
             Just(Event::Unpause),

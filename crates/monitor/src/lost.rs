@@ -52,6 +52,9 @@ pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Reaped>
     let status = status::read(run_dir)?;
     let group = status.as_ref().and_then(|status| status.cgroup.as_deref()).or(cgroup);
     kill_remains(status.as_ref().and_then(|status| status.init), group)?;
+    if let Some(status) = &status {
+        status::remove_health(run_dir, status)?;
+    }
     let exit = match status {
         Some(Status { exit: Some(exit), .. }) => exit,
         Some(Status { started_at_ns, restarts, .. }) => {

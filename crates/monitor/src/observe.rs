@@ -73,6 +73,7 @@ mod tests {
             log_lines_lost: 0,
             restarts: 0,
             last: None,
+            health: None,
             exit,
         }
     }

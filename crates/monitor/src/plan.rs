@@ -6,6 +6,7 @@ use runtime::LaunchPlan;
 use runtime::plan::Namespaces;
 use serde::{Deserialize, Serialize};
 
+use crate::health::HealthPlan;
 pub use crate::log::{LogFiles, LogFormat, LogPlan, LogReceiver, SyslogFormat, SyslogPlan, SyslogServer};
 use crate::restart::RestartPolicy;
 
@@ -36,6 +37,8 @@ pub struct MonitorPlan {
     pub stdin_once: bool,
     /// How a stop proceeds when the request leaves it open.
     pub stop: StopPlan,
+    /// How its health is checked, if it is.
+    pub health: Option<HealthPlan>,
     /// What follows the end of a run, once one has begun.
     pub restart: RestartPolicy,
     /// Containers whose namespaces the launch plan joins, by the processes that they had when it was made.

@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::health::{HealthReport, HealthState};
 use crate::life::Phase;
 
 /// No honest status is larger: the bound on what is read.
 const STATUS_LIMIT: u64 = 64 << 10;
+/// Five results of four kilobytes, each byte of which may be written as six.
+const HEALTH_LIMIT: u64 = 256 << 10;
 
 /// What a monitor last wrote about its container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Status {
     /// How the run before ended, where the monitor knows: with a restart policy.
     #[serde(default)]
     pub last: Option<Exit>,
+    /// How it is, where that is checked.
+    #[serde(default)]
+    pub health: Option<HealthState>,
     /// How it ended.
     pub exit: Option<Exit>,
 }
@@ -67,6 +73,7 @@ impl Status {
             log_lines_lost: 0,
             restarts: 0,
             last: None,
+            health: None,
             exit: None,
         }
     }
@@ -96,6 +103,35 @@ pub fn write(run_dir: &Path, status: &Status) -> Result<()> {
     let half_done = run_dir.join("status.new");
     file::write(&half_done, &text).map_err(Error::File)?;
     file::rename(&half_done, &path).map_err(Error::File)
+}
+
+/// The results of health checks, as far as they are kept; None when there are none.
+pub fn read_health(run_dir: &Path) -> Result<Option<HealthReport>> {
+    let path = run_dir.join("health");
+    match file::read_bounded(&path, HEALTH_LIMIT) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| Error::Status { path, source }),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(Error::File(error)),
+    }
+}
+
+pub(crate) fn write_health(run_dir: &Path, report: &HealthReport) -> Result<()> {
+    let path = run_dir.join("health");
+    let text = serde_json::to_vec(report).map_err(|source| Error::Status { path: path.clone(), source })?;
+    let half_done = run_dir.join("health.new");
+    file::write(&half_done, &text).map_err(Error::File)?;
+    file::rename(&half_done, &path).map_err(Error::File)
+}
+
+/// Removes what [`write_health`] has left, where `status` says that there is something.
+pub(crate) fn remove_health(run_dir: &Path, status: &Status) -> Result<()> {
+    if status.health.is_none() {
+        return Ok(());
+    }
+    for name in ["health", "health.new"] {
+        file::remove_if_exists(&run_dir.join(name)).map_err(Error::File)?;
+    }
+    Ok(())
 }
 
 /// Whether a monitor lives in `run_dir`.
@@ -193,6 +229,7 @@ mod tests {
             log_lines_lost: 0,
             restarts: 0,
             last: None,
+            health: None,
             exit: None,
         }
     }

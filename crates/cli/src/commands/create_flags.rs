@@ -3,7 +3,6 @@
 use crate::flags::{Flag, list, switch, value};
 
 const NETWORKS: &str = "networks";
-const HEALTH: &str = "health checks";
 const BLOCK_IO: &str = "limits of single devices";
 const DEVICE_RULES: &str = "rules on devices";
 const REALTIME: &str = "limits of realtime tasks";
@@ -55,12 +54,12 @@ pub(crate) const CREATE: &[Flag] = &[
     list("expose", "list", "Mark a port as one the container listens on").later(NETWORKS),
     list("gpus", "gpu-request", "Give GPUs").later("device interfaces (CDI)"),
     list("group-add", "list", "Join a further group, by name or number"),
-    value("health-cmd", "string", "Command that checks health").later(HEALTH),
-    value("health-interval", "duration", "Time between two checks").later(HEALTH),
-    value("health-retries", "int", "Failures in a row that count as unhealthy").later(HEALTH),
-    value("health-start-interval", "duration", "Time between checks at first").later(HEALTH),
-    value("health-start-period", "duration", "Time in which failures do not count").later(HEALTH),
-    value("health-timeout", "duration", "Longest time of one check").later(HEALTH),
+    value("health-cmd", "string", "Command that checks health"),
+    value("health-interval", "duration", "Time between two checks"),
+    value("health-retries", "int", "Failures in a row that count as unhealthy"),
+    value("health-start-interval", "duration", "Time between checks at first"),
+    value("health-start-period", "duration", "Time in which failures do not count"),
+    value("health-timeout", "duration", "Longest time of one check"),
     value("hostname", "string", "Host name inside; the container's short id by default").short('h'),
     switch("init", "Run a first process that forwards signals and reaps orphans"),
     switch("interactive", "Keep stdin open, and send the caller's").short('i'),
@@ -88,7 +87,9 @@ pub(crate) const CREATE: &[Flag] = &[
     list("net-alias", "list", "Name on the network").later(NETWORKS),
     list("network", "network", "Network: none, host or container:NAME"),
     list("network-alias", "list", "Name on the network").later(NETWORKS),
-    switch("no-healthcheck", "Leave out the image's health check").ignored(),
+    switch("no-healthcheck", "Leave out the image's health check"),
+    value("on-unhealthy", "string", "What to do when it is unhealthy: none, restart, stop or kill")
+        .default("\"none\""),
     switch("oom-kill-disable", "Let processes wait instead of being killed when memory runs out"),
     value("oom-score-adj", "int", "How readily the kernel kills it when memory runs out (-1000 to 1000)"),
     value("pid", "string", "Process id namespace: host or container:NAME"),

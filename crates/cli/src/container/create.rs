@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use engine::request::{
-    AttachStreams, Create, DeviceRequest, HostOptions, LogOptions, MountRequest, ProcessOptions, Pull,
-    Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus, parse_restart,
+    AttachStreams, Create, DeviceRequest, Healthcheck, HostOptions, LogOptions, MountRequest, OnUnhealthy,
+    ProcessOptions, Pull, Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus, parse_restart,
 };
 
 use crate::context::absolute;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::values::time::duration;
 use crate::values::{environment, integer, mount, pair};
 
 /// A file with a seccomp profile is not larger.
@@ -60,7 +61,51 @@ fn process(parsed: &Parsed, detach: bool) -> Result<ProcessOptions> {
         attach,
         stop_signal: owned(parsed, "stop-signal"),
         stop_timeout: parsed.value("stop-timeout", integer)?,
+        health: health(parsed)?,
     })
+}
+
+/// How health is checked, if a flag says anything about it.
+fn health(parsed: &Parsed) -> Result<Option<Healthcheck>> {
+    let nanoseconds = |flag: &'static str| {
+        parsed.value(flag, |text| {
+            let time = duration(text).and_then(|time| i64::try_from(time).ok());
+            match time.ok_or("want a duration, such as 1m30s")? {
+                time if time < 0 => Err("cannot be negative"),
+                time => Ok(time),
+            }
+        })
+    };
+    let retries = parsed.value("health-retries", |text| match integer::<i64>(text) {
+        Ok(retries) if retries < 0 => Err("cannot be negative"),
+        Ok(retries) => Ok(retries),
+        Err(_) => Err("not a whole number that fits"),
+    })?;
+    let command = parsed.text("health-cmd").filter(|command| !command.is_empty());
+    let check = Healthcheck {
+        test: command.map(|command| vec!["CMD-SHELL".to_owned(), command.to_owned()]).unwrap_or_default(),
+        interval: nanoseconds("health-interval")?.unwrap_or_default(),
+        timeout: nanoseconds("health-timeout")?.unwrap_or_default(),
+        start_period: nanoseconds("health-start-period")?.unwrap_or_default(),
+        start_interval: nanoseconds("health-start-interval")?.unwrap_or_default(),
+        retries: retries.unwrap_or_default(),
+    };
+    let says_anything = check != Healthcheck::default();
+    match parsed.on("no-healthcheck") {
+        true if says_anything => Err(Error::Conflict("--no-healthcheck conflicts with --health-* options")),
+        true => Ok(Some(Healthcheck { test: vec!["NONE".to_owned()], ..check })),
+        false => Ok(says_anything.then_some(check)),
+    }
+}
+
+fn on_unhealthy(text: &str) -> std::result::Result<OnUnhealthy, &'static str> {
+    match text {
+        "none" => Ok(OnUnhealthy::Nothing),
+        "restart" => Ok(OnUnhealthy::Restart),
+        "stop" => Ok(OnUnhealthy::Stop),
+        "kill" => Ok(OnUnhealthy::Kill),
+        _ => Err("must be one of \"none\", \"restart\", \"stop\" or \"kill\""),
+    }
 }
 
 /// Which streams are attached: those of `--attach`, else all, standard input only with `-i`.
@@ -118,6 +163,7 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
     Ok(HostOptions {
         auto_remove: parsed.on("rm"),
         restart,
+        on_unhealthy: parsed.value("on-unhealthy", on_unhealthy)?.unwrap_or_default(),
         privileged: parsed.on("privileged"),
         readonly_root: parsed.on("read-only"),
         init: parsed.on("init"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use engine::info::{ContainerState, ContainerSummary, Status};
+use engine::info::{ContainerState, ContainerSummary, HealthState, Status};
 use engine::request::List;
 use oci::Timestamp;
 use serde_json::{Map, Value};
@@ -142,7 +142,7 @@ impl View {
         let mut set = |field: &str, text: String| row.insert(field.to_owned(), Value::String(text));
         set("Command", quoted(&cut(&command(&one.command), 20)));
         set("CreatedAt", self.zone.date(one.created));
-        set("HealthStatus", String::new());
+        set("HealthStatus", one.state.health.map_or_else(String::new, |health| health.as_str().to_owned()));
         set("ID", id.to_owned());
         set("Image", image);
         set("Labels", labels.join(","));
@@ -177,7 +177,15 @@ pub(crate) fn status(state: &ContainerState, now: Timestamp) -> String {
     let since = |time: Option<Timestamp>| units::duration(now.since(time.unwrap_or(now)));
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Running => {
+            let health = match state.health {
+                None => "",
+                Some(HealthState::Starting) => " (health: starting)",
+                Some(HealthState::Healthy) => " (healthy)",
+                Some(HealthState::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{health}", since(state.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Removing => "Removal In Progress".to_owned(),
@@ -243,7 +251,7 @@ impl<'a> Selection<'a> {
             && filters.any("network", |value| one.network == value)
             && filters
                 .any("volume", |value| one.mounts.iter().chain(&one.volumes).any(|mount| mount == value))
-            && filters.any("health", |value| value == "none")
+            && filters.any("health", |value| one.state.health.map_or("none", HealthState::as_str) == value)
             && filters.any("is-task", |value| matches!(value, "false" | "0"))
             && !filters.has("publish")
             && !filters.has("expose")
@@ -271,6 +279,7 @@ mod tests {
             finished_at: finished.map(|time| time.parse().unwrap()),
             restarts: 0,
             log_lines_lost: 0,
+            health: None,
         };
         for (state, text) in [
             (state(Status::Created, 0, None, None), "Created"),
@@ -285,6 +294,13 @@ mod tests {
                 "Restarting (1) 5 seconds ago",
             ),
             (state(Status::Dead, 0, None, None), "Dead"),
+            (
+                ContainerState {
+                    health: Some(HealthState::Starting),
+                    ..state(Status::Running, 0, Some("2026-11-21T11:57:00Z"), None)
+                },
+                "Up 3 minutes (health: starting)",
+            ),
         ] {
             assert_eq!(status(&state, now), text);
         }

@@ -1,6 +1,6 @@
 //! A container as Docker's JSON.
 
-use engine::info::{ContainerInfo, ContainerState, Status, VolumeMount};
+use engine::info::{ContainerInfo, HealthReport, Probe, Status, VolumeMount};
 use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, RestartPolicy};
 use engine::spec::ProcessSpec;
 use oci::Timestamp;
@@ -34,7 +34,7 @@ fn render(info: &ContainerInfo) -> Value {
         "Created": info.created.to_string(),
         "Path": path,
         "Args": args,
-        "State": state(&info.state),
+        "State": state(info),
         "Image": info.spec.image_id,
         "ResolvConfPath": text(&info.resolv_conf_path),
         "HostnamePath": text(&info.hostname_path),
@@ -62,12 +62,22 @@ fn render(info: &ContainerInfo) -> Value {
     })
 }
 
+/// Docker's templates see a typed container: what its JSON leaves out is nil there (`{{if .State.Health}}`).
+pub(super) fn add_absent(document: &mut Value) {
+    for (part, field) in [("State", "Health"), ("Config", "Healthcheck")] {
+        if let Some(Value::Object(fields)) = document.get_mut(part) {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+}
+
 fn time(time: Option<Timestamp>) -> String {
     time.unwrap_or(Timestamp::ZERO).to_string()
 }
 
-fn state(state: &ContainerState) -> Value {
-    json!({
+fn state(info: &ContainerInfo) -> Value {
+    let state = &info.state;
+    let mut document = json!({
         "Status": state.status.as_str(),
         "Running": state.status.is_running(),
         "Paused": state.status == Status::Paused,
@@ -80,7 +90,32 @@ fn state(state: &ContainerState) -> Value {
         "LogLinesLost": state.log_lines_lost,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
+    });
+    if let (Value::Object(fields), Some(health)) = (&mut document, &info.health) {
+        fields.insert("Health".to_owned(), report(health));
+    }
+    document
+}
+
+fn report(health: &HealthReport) -> Value {
+    let probe = |probe: &Probe| {
+        json!({
+            "Start": timestamp(probe.started_at_ns).to_string(),
+            "End": timestamp(probe.ended_at_ns).to_string(),
+            "ExitCode": probe.code,
+            "Output": probe.output,
+        })
+    };
+    json!({
+        "Status": health.state.as_str(),
+        "FailingStreak": health.streak,
+        "Log": health.log.iter().map(probe).collect::<Vec<_>>(),
     })
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    let within = u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).unwrap_or(0);
+    Timestamp::new(nanoseconds.div_euclid(1_000_000_000), within).unwrap_or(Timestamp::EPOCH)
 }
 
 /// Null where a list is empty, as Go shows one that was never set.
@@ -118,6 +153,9 @@ fn config(process: &ProcessSpec, image: &str) -> Value {
     if let Value::Object(fields) = &mut config {
         if let Some(signal) = &process.stop_signal_name {
             fields.insert("StopSignal".to_owned(), json!(signal));
+        }
+        if let Some(check) = &process.health {
+            fields.insert("Healthcheck".to_owned(), json!(check));
         }
         if let Some(timeout) = process.stop_timeout {
             fields.insert("StopTimeout".to_owned(), json!(timeout));

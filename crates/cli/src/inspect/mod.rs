@@ -67,7 +67,8 @@ fn run(context: &Context, parsed: &Parsed, lookup: Lookup<'_>) -> Result<u8> {
         One::Pretty => output::print(&(pretty(&Value::Array(found)) + "\n")),
         One::Json => output::print(&format!("{}\n", Value::Array(found))),
         One::Template(template) => {
-            for document in &found {
+            for document in &mut found {
+                container::add_absent(document);
                 output::print(&(template.execute(document).map_err(Error::Template)? + "\n"));
             }
         }

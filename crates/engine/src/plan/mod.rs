@@ -7,6 +7,7 @@
 mod capability;
 mod device;
 mod environment;
+mod health;
 mod identity;
 mod launch;
 mod limits;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use runtime::plan::{IdMaps, RootSource, SeccompFilter};
 
 pub(crate) use device::DeviceNode;
+pub(crate) use health::{command as health_command, schedule as health_schedule};
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
 pub(crate) use limits::{asks_for_any, limits};

@@ -2,7 +2,7 @@
 
 use oci::{ContainerId, Digest, ImageConfig, Platform};
 
-use super::{HostFacts, capability, environment, limits, log, mounts, sysctl};
+use super::{HostFacts, capability, environment, health, limits, log, mounts, sysctl};
 use crate::request::{
     Create, HostOptions, IpcMode, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions, UtsMode,
 };
@@ -114,6 +114,8 @@ fn process(
         stop_signal,
         stop_signal_name,
         stop_timeout: request.stop_timeout,
+        health: health::merge(request.health.as_ref(), image.healthcheck.as_ref())?,
+        shell: image.shell.clone(),
         volumes: image.volumes.iter().cloned().collect(),
         exposed_ports: image.exposed_ports.iter().cloned().collect(),
     })

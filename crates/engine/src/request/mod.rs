@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+pub use oci::Healthcheck;
 use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
-pub use monitor::RestartPolicy;
+pub use monitor::{OnUnhealthy, RestartPolicy};
 pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
 pub(crate) use option::parse_bool;
 pub use option::{DeviceRequest, LogOptions, Seccomp, SecurityOptions, Ulimit};
@@ -83,6 +84,8 @@ pub struct ProcessOptions {
     pub stop_signal: Option<String>,
     /// Seconds between the stop signal and `SIGKILL`; -1 waits for ever. Missing is 10.
     pub stop_timeout: Option<i32>,
+    /// How health is checked; what is not set in it is the image's. Missing altogether is the image's, too.
+    pub health: Option<Healthcheck>,
 }
 
 /// Which of the three standard streams are attached.
@@ -102,6 +105,8 @@ pub struct HostOptions {
     pub auto_remove: bool,
     /// `--restart`.
     pub restart: RestartPolicy,
+    /// `--on-unhealthy`.
+    pub on_unhealthy: OnUnhealthy,
     /// `--privileged`.
     pub privileged: bool,
     /// `--read-only`.

@@ -20,6 +20,7 @@ use crate::protocol::Reply;
 use crate::restart::{Backoff, RestartPolicy};
 use crate::status::Status;
 use crate::supervise::Held;
+use crate::supervise::checkup::Checkup;
 use crate::supervise::clients::{Clients, OWNER};
 use crate::supervise::execs::Execs;
 use crate::supervise::input::Input;
@@ -45,6 +46,8 @@ pub(crate) struct Container {
     pub(crate) stop: StopPlan,
     pub(crate) restart: RestartPolicy,
     pub(crate) backoff: Backoff,
+    /// Its health, where that is checked.
+    pub(crate) checkup: Option<Box<Checkup>>,
     /// What a client or the clock has brought about.
     pub(crate) due: Option<Due>,
     pub(crate) auto_remove: bool,
@@ -81,7 +84,10 @@ pub(crate) enum Due {
 
 /// What was ready. The numbers are positions, which hold for one turn: entries are removed at its end.
 #[derive(Clone, Copy)]
-enum Ready {
+pub(crate) enum Ready {
+    CheckStarting,
+    CheckOutput,
+    CheckEnded,
     Init,
     Oom,
     Signals,
@@ -104,6 +110,9 @@ impl Container {
             for (ready, flags) in self.wait()? {
                 match ready {
                     Ready::Init => return Ok(Due::End),
+                    Ready::CheckStarting => self.proceed_check(),
+                    Ready::CheckOutput => self.read_check(),
+                    Ready::CheckEnded => self.reap_check(),
                     Ready::Oom => self.note_oom(),
                     Ready::Signals => self.obey_signals(),
                     Ready::Listener => self.clients.accept(self.listener.as_fd()),
@@ -153,11 +162,26 @@ impl Container {
             Effect::Signal(number) => self.signal(number),
             Effect::SignalThenThaw(number) => {
                 self.signal(number)?;
-                self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container"))
+                self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container"))?;
+                self.resume_checks();
+                Ok(())
             }
             Effect::Kill => self.kill(),
-            Effect::Freeze => self.group("freeze")?.freeze().map_err(Error::cgroup("freeze the container")),
-            Effect::Thaw => self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container")),
+            Effect::Freeze => {
+                self.suspend_checks();
+                let frozen = self
+                    .group("freeze")
+                    .and_then(|group| group.freeze().map_err(Error::cgroup("freeze the container")));
+                if frozen.is_err() {
+                    self.resume_checks();
+                }
+                frozen
+            }
+            Effect::Thaw => {
+                self.group("thaw")?.thaw().map_err(Error::cgroup("thaw the container"))?;
+                self.resume_checks();
+                Ok(())
+            }
             // Init's end comes to nobody by a client or the clock: what is launched and finished here, they have
             // ended the rest of.
             Effect::Launch => {
@@ -277,6 +301,7 @@ impl Container {
             // Refused where somebody was faster, or the container has ended.
             drop(self.apply(Event::Unpause));
         }
+        self.check_clock(now_ms);
         self.clients.sweep();
         self.sweep_outputs(now_ms);
         let clients = &self.clients;
@@ -352,6 +377,9 @@ impl Container {
             watched.push((Ready::Client(index), PollFd::new(&client.socket, PollFlags::IN)));
         }
         self.watch_streams(&mut watched);
+        if let Some(checkup) = &self.checkup {
+            checkup.watch(&mut watched);
+        }
         for (index, starting) in self.execs.starting.iter().enumerate() {
             if let Some(parked) = &starting.parked {
                 watched.push((Ready::Starting(index), PollFd::new(parked, PollFlags::IN)));
@@ -415,7 +443,8 @@ impl Container {
         let is_untold = self.log.as_ref().map_or(0, Log::dropped_lines) > self.status.log_lines_lost;
         let telling = is_untold.then_some(self.lost_told_ms + LOST_EVERY_MS);
         let log = self.log.as_ref().and_then(Log::due_ms).into_iter().chain(telling).min();
-        let next = stalls.chain(self.status.phase.deadline_ms()).chain(log).min()?;
+        let check = self.checkup.as_ref().and_then(|checkup| checkup.due_ms());
+        let next = stalls.chain(self.status.phase.deadline_ms()).chain(log).chain(check).min()?;
         Some(clock::until(next))
     }
 }

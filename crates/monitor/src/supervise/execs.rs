@@ -50,8 +50,13 @@ impl Exec {
 }
 
 impl Starting {
+    /// One that no client waits for.
+    pub(crate) fn of_nobody(parked: ParkedInit) -> Starting {
+        Starting { parked: Some(parked), client: 0, id: String::new(), terminal: None, released: false }
+    }
+
     /// Takes the next step; the program, once it runs.
-    fn proceed(&mut self) -> runtime::Result<Option<runtime::Running>> {
+    pub(crate) fn proceed(&mut self) -> runtime::Result<Option<runtime::Running>> {
         let Some(mut parked) = self.parked.take() else { return Ok(None) };
         if self.released {
             return parked.finish_release().map(Some);
@@ -73,6 +78,13 @@ impl Execs {
 
     pub(crate) fn add(&mut self, parked: ParkedInit, client: u64, id: String) {
         self.starting.push(Starting { parked: Some(parked), client, id, terminal: None, released: false });
+    }
+
+    /// Kills a program that nobody wants any more. It is reaped when it has ended, which takes as long as it takes.
+    pub(crate) fn abandon(&mut self, program: runtime::Running) {
+        // One that is dead already needs no signal.
+        let _sent = linux::process::pidfd_signal(program.pidfd(), linux::signal::KILL);
+        self.list.push(Exec { program, client: None, id: String::new(), terminal: None });
     }
 
     /// Takes a program that is being set up a step further, and tells its client what came of it.

@@ -28,7 +28,7 @@ use crate::life::Phase;
 use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request, Streams};
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::supervise::clients::{Client, Clients, OWNER};
 use crate::supervise::container::Container;
 use crate::supervise::outputs::Output;
@@ -60,6 +60,8 @@ pub(crate) fn leave_for_good(mut container: Container, exit: Exit) -> Result<()>
         container.note_lost_lines();
     }
     container.status.phase = Phase::Exited;
+    // What cannot be removed keeps the directory, and the next observer removes both.
+    drop(status::remove_health(container.seat.run_dir(), &container.status));
     container.status.exit = Some(exit.clone());
     let database = container.records.database().map(ToOwned::to_owned);
     let is_removed = container.auto_remove && exit.asked != Asked::Restart;
@@ -145,6 +147,7 @@ impl Container {
 
     /// Programs that were started beside init have died with it, or do now.
     fn end_execs(&mut self) {
+        self.suspend_checks();
         self.execs.give_up_starting(&mut self.clients);
         for index in 0..self.execs.list.len() {
             if let Some(exec) = self.execs.list.get_mut(index) {

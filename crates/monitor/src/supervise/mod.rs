@@ -13,6 +13,7 @@
 //! in the same run directory and behind the same socket: see `rerun`.
 
 mod ahead;
+mod checkup;
 mod clients;
 mod container;
 mod execs;
@@ -110,6 +111,7 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
             let mut container = Container::new(&plan, plan_file, seat, listener, signals);
             (container.log, container.clients) = (log, clients);
             container.take_over(started);
+            container.begin_checks(&plan);
             container.announce(attachment);
             container.hold(&plan);
             rerun::live(container, plan)
@@ -412,6 +414,7 @@ impl Container {
             restart: plan.restart,
             backoff: Backoff::default(),
             due: None,
+            checkup: None,
             auto_remove: plan.auto_remove,
             dies_with_init: plan.launch.namespaces.pid == Namespace::New,
             plan: plan_file,

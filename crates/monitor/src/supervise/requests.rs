@@ -58,9 +58,16 @@ impl Container {
                     // Told by the one who tells of the end, so that it is told before that.
                     self.records.event("kill", &[("signal", &signal.to_string())]);
                 }
+                if signal == KILL {
+                    self.tell_of_the_end(client);
+                }
                 Ok(if was_sent { Outcome::Changed } else { Outcome::Unchanged })
             }
-            Request::Stop { signal, timeout, asked } => self.stop(signal, timeout, asked),
+            Request::Stop { signal, timeout, asked } => {
+                let stopped = self.stop(signal, timeout, asked)?;
+                self.tell_of_the_end(client);
+                Ok(stopped)
+            }
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
             Request::PauseMeanwhile => {
                 self.apply(Event::Pause)?;
@@ -86,9 +93,7 @@ impl Container {
                 self.connect(client, attachment)
             }
             Request::Wait => {
-                if let Some(client) = self.clients.get(client) {
-                    client.waits = true;
-                }
+                self.tell_of_the_end(client);
                 Ok(Outcome::Changed)
             }
             Request::HangUp => {
@@ -118,6 +123,13 @@ impl Container {
             self.records.event("kill", &[("signal", &signal.to_string())]);
         }
         Ok(Outcome::Changed)
+    }
+
+    /// Also whoever has brought the end about is told, who would ask for that too late.
+    fn tell_of_the_end(&mut self, client: u64) {
+        if let Some(client) = self.clients.get(client) {
+            client.waits = true;
+        }
     }
 
     /// A run that does not come has no end that could say who has asked for that: the one before says it.
@@ -185,12 +197,17 @@ impl Container {
             });
         }
         let process: ProcessPlan = packet::unseal(descriptors.remove(0).as_fd())?;
-        let launch: LaunchPlan = packet::unseal::<MonitorPlan>(self.plan.as_fd())?.launch;
         let stdio = Given::new(streams, descriptors)?.into_stdio()?;
+        self.begin_program(&process, stdio)
+    }
+
+    /// Begins to start a program beside init.
+    pub(crate) fn begin_program(&self, process: &ProcessPlan, stdio: Stdio) -> Result<ParkedInit> {
+        let launch: LaunchPlan = packet::unseal::<MonitorPlan>(self.plan.as_fd())?.launch;
         let init = self.running()?;
         let target =
             Target { pidfd: init.pidfd(), pid: init.pid(), plan: &launch, cgroup: self.cgroup.as_ref() };
-        runtime::begin_exec(target, &process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
+        runtime::begin_exec(target, process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
     }
 }
 

@@ -95,7 +95,7 @@ impl Container {
         // An attempt that failed did not run, whenever the last one did that succeeded.
         let ran_ms = if self.status.phase == Phase::Starting { 0 } else { ran_ms };
         let end = RunEnd { code: exit.code, ran_ms, was_signalled: exit.asked == state::Asked::User };
-        if !self.restart.wants(end, self.status.restarts) {
+        if !self.status.phase.renews() && !self.restart.wants(end, self.status.restarts) {
             return None;
         }
         let (backoff, delay_ms) = self.backoff.after(ran_ms);
@@ -109,6 +109,7 @@ impl Container {
         self.held = Held::default();
         self.init = None;
         self.execs = Execs::default();
+        self.checkup = None;
         self.is_unread = false;
         // Before anyone is told, for then they look.
         drop(self.seat.record(&self.status));
@@ -127,6 +128,7 @@ impl Container {
         let stage = Stage { plan: &plan, seat: &self.seat, signals: &self.signals, status };
         let (started, ()) = start(&stage, None, filling, || Ok(()))?;
         self.take_over(started);
+        self.begin_checks(&plan);
         // There is no caller that started this one.
         debug_assert!(self.clients.get(OWNER).is_none(), "whoever started it was told of the first end");
         self.announce(None);

@@ -63,6 +63,10 @@ impl Seat {
         Ok(socket)
     }
 
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
     pub(crate) fn record(&self, status: &Status) -> Result<()> {
         status::write(&self.run_dir, status)
     }

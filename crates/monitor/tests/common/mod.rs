@@ -94,6 +94,7 @@ impl Harbour {
             open_stdin: false,
             stdin_once: false,
             stop: StopPlan::default(),
+            health: None,
             restart: monitor::RestartPolicy::No,
             peers: Vec::new(),
             auto_remove: false,
