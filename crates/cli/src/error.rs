@@ -51,6 +51,14 @@ pub(crate) enum Error {
     SaveToTerminal,
     #[error("cowardly refusing to export to a terminal: use -o, or redirect")]
     ExportToTerminal,
+    #[error("{name} can not be empty")]
+    EmptyCopy { name: &'static str },
+    #[error("copying between containers is not supported")]
+    CopyBetween,
+    #[error("must specify at least one container source")]
+    CopyNowhere,
+    #[error("cowardly refusing to copy a tar to a terminal: redirect it")]
+    CopyToTerminal,
     #[error("requested load from stdin, but stdin is empty")]
     LoadFromTerminal,
     #[error("{from} is a URL: import reads files and stdin; fetch it first")]

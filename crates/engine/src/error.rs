@@ -34,6 +34,14 @@ pub enum Error {
     // What there is not.
     #[error("No such container: {name}")]
     NoSuchContainer { name: String },
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchPath { container: String, path: String },
+    #[error("lstat {path}: no such file or directory")]
+    NoLocalPath { path: String },
+    #[error("invalid output path: directory \"{path}\" does not exist")]
+    NoOutputDirectory { path: String },
+    #[error("no such directory")]
+    NoSuchDirectory,
     #[error("No such image: {name}")]
     NoSuchImage { name: String },
     #[error(
@@ -49,6 +57,22 @@ pub enum Error {
         "error gathering device information while adding custom device \"{path}\": no such file or directory"
     )]
     NoSuchDevice { path: String },
+
+    // What cannot be copied.
+    #[error("{path}: not a directory")]
+    NotADirectory { path: String },
+    #[error("cannot copy directory")]
+    CannotCopyDirectory,
+    #[error("destination \"{place}\" must be a directory")]
+    MustBeDirectory { place: String },
+    #[error("destination \"{place}\" must be a directory or a regular file")]
+    MustBeDirectoryOrFile { place: String },
+    #[error("copy to or from container {container}")]
+    Copy {
+        container: String,
+        #[source]
+        source: monitor::Error,
+    },
 
     // What the state does not allow.
     #[error(
@@ -275,6 +299,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::NoSuchContainer { .. }
+            | Error::NoSuchPath { .. }
+            | Error::NoLocalPath { .. }
+            | Error::NoOutputDirectory { .. }
+            | Error::NoSuchDirectory
             | Error::NoSuchImage { .. }
             | Error::ImageNotHere { .. }
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
@@ -300,7 +328,9 @@ impl Error {
             | Error::SecurityOptionUnsupported { .. }
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
-            Error::Start { source, .. } | Error::Monitor { source, .. } => of_monitor(source),
+            Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {
+                of_monitor(source)
+            }
             Error::File { source, .. } => of_io(source.kind()),
             Error::System { source, .. } => of_io(source.kind()),
             Error::Image { .. }
@@ -310,6 +340,10 @@ impl Error {
             | Error::Cgroup { .. }
             | Error::Record { .. } => Kind::Internal,
             Error::AmbiguousPrefix { .. }
+            | Error::NotADirectory { .. }
+            | Error::CannotCopyDirectory
+            | Error::MustBeDirectory { .. }
+            | Error::MustBeDirectoryOrFile { .. }
             | Error::NoSuchDevice { .. }
             | Error::InvalidMode { .. }
             | Error::InvalidSize { .. }

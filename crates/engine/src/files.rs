@@ -75,8 +75,6 @@ impl Engine {
     /// container's root is outside, so that no mount has to be id-mapped for them.
     pub(crate) fn write_etc(&self, id: &ContainerId, spec: &ContainerSpec, owner: (u32, u32)) -> Result<()> {
         let directory = self.run_directory(id);
-        let failed = |source| Error::File { action: "make the container's run directory", source };
-        file::create_dir(&directory, 0o700).map_err(failed)?;
         let (hostname, domainname) = (&spec.process.hostname, &spec.process.domainname);
         // Who shares the host's network finds there what the host finds.
         let shared = spec.host.network_mode == NetworkMode::Host;
@@ -86,12 +84,17 @@ impl Engine {
         let resolv = shared.then(|| copied("/etc/resolv.conf")).flatten();
         let resolv = resolv.unwrap_or_else(|| b"# This container has no network.\n".to_vec());
         let hostname = format!("{hostname}\n").into_bytes();
-        for (name, content) in [("hostname", hostname), ("hosts", hosts), ("resolv.conf", resolv)] {
-            let path = directory.join(name);
-            write_for(&path, &content, owner)
-                .map_err(|source| Error::File { action: "write a file of the container's /etc", source })?;
-        }
-        Ok(())
+        let files = [("hostname", hostname), ("hosts", hosts), ("resolv.conf", resolv)];
+        let write = || {
+            file::create_dir(&directory, 0o700)?;
+            files.iter().try_for_each(|(name, content)| write_for(&directory.join(name), content, owner))
+        };
+        let written = match write() {
+            // Who had it for a copy has just tidied up.
+            Err(error) if error.is_missing() => write(),
+            written => written,
+        };
+        written.map_err(|source| Error::File { action: "write a file of the container's /etc", source })
     }
 
     /// Removes what lies on disk of a container that has no record any more.

@@ -22,6 +22,7 @@
 mod boot;
 mod commit;
 mod container;
+mod copy;
 mod create;
 mod devices;
 mod diff;

@@ -236,6 +236,14 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// A directory in the place of something else, or the reverse.
+    #[error("{reason}: {path}")]
+    Overwrite {
+        /// Its path.
+        path: String,
+        /// Which of the two.
+        reason: &'static str,
+    },
     /// Writing an archive.
     #[error("write the archive")]
     Write {
@@ -271,6 +279,12 @@ impl Error {
         }
         let reason = "a later part of it asks for a larger window than its start; decompress it first";
         Self::Decompress { entry, compression, source: io::Error::other(reason) }
+    }
+
+    /// The system's reason, where it gave one for a file of a tree.
+    #[must_use]
+    pub fn errno(&self) -> Option<rustix::io::Errno> {
+        if let Self::Files { source, .. } = self { rustix::io::Errno::from_io_error(source) } else { None }
     }
 
     /// Whether the content is at fault, rather than reading or writing it.

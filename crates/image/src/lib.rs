@@ -58,7 +58,7 @@ pub mod tar;
 
 pub use archive::{
     CommitOptions, ImportOptions, LoadOptions, Loaded, LoadedImage, LoadedLayer, SavedImage, Source, commit,
-    import, load, save,
+    decompressed, import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

@@ -30,11 +30,12 @@ use runtime::plan::IdMaps;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Connection, Outcome, Received, spawn, unexpected};
+use crate::client::{Connection, Outcome, Received, unexpected};
 use crate::error::{Error, Result};
 use crate::packet;
 use crate::protocol::Reply;
 use crate::supervise::requests::causes;
+use crate::worker;
 
 /// An image's layers, to be unpacked as [`Trees::in_user_namespace`] does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub struct Unpack {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
+pub(crate) struct Order {
     maps: IdMaps,
     job: Job,
 }
@@ -89,7 +90,7 @@ enum Job {
 /// # Errors
 /// [`Error::Remote`] has the words of what could not be unpacked.
 pub fn unpack(program: &Path, maps: IdMaps, what: Unpack) -> Result<()> {
-    ask(program, &Order { maps, job: Job::Unpack(what) })
+    begin(program, maps, Job::Unpack(what), &[])?.finish()
 }
 
 /// Has trees removed likewise; their paths are absolute. One that is not there is no error.
@@ -97,7 +98,7 @@ pub fn unpack(program: &Path, maps: IdMaps, what: Unpack) -> Result<()> {
 /// # Errors
 /// [`Error::Remote`] has the words of what could not be removed.
 pub fn remove(program: &Path, maps: IdMaps, trees: Vec<PathBuf>) -> Result<()> {
-    ask(program, &Order { maps, job: Job::Remove(trees) })
+    begin(program, maps, Job::Remove(trees), &[])?.finish()
 }
 
 /// Has a layer read likewise, into a pipe or a file. Returns while that goes on.
@@ -105,7 +106,7 @@ pub fn remove(program: &Path, maps: IdMaps, trees: Vec<PathBuf>) -> Result<()> {
 /// # Errors
 /// If no process can be started for it.
 pub fn read(program: &Path, maps: IdMaps, what: ReadLayer, out: OwnedFd) -> Result<Working> {
-    begin(program, &Order { maps, job: Job::Read(what) }, &[out])
+    begin(program, maps, Job::Read(what), &[out])
 }
 
 /// Changes as they come out of [`Form::Changes`].
@@ -162,22 +163,14 @@ impl Working {
     }
 }
 
-fn ask(program: &Path, order: &Order) -> Result<()> {
-    begin(program, order, &[])?.finish()
-}
-
-fn begin(program: &Path, order: &Order, with: &[OwnedFd]) -> Result<Working> {
-    let sealed = packet::seal(order)?;
-    let worker = spawn::prepare(program, "worker")?.work(&sealed, with)?;
-    Ok(Working { worker, attempt: order.job.attempt() })
+fn begin(program: &Path, maps: IdMaps, job: Job, with: &[OwnedFd]) -> Result<Working> {
+    let attempt = job.attempt();
+    let worker = worker::begin(program, &worker::Order::Lent(Order { maps, job }), with)?;
+    Ok(Working { worker, attempt })
 }
 
 /// The worker's own side. The process must have no other thread.
-pub(crate) fn work(control: &OwnedFd, descriptors: &[OwnedFd]) -> Result<()> {
-    let [order, with @ ..] = descriptors else {
-        return Err(Error::Protocol { reason: "the first message has no order" });
-    };
-    let Order { maps, job } = packet::unseal(order.as_fd())?;
+pub(crate) fn work(control: &OwnedFd, Order { maps, job }: Order, with: &[OwnedFd]) -> Result<()> {
     let attempt = job.attempt().to_owned();
     let done = runtime::inside(&maps, Some(control.as_fd()), move || perform(job, with));
     let reply = match done {
@@ -241,7 +234,7 @@ fn remove_all(trees: &[PathBuf]) -> file::Result<()> {
     outcome
 }
 
-fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let causes = causes(error);
     let separator = if causes.is_empty() { "" } else { ": " };
     format!("{error}{separator}{causes}")

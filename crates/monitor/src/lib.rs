@@ -37,6 +37,8 @@ mod protocol;
 mod restart;
 pub mod status;
 mod supervise;
+pub mod visit;
+mod worker;
 
 pub use client::session::{Session, SessionEnd};
 pub use client::spawn::{Running, Starting, Waiting, prepare, spawn};

@@ -13,6 +13,7 @@ use crate::client::Outcome;
 use crate::exit::{Exit, LaunchFailure};
 use crate::life::Refused;
 use crate::plan::AheadPlan;
+use crate::visit::{Found, Refusal};
 use runtime::plan::TerminalSize;
 
 /// The largest packet.
@@ -99,6 +100,10 @@ pub(crate) enum Reply {
     /// The container printed something, and nobody reads a stream that the client has attached. `ends`: nobody at
     /// all, and the stream ends for the container too if the client says [`Request::HangUp`].
     Unread { ends: bool },
+    /// A visitor has found what it is to copy, or where to.
+    Found(Found),
+    /// It has not, or must not.
+    CopyRefused(Refusal),
     /// The container ended. `tails`: output that the attached streams had no room for, one memfd each.
     Ended { exit: Exit, tails: Streams },
 }

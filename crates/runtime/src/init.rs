@@ -121,7 +121,7 @@ fn enter_group(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
     joiner.enter().map_err(|errno| failed(Step::Cgroup, path())(errno))
 }
 
-fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
+pub(crate) fn enter_namespaces(inherited: &Inherited<'_>) -> Result<(), InitFailure> {
     let Inherited { plan, link, joins, .. } = inherited;
     setsid().map_err(failed(Step::Clone, "a new session"))?;
     if plan.namespaces.user == Namespace::New {
@@ -241,14 +241,14 @@ fn make_mounts(inherited: &Inherited<'_>) -> Result<Vec<Option<Made>>, InitFailu
 }
 
 /// What the supervisor opened.
-struct Received {
-    root: Option<OwnedFd>,
-    binds: Option<Vec<OwnedFd>>,
+pub(crate) struct Received {
+    pub(crate) root: Option<OwnedFd>,
+    pub(crate) binds: Option<Vec<OwnedFd>>,
     dev: Option<OwnedFd>,
     pid: i32,
 }
 
-fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
+pub(crate) fn receive_mounts(inherited: &Inherited<'_>) -> Result<Received, InitFailure> {
     let (first, _) = order(inherited.link)?;
     let Order::Mounts { root_and_binds, dev, count, pid } = first else { return Err(unexpected(&first)) };
     let mut all = Vec::with_capacity(count);
@@ -270,7 +270,10 @@ fn hooks_and_labels(plan: &LaunchPlan, pid: i32) -> Result<Option<Label>, InitFa
 }
 
 /// Attaches the root over `/` of this mount namespace, where it stays out of sight of path lookups until the pivot.
-fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<OwnedFd, InitFailure> {
+pub(crate) fn root_mount(
+    inherited: &Inherited<'_>,
+    received: Option<OwnedFd>,
+) -> Result<OwnedFd, InitFailure> {
     let plan = inherited.plan;
     let in_user_namespace = plan.namespaces.user != Namespace::Inherit;
     let owner = Owner {
@@ -289,7 +292,7 @@ fn root_mount(inherited: &Inherited<'_>, received: Option<OwnedFd>) -> Result<Ow
     Ok(root)
 }
 
-fn attach_mounts(
+pub(crate) fn attach_mounts(
     plan: &LaunchPlan,
     root: &OwnedFd,
     made: &[Option<Made>],

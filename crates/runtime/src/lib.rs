@@ -56,6 +56,7 @@ mod sysctl;
 mod terminal;
 pub mod trace;
 mod user;
+pub mod visit;
 
 pub use ahead::{Ahead, clone_ahead};
 pub use error::{Error, InitFailure, Result, Step};

@@ -12,6 +12,7 @@ pub(crate) static CONTAINER: Group =
 static ENTRIES: &[Entry] = &[
     verb("attach", Section::Plain, &ATTACH),
     verb("commit", Section::Plain, &files::COMMIT),
+    verb("cp", Section::Plain, &files::COPY),
     verb("create", Section::Plain, &CREATE),
     verb("diff", Section::Plain, &files::DIFF),
     verb("exec", Section::Plain, &EXEC),
@@ -36,7 +37,6 @@ static ENTRIES: &[Entry] = &[
     verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &UNPAUSE),
     verb("wait", Section::Plain, &WAIT),
-    later("cp", "copying"),
     later("update", "updates of limits"),
 ];
 

@@ -14,6 +14,21 @@ pub(crate) static DIFF: Verb = Verb {
     run: files::diff,
 };
 
+/// `skiff cp`.
+pub(crate) static COPY: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER:SRC_PATH|SRC_PATH|- DEST_PATH|CONTAINER:DEST_PATH|-",
+    about: "Copy files between a container and here; - is a tar",
+    aliases: &["container cp", "cp"],
+    arguments: Arguments::Exactly(2),
+    interspersed: true,
+    flags: &[&[
+        switch("archive", "Keep owners (and set-user-id bits)").short('a'),
+        switch("follow-link", "Follow a symbolic link at the end of the source").short('L'),
+        switch("quiet", "Do not say how much was copied").short('q'),
+    ]],
+    run: crate::container::copy::run,
+};
+
 /// `skiff export`.
 pub(crate) static EXPORT: Verb = Verb {
     usage: "[OPTIONS] CONTAINER",

@@ -1,6 +1,7 @@
 //! Commands about containers: each asks the engine and prints.
 
 pub(crate) mod boot;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod files;

@@ -201,6 +201,7 @@ const NEEDLESS: &[&str] = &[
 #[test]
 fn no_flag_that_works_is_ignored_in_silence() {
     const SOURCES: &[&str] = &[
+        include_str!("../container/copy.rs"),
         include_str!("../container/create.rs"),
         include_str!("../container/exec.rs"),
         include_str!("../container/files.rs"),

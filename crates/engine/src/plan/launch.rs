@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use runtime::LaunchPlan;
 use runtime::plan::{
-    Hooks, Namespace, Namespaces, ProcessPlan, Propagation, Root, SeccompFilter, TimeOffsets,
+    Hooks, Mount, MountKind, Namespace, Namespaces, ProcessPlan, Propagation, Root, SeccompFilter,
+    TimeOffsets,
 };
 
 use super::identity::{self, Identity, identity};
@@ -71,6 +72,48 @@ pub(crate) fn launch(
         start_gate: None,
         id_maps: maps,
         namespaces,
+    })
+}
+
+/// What of a container is mounted to work on its files while it does not run: its root, its volumes, and what its user
+/// bound, in a user and a mount namespace alone.
+pub(crate) fn visit(
+    id: &str,
+    spec: &ContainerSpec,
+    facts: &HostFacts,
+    around: &Surroundings,
+) -> Result<LaunchPlan> {
+    let mut alone = spec.clone();
+    alone.host.pid_mode = PidMode::Private;
+    alone.host.ipc_mode = IpcMode::None;
+    alone.host.network_mode = NetworkMode::None;
+    let plan = launch(id, &alone, facts, around)?;
+    let is_users = |mount: &Mount| match &mount.kind {
+        MountKind::Volume { .. } => true,
+        MountKind::Bind { .. } => {
+            spec.host.mounts.iter().any(|own| mounts::is_target(&own.target, &mount.target))
+        }
+        MountKind::New { .. } | MountKind::Cgroup => false,
+    };
+    Ok(LaunchPlan {
+        namespaces: Namespaces {
+            user: plan.namespaces.user.clone(),
+            mount: Namespace::New,
+            ..Namespaces::default()
+        },
+        mounts: plan.mounts.iter().filter(|mount| is_users(mount)).cloned().collect(),
+        devices: Vec::new(),
+        masked_paths: Vec::new(),
+        readonly_paths: Vec::new(),
+        hostname: None,
+        domainname: None,
+        sysctls: Vec::new(),
+        time_offsets: None,
+        cgroup: None,
+        process: ProcessPlan { rlimits: Vec::new(), terminal: None, reaper: false, ..plan.process },
+        loopback: false,
+        new_session_keyring: false,
+        ..plan
     })
 }
 

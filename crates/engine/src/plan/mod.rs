@@ -25,7 +25,7 @@ use runtime::plan::{IdMaps, RootSource, SeccompFilter};
 pub(crate) use device::DeviceNode;
 pub(crate) use health::{command as health_command, schedule as health_schedule};
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
-pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc};
+pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc, visit};
 pub(crate) use limits::{asks_for_any, limits};
 pub use log::LogError;
 pub(crate) use log::{Subject, log, log_plan};

@@ -84,6 +84,11 @@ fn clean(path: &str) -> Option<PathBuf> {
     Some(cleaned)
 }
 
+/// Whether a user's target is that of a mount.
+pub(super) fn is_target(text: &str, target: &Path) -> bool {
+    clean(text).is_some_and(|path| path == target)
+}
+
 /// The most volumes that an image may declare.
 const VOLUMES_LIMIT: usize = 256;
 

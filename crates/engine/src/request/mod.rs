@@ -249,6 +249,41 @@ pub struct RemoveImage {
     pub force: bool,
 }
 
+/// What lies on the caller's side of a copy.
+#[derive(Clone, Copy, Debug)]
+pub enum Near<'a> {
+    /// An absolute path, as written: what stands at its end counts (`/`, `/.`).
+    Path(&'a str),
+    /// A tar; into a container it may be compressed.
+    Stream(BorrowedFd<'a>),
+}
+
+/// `skiff cp` into a container.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyIn<'a> {
+    /// What.
+    pub source: Near<'a>,
+    /// A path in the container, as written.
+    pub target: &'a str,
+    /// A link at the end of the source is followed.
+    pub follow: bool,
+    /// The files keep their owners, instead of becoming root's.
+    pub archive: bool,
+}
+
+/// `skiff cp` out of a container.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOut<'a> {
+    /// A path in the container, as written.
+    pub source: &'a str,
+    /// To where.
+    pub target: Near<'a>,
+    /// A link at the end of the source is followed.
+    pub follow: bool,
+    /// The files keep their owners, instead of becoming the caller's, and set-user-id bits.
+    pub archive: bool,
+}
+
 /// `skiff commit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {

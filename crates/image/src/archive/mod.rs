@@ -37,6 +37,7 @@ pub use commit::{CommitOptions, commit};
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
 pub use save::{SavedImage, save};
+pub use stream::decompressed;
 
 /// Where an archive comes from.
 pub enum Source<'a> {

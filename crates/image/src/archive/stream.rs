@@ -27,24 +27,8 @@ pub(super) struct Members<'a> {
 impl<'a> Members<'a> {
     /// Begins to read `source`, decompressing it if need be. `name` is for errors.
     pub(super) fn new(name: &str, source: &'a mut (dyn Read + Send), windows: &Windows) -> Result<Self> {
+        let source = decompressed_in(name, source, windows)?;
         let name = name.to_owned();
-        let mut source = BufReader::with_capacity(64 << 10, source);
-        let start = peek(&mut source).map_err(|source| Error::Read { entry: name.clone(), source })?;
-        let compression = Compression::detect(&start);
-        let window = Window::of(compression, &start);
-        windows.reserve_for_archive(window);
-        let source = start_again(start, source);
-        let source: Box<dyn BufRead + Send + 'a> = if compression == Compression::None {
-            Box::new(source)
-        } else {
-            let decoded = decoder(compression, source, window)
-                .map_err(|source| Error::decompress(&name, compression, window, source))?;
-            let explain = {
-                let name = name.clone();
-                move |source| Error::decompress(&name, compression, window, source)
-            };
-            Box::new(BufReader::with_capacity(64 << 10, Explained { decoded, explain }))
-        };
         Ok(Self { name, source, parser: Some(tar::Parser::new(limits())) })
     }
 
@@ -96,6 +80,43 @@ impl<'a> Members<'a> {
     pub(super) fn data(&mut self, size: u64) -> Data<'_, 'a> {
         Data { members: self, left: size }
     }
+}
+
+/// What `source` holds, decompressed if need be. `name` is for errors.
+///
+/// # Errors
+/// If its first bytes cannot be read, or ask for more memory than a decoder may have.
+pub fn decompressed<'a>(
+    name: &str,
+    source: &'a mut (dyn Read + Send),
+) -> Result<Box<dyn BufRead + Send + 'a>> {
+    decompressed_in(name, source, &Windows::default())
+}
+
+fn decompressed_in<'a>(
+    name: &str,
+    source: &'a mut (dyn Read + Send),
+    windows: &Windows,
+) -> Result<Box<dyn BufRead + Send + 'a>> {
+    let name = name.to_owned();
+    let mut source = BufReader::with_capacity(64 << 10, source);
+    let start = peek(&mut source).map_err(|source| Error::Read { entry: name.clone(), source })?;
+    let compression = Compression::detect(&start);
+    let window = Window::of(compression, &start);
+    windows.reserve_for_archive(window);
+    let source = start_again(start, source);
+    let source: Box<dyn BufRead + Send + 'a> = if compression == Compression::None {
+        Box::new(source)
+    } else {
+        let decoded = decoder(compression, source, window)
+            .map_err(|source| Error::decompress(&name, compression, window, source))?;
+        let explain = {
+            let name = name.clone();
+            move |source| Error::decompress(&name, compression, window, source)
+        };
+        Box::new(BufReader::with_capacity(64 << 10, Explained { decoded, explain }))
+    };
+    Ok(source)
 }
 
 /// A decoder of which the errors say what was being read, since whoever reads a member does not know.

@@ -19,12 +19,16 @@
 
 mod changes;
 mod pack;
+mod place;
 mod sink;
 mod stack;
+mod unpack;
 
 pub use changes::{Change, ChangeKind, MountPoints, changes, layer};
 pub use pack::{Item, Packed, export, pack};
+pub use place::{CopyPath, Located, Present, Refused, Source, Where, locate, place};
 pub use stack::{Marks, Stack};
+pub use unpack::{Owner, Place, Rules, unpack};
 
 use rustix::io::Errno;
 

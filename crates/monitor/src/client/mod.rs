@@ -320,6 +320,8 @@ pub(crate) fn unexpected(reply: Reply) -> Error {
         | Reply::ExecStarted { .. }
         | Reply::ExecEnded { .. }
         | Reply::Unread { .. }
+        | Reply::Found(_)
+        | Reply::CopyRefused(_)
         | Reply::Ended { .. } => Error::Protocol { reason: "the monitor answered something else" },
     }
 }

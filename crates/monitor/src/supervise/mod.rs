@@ -25,7 +25,7 @@ pub(crate) mod requests;
 mod rerun;
 pub(crate) mod seat;
 mod share;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -45,7 +45,6 @@ use state::Asked;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::{Exit, LaunchFailure};
-use crate::lent;
 use crate::life::{Intent, Phase};
 use crate::log::{Log, Source};
 use crate::lost;
@@ -54,6 +53,7 @@ use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request};
 use crate::restart::Backoff;
 use crate::status::{Process, Status};
+use crate::worker;
 use ahead::Ahead;
 use clients::{Clients, OWNER};
 use container::Container;
@@ -75,7 +75,7 @@ const WHO: &str = "monitor";
 pub fn serve(control: OwnedFd) -> Result<()> {
     let signals = arrange_signals()?;
     match receive_request(&control, &signals)? {
-        (Request::Work, order) => lent::work(&control, &order),
+        (Request::Work, order) => worker::work(&control, &order),
         first => supervise(control, signals, first),
     }
 }
@@ -103,7 +103,7 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
         }
     };
     let Ground { seat, ahead } = ground;
-    let filling = volumes::prepare(&mut plan).map_err(LaunchFailure::from);
+    let filling = volumes::prepare(&mut plan.launch, &plan.container_dir).map_err(LaunchFailure::from);
     let stage = Stage { plan: &plan, seat: &seat, signals: &signals, status: Status::starting(None) };
     let meanwhile = || Ok((plan.log.clone().map(Log::open).transpose()?, seat.listen()?));
     match filling.and_then(|filling| start(&stage, ahead, filling, meanwhile)) {

@@ -123,7 +123,7 @@ impl Container {
     fn run_again(&mut self) -> std::result::Result<(), LaunchFailure> {
         let mut plan: MonitorPlan = packet::unseal(self.plan.as_fd())?;
         meet_peers(&mut plan.launch.namespaces, &plan.peers)?;
-        let filling = volumes::prepare(&mut plan)?;
+        let filling = volumes::prepare(&mut plan.launch, &plan.container_dir)?;
         let status = Status { oom_killed: false, exit: None, ..self.status.clone() };
         let stage = Stage { plan: &plan, seat: &self.seat, signals: &self.signals, status };
         let (started, ()) = start(&stage, None, filling, || Ok(()))?;

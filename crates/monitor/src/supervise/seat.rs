@@ -71,6 +71,15 @@ impl Seat {
         status::write(&self.run_dir, status)
     }
 
+    /// Frees the lock, and removes the run directory unless somebody else has begun to use it.
+    pub(crate) fn leave(self) -> Result<()> {
+        file::remove_if_exists(&self.run_dir.join("lock")).map_err(Error::File)?;
+        match rustix::fs::rmdir(&self.run_dir) {
+            Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::System { attempt: "remove a run directory", errno }),
+        }
+    }
+
     /// Removes the run directory and frees the lock.
     pub(crate) fn vacate(self) -> Result<()> {
         status::clear(&self.run_dir, self.lock)

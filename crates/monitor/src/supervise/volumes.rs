@@ -8,11 +8,11 @@
 use std::path::{Path, PathBuf};
 
 use linux::file;
+use runtime::LaunchPlan;
 use runtime::plan::MountKind;
 use rustix::fs::{Access, access};
 
 use crate::error::{Error, Result};
-use crate::plan::MonitorPlan;
 
 /// Volumes that are being filled.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Filling {
 
 /// Makes the volumes of `plan` that are not there yet, and tells the plan to fill them. Takes the container's seat, since
 /// only one may.
-pub(crate) fn prepare(plan: &mut MonitorPlan) -> Result<Option<Filling>> {
-    let sources: Vec<(&mut PathBuf, &mut bool)> = (plan.launch.mounts.iter_mut())
+pub(crate) fn prepare(plan: &mut LaunchPlan, container_dir: &Path) -> Result<Option<Filling>> {
+    let sources: Vec<(&mut PathBuf, &mut bool)> = (plan.mounts.iter_mut())
         .filter_map(|mount| match &mut mount.kind {
             MountKind::Volume { source, fill } => Some((source, fill)),
             MountKind::New { .. } | MountKind::Bind { .. } | MountKind::Cgroup => None,
@@ -33,11 +33,11 @@ pub(crate) fn prepare(plan: &mut MonitorPlan) -> Result<Option<Filling>> {
     if sources.is_empty() {
         return Ok(None);
     }
-    let (whole, made) = (plan.container_dir.join("volumes"), plan.container_dir.join("volumes.new"));
+    let (whole, made) = (container_dir.join("volumes"), container_dir.join("volumes.new"));
     if access(&whole, Access::EXISTS).is_ok() {
         return Ok(None);
     }
-    runtime::remove_tree(&made, &plan.launch.id_maps).map_err(Error::File)?;
+    runtime::remove_tree(&made, &plan.id_maps).map_err(Error::File)?;
     make_directory(&made, 0o700).map_err(Error::File)?;
     for (source, fill) in sources {
         let path = made.join(source.file_name().unwrap_or_default());
