@@ -179,6 +179,8 @@ pub enum Error {
     InvalidStopTimeout,
     #[error("invalid cgroup parent {path}: want a path below the hierarchy's root, not a systemd slice")]
     InvalidCgroupParent { path: String },
+    #[error("--drift needs root: the kernel lets nobody else ask before programs are executed")]
+    DriftNeedsRoot,
     #[error("invalid logging options")]
     Logging { source: crate::plan::LogError },
     #[error("no command specified")]
@@ -326,6 +328,7 @@ impl Error {
             Error::NetworkUnsupported { .. }
             | Error::VolumeUnsupported { .. }
             | Error::SecurityOptionUnsupported { .. }
+            | Error::DriftNeedsRoot
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
             Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {

@@ -230,6 +230,7 @@ impl Engine {
             launch,
             run_dir: self.run_directory(id),
             log: self.log_plan(start, &directory)?,
+            drift: spec.host.drift,
             shm_dir: (spec.host.ipc_mode == IpcMode::Shareable).then(|| self.shm_directory(id)),
             container_dir: directory,
             database: Some(self.config.root.join("state.db")),

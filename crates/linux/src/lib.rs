@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod clock;
 pub mod detach;
+pub mod fanotify;
 pub mod file;
 pub mod lock;
 pub mod memory;

@@ -49,7 +49,7 @@ pub use exit::{Exit, LaunchFailure};
 pub use health::{HealthPlan, HealthReport, HealthState, OnUnhealthy, Probe, Schedule};
 pub use lost::{Reaped, reap_lost};
 pub use observe::{Observed, observe};
-pub use plan::{AheadPlan, MonitorPlan, PeerPlan, StopPlan};
+pub use plan::{AheadPlan, DriftMode, MonitorPlan, PeerPlan, StopPlan};
 pub use plan::{LogFiles, LogFormat, LogPlan, LogReceiver, SyslogFormat, SyslogPlan, SyslogServer};
 pub use restart::{Backoff, RestartPolicy, RunEnd};
 pub use state::Asked;

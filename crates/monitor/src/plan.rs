@@ -31,6 +31,8 @@ pub struct MonitorPlan {
     pub event_attributes: Vec<(String, String)>,
     /// Where output is kept and sent; None for neither (`--log-driver none`).
     pub log: Option<LogPlan>,
+    /// What becomes of programs that are not part of the image (`--drift`).
+    pub drift: DriftMode,
     /// Keeps standard input open although nobody is attached (`-i`); otherwise it is `/dev/null`.
     pub open_stdin: bool,
     /// Closes standard input when the first client that attached to it leaves (`-i` without `-d`).
@@ -69,6 +71,19 @@ pub struct PeerPlan {
     pub run_dir: PathBuf,
     /// The process that stands in the plan's paths (`/proc/<pid>/ns/…`).
     pub pid: i32,
+}
+
+/// What becomes of a program that is not part of the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftMode {
+    /// Nobody looks.
+    #[default]
+    None,
+    /// It runs, and an event tells of it.
+    Report,
+    /// It is refused, and an event tells of it.
+    Block,
 }
 
 /// How a container is asked to end.

@@ -80,6 +80,11 @@ impl ParkedInit {
         self.child.pidfd.as_fd()
     }
 
+    /// As [`Running::image`].
+    pub fn image(&self) -> Option<BorrowedFd<'_>> {
+        self.child.image()
+    }
+
     /// Waits until init stands at the gate: everything but its program's start has succeeded. Runs the `prestart` and
     /// `createRuntime` hooks on the way.
     pub fn wait_parked(&mut self) -> Result<()> {

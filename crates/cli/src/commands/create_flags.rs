@@ -48,6 +48,8 @@ pub(crate) const CREATE: &[Flag] = &[
     list("dns-option", "list", "Resolver option").later(NETWORKS),
     list("dns-search", "list", "Domain to search").later(NETWORKS),
     value("domainname", "string", "NIS domain name"),
+    value("drift", "string", "Programs that are not part of the image: none, report or block")
+        .default("\"none\""),
     value("entrypoint", "string", "Program to run instead of the image's; empty for none"),
     list("env", "list", "Set a variable (NAME=value), or pass the caller's (NAME)").short('e'),
     list("env-file", "list", "Read variables from a file, one a line"),

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use engine::request::{
-    AttachStreams, Create, DeviceRequest, Healthcheck, HostOptions, LogOptions, MountRequest, OnUnhealthy,
-    ProcessOptions, Pull, Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus, parse_restart,
+    AttachStreams, Create, DeviceRequest, DriftMode, Healthcheck, HostOptions, LogOptions, MountRequest,
+    OnUnhealthy, ProcessOptions, Pull, Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus,
+    parse_restart,
 };
 
 use crate::context::absolute;
@@ -186,11 +187,21 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
         cgroup_parent: owned(parsed, "cgroup-parent"),
         cidfile: owned(parsed, "cidfile").map(PathBuf::from),
         resources: resources(parsed)?,
+        drift: parsed.value("drift", drift)?.unwrap_or_default(),
         log: LogOptions {
             driver: owned(parsed, "log-driver"),
             options: parsed.values("log-opt", pair)?.into_iter().collect(),
         },
     })
+}
+
+fn drift(text: &str) -> std::result::Result<DriftMode, String> {
+    match text {
+        "" | "none" => Ok(DriftMode::None),
+        "report" => Ok(DriftMode::Report),
+        "block" => Ok(DriftMode::Block),
+        _ => Err(format!("invalid drift mode: {text}: want none, report or block")),
+    }
 }
 
 fn positive_bytes(text: &str) -> std::result::Result<u64, String> {

@@ -4,7 +4,8 @@ use oci::{ContainerId, Digest, ImageConfig, Platform};
 
 use super::{HostFacts, capability, environment, health, limits, log, mounts, sysctl};
 use crate::request::{
-    Create, HostOptions, IpcMode, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions, UtsMode,
+    Create, DriftMode, HostOptions, IpcMode, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions,
+    UtsMode,
 };
 use crate::spec::{ContainerSpec, ProcessSpec};
 use crate::{Error, Result, signal};
@@ -248,6 +249,9 @@ fn check_host(host: &HostOptions, facts: &HostFacts) -> Result<()> {
     }
     if let Some(parent) = &host.cgroup_parent {
         check_cgroup_parent(parent)?;
+    }
+    if host.drift != DriftMode::None && facts.rootless.is_some() {
+        return Err(Error::DriftNeedsRoot);
     }
     log(&host.log).map(drop).map_err(|source| Error::Logging { source })
 }

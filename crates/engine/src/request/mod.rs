@@ -18,7 +18,7 @@ use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
-pub use monitor::{OnUnhealthy, RestartPolicy};
+pub use monitor::{DriftMode, OnUnhealthy, RestartPolicy};
 pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
 pub(crate) use option::parse_bool;
 pub use option::{DeviceRequest, LogOptions, Seccomp, SecurityOptions, Ulimit};
@@ -152,6 +152,8 @@ pub struct HostOptions {
     pub cidfile: Option<PathBuf>,
     /// Limits.
     pub resources: Resources,
+    /// `--drift`.
+    pub drift: DriftMode,
     /// `--log-driver`, `--log-opt`.
     pub log: LogOptions,
 }

@@ -22,6 +22,7 @@ use crate::status::Status;
 use crate::supervise::Held;
 use crate::supervise::checkup::Checkup;
 use crate::supervise::clients::{Clients, OWNER};
+use crate::supervise::drift::Drift;
 use crate::supervise::execs::Execs;
 use crate::supervise::input::Input;
 use crate::supervise::outputs::Output;
@@ -56,6 +57,8 @@ pub(crate) struct Container {
     /// The whole plan, for programs to be exec'd; kept out of our memory until then.
     pub(crate) plan: OwnedFd,
     pub(crate) records: Records,
+    /// Asked before every program that the container executes, where it was started so.
+    pub(crate) drift: Option<Drift>,
     pub(crate) log: Option<Log>,
     /// When the status last said how many lines are lost.
     pub(crate) lost_told_ms: u64,
@@ -95,6 +98,7 @@ pub(crate) enum Ready {
     Client(usize),
     Output(usize),
     Log,
+    Drift,
     Sink(usize, usize),
     Input,
     Feed(usize),
@@ -118,6 +122,11 @@ impl Container {
                     Ready::Listener => self.clients.accept(self.listener.as_fd()),
                     Ready::Client(index) => self.serve_client(index),
                     Ready::Output(index) => self.outputs[index].read(self.log.as_mut()),
+                    Ready::Drift => {
+                        if let Some(drift) = &mut self.drift {
+                            drift.serve(&self.records);
+                        }
+                    }
                     Ready::Log => {
                         if let Some(log) = &mut self.log {
                             log.serve(flags);
@@ -289,6 +298,9 @@ impl Container {
         if let Some(log) = &mut self.log {
             log.work(now_ms);
         }
+        if let Some(drift) = &mut self.drift {
+            drift.work(&self.records);
+        }
         self.tell_lost_lines(now_ms);
         if self.status.phase.deadline_ms().is_some_and(|deadline| now_ms >= deadline) {
             // What fails is tried again later; nobody waits for an answer to this.
@@ -376,6 +388,9 @@ impl Container {
         for (index, client) in self.clients.list.iter().enumerate() {
             watched.push((Ready::Client(index), PollFd::new(&client.socket, PollFlags::IN)));
         }
+        if let Some(drift) = &self.drift {
+            watched.push((Ready::Drift, PollFd::from_borrowed_fd(drift.as_fd(), PollFlags::IN)));
+        }
         self.watch_streams(&mut watched);
         if let Some(checkup) = &self.checkup {
             checkup.watch(&mut watched);
@@ -436,7 +451,7 @@ impl Container {
     /// Until the deadline of a stop, the end of a rest, until a client has held up others for too long, or until the
     /// log has something to do.
     fn timeout(&self) -> Option<Timespec> {
-        if self.log.as_ref().is_some_and(Log::is_busy) {
+        if self.log.as_ref().is_some_and(Log::is_busy) || self.drift.as_ref().is_some_and(Drift::is_busy) {
             return Some(clock::millis(0));
         }
         let stalls = self.outputs.iter().filter_map(Output::stall_ends_ms);

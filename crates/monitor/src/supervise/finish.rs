@@ -45,6 +45,9 @@ const REMOVAL_MS: u64 = 10_000;
 pub(crate) fn end_run(container: &mut Container, trouble: Option<Error>) -> Exit {
     let mut exit = container.reap(trouble);
     container.drain();
+    if let Some(mut drift) = container.drift.take() {
+        drift.finish(&container.records);
+    }
     container.count_oom();
     container.note_lost_lines();
     exit.oom_killed = container.status.oom_killed;

@@ -16,6 +16,7 @@ mod ahead;
 mod checkup;
 mod clients;
 mod container;
+mod drift;
 mod execs;
 mod finish;
 mod input;
@@ -57,6 +58,7 @@ use crate::worker;
 use ahead::Ahead;
 use clients::{Clients, OWNER};
 use container::Container;
+use drift::Drift;
 use execs::Execs;
 use input::Input;
 use outputs::Output;
@@ -244,6 +246,7 @@ struct Started {
     /// The mount of the image is another monitor's.
     image_is_shared: bool,
     cgroup: Option<Cgroup>,
+    drift: Option<Drift>,
     streams: Streams,
 }
 
@@ -305,22 +308,54 @@ fn start<T>(
     }
     trace::mark(WHO, "parked");
     filling.map_or(Ok(()), Filling::finish)?;
+    let pid = parked.pid().as_raw_nonzero().get();
+    let mut drift = Drift::begin(plan, pid, parked.image())?;
     parked.begin_release().map_err(launch)?;
-    wait_for(&parked, signals)?;
+    match &mut drift {
+        None => wait_for(&parked, signals)?,
+        Some(drift) => wait_guarded(&parked, signals, drift, &Records::new(plan))?,
+    }
     let init = parked.finish_release().map_err(launch)?;
     status.started_at_ns = Some(clock::now_ns());
     status.phase = Phase::Running { intent: Intent::Keep };
     trace::mark(WHO, "released");
-    Ok((Started { status, init, image_is_shared, cgroup, streams }, made))
+    Ok((Started { status, init, image_is_shared, cgroup, drift, streams }, made))
 }
 
 /// Waits until init has something to say. It may take for ever (a bind mount of a server that is gone): the
 /// monitor can be told to give up.
 fn wait_for(parked: &ParkedInit, signals: &SignalFd) -> std::result::Result<(), LaunchFailure> {
+    wait_guarded_by(parked, signals, None)
+}
+
+/// The same while init's own program is asked about.
+fn wait_guarded(
+    parked: &ParkedInit,
+    signals: &SignalFd,
+    drift: &mut Drift,
+    records: &Records,
+) -> std::result::Result<(), LaunchFailure> {
+    wait_guarded_by(parked, signals, Some((drift, records)))
+}
+
+fn wait_guarded_by(
+    parked: &ParkedInit,
+    signals: &SignalFd,
+    mut guard: Option<(&mut Drift, &Records)>,
+) -> std::result::Result<(), LaunchFailure> {
     loop {
-        let mut watched = [PollFd::new(parked, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        match rustix::event::poll(&mut watched, None) {
-            Ok(_) if watched[0].revents().is_empty() => {
+        let mut watched = vec![PollFd::new(parked, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        if let Some((drift, _)) = &guard {
+            watched.push(PollFd::from_borrowed_fd(drift.as_fd(), PollFlags::IN));
+        }
+        let outcome = rustix::event::poll(&mut watched, None);
+        let is_ready: Vec<bool> = watched.iter().map(|descriptor| !descriptor.revents().is_empty()).collect();
+        if let (Some((drift, records)), [false, false, true]) = (&mut guard, &is_ready[..]) {
+            drift.serve(records);
+            continue;
+        }
+        match outcome {
+            Ok(_) if !is_ready[0] => {
                 return Err(Error::Remote {
                     attempt: "start the container".to_owned(),
                     message: "its monitor was asked to end".to_owned(),
@@ -419,6 +454,7 @@ impl Container {
             dies_with_init: plan.launch.namespaces.pid == Namespace::New,
             plan: plan_file,
             records: Records::new(plan),
+            drift: None,
             log: None,
             lost_told_ms: 0,
             outputs: Vec::new(),
@@ -434,7 +470,8 @@ impl Container {
 
     /// Puts a run in the place of the one before.
     fn take_over(&mut self, started: Started) {
-        let Started { status, init, image_is_shared, cgroup, streams } = started;
+        let Started { status, init, image_is_shared, cgroup, drift, streams } = started;
+        self.drift = drift;
         (self.status, self.init, self.cgroup) = (status, Some(init), cgroup);
         self.image_is_shared = image_is_shared;
         (self.outputs, self.input, self.terminal) = (streams.outputs, streams.input, streams.terminal);

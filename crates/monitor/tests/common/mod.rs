@@ -91,6 +91,7 @@ impl Harbour {
             event_log: None,
             event_attributes: vec![("image".into(), "busybox".into())],
             log: Some(LogPlan::new(self.log_path())),
+            drift: monitor::DriftMode::None,
             open_stdin: false,
             stdin_once: false,
             stop: StopPlan::default(),
