@@ -24,6 +24,7 @@ mod oci;
 mod output;
 mod system;
 mod terminal;
+mod usage;
 mod values;
 
 use std::ffi::OsString;

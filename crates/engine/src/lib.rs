@@ -51,6 +51,7 @@ pub mod stats;
 mod stop;
 mod system;
 mod top;
+pub mod usage;
 mod wait;
 
 use std::collections::BTreeMap;

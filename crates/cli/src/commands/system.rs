@@ -2,7 +2,7 @@
 
 use super::container::ONE_FORMAT;
 use super::{later, verb, watch};
-use crate::flags::{Arguments, Entry, Group, Section, Verb, switch, value};
+use crate::flags::{Arguments, Entry, Group, Section, Verb, list, switch, value};
 
 /// `skiff system`.
 pub(crate) static SYSTEM: Group = Group { path: "system", about: "Manage Skiff", entries: ENTRIES };
@@ -10,12 +10,42 @@ pub(crate) static SYSTEM: Group = Group { path: "system", about: "Manage Skiff",
 static ENTRIES: &[Entry] = &[
     verb("events", Section::Plain, &watch::EVENTS),
     verb("info", Section::Plain, &INFO),
-    later("df", "statistics"),
+    verb("df", Section::Plain, &DISK_FREE),
     later("dial-stdio", "the API server"),
-    later("prune", "volumes"),
+    verb("prune", Section::Plain, &PRUNE),
     verb("resume", Section::Plain, &RESUME),
     verb("shutdown", Section::Plain, &SHUTDOWN),
 ];
+
+/// `skiff system df`.
+pub(crate) static DISK_FREE: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Show how much lies on disk, and how much of it could go",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[
+        value("format", "string", super::container::LIST_FORMAT),
+        switch("verbose", "Show every image, container and volume").short('v'),
+    ]],
+    run: crate::usage::disk_free,
+};
+
+/// `skiff system prune`.
+pub(crate) static PRUNE: Verb = Verb {
+    usage: "[OPTIONS]",
+    about: "Remove stopped containers and images without a name",
+    aliases: &[],
+    arguments: Arguments::Exactly(0),
+    interspersed: true,
+    flags: &[&[
+        switch("all", "Also images that have a name and no container").short('a'),
+        list("filter", "filter", "Only those with label=…, label!=… or until=…"),
+        switch("force", "Do not ask").short('f'),
+        switch("volumes", "Also anonymous volumes; those of a container always go with it"),
+    ]],
+    run: crate::usage::prune,
+};
 
 /// `skiff system resume`.
 pub(crate) static RESUME: Verb = Verb {

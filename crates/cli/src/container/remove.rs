@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 /// `skiff container prune`.
 pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     let filters = Filters::to_prune(context, parsed, &["label", "label!", "until"])?;
-    let until = until(&filters)?;
+    until(&filters)?;
     if !parsed.on("force")
         && !confirm(
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ",
@@ -45,6 +45,35 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     {
         return Ok(0);
     }
+    let pruned = prune_stopped(context, &filters)?;
+    output::print(&pruned.text());
+    output::print(&format!("Total reclaimed space: {}\n", units::size(pruned.reclaimed, 4)));
+    Ok(pruned.code)
+}
+
+/// Containers that were removed.
+pub(crate) struct PrunedContainers {
+    removed: Vec<oci::ContainerId>,
+    /// Bytes of their files.
+    pub(crate) reclaimed: u64,
+    /// The exit code: 1 where one could not be removed.
+    pub(crate) code: u8,
+}
+
+impl PrunedContainers {
+    /// As every prune prints them; nothing where there were none.
+    pub(crate) fn text(&self) -> String {
+        if self.removed.is_empty() {
+            return String::new();
+        }
+        let ids: Vec<&str> = self.removed.iter().map(|id| id.as_str()).collect();
+        format!("Deleted Containers:\n{}\n\n", ids.join("\n"))
+    }
+}
+
+/// Removes the stopped containers that pass.
+pub(crate) fn prune_stopped(context: &Context, filters: &Filters) -> Result<PrunedContainers> {
+    let until = until(filters)?;
     let engine = context.engine()?;
     let mut removed = Vec::new();
     let mut reclaimed = 0;
@@ -69,12 +98,7 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
             }
         }
     }
-    if !removed.is_empty() {
-        let ids: Vec<&str> = removed.iter().map(|id| id.as_str()).collect();
-        output::print(&format!("Deleted Containers:\n{}\n\n", ids.join("\n")));
-    }
-    output::print(&format!("Total reclaimed space: {}\n", units::size(reclaimed, 4)));
-    Ok(code)
+    Ok(PrunedContainers { removed, reclaimed, code })
 }
 
 /// The one `until` of a prune.

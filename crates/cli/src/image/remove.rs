@@ -1,7 +1,7 @@
 //! `rmi`, `image prune`, `tag` and `image verify`.
 
 use engine::Kind;
-use engine::info::{ImageRemoval, ImageSummary};
+use engine::info::{ImageRemoval, ImageSummary, Pruned};
 use engine::request::RemoveImage;
 
 use super::list::Selection;
@@ -49,18 +49,26 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     if !parsed.on("force") && !confirm(&format!("{question}Are you sure you want to continue? [y/N] ")) {
         return Ok(0);
     }
-    // `dangling` says which images are meant, which `all` has settled.
-    let selection = Selection::new(&filters, &[])?.without_dangling();
-    let keep = |image: &ImageSummary| !selection.takes(image);
-    let pruned = context.engine()?.prune_images(all, &keep)?;
-    if !pruned.removed.is_empty() {
-        output::print(&format!(
-            "Deleted Images:\n{}\n",
-            pruned.removed.iter().map(lowercase_line).collect::<String>()
-        ));
-    }
+    let pruned = prune_unused(context, &filters, all)?;
+    output::print(&deleted(&pruned));
     output::print(&format!("Total reclaimed space: {}\n", units::size(pruned.reclaimed, 4)));
     Ok(0)
+}
+
+/// Removes images without a name, or `all` that no container uses, as far as they pass.
+pub(crate) fn prune_unused(context: &Context, filters: &Filters, all: bool) -> Result<Pruned> {
+    // `dangling` says which images are meant, which `all` has settled.
+    let selection = Selection::new(filters, &[])?.without_dangling();
+    let keep = |image: &ImageSummary| !selection.takes(image);
+    Ok(context.engine()?.prune_images(all, &keep)?)
+}
+
+/// As every prune prints them; nothing where there were none.
+pub(crate) fn deleted(pruned: &Pruned) -> String {
+    if pruned.removed.is_empty() {
+        return String::new();
+    }
+    format!("Deleted Images:\n{}\n", pruned.removed.iter().map(lowercase_line).collect::<String>())
 }
 
 /// As `prune` writes it.

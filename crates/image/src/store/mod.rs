@@ -126,6 +126,23 @@ impl Store {
         self.images().join(format!("{}.erofs", image.encoded()))
     }
 
+    /// The unpacked trees that the stacks of an image's layers have made, whatever ids they were unpacked for.
+    #[must_use]
+    pub fn tree_paths(&self, layers: &[DiffId]) -> Vec<PathBuf> {
+        let mut stacks = Vec::with_capacity(layers.len());
+        let mut chain: Option<oci::ChainId> = None;
+        for layer in layers {
+            let stack = chain.map_or_else(|| oci::ChainId::base(layer), |below| below.extend(layer));
+            stacks.push(stack.digest().encoded().to_owned());
+            chain = Some(stack);
+        }
+        let Ok(names) = std::fs::read_dir(self.trees()) else { return Vec::new() };
+        let names = names.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let belongs =
+            |name: &String| stacks.iter().any(|stack| name.split('.').next() == Some(stack.as_str()));
+        names.filter(belongs).map(|name| self.trees().join(name)).collect()
+    }
+
     pub(crate) fn layers(&self) -> PathBuf {
         self.root.join("layers")
     }

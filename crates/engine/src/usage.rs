@@ -1,0 +1,172 @@
+//! `system df`: what lies on disk, in blocks, and for whom.
+//!
+//! What is counted is what the file system has allotted (`st_blocks`), each file once however many names it has: an index, a
+//! tree or a log counts like a layer. A layer that several images share counts once in their sum.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use oci::Digest;
+
+use crate::info::{ContainerSummary, ImageSummary};
+use crate::request::List;
+use crate::{Engine, Result};
+
+/// What Skiff takes on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiskUsage {
+    /// Every image.
+    pub images: Vec<ImageUsage>,
+    /// Bytes of everything that images need, and of what nothing leads to any more.
+    pub images_size: u64,
+    /// Bytes that removing every image without a container would free.
+    pub images_reclaimable: u64,
+    /// Every container.
+    pub containers: Vec<ContainerUsage>,
+    /// Every volume.
+    pub volumes: Vec<VolumeUsage>,
+}
+
+/// An image, and what it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageUsage {
+    /// The image.
+    pub image: ImageSummary,
+    /// Bytes of its layers and of what is made of them.
+    pub size: u64,
+    /// Bytes that other images need as well.
+    pub shared: u64,
+}
+
+/// A container, and what it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerUsage {
+    /// The container.
+    pub container: ContainerSummary,
+    /// Bytes of its writable layer and its logs.
+    pub size: u64,
+}
+
+/// A directory that a container has for itself because its image declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUsage {
+    /// The container and a number.
+    pub name: String,
+    /// How many containers use it.
+    pub links: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Engine {
+    /// Looks at everything that lies below the root.
+    pub fn disk_usage(&self) -> Result<DiskUsage> {
+        let summaries = self.images()?;
+        let root = &self.config.root;
+        let mut parts = Parts::default();
+        for summary in &summaries {
+            let digest: Digest = match summary.id.parse() {
+                Ok(digest) => digest,
+                Err(_) => continue,
+            };
+            parts.add(self, &digest)?;
+        }
+        let used: HashSet<&str> =
+            summaries.iter().filter(|image| image.containers > 0).map(|image| image.id.as_str()).collect();
+        let images_size = ["layers", "blobs", "images", "trees", "tmp"]
+            .iter()
+            .map(|name| allotted(&root.join(name), &[]))
+            .sum::<u64>();
+        let needed = parts.bytes(|image| used.contains(image));
+        let images = summaries
+            .iter()
+            .map(|image| ImageUsage {
+                image: image.clone(),
+                size: parts.bytes(|id| id == image.id),
+                shared: parts.shared(&image.id),
+            })
+            .collect();
+        let (mut containers, mut volumes) = (Vec::new(), Vec::new());
+        for container in self.list(&List { all: true, last: None })? {
+            let directory = self.directory(&container.id);
+            let own = directory.join("volumes");
+            for number in 0..container.volumes.len() {
+                let path = own.join(number.to_string());
+                if path.exists() {
+                    let name = format!("{}-{number}", container.id);
+                    volumes.push(VolumeUsage { name, links: 1, size: allotted(&path, &[]) });
+                }
+            }
+            let size = allotted(&directory, &[&own]);
+            containers.push(ContainerUsage { container, size });
+        }
+        Ok(DiskUsage {
+            images,
+            images_size,
+            images_reclaimable: images_size.saturating_sub(needed),
+            containers,
+            volumes,
+        })
+    }
+}
+
+/// Files and trees of the store, with their sizes and the images that need them.
+#[derive(Default)]
+struct Parts(HashMap<std::path::PathBuf, (u64, Vec<String>)>);
+
+impl Parts {
+    fn add(&mut self, engine: &Engine, image: &Digest) -> Result<()> {
+        let record = engine.image_record(image)?;
+        let store = &engine.store;
+        let mut paths = vec![store.index_path(image), store.blob_path(image)];
+        paths.extend(record.manifest.iter().map(|manifest| store.blob_path(&manifest.digest)));
+        paths.extend(record.layers.iter().map(|layer| store.layer_path(&layer.diff_id)));
+        let layers: Vec<_> = record.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        paths.extend(store.tree_paths(&layers));
+        for path in paths {
+            let part = self.0.entry(path).or_insert_with_key(|path| (allotted(path, &[]), Vec::new()));
+            if !part.1.iter().any(|id| *id == image.to_string()) {
+                part.1.push(image.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of what any image needs that `wanted` names.
+    fn bytes(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        let needed = self.0.values().filter(|(_, images)| images.iter().any(|image| wanted(image)));
+        needed.map(|(bytes, _)| bytes).sum()
+    }
+
+    fn shared(&self, image: &str) -> u64 {
+        let shared = |images: &[String]| images.len() > 1 && images.iter().any(|id| id == image);
+        self.0.values().filter(|(_, images)| shared(images)).map(|(bytes, _)| bytes).sum()
+    }
+}
+
+/// Bytes that a file, or a directory with all that is in it, has on disk; without what lies at `but`. What cannot be read, or is
+/// gone by now, counts as nothing.
+fn allotted(path: &Path, but: &[&Path]) -> u64 {
+    let Ok(metadata) = path.symlink_metadata() else { return 0 };
+    let mut total = metadata.blocks() * 512;
+    let mut seen = HashSet::new();
+    let mut pending = if metadata.is_dir() { vec![path.to_owned()] } else { Vec::new() };
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            // The entry's own: links are never followed.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if but.contains(&entry.path().as_path()) {
+                continue;
+            }
+            if metadata.is_dir() {
+                pending.push(entry.path());
+            }
+            if metadata.is_dir() || metadata.nlink() < 2 || seen.insert((metadata.dev(), metadata.ino())) {
+                total += metadata.blocks() * 512;
+            }
+        }
+    }
+    total
+}
