@@ -1,5 +1,6 @@
 //! Walks the nodes over a piece of data.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -10,6 +11,9 @@ use super::{MAPS, TemplateError, functions, show};
 
 /// How deep templates may call each other.
 const CALL_LIMIT: usize = 100;
+/// How much work a template may make: every step costs one, and every value that is copied, passed to a function or
+/// printed costs its size. Far above what a reader of the output would put up with, and done in a second or two.
+const BUDGET: u64 = 64 << 20;
 
 /// How a list of nodes ended.
 enum Flow {
@@ -25,6 +29,8 @@ struct Evaluator<'a> {
     variables: Vec<(String, Value)>,
     headers: bool,
     calls: usize,
+    /// What is left of [`BUDGET`].
+    budget: &'a Cell<u64>,
     out: String,
 }
 
@@ -38,7 +44,8 @@ pub(super) fn execute(
     headers: bool,
 ) -> Outcome<String> {
     let (variables, out) = (Vec::new(), String::new());
-    let mut evaluator = Evaluator { named, root: data, variables, headers, calls: 0, out };
+    let budget = Cell::new(BUDGET);
+    let mut evaluator = Evaluator { named, root: data, variables, headers, calls: 0, budget: &budget, out };
     evaluator.walk(nodes, data)?;
     Ok(evaluator.out)
 }
@@ -58,11 +65,15 @@ impl Evaluator<'_> {
         let mut flow = Flow::On;
         for node in nodes {
             match node {
-                Node::Text(text) => self.out.push_str(text),
+                Node::Text(text) => {
+                    self.charge(text.len() as u64)?;
+                    self.out.push_str(text);
+                }
                 Node::Break => flow = Flow::Break,
                 Node::Continue => flow = Flow::Continue,
                 Node::Print(pipeline) => {
                     let value = self.pipeline(pipeline, dot)?;
+                    self.charge(size(&value))?;
                     if pipeline.variables.is_empty() {
                         self.out.push_str(&show::plain(&value));
                     }
@@ -111,12 +122,15 @@ impl Evaluator<'_> {
                 items.into_iter().enumerate().map(|(at, item)| (Value::from(at), item)).collect()
             }
             Value::Object(entries) => {
-                let mut entries: Vec<_> = entries.into_iter().collect();
+                let mut entries: Vec<_> =
+                    entries.into_iter().filter(|(key, _)| !key.starts_with('\0')).collect();
                 entries.sort_by(|a, b| a.0.cmp(&b.0));
                 entries.into_iter().map(|(key, item)| (Value::from(key), item)).collect()
             }
             Value::Number(count) if count.is_i64() || count.is_u64() => {
-                let count = count.as_i64().unwrap_or_default();
+                let count = count.as_i64().unwrap_or(i64::MAX);
+                // Each turn's number is kept.
+                self.charge(count.max(0).unsigned_abs().saturating_mul(64))?;
                 (0..count).map(|at| (Value::from(at), Value::from(at))).collect()
             }
             other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
@@ -131,6 +145,7 @@ impl Evaluator<'_> {
             return self.walk(otherwise, dot);
         }
         for (key, item) in items {
+            self.charge(1)?;
             let bound: Vec<&Value> =
                 if pipeline.variables.len() == 2 { vec![&key, &item] } else { vec![&item] };
             for (name, value) in pipeline.variables.iter().zip(bound) {
@@ -169,11 +184,23 @@ impl Evaluator<'_> {
             variables: Vec::new(),
             headers: self.headers,
             calls: self.calls + 1,
+            budget: self.budget,
             out: std::mem::take(&mut self.out),
         };
         inner.walk(nodes, &data)?;
         self.out = inner.out;
         Ok(())
+    }
+
+    /// Takes something off the budget.
+    fn charge(&self, cost: u64) -> Outcome<()> {
+        match self.budget.get().checked_sub(cost.saturating_add(1)) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => fail(Place { line: 1, column: 0 }, "", "the template makes too much work"),
+        }
     }
 
     fn bind(&mut self, name: &str, value: Value, declares: bool) {
@@ -210,10 +237,20 @@ impl Evaluator<'_> {
             let mut arguments =
                 rest.iter().map(|operand| self.operand(operand, dot)).collect::<Outcome<Vec<_>>>()?;
             arguments.extend(piped);
+            self.charge(arguments.iter().map(size).sum())?;
             let value = functions::call(name, &arguments, self.headers).or_else(|reason| {
                 fail(first.place, name.clone(), format!("error calling {name}: {reason}"))
             })?;
             return self.fields(value, first);
+        }
+        if let (Base::Literal(literal), true) = (&first.base, first.fields.is_empty()) {
+            if !rest.is_empty() {
+                let reason = format!("can't give argument to non-function {}", first.shown());
+                return fail(first.place, first.shown(), reason);
+            }
+            if literal.is_null() {
+                return fail(first.place, "nil", "nil is not a command");
+            }
         }
         let value = self.operand(first, dot)?;
         let argument = match rest {
@@ -258,6 +295,12 @@ impl Evaluator<'_> {
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Outcome<Value> {
+        let value = self.value_of(operand, dot)?;
+        self.charge(size(&value))?;
+        Ok(value)
+    }
+
+    fn value_of(&mut self, operand: &Operand, dot: &Value) -> Outcome<Value> {
         let base = match &operand.base {
             Base::Dot => return self.fields_of(dot, operand).map(std::borrow::Cow::into_owned),
             Base::Variable(name) if name == "$" => {
@@ -292,6 +335,7 @@ impl Evaluator<'_> {
             value = match value {
                 Value::Object(entries) => match entries.get(field) {
                     Some(found) => found,
+                    None if entries.contains_key(&super::method(field)) => &entries[&super::method(field)],
                     // What a program of Go's calls `TimeNano` may be `timeNano` in its JSON.
                     None if entries.contains_key(&uncapitalized(field)) => &entries[&uncapitalized(field)],
                     None if owner.is_some_and(|owner| MAPS.contains(&owner)) => {
@@ -318,6 +362,18 @@ impl Evaluator<'_> {
             owner = Some(field);
         }
         Ok(std::borrow::Cow::Borrowed(value))
+    }
+}
+
+/// How much there is to copy of a value.
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(size).sum::<u64>() + 1,
+        Value::Object(entries) => {
+            entries.iter().map(|(key, item)| key.len() as u64 + size(item)).sum::<u64>() + 1
+        }
     }
 }
 

@@ -4,12 +4,14 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use super::printf::printf;
 use super::show;
 
 /// Every function's name.
 const NAMES: &[&str] = &[
-    "and", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt", "ne", "not",
-    "or", "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
+    "and", "call", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt", "ne",
+    "not", "or", "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper",
+    "urlquery",
 ];
 
 /// Whether there is such a function.
@@ -27,6 +29,7 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Outcome {
         return arguments.first().cloned().map_or_else(|| wrong("1"), Ok);
     }
     match (name, arguments) {
+        ("call", [value, ..]) => Err(format!("non-function of type {}", show::kind(value))),
         ("not", [value]) => Ok(Value::Bool(!truth(value))),
         ("eq", [first, rest @ ..]) if !rest.is_empty() => {
             rest.iter().try_fold(false, |found, other| Ok(found || equal(first, other)?)).map(Value::Bool)
@@ -44,10 +47,16 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Outcome {
             let words: Vec<String> = values.iter().map(shown).collect();
             Ok(Value::String(words.join(" ") + "\n"))
         }
-        ("printf", [Value::String(format), values @ ..]) => Ok(Value::String(show::printf(format, values))),
+        ("printf", [Value::String(format), values @ ..]) => Ok(Value::String(printf(format, values))),
         ("html", values) => Ok(Value::String(escape_html(&print(values)))),
         ("js", values) => Ok(Value::String(escape_js(&print(values)))),
         ("urlquery", values) => Ok(Value::String(escape_query(&print(values)))),
+        ("json", [Value::Object(entries)]) if entries.keys().any(|key| key.starts_with('\0')) => {
+            let data = entries.iter().filter(|(key, _)| !key.starts_with('\0'));
+            Ok(Value::String(
+                Value::Object(data.map(|(key, item)| (key.clone(), item.clone())).collect()).to_string(),
+            ))
+        }
         ("json", [value]) => {
             serde_json::to_string(value).map(Value::String).map_err(|error| error.to_string())
         }
@@ -81,7 +90,7 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Outcome {
         }
         ("not" | "len" | "json" | "title" | "lower" | "upper", _) => wrong("1"),
         ("pad", _) => wrong("3"),
-        ("eq" | "printf" | "index", _) => wrong("at least 1"),
+        ("call" | "eq" | "printf" | "index", _) => wrong("at least 1"),
         _ => wrong("2"),
     }
 }

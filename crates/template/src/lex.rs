@@ -1,5 +1,7 @@
 //! Text to tokens: literal text, and the pieces of actions.
 
+use std::str::CharIndices;
+
 use super::TemplateError;
 
 /// A piece, where it stands, and whether a blank stands before it.
@@ -82,6 +84,34 @@ fn is_space(c: char) -> bool {
 
 fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
+}
+
+/// What follows a backslash in Go's strings. Bytes beyond ASCII, which Go can write alone, are the letters of that number.
+fn escape(chars: &mut CharIndices<'_>, quote: char) -> Option<char> {
+    let (_, c) = chars.next()?;
+    let digits = |chars: &mut CharIndices<'_>, count: usize, base: u32, first: u32| {
+        let mut number = first;
+        for _ in 0..count {
+            number = number.checked_mul(base)?.checked_add(chars.next()?.1.to_digit(base)?)?;
+        }
+        char::from_u32(number)
+    };
+    match c {
+        'a' => Some('\u{7}'),
+        'b' => Some('\u{8}'),
+        'f' => Some('\u{c}'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'v' => Some('\u{b}'),
+        '\\' => Some('\\'),
+        'x' => digits(chars, 2, 16, 0),
+        'u' => digits(chars, 4, 16, 0),
+        'U' => digits(chars, 8, 16, 0),
+        '0'..='7' => digits(chars, 2, 8, c.to_digit(8)?),
+        c if c == quote => Some(c),
+        _ => None,
+    }
 }
 
 impl Lexer<'_> {
@@ -194,6 +224,11 @@ impl Lexer<'_> {
             previous = c;
         }
         let text = rest[..length].to_owned();
+        let digits = text.trim_start_matches(['+', '-']);
+        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && digits.parse::<u64>().is_err() {
+            return self.fail(format!("integer overflow: {text:?}"));
+        }
         if super::number::parse(&text).is_none() {
             return self.fail(format!("bad number syntax: {text:?}"));
         }
@@ -214,12 +249,9 @@ impl Lexer<'_> {
                     break;
                 }
                 '\n' if quote != '`' => return self.fail("unterminated quoted string"),
-                '\\' if quote != '`' => match chars.next() {
-                    Some((_, 'n')) => value.push('\n'),
-                    Some((_, 't')) => value.push('\t'),
-                    Some((_, 'r')) => value.push('\r'),
-                    Some((_, c @ ('\\' | '"' | '\''))) => value.push(c),
-                    _ => return self.fail("invalid escape in quoted string"),
+                '\\' if quote != '`' => match escape(&mut chars, quote) {
+                    Some(c) => value.push(c),
+                    None => return self.fail("invalid escape in quoted string"),
                 },
                 c => value.push(c),
             }

@@ -6,7 +6,7 @@
 //!
 //! What is there: actions with trim marks and comments; fields, variables, pipelines, parentheses; `if`, `with`,
 //! `range` (with `break` and `continue`), `else if`, `define`, `template`, `block`; the language's own functions
-//! except `call`, and Docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`).
+//! (of which `call` has nothing to call), and Docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`).
 //! Go knows structs from maps and JSON does not: a field that is missing is an error, unless it is asked of one of
 //! the [`MAPS`]. Nothing in here does I/O.
 
@@ -15,6 +15,7 @@ mod functions;
 mod lex;
 mod number;
 mod parse;
+mod printf;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,6 @@ const MAPS: &[&str] = &[
     "Data",
     "DriverOpts",
     "ExposedPorts",
-    "Label",
     "Labels",
     "Metadata",
     "Networks",
@@ -45,6 +45,12 @@ const MAPS: &[&str] = &[
     "Tmpfs",
     "Volumes",
 ];
+
+/// The key of a field that takes an argument (`.Label "tier"`): in Go's terms a method. It is no part of the data, and not
+/// shown with the whole of it.
+pub fn method(name: &str) -> String {
+    format!("\0{name}")
+}
 
 /// A template, parsed.
 pub struct Template {

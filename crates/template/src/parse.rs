@@ -261,7 +261,18 @@ impl Parser {
         let mut commands = vec![self.command(context)?];
         while self.peek() == Some(&TokenKind::Pipe) {
             self.next();
-            commands.push(self.command(context)?);
+            // As Go's parser does, a pipe that leads nowhere is let pass.
+            if self.peek() == Some(&TokenKind::Close) {
+                break;
+            }
+            let command = self.command(context)?;
+            let first = command.operands.first();
+            if first.is_some_and(|first| {
+                first.fields.is_empty() && matches!(first.base, Base::Dot | Base::Literal(_))
+            }) {
+                return self.fail(format!("non executable command in pipeline stage {}", commands.len() + 1));
+            }
+            commands.push(command);
         }
         Ok(Pipeline { variables, declares, commands, place })
     }
@@ -300,10 +311,6 @@ impl Parser {
         }
         match operands.as_slice() {
             [] => self.fail(format!("missing value for {context}")),
-            [Operand { base: Base::Literal(value), .. }, _, ..] => {
-                let shown = super::show::plain(value);
-                self.fail(format!("can't give argument to non-function {shown}"))
-            }
             _ => Ok(Command { operands }),
         }
     }

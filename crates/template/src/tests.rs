@@ -122,7 +122,7 @@ fn faults_are_named_with_their_place() {
         ("{{/* x }}", "template: :1: unclosed comment"),
         ("{{(1}}", "template: :1: unclosed left paren"),
         ("{{}}", "template: :1: missing value for command"),
-        ("{{1 2}}", "template: :1: can't give argument to non-function 1"),
+        ("{{1 2}}", "template: :1:2: executing \"\" at <1>: can't give argument to non-function 1"),
         (
             "{{index .Config.Env 7}}",
             "template: :1:2: executing \"\" at <index>: error calling index: index out of range: 7",
@@ -142,6 +142,17 @@ fn faults_are_named_with_their_place() {
 
 #[test]
 fn endless_and_deep_templates_end() {
+    for endless in [
+        "{{range 9223372036854775807}}{{end}}",
+        "{{range 100000}}{{range 100000}}{{end}}{{end}}",
+        "{{$x := \"ab\"}}{{range 60}}{{$x = print $x $x}}{{end}}{{$x}}",
+        "{{$x := \"ab\"}}{{range 60}}{{$x = printf \"%s%s\" $x $x}}{{end}}",
+        "{{range 100000}}{{range 1000}}{{printf \"%1000d\" 1}}{{end}}{{end}}",
+        "{{define \"a\"}}{{range 50}}{{template \"a\"}}{{end}}{{end}}{{template \"a\"}}",
+    ] {
+        let said = render(endless, &json!({}));
+        assert!(said.contains("too much work") || said.contains("too deeply"), "{endless}: {said:.80}");
+    }
     let endless = "{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}";
     assert!(render(endless, &json!({})).contains("too deeply"));
     let deep = "{{".to_owned() + &"(".repeat(100_000) + "1}}";
@@ -151,12 +162,95 @@ fn endless_and_deep_templates_end() {
 }
 
 #[test]
+fn methods_are_no_part_of_the_data() {
+    let row = json!({ "Names": "a", "\u{0}Label": { "tier": "front" } });
+    assert_eq!(render("{{.Label \"tier\"}} {{json .}} {{.}}", &row), "front {\"Names\":\"a\"} map[Names:a]");
+}
+
+proptest::proptest! {
+    /// Whatever is typed ends, with text or with an error.
+    #[test]
+    fn no_text_panics_or_runs_for_ever(pieces in proptest::collection::vec(0..PIECES.len(), 0..24)) {
+        let text: String = pieces.into_iter().map(|at| PIECES[at]).collect();
+        let start = std::time::Instant::now();
+        let _said = render(&text, &container());
+        proptest::prop_assert!(start.elapsed().as_secs() < 20, "{text}");
+    }
+
+    #[test]
+    fn no_bytes_panic(text in "\\PC{0,60}") {
+        let _said = render(&text, &container());
+        let _said = render(&format!("{{{{{text}}}}}"), &container());
+    }
+}
+
+/// What templates are made of.
+const PIECES: &[&str] = &[
+    "{{",
+    "}}",
+    "{{- ",
+    " -}}",
+    "{{end}}",
+    "{{else}}",
+    "{{range .Mounts}}",
+    "{{range $i, $e := .Config.Env}}",
+    "{{range 99}}",
+    "{{if .State.Running}}",
+    "{{with .State}}",
+    "{{define \"t\"}}",
+    "{{template \"t\" .}}",
+    "{{block \"u\" .}}",
+    "{{break}}",
+    "{{continue}}",
+    "{{$x := .}}",
+    "{{$x = 1}}",
+    "{{$x}}",
+    " $x ",
+    " . ",
+    ".Id",
+    ".Config.Labels",
+    " | ",
+    " (",
+    ") ",
+    "json ",
+    "printf ",
+    "\"%s %d %v %q\" ",
+    "\"a\" ",
+    "1 ",
+    "-2.5e3 ",
+    "'x' ",
+    "nil ",
+    "true ",
+    "eq ",
+    "lt ",
+    "index ",
+    "slice ",
+    "join ",
+    "split ",
+    "truncate ",
+    "pad ",
+    "len ",
+    "html ",
+    "js ",
+    "urlquery ",
+    "call ",
+    "and ",
+    "or ",
+    "not ",
+    "title ",
+    "/* ",
+    " */",
+    "\n",
+    "é",
+];
+
+#[test]
 fn headers_pass_functions_that_change_text() {
-    let headers = json!({ "Names": "NAMES", "Image": "IMAGE", "Label": {} });
+    let headers = json!({ "Names": "NAMES", "Image": "IMAGE", "\u{0}Label": {} });
     let template =
         Template::parse("{{upper .Names}} {{truncate .Image 2}} {{.Label \"com.x.some-key\"}}").unwrap();
     assert_eq!(template.execute_headers(&headers).unwrap(), "NAMES IMAGE some key");
-    let row = json!({ "Names": "a", "Image": "busybox", "Label": { "com.x.some-key": "v" } });
+    let row = json!({ "Names": "a", "Image": "busybox", "\u{0}Label": { "com.x.some-key": "v" } });
     assert_eq!(template.execute(&row).unwrap(), "A bu v");
     assert!(template.uses("Image") && !template.uses("Size"));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use engine::info::{ContainerState, ContainerSummary, HealthState, Status};
+use engine::info::{ContainerInfo, ContainerState, ContainerSummary, HealthState, Status};
 use engine::request::List;
 use oci::Timestamp;
 use serde_json::{Map, Value};
@@ -88,8 +88,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     if parsed.on("size") {
         default.push_str("\t{{.Size}}");
     }
-    let format = Format::parse(parsed.text("format"), &default)?;
-    let sizes = parsed.on("size") || (format.uses("Size") && parsed.text("format") != Some("json"));
+    let asked = context.format(parsed, "psFormat");
+    let format = Format::parse(asked.as_deref(), &default)?;
+    let sizes = parsed.on("size") || (format.uses("Size") && asked.as_deref() != Some("json"));
     let view = View {
         now: Timestamp::from(std::time::SystemTime::now()),
         zone: if format.uses("CreatedAt") { Zone::local() } else { Zone::UTC },
@@ -157,7 +158,7 @@ impl View {
         set("State", one.state.status.as_str().to_owned());
         set("Status", status(&one.state, self.now));
         let labels = one.labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
-        row.insert("Label".to_owned(), Value::Object(labels.collect()));
+        row.insert(template::method("Label"), Value::Object(labels.collect()));
         row
     }
 }
@@ -196,9 +197,51 @@ pub(crate) fn status(state: &ContainerState, now: Timestamp) -> String {
     }
 }
 
+/// What a listing does not hold of a container.
+#[derive(Default)]
+struct Details {
+    /// `80/tcp`.
+    exposed: Vec<String>,
+    /// Where something is mounted.
+    targets: Vec<String>,
+}
+
+impl Details {
+    fn of(found: &ContainerInfo) -> Details {
+        Details {
+            exposed: found.spec.process.exposed_ports.clone(),
+            targets: found.spec.host.mounts.iter().map(|mount| mount.target.clone()).collect(),
+        }
+    }
+}
+
+/// `80`, `8000-8080/udp`: the first and the last port, and the protocol.
+fn ports(text: &str) -> Option<(u16, u16, &str)> {
+    let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && matches!(protocol, "tcp" | "udp" | "sctp")).then_some((first, last, protocol))
+}
+
+fn check_ports(name: &'static str, value: &str) -> Result<()> {
+    let fail =
+        || Error::FilterValue { name, value: value.to_owned(), reason: "want a port, or a range of ports" };
+    ports(value).map(drop).ok_or_else(fail)
+}
+
+/// Whether a port is one of a filter's.
+fn is_within(port: &str, filter: &str) -> bool {
+    let (Some((low, high, of)), Some((first, last, protocol))) = (ports(port), ports(filter)) else {
+        return false;
+    };
+    of == protocol && low <= last && high >= first
+}
+
 /// The filters of `ps`, with what they name looked up.
 struct Selection<'a> {
     filters: &'a Filters,
+    /// By id, where a filter asks for what a listing does not hold.
+    details: HashMap<String, Details>,
     /// Ids of images, and of all that are meant by `ancestor`.
     ancestors: Vec<String>,
     before: Option<Timestamp>,
@@ -233,13 +276,38 @@ impl<'a> Selection<'a> {
             // An image that is not there has no descendants.
             ancestors.extend(context.engine()?.image_inspect(name).map(|image| image.summary.id));
         }
-        Ok(Selection { filters, ancestors, before: created("before")?, since: created("since")?, exited })
+        let mut details = HashMap::new();
+        for port in filters
+            .values("publish")
+            .map(|port| ("publish", port))
+            .chain(filters.values("expose").map(|port| ("expose", port)))
+        {
+            check_ports(port.0, port.1)?;
+        }
+        if filters.has("expose") || filters.has("volume") {
+            for one in listed {
+                // One that is gone meanwhile is not asked for.
+                if let Ok(found) = context.engine()?.inspect(one.id.as_str()) {
+                    details.insert(one.id.to_string(), Details::of(&found));
+                }
+            }
+        }
+        Ok(Selection {
+            filters,
+            details,
+            ancestors,
+            before: created("before")?,
+            since: created("since")?,
+            exited,
+        })
     }
 
     fn takes(&self, one: &ContainerSummary) -> bool {
         let filters = self.filters;
         let name = one.name.as_str();
         let stopped = one.state.status == Status::Exited;
+        let none = Details::default();
+        let details = self.details.get(one.id.as_str()).unwrap_or(&none);
         filters.any("id", |value| filter::search(&format!("^{value}"), one.id.as_str()))
             && filters.any("name", |value| {
                 filter::search(value, name) || filter::search(value, &format!("/{name}"))
@@ -249,12 +317,13 @@ impl<'a> Selection<'a> {
                 self.ancestors.contains(&one.image_id) || one.image == value || one.image_id == value
             })
             && filters.any("network", |value| one.network == value)
-            && filters
-                .any("volume", |value| one.mounts.iter().chain(&one.volumes).any(|mount| mount == value))
+            && filters.any("volume", |value| {
+                one.mounts.iter().chain(&one.volumes).chain(&details.targets).any(|mount| mount == value)
+            })
+            && filters.any("expose", |value| details.exposed.iter().any(|port| is_within(port, value)))
             && filters.any("health", |value| one.state.health.map_or("none", HealthState::as_str) == value)
             && filters.any("is-task", |value| matches!(value, "false" | "0"))
             && !filters.has("publish")
-            && !filters.has("expose")
             && (self.exited.is_empty() || (stopped && self.exited.contains(&one.state.exit_code)))
             && self.before.is_none_or(|before| one.created < before)
             && self.since.is_none_or(|since| one.created > since)
@@ -303,6 +372,23 @@ mod tests {
             ),
         ] {
             assert_eq!(status(&state, now), text);
+        }
+    }
+
+    #[test]
+    fn ports_lie_within_ranges() {
+        for (port, filter, want) in [
+            ("80/tcp", "80", true),
+            ("80/tcp", "80/tcp", true),
+            ("80/tcp", "80/udp", false),
+            ("53/udp", "50-60/udp", true),
+            ("80/tcp", "81-90", false),
+            ("8000-8010/tcp", "8005", true),
+        ] {
+            assert_eq!(is_within(port, filter), want, "{port} {filter}");
+        }
+        for wrong in ["", "x", "90-80", "80/x", "70000", "80-"] {
+            assert!(check_ports("expose", wrong).is_err(), "{wrong}");
         }
     }
 

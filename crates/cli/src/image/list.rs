@@ -50,8 +50,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         true => "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
         false => "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
     };
-    let format = Format::parse(parsed.text("format"), default)?;
-    let digests = digests || parsed.text("format").is_some_and(|format| format.contains(".Digest"));
+    let asked = context.format(parsed, "imagesFormat");
+    let format = Format::parse(asked.as_deref(), default)?;
+    let digests = digests || asked.as_deref().is_some_and(|format| format.contains(".Digest"));
     let view = View {
         now: Timestamp::from(std::time::SystemTime::now()),
         zone: if format.uses("CreatedAt") { Zone::local() } else { Zone::UTC },

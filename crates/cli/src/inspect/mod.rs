@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output;
-use crate::output::list::unescape;
 use template::Template;
 
 /// `skiff inspect`.
@@ -97,7 +96,7 @@ impl One {
         match given {
             None | Some("") => Ok(One::Pretty),
             Some("json") => Ok(One::Json),
-            Some(text) => Ok(One::Template(Template::parse(&unescape(text)).map_err(Error::Template)?)),
+            Some(text) => Ok(One::Template(Template::parse(text).map_err(Error::Template)?)),
         }
     }
 }

@@ -29,17 +29,17 @@ pub(crate) enum Format {
 impl Format {
     /// Reads `--format`; without one, `default` is the template of a table's row.
     pub(crate) fn parse(given: Option<&str>, default: &str) -> Result<Format> {
-        let template = |text: &str| Template::parse(&unescape(text)).map_err(Error::ListTemplate);
+        let parse = |text: &str| Template::parse(&unescape(text)).map_err(Error::ListTemplate);
         match given.unwrap_or("table").trim_end() {
-            "" | "table" => Ok(Format::Table(template(default)?)),
+            "" | "table" => Ok(Format::Table(parse(default)?)),
             "json" => Ok(Format::Json),
             "raw" => Ok(Format::Raw),
             text => match text.strip_prefix("table").and_then(|rest| rest.strip_prefix([' ', '\t', '\\'])) {
                 Some(_) => {
                     let row = text.strip_prefix("table").unwrap_or_default();
-                    Ok(Format::Table(template(row.trim_start())?))
+                    Ok(Format::Table(parse(row.trim_start())?))
                 }
-                None => Ok(Format::Template(template(given.unwrap_or_default())?)),
+                None => Ok(Format::Template(parse(given.unwrap_or_default())?)),
             },
         }
     }
@@ -52,7 +52,7 @@ impl Format {
         }
     }
 
-    /// Renders `rows`. A row may have `Label`, the map behind `.Label "key"`, which JSON leaves out.
+    /// Renders `rows`. A row may have the method `Label`, the map behind `.Label "key"`.
     pub(crate) fn render(&self, columns: &Columns, rows: Vec<Map<String, Value>>) -> Result<String> {
         let mut out = String::new();
         match self {
@@ -60,7 +60,7 @@ impl Format {
                 let headers =
                     columns.headers.iter().map(|(field, header)| ((*field).into(), Value::from(*header)));
                 let mut headers: Map<String, Value> = headers.collect();
-                headers.insert("Label".to_owned(), Value::Object(Map::new()));
+                headers.insert(template::method("Label"), Value::Object(Map::new()));
                 let header =
                     template.execute_headers(&Value::Object(headers)).map_err(Error::ListTemplate)?;
                 out.push_str(&header);
@@ -79,7 +79,7 @@ impl Format {
             }
             Format::Json => {
                 for mut row in rows {
-                    row.shift_remove("Label");
+                    row.shift_remove(&template::method("Label"));
                     // A map of texts always serializes.
                     out.push_str(&Value::Object(row).to_string());
                     out.push('\n');
@@ -89,7 +89,8 @@ impl Format {
                 for row in rows {
                     for (key, field) in columns.raw {
                         let value = row.get(*field).and_then(Value::as_str).unwrap_or_default();
-                        out.push_str(&format!("{key}: {value}\n"));
+                        out.push_str(format!("{key}: {value}").trim_end());
+                        out.push('\n');
                     }
                     out.push('\n');
                 }
@@ -104,6 +105,6 @@ fn fill(template: &Template, row: Map<String, Value>) -> Result<String> {
 }
 
 /// `\t` and `\n` as they are typed in a shell.
-pub(crate) fn unescape(text: &str) -> String {
+fn unescape(text: &str) -> String {
     text.replace("\\t", "\t").replace("\\n", "\n")
 }

@@ -1,5 +1,7 @@
 //! Columns separated by tabs to columns separated by blanks.
 
+use super::units;
+
 /// No column is narrower, the blanks behind it included.
 const MINIMUM: usize = 10;
 /// Blanks between two columns.
@@ -19,7 +21,7 @@ pub(crate) fn layout_from(text: &str, minimum: usize) -> String {
             if widths.len() <= column {
                 widths.push(minimum);
             }
-            widths[column] = widths[column].max(cell.chars().count() + PADDING);
+            widths[column] = widths[column].max(units::columns(cell) + PADDING);
         }
     }
     let mut out = String::new();
@@ -27,7 +29,7 @@ pub(crate) fn layout_from(text: &str, minimum: usize) -> String {
         for (column, cell) in line.iter().enumerate() {
             out.push_str(cell);
             if column + 1 < line.len() {
-                let blanks = widths[column] - cell.chars().count();
+                let blanks = widths[column] - units::columns(cell);
                 out.extend(std::iter::repeat_n(' ', blanks));
             }
         }

@@ -91,7 +91,8 @@ pub(crate) fn ellipsis(text: &str, limit: usize) -> String {
     out
 }
 
-fn columns(text: &str) -> usize {
+/// How many columns of a terminal it fills.
+pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 
