@@ -9,7 +9,7 @@ TARGET = $(shell scripts/target)
 RELEASE = target/$(TARGET)/release
 BUILD = CARGO_BUILD_TARGET=$(TARGET) $(CARGO)
 
-.PHONY: all build demo test lint vm bench install install-units uninstall clean
+.PHONY: all build demo test lint vm bench install install-units install-docs uninstall clean
 
 all: build
 
@@ -35,7 +35,7 @@ bench:
 	scripts/install-packages peers
 	$(BUILD) xtask bench
 
-install: build install-units
+install: build install-units install-docs
 	install -D -m 0755 $(RELEASE)/skiff $(DESTDIR)$(PREFIX)/bin/skiff
 	install -D -m 0755 $(RELEASE)/skiff-monitor $(DESTDIR)$(PREFIX)/libexec/skiff/skiff-monitor
 	ln -sf skiff $(DESTDIR)$(PREFIX)/bin/skiff-oci
@@ -47,7 +47,20 @@ install-units:
 	sed 's|@BIN@|$(PREFIX)/bin|' scripts/systemd/user.service > $(DESTDIR)$(PREFIX)/lib/systemd/user/skiff.service
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/*/skiff.service
 
+# Man pages and completions, which the program writes from its own table of commands.
+install-docs: build
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(RELEASE)/skiff man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE)/skiff completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skiff
+	$(RELEASE)/skiff completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_skiff
+	$(RELEASE)/skiff completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/skiff.fish
+
 uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/skiff.1 $(DESTDIR)$(PREFIX)/share/man/man1/skiff-*.1
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/skiff
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_skiff
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/skiff.fish
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/skiff.service $(DESTDIR)$(PREFIX)/lib/systemd/user/skiff.service
 	rm -f $(DESTDIR)$(PREFIX)/bin/skiff $(DESTDIR)$(PREFIX)/bin/skiff-oci
 	rm -f $(DESTDIR)$(PREFIX)/libexec/skiff/skiff-monitor

@@ -12,7 +12,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("unknown flag: --{name}")]
-    UnknownFlag { name: String },
+    UnknownFlag { name: String, nearest: Option<&'static str> },
     #[error("unknown shorthand flag: '{letter}' in -{letters}")]
     UnknownLetter { letter: char, letters: String },
     #[error("bad flag syntax: {word}")]
@@ -87,6 +87,8 @@ pub(crate) enum Error {
     AttachMany,
     #[error("{key} of the client configuration: {value:?}: {reason}")]
     Configured { key: &'static str, value: String, reason: String },
+    #[error("no completion for {name}: want bash, zsh or fish")]
+    Shell { name: String },
     #[error("Error: invalid port ({port})")]
     InvalidPort { port: String },
     #[error("Error: No public port '{port}' published for {container}")]

@@ -14,6 +14,7 @@ mod commands;
 mod configuration;
 mod container;
 mod context;
+mod craft;
 mod error;
 mod events;
 mod flags;
@@ -97,7 +98,8 @@ fn in_group(context: &Context, group: &'static Group, words: &[String]) -> ExitC
     let path = if group.path.is_empty() { name.clone() } else { format!("{} {name}", group.path) };
     let Some(entry) = group.entries.iter().find(|entry| entry.name == name) else {
         if name.starts_with('-') {
-            let error = Error::UnknownFlag { name: name.trim_start_matches('-').to_owned() };
+            let name = name.trim_start_matches('-').to_owned();
+            let error = Error::UnknownFlag { name, nearest: None };
             return fail(&error, Some(Place { path: group.path.to_owned(), usage: "COMMAND" }));
         }
         let nearest = nearest(group, name);
@@ -162,7 +164,8 @@ fn fail(error: &Error, place: Option<Place>) -> ExitCode {
         (error, Some(place)) if error.is_usage() => {
             let usage = help::usage_line(&place.path, place.usage);
             output::warn(&format!(
-                "{error}\n\n{}\n\n{}",
+                "{error}\n{}\n{}\n\n{}",
+                near_flag(error),
                 usage.replace("skiff  ", "skiff "),
                 more(&place.path)
             ));
@@ -175,24 +178,42 @@ fn fail(error: &Error, place: Option<Place>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The command of `group` that differs least from `name`, if any is near.
-fn nearest(group: &'static Group, name: &str) -> Option<&'static str> {
-    let near = group.entries.iter().map(|entry| (distance(entry.name, name), entry.name)).min()?;
-    (near.0 <= 2 && near.0 < name.len()).then_some(near.1)
+/// What an unknown flag may have been meant to be.
+fn near_flag(error: &Error) -> String {
+    if let Error::UnknownFlag { nearest: Some(name), .. } = error {
+        return format!("\nDid you mean this?\n\t--{name}\n");
+    }
+    String::new()
 }
 
-/// How many letters to insert, remove or replace (Levenshtein).
+/// The one of `names` that differs least from `name`, if any is near.
+pub(crate) fn nearest_of(names: impl Iterator<Item = &'static str>, name: &str) -> Option<&'static str> {
+    let near = names.map(|known| (distance(known, name), known)).min()?;
+    // Two letters of three say little.
+    let most = if name.len() > 3 { 2 } else { 1 };
+    (near.0 <= most && near.0 < name.len()).then_some(near.1)
+}
+
+/// The command of `group` that differs least from `name`, if any is near.
+fn nearest(group: &'static Group, name: &str) -> Option<&'static str> {
+    nearest_of(group.entries.iter().map(|entry| entry.name), name)
+}
+
+/// How many letters to insert, remove, replace, or swap with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }

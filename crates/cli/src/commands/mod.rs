@@ -1,6 +1,7 @@
 //! The table of all commands.
 
 mod container;
+mod craft;
 mod create_flags;
 mod files;
 mod image;
@@ -15,7 +16,7 @@ pub(crate) use system::SYSTEM;
 
 /// Flags before the command.
 pub(crate) static GLOBAL: &[Flag] = &[
-    value("config", "string", "Folder of client configuration").ignored(),
+    value("config", "string", "Folder of the client configuration (DOCKER_CONFIG)"),
     value("context", "string", "Endpoint to talk to")
         .short('c')
         .never("is about a remote engine; Skiff's runs here"),
@@ -51,6 +52,7 @@ static TOP_ENTRIES: &[Entry] = &[
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
     verb("commit", Section::Plain, &files::COMMIT),
+    verb("completion", Section::Plain, &craft::COMPLETION),
     verb("cp", Section::Plain, &files::COPY),
     verb("create", Section::Plain, &container::CREATE),
     verb("diff", Section::Plain, &files::DIFF),
@@ -76,6 +78,8 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &container::UNPAUSE),
     verb("wait", Section::Plain, &container::WAIT),
+    verb("__complete", Section::Hidden, &craft::COMPLETE),
+    verb("man", Section::Hidden, &craft::MAN),
     later("build", "the builder"),
     later("builder", "the builder"),
     later("buildx", "the builder"),

@@ -99,7 +99,9 @@ impl Parsed {
                 self.help = true;
                 return Ok(());
             }
-            return Err(Error::UnknownFlag { name: name.to_owned() });
+            let working = flags.iter().filter(|flag| flag.standing == Standing::Works);
+            let nearest = crate::nearest_of(working.map(|flag| flag.long), name);
+            return Err(Error::UnknownFlag { name: name.to_owned(), nearest });
         };
         let value = match (flag.kind, given) {
             (Kind::Switch, given) => given.unwrap_or("true"),
