@@ -52,6 +52,11 @@ impl Lab {
         Ok(Self { folder, groups, cache, specification, bundle, skiff, podman, docker, crun, runc })
     }
 
+    /// Those that have Docker's commands, ours first.
+    pub(crate) fn engines(&self) -> [&dyn Engine; 3] {
+        [&self.skiff, &self.podman, &self.docker]
+    }
+
     /// Gives the bare runtimes' bundle another program.
     pub(crate) fn set_bundle_program(&self, args: &[&str]) -> Result<()> {
         bundle::write_spec(&self.bundle, &self.specification, args)

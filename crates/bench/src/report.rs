@@ -75,6 +75,12 @@ impl Table {
             self.goal(&format!("`{command}`, beside {theirs}"), wanted, ours / peer, "×");
         }
     }
+
+    /// The first contestant beside both other engines: faster than the faster of the two.
+    pub(crate) fn goal_beside_peers(&mut self, times: &[(String, Times)]) {
+        self.goal_beside(times, "podman", 1.0);
+        self.goal_beside(times, "docker", 1.0);
+    }
 }
 
 /// A duration as a cell.

@@ -38,6 +38,15 @@ pub(crate) fn run(lab: &mut Lab, _rounds: usize) -> Result<Table> {
 
 /// Proportional and private memory in KiB of the processes that run `program`, mean.
 fn supervisors(program: &str) -> Result<(f64, f64)> {
+    let (pss, private, count) = all_supervisors(program)?;
+    if count == 0.0 {
+        bail!("no {program} is running");
+    }
+    Ok((pss / count, private / count))
+}
+
+/// The same in all, and how many there are.
+pub(crate) fn all_supervisors(program: &str) -> Result<(f64, f64, f64)> {
     let (mut pss, mut private, mut count) = (0.0, 0.0, 0.0);
     for entry in fs::read_dir("/proc")?.flatten() {
         // The link to its program tells nothing of one that was executed from a mount of its own.
@@ -55,12 +64,9 @@ fn supervisors(program: &str) -> Result<(f64, f64)> {
         private += field("Private_Clean:") + field("Private_Dirty:");
         count += 1.0;
     }
-    if count == 0.0 {
-        bail!("no {program} is running");
-    }
-    Ok((pss / count, private / count))
+    Ok((pss, private, count))
 }
 
-fn mebibytes(kib: f64) -> String {
+pub(crate) fn mebibytes(kib: f64) -> String {
     format!("{:.2} MiB", kib / 1024.0)
 }

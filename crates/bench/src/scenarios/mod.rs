@@ -1,12 +1,18 @@
 //! What is compared. Each scenario is one file and gives one table.
 
 mod burst;
+mod commit;
+mod copy;
 mod exec;
 mod load;
+mod logs;
 mod memory;
 mod parallel;
+mod pause;
 mod ps;
+mod remove;
 mod run;
+mod stats;
 mod steps;
 mod stop;
 mod thousand;
@@ -28,10 +34,16 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "steps", run: steps::run },
     Scenario { name: "exec", run: exec::run },
     Scenario { name: "stop", run: stop::run },
+    Scenario { name: "pause", run: pause::run },
+    Scenario { name: "rm", run: remove::run },
     Scenario { name: "burst", run: burst::run },
     Scenario { name: "parallel", run: parallel::run },
     Scenario { name: "thousand", run: thousand::run },
     Scenario { name: "memory", run: memory::run },
     Scenario { name: "ps", run: ps::run },
     Scenario { name: "load", run: load::run },
+    Scenario { name: "logs", run: logs::run },
+    Scenario { name: "cp", run: copy::run },
+    Scenario { name: "commit", run: commit::run },
+    Scenario { name: "stats", run: stats::run },
 ];

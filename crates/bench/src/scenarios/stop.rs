@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use crate::engines::Engine;
 use crate::lab::{Lab, SMALL};
 use crate::measure::{Contestant, in_turns};
 use crate::report::Table;
@@ -12,9 +11,7 @@ const NAME: &str = "bench-stop";
 const WILLING: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait; done";
 
 pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
-    let lab = &*lab;
-    let engines: [&dyn Engine; 3] = [&lab.skiff, &lab.podman, &lab.docker];
-    let contestants = engines.map(|engine| {
+    let contestants = lab.engines().map(|engine| {
         Contestant::new(&format!("{} stop", engine.name()), move || {
             engine.output(&["run", "-d", "--name", NAME, "--network", "none", SMALL, "sh", "-c", WILLING])?;
             while engine.output(&["logs", NAME])? != "ready" {
@@ -28,5 +25,6 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
     let times = in_turns(contestants.into(), rounds.min(15))?;
     let mut table = Table::of_times("`stop` of a willing container", &times);
     table.goal_beside(&times, "docker", 0.15);
+    table.goal_beside(&times, "podman", 1.0);
     Ok(table)
 }
