@@ -7,48 +7,10 @@
     reason = "tests start programs, handle their own files and may fail"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use testkit::{Skiff, busybox};
+use testkit::{Skiff, busybox, calls_of, kill_at};
 
 /// At how many moments one command is killed, evenly over the system calls that it makes.
 const MOMENTS: usize = 60;
-
-/// The command behind `strace` with more of its flags.
-fn traced(skiff: &Skiff, flags: &[&str], arguments: &[&str]) -> Command {
-    let command = skiff.command(arguments);
-    let mut strace = Command::new("strace");
-    strace.args(flags).arg(command.get_program()).args(arguments);
-    strace.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    strace.current_dir(skiff.folder());
-    strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    strace
-}
-
-/// The system calls that the command makes when nobody kills it, each with how many of its kind came before it and
-/// itself: what strace counts by.
-fn calls_of(skiff: &Skiff, arguments: &[&str]) -> Vec<(String, u32)> {
-    let log = skiff.folder().join("calls");
-    let status = traced(skiff, &["-qq", "-o", log.to_str().unwrap()], arguments).status();
-    let status = status.expect("this test needs strace: install the package of that name");
-    assert!(status.success(), "{arguments:?}: {status}");
-    let text = std::fs::read(&log).unwrap();
-    std::fs::remove_file(log).unwrap();
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let names = text.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name);
-    let is_name = |name: &&str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
-    names
-        .filter(is_name)
-        .map(|name| {
-            let count = counts.entry(name.to_owned()).or_default();
-            *count += 1;
-            (name.to_owned(), *count)
-        })
-        .collect()
-}
 
 /// Kills the command at one moment after another, each time after `set_up`, and checks what `check` says and that
 /// everything can be removed.
@@ -61,16 +23,14 @@ fn sweep(skiff: &Skiff, arguments: &[&str], set_up: &dyn Fn(), check: &dyn Fn())
         remove_all(skiff);
     }
     let (mut tried, mut killed) = (0, 0);
-    // The first call is the exec, before which there is no program.
-    for (name, count) in calls.iter().skip(1).step_by(calls.len() / MOMENTS + 1) {
-        let kill = format!("inject={name}:signal=KILL:when={count}");
+    for call in calls.iter().step_by(calls.len() / MOMENTS + 1) {
         let attempt = || {
             set_up();
-            let status = traced(skiff, &["-qq", "-o", "/dev/null", "-e", &kill], arguments).status().unwrap();
-            assert_listing_is_true(skiff);
+            let status = kill_at(skiff, call, arguments);
+            skiff.assert_listing_is_true();
             check();
             remove_all(skiff);
-            assert_eq!(skiff.left_by_containers(), "", "{arguments:?} killed at {name} number {count}");
+            assert_eq!(skiff.left_by_containers(), "", "{arguments:?} killed at {call:?}");
             !status.success()
         };
         tried += 1;
@@ -89,39 +49,6 @@ fn remove_all(skiff: &Skiff) {
     // One with `--rm` may go meanwhile, which `rm -f` does not mind.
     skiff.run(&[&["rm", "-f"], &ids[..]].concat());
     assert_eq!(skiff.ok(&["ps", "-aq"]), "", "not all could be removed");
-}
-
-/// Monitors of this Skiff's containers that live, by the id that is their argument.
-fn monitors(known: &BTreeSet<String>) -> BTreeSet<String> {
-    let words = |entry: std::io::Result<std::fs::DirEntry>| {
-        let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let mut words = line.split('\0');
-        (words.next() == Some("skiff-monitor")).then(|| words.next().unwrap_or_default().to_owned())
-    };
-    std::fs::read_dir("/proc").unwrap().filter_map(words).filter(|id| known.contains(id)).collect()
-}
-
-/// What is listed as running has a monitor and a live process; what is not has neither, as soon as what was on its
-/// way has come.
-fn assert_listing_is_true(skiff: &Skiff) {
-    let start = Instant::now();
-    loop {
-        let rows = skiff.ok(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]);
-        let rows: Vec<(&str, &str)> = rows.lines().filter_map(|row| row.split_once(' ')).collect();
-        let known = rows.iter().map(|(id, _)| (*id).to_owned()).collect();
-        let running: BTreeSet<String> =
-            rows.iter().filter(|(_, state)| *state == "running").map(|(id, _)| (*id).to_owned()).collect();
-        let alive = |id: &String| {
-            let pid = skiff.run(&["inspect", "-f", "{{.State.Pid}}", id]).stdout;
-            std::fs::exists(format!("/proc/{}", pid.trim())).unwrap()
-        };
-        if monitors(&known) == running && running.iter().all(alive) {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "{rows:?}, but there are {:?}", monitors(&known));
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

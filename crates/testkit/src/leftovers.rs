@@ -15,10 +15,10 @@ pub(crate) struct Leftovers(BTreeSet<String>);
 
 impl Leftovers {
     /// Looks until nothing is left, or patience ends. Below the store's root, `folders` are to be empty.
-    pub(crate) fn wait(base: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
+    pub(crate) fn wait(base: &Path, root: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
         let start = Instant::now();
         loop {
-            let left = Leftovers::look(base, ids, folders);
+            let left = Leftovers::look(base, root, ids, folders);
             if left.is_empty() || start.elapsed() > PATIENCE {
                 return left;
             }
@@ -30,14 +30,14 @@ impl Leftovers {
         self.0.is_empty()
     }
 
-    fn look(base: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
+    fn look(base: &Path, root: &Path, ids: &[String], folders: &[&str]) -> Leftovers {
         let base = base.to_string_lossy();
         let mut left = BTreeSet::new();
         processes(&base, &mut left);
         mounts(&base, &mut left);
         control_groups(ids, &mut left);
         for folder in folders {
-            entries(&format!("{base}/root/{folder}"), &mut left);
+            entries(&root.join(folder).to_string_lossy(), &mut left);
         }
         run_folders(&base, &mut left);
         Leftovers(left)

@@ -12,15 +12,20 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
 
 mod abandoned;
+mod disk;
 mod image;
+mod killing;
 mod leftovers;
 mod scratch;
 mod skiff;
 mod terminal;
+mod truth;
 mod user;
 
 pub use abandoned::{own_name, sweep};
+pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
+pub use killing::{Call, calls_of, kill_at};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;

@@ -13,6 +13,7 @@ use crate::{Scratch, Terminal, User, image};
 #[derive(Debug)]
 pub struct Skiff {
     base: Scratch,
+    root: PathBuf,
     program: PathBuf,
     /// Whose Skiff it is; missing for root's.
     user: Option<(u32, u32)>,
@@ -43,7 +44,16 @@ impl Skiff {
         for program in [&program, &programs().join("skiff-monitor")] {
             assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
         }
-        Skiff { base: Scratch::new(), program, user: None }
+        let base = Scratch::new();
+        Skiff { root: base.join("root"), base, program, user: None }
+    }
+
+    /// A Skiff with `busybox:latest` whose store lies elsewhere.
+    pub fn with_busybox_at(root: &Path) -> Skiff {
+        let mut skiff = Skiff::new();
+        skiff.root = root.to_owned();
+        skiff.load(&image::busybox());
+        skiff
     }
 
     /// A Skiff without images that an ordinary user runs, from copies of the programs that the user can reach.
@@ -84,7 +94,7 @@ impl Skiff {
 
     /// The store.
     pub fn root(&self) -> PathBuf {
-        self.base.join("root")
+        self.root.clone()
     }
 
     /// What runs.
@@ -164,7 +174,7 @@ impl Skiff {
     /// what is on its way; empty is what should be.
     pub fn left_by_containers(&self) -> String {
         let known = leftovers::known_ids(&self.root(), &[]);
-        Leftovers::wait(&self.base, &known, &["containers", "tmp"]).to_string()
+        Leftovers::wait(&self.base, &self.root, &known, &["containers", "tmp"]).to_string()
     }
 
     fn tear_down(&self) -> Leftovers {
@@ -179,7 +189,7 @@ impl Skiff {
             self.run(&[&["rmi", "--force"], &images[..]].concat());
         }
         let known = leftovers::known_ids(&self.root(), &ids);
-        Leftovers::wait(&self.base, &known, &["containers", "tmp", "layers", "trees"])
+        Leftovers::wait(&self.base, &self.root, &known, &["containers", "tmp", "layers", "trees"])
     }
 }
 

@@ -1,0 +1,103 @@
+//! A small disk of a test's own, which can be full and can lose its power.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::Scratch;
+
+/// An ext4 file system in a file. Dropping it unmounts it.
+///
+/// It is mounted so that nothing reaches the file by itself for a long time but what is synced: no writing before a
+/// rename, no order between data and names, a commit every five minutes.
+#[derive(Debug)]
+pub struct Disk {
+    folder: Scratch,
+    megabytes: u32,
+}
+
+const OPTIONS: &str = "loop,commit=300,data=writeback,noauto_da_alloc";
+
+impl Disk {
+    /// An empty one.
+    pub fn new(megabytes: u32) -> Disk {
+        let disk = Disk { folder: Scratch::new(), megabytes };
+        let file = std::fs::File::create(disk.file()).expect("make a file for a disk");
+        file.set_len(u64::from(megabytes) << 20).expect("give a disk its size");
+        must(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(disk.file()));
+        std::fs::create_dir(disk.path()).expect("make a mount point");
+        disk.mount();
+        disk
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("mounted")
+    }
+
+    /// Leaves no byte free.
+    pub fn fill(&self) {
+        let path = self.filler();
+        let mut size = u64::from(self.megabytes) << 20;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("make a file");
+        let mut length = file.metadata().expect("examine a file").len();
+        while size >= 1024 {
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), length, size) {
+                Ok(()) => length += size,
+                Err(_) => size /= 2,
+            }
+        }
+    }
+
+    /// Takes back what [`Disk::fill`] took.
+    pub fn free(&self) {
+        std::fs::remove_file(self.filler()).expect("remove a file");
+    }
+
+    /// Keeps what the file holds now: all that has reached the disk.
+    pub fn cut_power(&self) {
+        must(Command::new("cp").arg("--sparse=always").arg(self.file()).arg(self.file_after()));
+    }
+
+    /// Goes on with what the disk held when its power was cut. Nobody may use it any more.
+    pub fn restore_power(&self) {
+        self.unmount();
+        std::fs::rename(self.file_after(), self.file()).expect("rename a disk's file");
+        self.mount();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("disk")
+    }
+
+    fn file_after(&self) -> PathBuf {
+        self.folder.join("disk-after")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
+    }
+
+    fn mount(&self) {
+        must(Command::new("mount").args(["-o", OPTIONS]).arg(self.file()).arg(self.path()));
+    }
+
+    fn unmount(&self) {
+        must(Command::new("umount").arg(self.path()));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(Command::new("umount").arg("--lazy").arg(self.path()).status());
+        } else {
+            self.unmount();
+        }
+    }
+}
+
+/// Runs a program of the distribution's that has to succeed.
+fn must(command: &mut Command) {
+    let output = command.output().expect("start a program: install the packages of scripts/install-packages");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
