@@ -85,6 +85,7 @@ impl Engine {
         let seat = monitor::reap_lost(&self.run_directory(id), None).map_err(failed)?;
         self.state().remove_container(id)?;
         self.remove_files(id)?;
+        self.state().keep_reserve();
         match seat {
             Some(seat) => seat.recorded().map_err(failed),
             None => Ok(()),

@@ -195,8 +195,9 @@ pub fn sync_parent(path: &Path) -> Result<()> {
 
 /// Removes a directory and all below it, or a single file; tells whether there was anything.
 ///
-/// Files marked as immutable are removed all the same, where that is permitted. Links are removed, never followed, and a directory swapped for a link while this runs is not entered.
-/// What is mounted below is not touched: removal stops there with `EBUSY`.
+/// Files marked as immutable are removed all the same, where that is permitted. Links are removed, never followed,
+/// and a directory swapped for a link while this runs is not entered. What is mounted below is not touched: removal
+/// stops there with `EBUSY`. Several may remove the same tree at once.
 pub fn remove_tree(path: &Path) -> Result<bool> {
     match rustix::fs::unlink(path) {
         Ok(()) => return Ok(true),
@@ -205,13 +206,31 @@ pub fn remove_tree(path: &Path) -> Result<bool> {
         Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
         Err(errno) => return Err(errno).named("remove", path),
     }
+    for _ in 0..REMOVALS {
+        match remove_directory(path) {
+            Ok(()) => return Ok(true),
+            // Somebody else removes it too, or has just made something in it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
+            {
+                if rustix::fs::access(path, rustix::fs::Access::EXISTS) == Err(rustix::io::Errno::NOENT) {
+                    return Ok(true);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    remove_directory(path).map(|()| true)
+}
+
+/// How often a removal that others get into is begun anew. Each time one of them has removed something.
+const REMOVALS: u32 = 10_000;
+
+fn remove_directory(path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = rustix::fs::open(path, flags, Mode::empty()).named("open", path)?;
     empty_directory(root, path)?;
-    match rustix::fs::rmdir(path) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(true),
-        Err(errno) => Err(errno).named("remove", path),
-    }
+    rustix::fs::rmdir(path).named("remove", path)
 }
 
 /// Empties the directory `root` with a stack of our own: a hostile tree may be deeper than ours.
@@ -302,6 +321,30 @@ mod tests {
         let error = read(Path::new("/no/such/file")).unwrap_err();
         assert_eq!(error.to_string(), "open /no/such/file");
         assert!(error.is_missing());
+    }
+
+    #[test]
+    fn several_may_remove_a_tree_that_somebody_still_fills() {
+        let dir = scratch("several");
+        for round in 0..20 {
+            let tree = dir.join(format!("tree{round}"));
+            for number in 0..50 {
+                create_dirs(&tree.join(format!("a{number}/b/c")), 0o755).unwrap();
+            }
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| remove_tree(&tree).unwrap());
+                }
+                scope.spawn(|| {
+                    for name in ["x", "y", "z"] {
+                        // Gone, most likely.
+                        drop(create_dir(&tree.join(name), 0o755));
+                    }
+                });
+            });
+            drop(remove_tree(&tree));
+            assert!(!tree.exists());
+        }
     }
 
     #[test]

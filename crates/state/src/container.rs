@@ -200,6 +200,10 @@ impl State {
     /// What lies on disk must be removed after this: what dies in between leaves files that nobody knows,
     /// which a sweep finds, and never a container without its files.
     pub fn remove_container(&self, id: &ContainerId) -> Result<bool> {
+        self.freeing(|| self.delete_container(id))
+    }
+
+    fn delete_container(&self, id: &ContainerId) -> Result<bool> {
         self.atomically(Durability::Process, || {
             self.query("remove a container", |connection| {
                 let key = bytes_of(id);

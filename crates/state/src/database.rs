@@ -95,6 +95,11 @@ impl State {
         Ok(())
     }
 
+    /// `state.db`.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn version(&self) -> Result<i64> {
         self.connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -121,6 +126,7 @@ impl State {
             self.connection.execute_batch("COMMIT")
         };
         migrate().map_err(|source| self.explain("set up the database", source))?;
+        self.keep_reserve();
         Ok(self)
     }
 

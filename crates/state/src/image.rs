@@ -113,14 +113,29 @@ impl State {
 
     /// Removes a name; tells whether there was one.
     pub fn untag(&self, reference: &Reference) -> Result<bool> {
-        self.atomically(Durability::Power, || {
-            self.query("remove a name of an image", |connection| {
-                connection
-                    .prepare_cached("DELETE FROM tags WHERE reference = ?1")?
-                    .execute([reference.to_string()])
-                    .map(|removed| removed != 0)
-            })
+        self.freeing(|| self.atomically(Durability::Power, || self.delete_tag(reference)))
+    }
+
+    fn delete_tag(&self, reference: &Reference) -> Result<bool> {
+        self.query("remove a name of an image", |connection| {
+            connection
+                .prepare_cached("DELETE FROM tags WHERE reference = ?1")?
+                .execute([reference.to_string()])
+                .map(|removed| removed != 0)
         })
+    }
+
+    /// Removes names of an image; and the image, with every other name of it, unless a container uses it or it is to be
+    /// `kept`. Tells whether it is gone. Its content may be removed after this.
+    pub fn forget_image(&self, id: &Digest, tags: &[Reference], kept: bool) -> Result<bool> {
+        let forget = || {
+            for tag in tags {
+                self.delete_tag(tag)?;
+            }
+            // Looked at within the transaction: a container may have been made meanwhile.
+            Ok(!kept && self.containers_of_image(id)?.is_empty() && self.delete_image(id)?)
+        };
+        self.freeing(|| self.atomically(Durability::Power, forget))
     }
 
     /// One image.
@@ -191,14 +206,16 @@ impl State {
 
     /// Forgets an image and every name of it; tells whether it was known. Its content may be removed after this.
     pub fn remove_image(&self, id: &Digest) -> Result<bool> {
-        self.atomically(Durability::Power, || {
-            self.query("remove an image", |connection| {
-                connection.prepare_cached("DELETE FROM tags WHERE image = ?1")?.execute([id.as_str()])?;
-                connection
-                    .prepare_cached("DELETE FROM images WHERE id = ?1")?
-                    .execute([id.as_str()])
-                    .map(|removed| removed != 0)
-            })
+        self.freeing(|| self.atomically(Durability::Power, || self.delete_image(id)))
+    }
+
+    fn delete_image(&self, id: &Digest) -> Result<bool> {
+        self.query("remove an image", |connection| {
+            connection.prepare_cached("DELETE FROM tags WHERE image = ?1")?.execute([id.as_str()])?;
+            connection
+                .prepare_cached("DELETE FROM images WHERE id = ?1")?
+                .execute([id.as_str()])
+                .map(|removed| removed != 0)
         })
     }
 }

@@ -16,6 +16,7 @@ mod exit;
 mod follow;
 mod image;
 mod range;
+mod reserve;
 mod schema;
 
 use oci::Timestamp;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::io::Errno;
+
 use crate::Scratch;
 
 /// An ext4 file system in a file. Dropping it unmounts it.
@@ -23,7 +25,7 @@ impl Disk {
         let disk = Disk { folder: Scratch::new(), megabytes };
         let file = std::fs::File::create(disk.file()).expect("make a file for a disk");
         file.set_len(u64::from(megabytes) << 20).expect("give a disk its size");
-        must(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(disk.file()));
+        must(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-b", "4096"]).arg(disk.file()));
         std::fs::create_dir(disk.path()).expect("make a mount point");
         disk.mount();
         disk
@@ -81,8 +83,16 @@ impl Disk {
         must(Command::new("mount").args(["-o", OPTIONS]).arg(self.file()).arg(self.path()));
     }
 
+    /// What was killed may need a moment to let go of it.
     fn unmount(&self) {
-        must(Command::new("umount").arg(self.path()));
+        let mut patience = 100;
+        while rustix::mount::unmount(self.path(), rustix::mount::UnmountFlags::empty()) == Err(Errno::BUSY)
+            && patience > 0
+        {
+            patience -= 1;
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(patience > 0, "{} is in use", self.path().display());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use testkit::{Disk, Skiff, busybox, calls_of, kill_at};
 
-use crate::assert_sound;
+use crate::{assert_sound, wait_until};
 
 /// At how many moments of one command the power fails.
 const MOMENTS: usize = 24;
@@ -33,7 +33,8 @@ fn fail(disk: &Disk, skiff: &Skiff) {
     // Processes and what lies in memory go with the power too.
     let ids = skiff.run(&["ps", "-aq", "--no-trunc"]).stdout;
     skiff.run(&[vec!["rm", "-f"], ids.lines().collect()].concat());
-    std::fs::remove_dir_all(skiff.run_folder()).unwrap();
+    // What was killed may still be on its way out.
+    wait_until("nothing runs", || std::fs::remove_dir_all(skiff.run_folder()).is_ok());
     disk.restore_power();
 }
 

@@ -2,7 +2,7 @@
 
 use image::Live;
 use oci::{Digest, Reference};
-use state::{Durability, NamedImage};
+use state::NamedImage;
 
 use super::failed;
 use crate::info::{ImageRemoval, ImageSummary, Pruned};
@@ -59,19 +59,7 @@ impl Engine {
     fn forget(&self, id: &Digest, tags: &[Reference], used: bool) -> Result<Vec<ImageRemoval>> {
         // Its configuration goes with it.
         let labels = self.labels_of_image(id);
-        let state = self.state();
-        state.atomically(Durability::Power, || -> Result<()> {
-            for tag in tags {
-                state.untag(tag)?;
-            }
-            // Looked at again within the transaction: a container may have been made meanwhile.
-            if !used && state.containers_of_image(id)?.is_empty() {
-                state.remove_image(id)?;
-            }
-            Ok(())
-        })?;
-        let gone = state.image(id)?.is_none();
-        drop(state);
+        let gone = self.state().forget_image(id, tags, used)?;
         let mut removed: Vec<ImageRemoval> =
             tags.iter().map(|tag| ImageRemoval::Untagged(tag.familiar())).collect();
         for tag in tags {
@@ -117,6 +105,7 @@ impl Engine {
             }
         }
         let collected = collector.collect(&live).map_err(failed("collect what nothing leads to"))?;
+        self.state().keep_reserve();
         let layers = collected.layers.iter().map(|layer| ImageRemoval::Deleted(format!("sha256:{layer}")));
         Ok(Pruned { removed: layers.collect(), reclaimed: collected.bytes })
     }
