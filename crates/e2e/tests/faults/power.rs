@@ -10,6 +10,10 @@ const MOMENTS: usize = 24;
 /// Takes the power away at one moment of the command after another, and at its end. `check` is told whether the command
 /// had said that it was done.
 fn sweep(disk: &Disk, skiff: &Skiff, set_up: &dyn Fn(), arguments: &[&str], check: &dyn Fn(bool)) {
+    let set_up = || {
+        remove_containers(skiff);
+        set_up();
+    };
     set_up();
     let calls = calls_of(skiff, arguments);
     let step = calls.len() / MOMENTS + 1;
@@ -21,18 +25,26 @@ fn sweep(disk: &Disk, skiff: &Skiff, set_up: &dyn Fn(), arguments: &[&str], chec
             None => skiff.run(arguments).code == 0,
         };
         fail(disk, skiff);
-        eprintln!("power failed at {moment:?}");
+        // Shown by a test that fails.
+        #[allow(clippy::print_stderr, reason = "the moment is what a reader of a failure needs first")]
+        {
+            eprintln!("power failed at {moment:?}");
+        }
         check(done);
     }
     assert_sound(skiff);
+}
+
+fn remove_containers(skiff: &Skiff) {
+    let ids = skiff.run(&["ps", "-aq", "--no-trunc"]).stdout;
+    skiff.run(&[vec!["rm", "-f"], ids.lines().collect()].concat());
 }
 
 /// The machine loses its power and comes back.
 fn fail(disk: &Disk, skiff: &Skiff) {
     disk.cut_power();
     // Processes and what lies in memory go with the power too.
-    let ids = skiff.run(&["ps", "-aq", "--no-trunc"]).stdout;
-    skiff.run(&[vec!["rm", "-f"], ids.lines().collect()].concat());
+    remove_containers(skiff);
     // What was killed may still be on its way out.
     wait_until("nothing runs", || std::fs::remove_dir_all(skiff.run_folder()).is_ok());
     disk.restore_power();
