@@ -159,16 +159,16 @@ impl Engine {
         match &started {
             // Its monitor has told of the start; somebody else's is none of ours.
             Ok(_) | Err(Error::Start { source: monitor::Error::AlreadyRunning, .. }) => {}
-            // What it stumbled over was taken away under it, and it may have made some of that anew.
-            Err(_) if matches!(self.state().has_container(start.id), Ok(false)) => {
-                self.remove_files(start.id)?;
-                return Err(Error::RemovedMeanwhile { id: start.id.clone() });
-            }
             // As at its end: who asked for `--rm` does not want to clean up after a failure either.
             Err(_) if start.spec.host.auto_remove => {
                 if let Err(error) = self.discard(start.id) {
                     tracing::warn!(container = %start.id, %error, "could not be removed after it failed to start");
                 }
+            }
+            // What it stumbled over was taken away under it, and it may have made some of that anew.
+            Err(_) if matches!(self.state().has_container(start.id), Ok(false)) => {
+                self.remove_files(start.id)?;
+                return Err(Error::RemovedMeanwhile { id: start.id.clone() });
             }
             Err(_) => {}
         }
