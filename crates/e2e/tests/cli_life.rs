@@ -89,6 +89,11 @@ fn pause_and_unpause_take_several_and_refuse_by_state() {
     let skiff = Skiff::with_busybox();
     for name in ["aa", "bb"] {
         skiff.ok(&["run", "-d", "--name", name, "busybox", "sh", "-c", WILLING]);
+        // Then it hears what it is asked.
+        let start = Instant::now();
+        while skiff.ok(&["logs", name]) != "up\n" {
+            assert!(start.elapsed() < Duration::from_secs(10), "{name} never comes up");
+        }
     }
     assert_eq!(skiff.ok(&["pause", "aa", "bb"]), "aa\nbb\n");
     assert_eq!(

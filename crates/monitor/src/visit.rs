@@ -24,15 +24,20 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Connection, Received, unexpected};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::lent::words;
+use crate::life::Phase;
 use crate::lost;
 use crate::packet;
 use crate::protocol::Reply;
-use crate::status::Process;
+use crate::status::{self, Process};
 use crate::supervise::seat::Seat;
 use crate::supervise::volumes;
 use crate::worker;
+
+/// How long a start that got in between may take.
+const STARTING_MS: u64 = 10_000;
 
 /// How to come to a container's files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,7 +208,13 @@ fn visit_stopped(
     task: &Task,
 ) -> Result<()> {
     // Two overlays over one writable layer would be one too many.
-    let seat = Seat::occupy(run_dir)?;
+    let seat = match sit_or_join(run_dir)? {
+        Found::Stopped(seat) => seat,
+        Found::Running(root) => {
+            guest.work(root, task);
+            return Ok(());
+        }
+    };
     let filling = volumes::prepare(&mut launch, container_dir)?;
     let ready = || filling.map_or(Ok(()), volumes::Filling::finish);
     let keep = [guest.control, guest.stream];
@@ -215,6 +226,32 @@ fn visit_stopped(
     );
     seat.leave()?;
     visited.map_err(|Failed(error)| error)
+}
+
+/// What has become of a container that did not run when its caller looked.
+enum Found {
+    Stopped(Seat),
+    /// Somebody has started it: its root.
+    Running(OwnedFd),
+}
+
+fn sit_or_join(run_dir: &Path) -> Result<Found> {
+    let give_up = clock::monotonic_ms() + STARTING_MS;
+    loop {
+        match Seat::occupy(run_dir) {
+            Ok(seat) => return Ok(Found::Stopped(seat)),
+            Err(Error::AlreadyRunning) if clock::monotonic_ms() < give_up => {}
+            Err(error) => return Err(error),
+        }
+        let status = status::read(run_dir)?;
+        let runs =
+            status.filter(|status| matches!(status.phase, Phase::Running { .. } | Phase::Paused { .. }));
+        // One that has just ended leaves its seat.
+        if let Some(Ok(root)) = runs.and_then(|status| status.init).map(join) {
+            return Ok(Found::Running(root));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 /// Either crate's error.
