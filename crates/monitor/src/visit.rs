@@ -209,8 +209,8 @@ fn visit_stopped(
 ) -> Result<()> {
     // Two overlays over one writable layer would be one too many.
     let seat = match sit_or_join(run_dir)? {
-        Found::Stopped(seat) => seat,
-        Found::Running(root) => {
+        Entrance::Stopped(seat) => seat,
+        Entrance::Running(root) => {
             guest.work(root, task);
             return Ok(());
         }
@@ -229,17 +229,17 @@ fn visit_stopped(
 }
 
 /// What has become of a container that did not run when its caller looked.
-enum Found {
+enum Entrance {
     Stopped(Seat),
     /// Somebody has started it: its root.
     Running(OwnedFd),
 }
 
-fn sit_or_join(run_dir: &Path) -> Result<Found> {
+fn sit_or_join(run_dir: &Path) -> Result<Entrance> {
     let give_up = clock::monotonic_ms() + STARTING_MS;
     loop {
         match Seat::occupy(run_dir) {
-            Ok(seat) => return Ok(Found::Stopped(seat)),
+            Ok(seat) => return Ok(Entrance::Stopped(seat)),
             Err(Error::AlreadyRunning) if clock::monotonic_ms() < give_up => {}
             Err(error) => return Err(error),
         }
@@ -248,7 +248,7 @@ fn sit_or_join(run_dir: &Path) -> Result<Found> {
             status.filter(|status| matches!(status.phase, Phase::Running { .. } | Phase::Paused { .. }));
         // One that has just ended leaves its seat.
         if let Some(Ok(root)) = runs.and_then(|status| status.init).map(join) {
-            return Ok(Found::Running(root));
+            return Ok(Entrance::Running(root));
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
