@@ -69,7 +69,7 @@ fn a_commit_killed_anywhere_leaves_nothing_and_a_container_that_runs() {
         // What has no name, and what was half done, goes with the next collection.
         skiff.ok(&["image", "prune", "-f"]);
         assert_eq!(names(&skiff.root().join("layers")), before, "turn {turn}");
-        assert_eq!(names(&skiff.root().join("tmp")), [PathBuf::new(); 0], "turn {turn}");
+        assert_eq!(names(&skiff.root().join("tmp")), Vec::<PathBuf>::new(), "turn {turn}");
     });
     skiff.ok(&["commit", "one", "made"]);
     assert!(skiff.ok(&["image", "verify", "made"]).ends_with("good\n"));
@@ -169,7 +169,7 @@ fn a_full_disk_fails_a_commit_and_nothing_else() {
         assert!(output.code == 1 && output.stderr.contains("full"), "{output:?}");
         assert_eq!(skiff.ok(&["ps", "--format", "{{.State}}"]), "running\n");
         assert_eq!((skiff.ok(&["images", "-q"]), names(&skiff.root().join("layers"))), before);
-        assert_eq!(names(&skiff.root().join("tmp")), [PathBuf::new(); 0]);
+        assert_eq!(names(&skiff.root().join("tmp")), Vec::<PathBuf>::new());
     }
     std::fs::remove_file(&full).unwrap();
     skiff.ok(&["commit", "one", "made"]);
