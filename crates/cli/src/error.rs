@@ -83,6 +83,8 @@ pub(crate) enum Error {
     State { verb: &'static str, state: &'static str, advice: &'static str },
     #[error("{name} was started by somebody else")]
     StartedElsewhere { name: String },
+    #[error("you must provide one or more flags when using this command")]
+    NothingToUpdate,
     #[error("You cannot start and attach multiple containers at once")]
     AttachMany,
     #[error("{key} of the client configuration: {value:?}: {reason}")]

@@ -104,6 +104,8 @@ pub enum Error {
     JoinsSeveral,
     #[error("container {name} joins the namespaces of one that, in the end, joins its own")]
     CircularJoin { name: String },
+    #[error("{reason}")]
+    ConflictingUpdate { reason: &'static str },
     #[error("container {id} was removed while it was started")]
     RemovedMeanwhile { id: ContainerId },
     #[error(
@@ -320,6 +322,7 @@ impl Error {
             | Error::IpcNotShareable { .. }
             | Error::JoinsSeveral
             | Error::CircularJoin { .. }
+            | Error::ConflictingUpdate { .. }
             | Error::RemovedMeanwhile { .. }
             | Error::TagInUse { .. }
             | Error::SeveralTags { .. }

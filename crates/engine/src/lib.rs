@@ -51,6 +51,7 @@ pub mod stats;
 mod stop;
 mod system;
 mod top;
+mod update;
 pub mod usage;
 mod wait;
 

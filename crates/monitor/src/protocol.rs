@@ -13,6 +13,7 @@ use crate::client::Outcome;
 use crate::exit::{Exit, LaunchFailure};
 use crate::life::Refused;
 use crate::plan::AheadPlan;
+use crate::restart::RestartPolicy;
 use crate::visit::{Found, Refusal};
 use runtime::plan::TerminalSize;
 
@@ -36,6 +37,9 @@ pub(crate) enum Request {
     Signal { signal: i32 },
     /// Asks init to end, and ends it at the deadline. None: as the container's plan says.
     Stop { signal: Option<i32>, timeout: Option<StopTimeout>, asked: Asked },
+    /// Limits and policy from now on. The control group of the run that is on is changed by the one who asks, who may
+    /// wait for the kernel; the monitor keeps them for later runs, and knows that the group may have grown.
+    Update { limits: Box<cgroup::Limits>, restart: RestartPolicy },
     /// Freezes every process.
     Pause,
     /// Freezes every process until this connection closes, or somebody thaws them.

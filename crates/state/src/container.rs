@@ -188,6 +188,18 @@ impl State {
         })
     }
 
+    /// Keeps another configuration of a container. Nothing happens when it has been removed.
+    pub fn replace_spec(&self, id: &ContainerId, summary: &str, spec: &str) -> Result<()> {
+        self.atomically(Durability::Process, || {
+            self.query("change a container", |connection| {
+                connection
+                    .prepare_cached("UPDATE containers SET summary = ?2, spec = ?3 WHERE id = ?1")?
+                    .execute(params![&bytes_of(id)[..], summary, spec])
+                    .map(drop)
+            })
+        })
+    }
+
     /// Whether a container is known.
     pub fn has_container(&self, id: &ContainerId) -> Result<bool> {
         self.query("look for a container", |connection| {

@@ -1,6 +1,6 @@
 //! Commands about containers.
 
-use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS};
+use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS};
 use super::{files, later, verb, watch};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
@@ -36,8 +36,8 @@ static ENTRIES: &[Entry] = &[
     verb("stop", Section::Plain, &STOP),
     verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &UNPAUSE),
+    verb("update", Section::Plain, &UPDATE),
     verb("wait", Section::Plain, &WAIT),
-    later("update", "updates of limits"),
 ];
 
 /// Help on `--format` of lists.
@@ -180,6 +180,17 @@ pub(crate) static UNPAUSE: Verb = Verb {
     interspersed: true,
     flags: &[],
     run: container::stop::unpause,
+};
+
+/// `skiff update`.
+pub(crate) static UPDATE: Verb = Verb {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Change limits and restart policy of containers, at once where they run",
+    aliases: &["container update", "update"],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[UPDATE_FLAGS],
+    run: container::update::run,
 };
 
 /// `skiff kill`.

@@ -136,3 +136,22 @@ pub(crate) const RUN: &[Flag] = &[
     value("detach-keys", "string", "Keys that leave it running (\"ctrl-p,ctrl-q\" by default)"),
     switch("sig-proxy", "Pass signals on to the container").default("true"),
 ];
+
+/// What `update` takes.
+pub(crate) const UPDATE: &[Flag] = &[
+    value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000"),
+    value("cpu-period", "int", "Period of the CPU limit in microseconds"),
+    value("cpu-quota", "int", "CPU time per period in microseconds"),
+    value("cpu-rt-period", "int", "Period of the realtime CPU limit in microseconds").later(REALTIME),
+    value("cpu-rt-runtime", "int", "Realtime CPU time per period in microseconds").later(REALTIME),
+    value("cpu-shares", "int", "Relative weight of CPU time (1024 is normal)").short('c'),
+    value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
+    value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
+    value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
+    value("kernel-memory", "bytes", "Limit of kernel memory").never("no longer exists in the kernel"),
+    value("memory", "bytes", "Limit of memory").short('m'),
+    value("memory-reservation", "bytes", "Soft limit of memory"),
+    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
+    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
+    value("restart", "string", "What follows its end: no, always, unless-stopped or on-failure[:retries]"),
+];

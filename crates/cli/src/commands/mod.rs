@@ -77,6 +77,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("tag", Section::Plain, &image::TAG),
     verb("top", Section::Plain, &watch::TOP),
     verb("unpause", Section::Plain, &container::UNPAUSE),
+    verb("update", Section::Plain, &container::UPDATE),
     verb("wait", Section::Plain, &container::WAIT),
     verb("__complete", Section::Hidden, &craft::COMPLETE),
     verb("man", Section::Hidden, &craft::MAN),
@@ -94,7 +95,6 @@ static TOP_ENTRIES: &[Entry] = &[
     later("pull", "registries"),
     later("push", "registries"),
     later("search", "registries"),
-    later("update", "updates of limits"),
     later("volume", "volumes"),
 ];
 

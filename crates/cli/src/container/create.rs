@@ -209,7 +209,7 @@ fn positive_bytes(text: &str) -> std::result::Result<u64, String> {
     u64::try_from(bytes).map_err(|_| format!("invalid size: '{text}'"))
 }
 
-fn resources(parsed: &Parsed) -> Result<Resources> {
+pub(super) fn resources(parsed: &Parsed) -> Result<Resources> {
     let number = |flag| parsed.value(flag, integer::<i64>).map(Option::unwrap_or_default);
     let bytes = |flag| {
         let bytes = parsed.value(flag, positive_bytes)?.unwrap_or_default();

@@ -16,6 +16,7 @@ pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
+pub(crate) mod update;
 
 use engine::Engine;
 

@@ -213,6 +213,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../container/start.rs"),
         include_str!("../container/stats.rs"),
         include_str!("../container/stop.rs"),
+        include_str!("../container/update.rs"),
         include_str!("../events.rs"),
         include_str!("../image/archive.rs"),
         include_str!("../image/history.rs"),

@@ -17,6 +17,7 @@ pub(crate) mod order;
 mod process;
 mod spec;
 mod sysctl;
+mod update;
 
 use std::path::PathBuf;
 
@@ -26,11 +27,12 @@ pub(crate) use device::DeviceNode;
 pub(crate) use health::{command as health_command, schedule as health_schedule};
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc, visit};
-pub(crate) use limits::{asks_for_any, limits};
+pub(crate) use limits::{asks_for_any, check as check_limits, limits};
 pub use log::LogError;
 pub(crate) use log::{Subject, log, log_plan};
 pub(crate) use mounts::{Volume, mount_points, volumes};
 pub(crate) use spec::{ImageFacts, spec};
+pub(crate) use update::merge as merge_update;
 
 /// What is true of the host, for every container alike.
 #[derive(Clone, Debug, PartialEq, Eq)]

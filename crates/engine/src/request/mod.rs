@@ -167,6 +167,15 @@ pub struct Stop {
     pub timeout_secs: Option<i32>,
 }
 
+/// `skiff update`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// What is not set stays as it is.
+    pub resources: Resources,
+    /// Missing stays as it is.
+    pub restart: Option<RestartPolicy>,
+}
+
 /// `skiff rm`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remove {

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::packet::{self, Nothing};
 use crate::protocol::{Reply, Request, StopTimeout, Streams};
+use crate::restart::RestartPolicy;
 use crate::supervise::seat::with_socket_name;
 
 /// What a request that succeeded did.
@@ -130,6 +131,12 @@ impl Connection {
     ) -> Result<Outcome> {
         let timeout = timeout.map(|timeout| timeout.map_or(StopTimeout::Never, StopTimeout::After));
         self.ask(&Request::Stop { signal, timeout, asked })
+    }
+
+    /// Sets the limits of later runs, and the restart policy. The limits of the run that is on are the caller's to
+    /// change, in its control group, after this.
+    pub fn update(&mut self, limits: cgroup::Limits, restart: RestartPolicy) -> Result<Outcome> {
+        self.ask(&Request::Update { limits: Box::new(limits), restart })
     }
 
     /// Freezes every process of the container.

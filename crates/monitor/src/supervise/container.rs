@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroup::{Cgroup, OomWatch};
+use cgroup::{Cgroup, Hierarchy, OomWatch};
 use linux::signal::{self, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -47,6 +47,8 @@ pub(crate) struct Container {
     pub(crate) stop: StopPlan,
     pub(crate) restart: RestartPolicy,
     pub(crate) backoff: Backoff,
+    /// Of later runs, when they are no longer those of the plan.
+    pub(crate) limits: Option<Box<cgroup::Limits>>,
     /// Its health, where that is checked.
     pub(crate) checkup: Option<Box<Checkup>>,
     /// What a client or the clock has brought about.
@@ -211,6 +213,13 @@ impl Container {
             attempt: format!("{attempt} the container"),
             message: "it has no control group".to_owned(),
         })
+    }
+
+    /// The control group as it is now, if its limits were changed: whoever did that may have had to make it in further
+    /// hierarchies.
+    pub(crate) fn grown_cgroup(&self) -> Option<Cgroup> {
+        let group = self.cgroup.as_ref().filter(|_| self.limits.is_some())?;
+        Hierarchy::detect().and_then(|found| Cgroup::open(&found, group.path())).ok()
     }
 
     fn signal(&self, number: i32) -> Result<()> {

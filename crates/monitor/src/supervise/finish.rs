@@ -209,7 +209,11 @@ impl Container {
 
     pub(crate) fn release_cgroup(&mut self) {
         self.oom = None;
-        if let Some(cgroup) = self.cgroup.take() {
+        let grown = self.grown_cgroup();
+        if let (Some(_), Some(before)) = (&grown, self.cgroup.take_if(|_| grown.is_some())) {
+            before.keep();
+        }
+        if let Some(cgroup) = grown.or(self.cgroup.take()) {
             // A group that cannot be removed is an empty directory; its name is never used again.
             drop(cgroup.remove());
         }

@@ -448,6 +448,7 @@ impl Container {
             stop: plan.stop,
             restart: plan.restart,
             backoff: Backoff::default(),
+            limits: None,
             due: None,
             checkup: None,
             auto_remove: plan.auto_remove,

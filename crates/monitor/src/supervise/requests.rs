@@ -68,6 +68,11 @@ impl Container {
                 self.tell_of_the_end(client);
                 Ok(stopped)
             }
+            Request::Update { limits, restart } => {
+                self.limits = Some(limits);
+                self.change_policy(restart);
+                Ok(Outcome::Changed)
+            }
             Request::Pause => self.apply(Event::Pause).map(|_| Outcome::Changed),
             Request::PauseMeanwhile => {
                 self.apply(Event::Pause)?;
@@ -205,8 +210,9 @@ impl Container {
     pub(crate) fn begin_program(&self, process: &ProcessPlan, stdio: Stdio) -> Result<ParkedInit> {
         let launch: LaunchPlan = packet::unseal::<MonitorPlan>(self.plan.as_fd())?.launch;
         let init = self.running()?;
-        let target =
-            Target { pidfd: init.pidfd(), pid: init.pid(), plan: &launch, cgroup: self.cgroup.as_ref() };
+        let grown = self.grown_cgroup();
+        let cgroup = grown.as_ref().or(self.cgroup.as_ref());
+        let target = Target { pidfd: init.pidfd(), pid: init.pid(), plan: &launch, cgroup };
         runtime::begin_exec(target, process, stdio).map_err(|error| Error::Exec(LaunchFailure::from(&error)))
     }
 }

@@ -67,6 +67,14 @@ impl Container {
         drop(self.records.record(&Exit::lost(started_at_ns, started_at_ns.unwrap_or(0))));
     }
 
+    /// Another policy, in force from now on.
+    pub(super) fn change_policy(&mut self, restart: RestartPolicy) {
+        let before = std::mem::replace(&mut self.restart, restart);
+        if before == RestartPolicy::No && restart != RestartPolicy::No {
+            self.note_begun();
+        }
+    }
+
     /// Decides what follows the end of a run, or of an attempt at one. True when another one is to follow: then
     /// everything that was the run's is released, and whoever waited for its end is told.
     fn rests_after(&mut self, exit: &Exit) -> bool {
@@ -123,6 +131,10 @@ impl Container {
     fn run_again(&mut self) -> std::result::Result<(), LaunchFailure> {
         let mut plan: MonitorPlan = packet::unseal(self.plan.as_fd())?;
         meet_peers(&mut plan.launch.namespaces, &plan.peers)?;
+        if let (Some(limits), Some(group)) = (&self.limits, &mut plan.launch.cgroup) {
+            let devices = std::mem::take(&mut group.limits.devices);
+            group.limits = cgroup::Limits { devices, ..(**limits).clone() };
+        }
         let filling = volumes::prepare(&mut plan.launch, &plan.container_dir)?;
         let status = Status { oom_killed: false, exit: None, ..self.status.clone() };
         let stage = Stage { plan: &plan, seat: &self.seat, signals: &self.signals, status };
