@@ -23,7 +23,8 @@ impl Engine {
     pub fn remove(&self, name: &str, request: &Remove) -> Result<()> {
         let found = self.container(name)?;
         // One that is being started is as good as running: its monitor works on what would be removed.
-        if found.state.status.is_running() || self.is_starting(&found)? {
+        // One whose end is written down is about to leave it, and is waited for.
+        if found.state.status.is_running() || !self.is_vacant(found.id())? {
             if !request.force {
                 return Err(Error::ContainerRunning {
                     name: found.head.name.to_string(),

@@ -191,7 +191,7 @@ impl Engine {
     }
 
     /// Waits until the monitor of a run that has ended is gone too. False when the container is being started.
-    fn is_vacant(&self, id: &ContainerId) -> Result<bool> {
+    pub(crate) fn is_vacant(&self, id: &ContainerId) -> Result<bool> {
         let failed = |source| Error::Monitor { action: "observe", id: id.clone(), source };
         let directory = self.run_directory(id);
         while monitor::status::lock_held(&directory).map_err(failed)? {

@@ -1,7 +1,7 @@
 //! Commands about containers.
 
 use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS};
-use super::{files, later, verb, watch};
+use super::{files, verb, watch};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
 
