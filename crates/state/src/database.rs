@@ -18,6 +18,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+use crate::reserve::give_up_reserve;
 use crate::schema::{MIGRATIONS, SCHEMA_VERSION};
 use crate::{Error, Result};
 
@@ -54,6 +55,17 @@ impl State {
 
     /// Opens the database file `path`.
     pub fn open_file(path: &Path) -> Result<State> {
+        match State::open_known(path) {
+            // Its index needs some space, too.
+            Err(Error::Full { .. }) => {
+                give_up_reserve(path)?;
+                State::open_known(path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_known(path: &Path) -> Result<State> {
         match State::connect(path) {
             Ok(state) => match state.version()? {
                 SCHEMA_VERSION => return Ok(state),
@@ -218,6 +230,10 @@ impl State {
     /// Puts SQLite's reason into the error that tells what to do about it.
     pub(crate) fn explain(&self, action: &'static str, source: rusqlite::Error) -> Error {
         let path = self.path.clone();
+        let extended = source.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return Error::Full { path, source };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Damaged { path, source },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Locked { path, source },

@@ -20,9 +20,7 @@ impl State {
     pub(crate) fn freeing<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
             Err(Error::Full { .. }) => {
-                // Somebody else may just have given it up.
-                file::remove_if_exists(&self.reserve())
-                    .map_err(|source| Error::File { action: "give up the reserve", source })?;
+                give_up_reserve(self.path())?;
                 work()
             }
             done => done,
@@ -31,15 +29,21 @@ impl State {
 
     /// Keeps space back again, once something has been removed. Where there is not enough, the next one tries it.
     pub fn keep_reserve(&self) {
-        let path = self.reserve();
+        let path = beside(self.path());
         if rustix::fs::access(&path, rustix::fs::Access::EXISTS).is_err() {
             drop(make(&path));
         }
     }
+}
 
-    fn reserve(&self) -> PathBuf {
-        self.path().with_file_name("reserve")
-    }
+/// Lets go of the space that is kept back for `database`. Somebody else may just have done so.
+pub(crate) fn give_up_reserve(database: &Path) -> Result<()> {
+    let given_up = file::remove_if_exists(&beside(database));
+    given_up.map(drop).map_err(|source| Error::File { action: "give up the reserve", source })
+}
+
+fn beside(database: &Path) -> PathBuf {
+    database.with_file_name("reserve")
 }
 
 /// Makes the file of a reserve under another name first, so that one that is there is whole.

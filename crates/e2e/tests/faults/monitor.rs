@@ -73,6 +73,8 @@ fn sweep(flags: &[&str], program: &[&str], commands: &[&[&str]]) {
                 );
             }
             skiff.run(&["rm", "-f", "one"]);
+            // What a monitor that was killed at it has not removed, the next command does.
+            skiff.ok(&["ps", "-a"]);
             assert_eq!(skiff.left_by_containers(), "", "killed at {calls} number {number}");
         }
     }
