@@ -345,6 +345,7 @@ mod tests {
             drop(remove_tree(&tree));
             assert!(!tree.exists());
         }
+        remove_tree(&dir).unwrap();
     }
 
     #[test]
