@@ -1,8 +1,8 @@
 //! Space kept back for the moment in which there is none left: to remove something takes some, too.
 //!
 //! ```text
-//! <root>/reserve     made with the database; given up when a removal finds the disk full; made again when something
-//!                    has been removed
+//! <root>/reserve     made with the database; given up when a removal, or opening the database, finds the disk full;
+//!                    made again when something has been removed
 //! ```
 
 use std::path::{Path, PathBuf};

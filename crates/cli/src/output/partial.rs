@@ -1,4 +1,7 @@
 //! A file that is whole or not there: a failure, and be it SIGKILL, leaves what was there before.
+//!
+//! A file without a name cannot take that of another in one step. A kill between the two that it takes leaves a second
+//! file, whole as well, under the target's name with `.skiff-<pid>` behind it.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
