@@ -40,16 +40,7 @@ enum Freezer<'group> {
 impl Cgroup {
     /// Every process in the group and below it, as seen from the caller's pid namespace, in ascending order.
     pub fn pids(&self) -> Result<Vec<Pid>> {
-        let mut pids = Vec::new();
-        if let Some(node) = self.members() {
-            node.dir.walk(&mut |dir| {
-                pids.extend(members_of(dir, "cgroup.procs")?);
-                Ok(())
-            })?;
-        }
-        pids.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
-        pids.dedup();
-        Ok(pids)
+        self.members().map_or(Ok(Vec::new()), |node| pids_below(&node.dir))
     }
 
     /// Whether there is any process in the group or below it, zombies not counted.
@@ -217,6 +208,18 @@ pub(crate) fn kill_each(dir: &Dir) -> Result<()> {
 }
 
 /// The ids in one file of a directory. Version 1 has no list of threads, and version 2 no list of processes in a group of threads.
+/// The processes of a group and of those below it.
+pub(crate) fn pids_below(dir: &Dir) -> Result<Vec<Pid>> {
+    let mut pids = Vec::new();
+    dir.walk(&mut |dir| {
+        pids.extend(members_of(dir, "cgroup.procs")?);
+        Ok(())
+    })?;
+    pids.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+    pids.dedup();
+    Ok(pids)
+}
+
 fn members_of(dir: &Dir, file: &str) -> Result<Vec<Pid>> {
     match dir.read(file) {
         Ok(content) => Ok(parse_pids(&content).collect()),

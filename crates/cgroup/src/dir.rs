@@ -104,6 +104,17 @@ impl Dir {
         read_all(&self.file(file, OFlags::RDONLY)?)
     }
 
+    /// Reads a file of one short line; with it in hand, no second call looks for an end.
+    pub(crate) fn read_line(&self, file: &str) -> std::result::Result<String, Errno> {
+        let fd = self.file(file, OFlags::RDONLY)?;
+        let mut line = [0; 64];
+        let length = rustix::io::pread(&fd, &mut line, 0)?;
+        match line.get(..length) {
+            Some(line) if line.ends_with(b"\n") => String::from_utf8(line.to_vec()).map_err(|_| Errno::ILSEQ),
+            _ => read_all(&fd),
+        }
+    }
+
     /// An error about a file here.
     pub(crate) fn failed(&self, attempt: &'static str, file: &str, errno: Errno) -> Error {
         Error::Group { attempt, path: self.path.join(file), errno }
@@ -171,6 +182,10 @@ impl Dir {
     }
 
     fn child_paths(&self, prefix: &Path) -> Result<Vec<PathBuf>> {
+        // The kernel counts a group below as a link: two are the directory's own. Nearly all have no more.
+        if rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 2) {
+            return Ok(Vec::new());
+        }
         match self.children() {
             Ok(names) => Ok(names.into_iter().map(|name| prefix.join(name)).collect()),
             Err(Errno::NOENT | Errno::NODEV) => Ok(Vec::new()),

@@ -267,7 +267,7 @@ pub(crate) fn join_node(node: &Node, pid: Pid) -> Result<()> {
 ///
 /// A relative path starts at version 2's delegated group. In version 1, where our own group differs from hierarchy
 /// to hierarchy, it starts at the root: one path must be enough to find the group again.
-fn locate(hierarchy: &Hierarchy, path: &Path) -> Result<GroupPath> {
+pub(crate) fn locate(hierarchy: &Hierarchy, path: &Path) -> Result<GroupPath> {
     let parsed = GroupPath::parse(path)?;
     match (&hierarchy.unified, hierarchy.legacy.is_empty()) {
         (None, true) => Err(Error::NotMounted { path: path.to_owned() }),

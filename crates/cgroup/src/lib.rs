@@ -49,4 +49,4 @@ pub use hierarchy::{Controller, Hierarchy, Version};
 pub use oom::OomWatch;
 pub use path::SystemdPath;
 pub use plan::{BlockIo, DeviceKind, DeviceRule, Limits, Plan};
-pub use stats::{BlockIoEntry, BlockIoStats, CpuStats, MemoryStats, PidsStats, Stats, Usage, Vitals};
+pub use stats::{BlockIoEntry, BlockIoStats, CpuStats, Gauge, MemoryStats, PidsStats, Stats, Usage, Vitals};

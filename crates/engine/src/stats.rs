@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cgroup::{Cgroup, Hierarchy};
+use cgroup::{Gauge, Hierarchy};
 use linux::file;
 use oci::ContainerId;
 
@@ -51,6 +51,15 @@ struct Tick {
     cpu_ns: u64,
     /// The first process: another one is another run, whose clock began at zero.
     init: i32,
+    /// Share of one CPU since the look before.
+    percent: Option<f64>,
+}
+
+impl Tick {
+    fn now(gauge: &Gauge<'_>, init: i32) -> Option<Self> {
+        let cpu_ns = gauge.cpu_ns().ok()?;
+        Some(Self { at: Instant::now(), cpu_ns, init, percent: None })
+    }
 }
 
 /// Takes looks at containers.
@@ -112,19 +121,24 @@ impl Engine {
 }
 
 impl Sampler<'_> {
-    /// Starts the clocks of processor time: the first of two looks, and nothing else of it.
-    pub fn start(&mut self, containers: &[Watched]) {
+    /// Looks at the clocks of processor time alone. Two rounds over the same containers are equally far apart for each, which a
+    /// round that looks at more is not: it would take longer the further it gets.
+    pub fn tick(&mut self, containers: &[Watched]) {
         for one in containers {
-            if let Some(run) = self.run_of(&one.id)
-                && let Some(cpu_ns) = run.cgroup.as_ref().and_then(|group| group.cpu_ns().ok())
-            {
-                self.ticks.insert(one.id.clone(), Tick { at: Instant::now(), cpu_ns, init: run.init });
-            }
+            let Some(run) = self.run_of(&one.id) else {
+                self.ticks.remove(&one.id);
+                continue;
+            };
+            let Some(now) = self.gauge(&run).and_then(|gauge| Tick::now(&gauge, run.init)) else { continue };
+            let before = self.ticks.get(&one.id).filter(|before| before.init == run.init);
+            let percent = before.and_then(|before| percent(before, &now));
+            self.ticks.insert(one.id.clone(), Tick { percent, ..now });
         }
     }
 
     /// Looks at each of `containers`. One that was removed is left out.
     pub fn look(&mut self, containers: &[Watched]) -> Result<Vec<Usage>> {
+        self.tick(containers);
         let mut seen = Vec::with_capacity(containers.len());
         for one in containers {
             let reading = self.read(one);
@@ -137,19 +151,19 @@ impl Sampler<'_> {
         Ok(seen)
     }
 
-    fn read(&mut self, one: &Watched) -> Option<Reading> {
+    fn read(&self, one: &Watched) -> Option<Reading> {
         let run = self.run_of(&one.id)?;
+        let gauge = self.gauge(&run)?;
         // A group that goes away between two files is a container that has ended.
-        let vitals = run.cgroup.as_ref()?.vitals().ok()?;
-        let now = Tick { at: Instant::now(), cpu_ns: vitals.cpu_ns, init: run.init };
-        let before = self.ticks.insert(one.id.clone(), now).filter(|before| before.init == run.init);
+        let vitals = gauge.vitals().ok()?;
+        let tick = self.ticks.get(&one.id).filter(|tick| tick.init == run.init);
         let network = if one.host_network { (0, 0) } else { network_of(run.init) };
         Some(Reading {
-            cpu_percent: before.and_then(|before| percent(&before, &now)),
+            cpu_percent: tick.and_then(|tick| tick.percent),
             memory: vitals.memory.saturating_sub(vitals.inactive_file),
             memory_limit: vitals.memory_limit.map_or(self.memory, |limit| limit.min(self.memory)),
             network,
-            block_io: vitals.block_io.or_else(|| run.cgroup.as_ref().and_then(block_io_of)),
+            block_io: vitals.block_io.or_else(|| block_io_of(&gauge)),
             pids: vitals.pids,
             log_lines_lost: run.log_lines_lost,
         })
@@ -159,14 +173,17 @@ impl Sampler<'_> {
     fn run_of(&self, id: &ContainerId) -> Option<Run> {
         let status = monitor::status::read(&self.engine.run_directory(id)).ok()??;
         let init = status.init.filter(|_| status.exit.is_none() && status.started_at_ns.is_some())?.pid;
-        let open = |path: PathBuf| Cgroup::open(self.hierarchy.as_ref()?, &path).ok();
-        Some(Run { init, cgroup: status.cgroup.and_then(open), log_lines_lost: status.log_lines_lost })
+        Some(Run { init, cgroup: status.cgroup, log_lines_lost: status.log_lines_lost })
+    }
+
+    fn gauge(&self, run: &Run) -> Option<Gauge<'_>> {
+        Gauge::new(self.hierarchy.as_ref()?, run.cgroup.as_ref()?).ok()
     }
 }
 
 struct Run {
     init: i32,
-    cgroup: Option<Cgroup>,
+    cgroup: Option<PathBuf>,
     log_lines_lost: u64,
 }
 
@@ -200,9 +217,9 @@ fn traffic(table: &str) -> (u64, u64) {
 
 /// Where no controller counts for the group: what its processes have done, with what those did that they have waited for.
 /// The first process of a container waits for all that nobody else does.
-fn block_io_of(group: &Cgroup) -> Option<(u64, u64)> {
+fn block_io_of(gauge: &Gauge<'_>) -> Option<(u64, u64)> {
     let mut sum = None;
-    for pid in group.pids().ok()? {
+    for pid in gauge.pids().ok()? {
         let path = format!("/proc/{}/io", pid.as_raw_nonzero());
         let Ok(text) = file::read_to_string(path.as_ref()) else { continue };
         let of = |name: &str| {
@@ -233,8 +250,8 @@ mod tests {
     #[test]
     fn a_share_is_of_the_time_that_went_by() {
         let at = Instant::now();
-        let before = Tick { at, cpu_ns: 1_000, init: 1 };
-        let after = |cpu_ns| Tick { at: at + Duration::from_millis(200), cpu_ns, init: 1 };
+        let before = Tick { at, cpu_ns: 1_000, init: 1, percent: None };
+        let after = |cpu_ns| Tick { at: at + Duration::from_millis(200), cpu_ns, init: 1, percent: None };
         assert_eq!(percent(&before, &after(300_001_000)).map(f64::round), Some(150.0));
         assert_eq!(percent(&before, &after(0)), Some(0.0), "a clock that goes back");
         assert_eq!(percent(&before, &before), None);

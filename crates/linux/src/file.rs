@@ -77,8 +77,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// The whole content, at most `limit` bytes: more is an error of kind `FileTooLarge`.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut content).named("read", path)?;
+    let content = read_all(open(path)?.take(limit.saturating_add(1))).named("read", path)?;
     if content.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")))
             .named("read", path);
@@ -88,8 +87,30 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// The whole content as text.
 pub fn read_to_string(path: &Path) -> Result<String> {
-    let mut content = String::new();
-    open(path)?.read_to_string(&mut content).named("read", path)?;
+    let content = read_all(open(path)?).named("read", path)?;
+    let text = String::from_utf8(content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+    text.named("read", path)
+}
+
+/// Most files here are short, and the kernel's have no size: to begin with a page saves the calls that ask for one, and
+/// those that grow up to it.
+fn read_all(mut file: impl Read) -> io::Result<Vec<u8>> {
+    const PAGE: usize = 4096;
+    let mut content = vec![0; PAGE];
+    let mut length = 0;
+    loop {
+        match file.read(content.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if length == content.len() {
+            content.resize(length * 2, 0);
+        }
+    }
+    content.truncate(length);
+    content.shrink_to_fit();
     Ok(content)
 }
 

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::group::Cgroup;
 use crate::hierarchy::Controller;
 
-pub use vitals::Vitals;
+pub use vitals::{Gauge, Vitals};
 
 /// Everything that the kernel counts for one group. What it does not count is zero or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn by_page_size(dir: &Dir, read: fn(&Dir, &str) -> Result<Usage>) -> Result<BTre
 
 /// A file that holds one number; `None` is `max`, or no such file.
 fn number(dir: &Dir, file: &str) -> Result<Option<u64>> {
-    let content = match dir.read(file) {
+    let content = match dir.read_line(file) {
         Ok(content) => content,
         // Swap's files are there without swap accounting, and then cannot be read.
         Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => return Ok(None),

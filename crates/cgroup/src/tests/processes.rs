@@ -1,7 +1,7 @@
 //! Freezing, killing and counting processes.
 
 use super::*;
-use crate::State;
+use crate::{Error, Gauge, State};
 
 /// Clock ticks of CPU time that a process has used.
 fn ticks(pid: Pid) -> u64 {
@@ -118,7 +118,16 @@ fn what_is_used_is_counted() {
             assert_eq!((stats.pids.now, stats.pids.limit), (1, Some(64)));
         }
         assert_eq!(stats.memory.oom_kills, 0);
+
+        let gauge = Gauge::new(&layout, group.path()).unwrap();
+        let vitals = gauge.vitals().unwrap();
+        assert!(vitals.cpu_ns >= stats.cpu.usage_ns, "{} {}", vitals.cpu_ns, stats.cpu.usage_ns);
+        assert!(gauge.cpu_ns().unwrap() >= vitals.cpu_ns);
+        assert_eq!(vitals.memory > 0, has(&layout, Controller::Memory));
+        assert_eq!((vitals.memory_limit, vitals.pids), (None, stats.pids.now));
+        assert_eq!(gauge.pids().unwrap(), group.pids().unwrap());
         drop(shell);
         group.remove().unwrap();
+        assert!(matches!(gauge.vitals(), Err(Error::Missing { .. })), "{:?}", gauge.vitals());
     }
 }

@@ -41,8 +41,8 @@ const DEFAULT: &str =
     "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}";
 
 /// Between the two looks of `--no-stream`. The kernel counts the time of a program that goes on running at its clock
-/// ticks, 1 to 10 ms apart: so the share is at most a few per cent wrong, and nobody waits for a second.
-const FIRST: Duration = Duration::from_millis(200);
+/// ticks, 1 to 10 ms apart. This is a whole number of them, so that both looks are equally late; and nobody waits for a second.
+const FIRST: Duration = Duration::from_millis(40);
 /// Between two tables.
 const REFRESH: Duration = Duration::from_millis(500);
 /// What could not be known.
@@ -65,8 +65,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let mut watched = choose()?;
     let mut sampler = engine.sampler();
     if !watched.is_empty() {
-        sampler.start(&watched);
-        std::thread::sleep(FIRST);
+        let begun = Instant::now();
+        sampler.tick(&watched);
+        std::thread::sleep(FIRST.saturating_sub(begun.elapsed()));
     }
     let mut screen = Screen::new(parsed.on("no-stream"));
     loop {
