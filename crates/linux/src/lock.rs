@@ -1,4 +1,4 @@
-//! Record locks on whole files, of both kinds that Linux has.
+//! Record locks, of both kinds that Linux has: on whole files, and shared ones on a byte.
 //!
 //! A lock of the *process* is not shared by what the process forks, and is lost when the process closes any
 //! descriptor of the file. A lock of the *open file* is shared by every copy of the descriptor, and lasts until the
@@ -25,8 +25,24 @@ pub fn is_locked(file: impl AsFd) -> Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// Joins those who share a lock on one byte, for this open file. False, and nothing is locked, when nobody else has it, or
+/// somebody has it for himself.
+pub fn join_shared_byte(file: impl AsFd, byte: i64) -> Result<bool> {
+    let of_byte = |kind| libc::flock { l_type: short(kind), l_start: byte, l_len: 1, ..whole_file() };
+    let mut found = of_byte(libc::F_WRLCK);
+    control(&file, libc::F_OFD_GETLK, &mut found)?;
+    if i32::from(found.l_type) != libc::F_RDLCK {
+        return Ok(false);
+    }
+    granted(control(&file, libc::F_OFD_SETLK, &mut of_byte(libc::F_RDLCK)))
+}
+
 fn try_lock(file: impl AsFd, command: libc::c_int) -> Result<bool> {
-    match control(file, command, &mut whole_file()) {
+    granted(control(file, command, &mut whole_file()))
+}
+
+fn granted(outcome: Result<()>) -> Result<bool> {
+    match outcome {
         Ok(()) => Ok(true),
         Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
         Err(errno) => Err(errno),
@@ -36,8 +52,12 @@ fn try_lock(file: impl AsFd, command: libc::c_int) -> Result<bool> {
 fn whole_file() -> libc::flock {
     // SAFETY: flock is plain integers, for which zero is a value: from the start to the end, process id 0.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap_or(1);
+    lock.l_type = short(libc::F_WRLCK);
     lock
+}
+
+fn short(kind: libc::c_int) -> libc::c_short {
+    libc::c_short::try_from(kind).unwrap_or(1)
 }
 
 fn control(file: impl AsFd, command: libc::c_int, lock: &mut libc::flock) -> Result<()> {
@@ -75,6 +95,23 @@ mod tests {
         assert!(!lock_for_file(again(&file)).unwrap());
         // That closed a descriptor of the file, and with it the process's lock was lost.
         assert!(lock_for_file(&second).unwrap());
+    }
+
+    #[test]
+    fn a_shared_byte_is_joined_only_where_somebody_has_it() {
+        let file = memfd_create(c"lock", MemfdFlags::CLOEXEC).unwrap();
+        let (first, second, third) = (again(&file), again(&file), again(&file));
+        assert!(!join_shared_byte(&first, 7).unwrap(), "nobody has it");
+        let mut shared = libc::flock { l_type: short(libc::F_RDLCK), l_start: 7, l_len: 1, ..whole_file() };
+        control(&first, libc::F_OFD_SETLK, &mut shared).unwrap();
+        assert!(!join_shared_byte(&second, 8).unwrap(), "another byte");
+        assert!(join_shared_byte(&second, 7).unwrap());
+        drop(first);
+        assert!(join_shared_byte(&third, 7).unwrap(), "the second has it still");
+        assert!(is_locked(&file).unwrap());
+        drop((second, third));
+        assert!(lock_for_file(&file).unwrap());
+        assert!(!join_shared_byte(again(&file), 7).unwrap(), "somebody has it for himself");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod event;
 mod exit;
 mod follow;
 mod image;
+mod index;
 mod range;
 mod reserve;
 mod schema;
@@ -28,6 +29,7 @@ pub use event::{Actor, Event, EventLog};
 pub use exit::{Asked, ExitRecord};
 pub use follow::EventReader;
 pub use image::{ImageRecord, LayerRecord, MovedTag, NamedImage};
+pub use index::IndexShare;
 pub use range::IdPool;
 pub use schema::SCHEMA_VERSION;
 

@@ -302,3 +302,40 @@ fn first_openers_meet_without_harm() {
         }
     }
 }
+
+#[test]
+fn while_somebody_shares_the_index_opening_needs_no_space() {
+    let disk = testkit::Disk::new(16);
+    let root = disk.path().join("root");
+    let database = root.join("state.db");
+    assert!(State::share_index(&database).is_none(), "there is no database");
+    let state = State::open(&root).unwrap();
+    let image = put_image(&state, b"before");
+    let share = State::share_index(&database).expect("it is open");
+    drop(state);
+    disk.fill();
+    for _ in 0..3 {
+        assert!(State::open(&root).unwrap().image(&image).unwrap().is_some());
+    }
+    assert!(root.join("reserve").exists());
+
+    drop(share);
+    assert!(State::share_index(&database).is_none(), "nobody has it: it may be of another time");
+    assert!(State::open(&root).unwrap().image(&image).unwrap().is_some());
+}
+
+#[test]
+fn an_index_that_is_shared_shows_what_others_write() {
+    let root = Scratch::new();
+    let state = root.state();
+    let image = put_image(&state, b"first");
+    let share = State::share_index(&root.path.join("state.db")).expect("it is open");
+    drop(state);
+    for round in 0..300_u16 {
+        let [first, last] = round.to_be_bytes();
+        create(&root.state(), &image, &id(first, last), &format!("name-{round}")).unwrap();
+    }
+    assert_eq!(root.state().containers().unwrap().len(), 300);
+    drop(share);
+    assert_eq!(root.state().containers().unwrap().len(), 300);
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci::ContainerId;
 use runtime::plan::IdMaps;
-use state::{Event, EventLog, State};
+use state::{Event, EventLog, IndexShare, State};
 
 use crate::exit::Exit;
 use crate::plan::MonitorPlan;
@@ -14,6 +14,8 @@ use crate::plan::MonitorPlan;
 pub(crate) struct Records {
     id: String,
     database: Option<PathBuf>,
+    /// Commands find the database's index in being while the container runs.
+    _index: Option<IndexShare>,
     event_log: Option<PathBuf>,
     event_attributes: Vec<(String, String)>,
     container_dir: PathBuf,
@@ -25,6 +27,7 @@ impl Records {
     pub(crate) fn new(plan: &MonitorPlan) -> Records {
         Records {
             id: plan.id.clone(),
+            _index: plan.database.as_deref().and_then(State::share_index),
             database: plan.database.clone(),
             event_log: plan.event_log.clone(),
             event_attributes: plan.event_attributes.clone(),
