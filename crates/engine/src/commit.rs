@@ -42,8 +42,7 @@ impl Engine {
         let layer = self.writable_layer(&found)?;
         let frozen = if request.pause { self.freeze(&found)? } else { None };
         const ACTION: &str = "commit the writable layer";
-        let upper = self.directory(found.id()).join("upper");
-        let mut loaded = if upper.exists() {
+        let mut loaded = if self.has_layer(found.id()) {
             layer.tar(|tar| {
                 let thaw = || drop(frozen);
                 image::commit(&self.store, tar, &options, thaw).map_err(failed(ACTION))

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::container::Container;
 use crate::images::failed;
 use crate::plan::{self, Joined, Surroundings};
+use crate::quota::writable;
 use crate::request::{CopyIn, CopyOut, Near};
 use crate::{Engine, Error, Result};
 
@@ -135,7 +136,11 @@ impl Engine {
         let container_dir = self.prepare(id, spec)?;
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
         let around = Surroundings {
-            root: self.root_source(&found.head.image, &layers, &container_dir, spec.host.auto_remove)?,
+            root: self.root_source(
+                &found.head.image,
+                &layers,
+                writable(&container_dir, &spec.host, spec.host.auto_remove)?,
+            )?,
             id_base: found.head.id_base,
             devices: Vec::new(),
             seccomp: None,

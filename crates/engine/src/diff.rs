@@ -12,7 +12,7 @@ impl Engine {
         let found = self.container(name)?;
         let layer = self.writable_layer(&found)?;
         // Not made yet: there is no layer above the image's, and the image's own is no change.
-        if !self.directory(found.id()).join("upper").exists() {
+        if !self.has_layer(found.id()) {
             return Ok(Vec::new());
         }
         layer.changes()

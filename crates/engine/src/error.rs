@@ -183,6 +183,17 @@ pub enum Error {
     InvalidCgroupParent { path: String },
     #[error("--drift needs root: the kernel lets nobody else ask before programs are executed")]
     DriftNeedsRoot,
+    #[error("unknown storage option: {name}: only size is known")]
+    UnknownStorageOption { name: String },
+    #[error(
+        "invalid size of the writable layer: {text}: want at least 1m and at most 15t, or 0 for no limit"
+    )]
+    QuotaSize { text: String },
+    #[error(
+        "--storage-opt size needs root: the kernel lets nobody else set a quota or mount a file system; without root, keep \
+         what is written on a --tmpfs with a size, or --root on a file system of its own"
+    )]
+    QuotaNeedsRoot,
     #[error("invalid logging options")]
     Logging { source: crate::plan::LogError },
     #[error("no command specified")]
@@ -332,6 +343,7 @@ impl Error {
             | Error::VolumeUnsupported { .. }
             | Error::SecurityOptionUnsupported { .. }
             | Error::DriftNeedsRoot
+            | Error::QuotaNeedsRoot
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
             Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {
@@ -375,6 +387,8 @@ impl Error {
             | Error::Conflicting { .. }
             | Error::InvalidOomScore { .. }
             | Error::InvalidStopTimeout
+            | Error::UnknownStorageOption { .. }
+            | Error::QuotaSize { .. }
             | Error::InvalidRestartPolicy { .. }
             | Error::InvalidHealthcheck { .. }
             | Error::InvalidCgroupParent { .. }

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/containers/<id>/          0700: nobody walks in
 //!   upper/ work/                   the writable layer
+//!   layer.ext4                     instead: a disk with the two, where the layer is limited and its file system keeps no count
 //!   volumes/<n>/                   what its image declares as volumes, filled by the monitor before the first run
 //!   log.json …                     the monitor's
 //! <run>/<id>/                      0700, while it runs; the monitor removes it
@@ -22,7 +23,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::request::{IpcMode, MountSource, NetworkMode};
 use crate::spec::ContainerSpec;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, plan};
 
 /// Larger ones are not copied: they are not what they should be.
 const ETC_LIMIT: u64 = 256 << 10;
@@ -50,8 +51,10 @@ impl Engine {
         let failed = |source| Error::File { action: "make the container's directory", source };
         let work = directory.join("work");
         let made = file::create_dir(&directory, 0o700).map_err(failed)?;
+        if let Some(bytes) = plan::quota(&spec.host)? {
+            self.make_limited(id, &directory, &spec.host, bytes)?;
         // The last one made tells whether the one before us got to the end.
-        if made || rustix::fs::access(&work, rustix::fs::Access::EXISTS).is_err() {
+        } else if made || rustix::fs::access(&work, rustix::fs::Access::EXISTS).is_err() {
             let upper = directory.join("upper");
             file::create_dir(&upper, 0o755).map_err(failed)?;
             file::set_mode(&upper, 0o755).map_err(failed)?;
@@ -100,6 +103,7 @@ impl Engine {
     /// Removes what lies on disk of a container that has no record any more.
     pub(crate) fn remove_files(&self, id: &ContainerId) -> Result<()> {
         let failed = |source| Error::File { action: "remove the container's directory", source };
+        runtime::project::release(&self.directory(id));
         self.remove_trees(&[self.directory(id), self.shm_directory(id)]).map_err(failed)
     }
 

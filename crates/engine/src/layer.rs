@@ -14,6 +14,7 @@ use runtime::plan::{IdMaps, RootSource};
 
 use crate::container::Container;
 use crate::images::failed;
+use crate::quota::writable;
 use crate::{Engine, Error, Result, plan};
 
 const ACTION: &str = "read the writable layer";
@@ -31,7 +32,8 @@ impl Engine {
     /// The layers of a container, whether it runs or not.
     pub(crate) fn writable_layer(&self, found: &Container) -> Result<WritableLayer<'_>> {
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
-        let source = self.root_source(&found.head.image, &layers, &self.directory(found.id()), false)?;
+        let writable = writable(&self.directory(found.id()), &found.spec.host, false)?;
+        let source = self.root_source(&found.head.image, &layers, writable)?;
         let lent = self.facts().rootless.as_ref().map(plan::lent);
         Ok(WritableLayer { engine: self, source, mount_points: plan::mount_points(&found.spec), lent })
     }

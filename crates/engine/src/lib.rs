@@ -40,6 +40,7 @@ mod list;
 mod logs;
 mod name;
 mod plan;
+mod quota;
 mod remove;
 mod rename;
 pub mod request;

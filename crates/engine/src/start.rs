@@ -15,6 +15,7 @@ use state::Asked;
 use crate::container::Container;
 use crate::info::Status;
 use crate::plan::{self, HostFacts, Joined, Peer, Surroundings};
+use crate::quota::writable;
 use crate::request::{Create, Exec, HostOptions, IpcMode, NetworkMode, PidMode};
 use crate::spec::ContainerSpec;
 use crate::{Config, Engine, Error, Result};
@@ -210,7 +211,11 @@ impl Engine {
         let devices = self.look_up_devices(&spec.host)?;
         let directory = self.prepare(id, spec)?;
         let around = Surroundings {
-            root: self.root_source(start.image, &start.layers, &directory, spec.host.auto_remove)?,
+            root: self.root_source(
+                start.image,
+                &start.layers,
+                writable(&directory, &spec.host, spec.host.auto_remove)?,
+            )?,
             id_base: start.id_base,
             devices,
             seccomp: self.seccomp(spec)?,

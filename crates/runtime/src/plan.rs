@@ -139,6 +139,16 @@ pub enum RootSource {
     },
 }
 
+impl RootSource {
+    /// Where writes go.
+    pub fn writable(&self) -> Option<&Writable> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Erofs { writable, .. } | Self::Trees { writable, .. } => writable.as_ref(),
+        }
+    }
+}
+
 /// An overlay's writable layer: its two directories, on one file system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the field names are overlayfs's")]
@@ -148,6 +158,18 @@ pub struct Writable {
     /// Nobody wants the layer after a loss of power: nothing in it is synced, neither when a program asks for it nor
     /// at the end, when the kernel would sync the whole file system that holds the layer.
     pub volatile: bool,
+    /// What keeps it from growing, where something does.
+    pub limit: Option<WritableLimit>,
+}
+
+/// How a writable layer is limited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WritableLimit {
+    /// It lies in an ext4 file system of its own, in this file: the two directories are in that one's root.
+    Disk(PathBuf),
+    /// The file system that it lies on counts it. What its directories are made with, whose maker may go beyond every
+    /// limit, does not matter then.
+    Project,
 }
 
 /// One mount below the root.

@@ -26,8 +26,8 @@ use rustix::mount::{
 
 use crate::error::failed;
 use crate::mounts::SLAVE;
-use crate::plan::{RootSource, Writable};
-use crate::{InitFailure, Step, credentials, staging};
+use crate::plan::{RootSource, Writable, WritableLimit};
+use crate::{InitFailure, Step, credentials, disk, staging};
 
 /// For whom a root is assembled.
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,7 +167,7 @@ fn overlay(
     owner: Owner<'_>,
     layers: &mut Layers,
 ) -> Result<OwnedFd, InitFailure> {
-    let Writable { upper, work, volatile } = writable;
+    let Writable { upper, work, volatile, limit } = writable;
     let at = failed_at(upper);
     // The kernel wants upper and work on one mount, so the clone to be id-mapped is of the folder of both.
     let (Some((folder, upper_name)), Some((same, work_name))) =
@@ -183,10 +183,18 @@ fn overlay(
             "upper and work are not in one folder",
         ));
     }
-    let folder_mount = clone_directory(folder).map_err(&at)?;
+    let folder_mount = match limit {
+        Some(WritableLimit::Disk(file)) => disk::mount(file, *volatile)?,
+        Some(WritableLimit::Project) | None => clone_directory(folder).map_err(&at)?,
+    };
     id_map(&folder_mount, owner, folder)?;
-    let writable =
-        WritableMount { folder: folder_mount, upper: upper_name, work: work_name, volatile: *volatile };
+    let writable = WritableMount {
+        folder: folder_mount,
+        upper: upper_name,
+        work: work_name,
+        volatile: *volatile,
+        is_counted: *limit == Some(WritableLimit::Project),
+    };
     let root = mount_overlay(&lower, Some(&writable), owner)?;
     layers.spent.extend(lower);
     layers.spent.push(writable.folder);
@@ -199,6 +207,8 @@ pub(crate) struct WritableMount<'a> {
     pub(crate) upper: &'a Path,
     pub(crate) work: &'a Path,
     pub(crate) volatile: bool,
+    /// The file system counts it, and refuses what goes beyond its limit.
+    pub(crate) is_counted: bool,
 }
 
 impl WritableMount<'_> {
@@ -226,13 +236,16 @@ fn mount_overlay(
     let at = |errno| failed(Step::Root, "overlay")(errno);
     let guard = owner.ids.map(|(uid, gid)| FileOwner::become_owner(uid, gid)).transpose()?;
     writable.inspect(|writable| writable.forgive());
+    // What an overlay writes it writes as its maker, whom no quota must let through.
+    let is_counted = writable.is_some_and(|writable| writable.is_counted);
+    let bound = is_counted.then(credentials::Bound::new).transpose()?;
     let overlay = match overlay_by_descriptors(lower, writable, owner) {
         // Layers by descriptor, and detached layers at all, came after 6.12. Before 6.5, overlayfs takes no descriptor of
         // any kind, and says so in another way.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => staging::overlay(lower, writable, owner.unprivileged)?,
         result => result.map_err(at)?,
     };
-    drop(guard);
+    drop((bound, guard));
     // An overlay that cannot use its work directory is mounted all the same, read-only.
     if writable.is_some() && fstatvfs(&overlay).map_err(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(InitFailure::because(
@@ -311,11 +324,27 @@ pub fn open_layers(source: &RootSource) -> crate::Result<Vec<OwnedFd>> {
             (writable, layers.iter().map(|layer| open(layer)).collect::<Result<_, _>>()?)
         }
     };
-    let upper = match writable.as_ref().map(|writable| openat(CWD, &writable.upper, flags, Mode::empty())) {
-        None | Some(Err(Errno::NOENT)) => None,
-        Some(upper) => Some(upper.map_err(failed(Step::Root, "the writable layer"))?),
-    };
+    let upper = writable.as_ref().map(open_writable).transpose()?.flatten();
     Ok(upper.into_iter().chain(image).collect())
+}
+
+/// The upper directory of a writable layer, if it was made yet: to be read, whether a container runs over it or not. One on a
+/// disk of its own is mounted for this alone, attached nowhere, and goes with the last descriptor below it.
+pub fn open_writable(writable: &Writable) -> crate::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = match &writable.limit {
+        Some(WritableLimit::Disk(file)) => match disk::mount_to_read(file)? {
+            Some(mount) => {
+                openat(mount, writable.upper.file_name().unwrap_or_default(), flags, Mode::empty())
+            }
+            None => return Ok(None),
+        },
+        Some(WritableLimit::Project) | None => openat(CWD, &writable.upper, flags, Mode::empty()),
+    };
+    match opened {
+        Err(Errno::NOENT) => Ok(None),
+        opened => Ok(Some(opened.map_err(failed(Step::Root, "the writable layer"))?)),
+    }
 }
 
 /// A detached clone of the mount at `path`, with `path` as its root, that sends no mounts to its peers.

@@ -63,7 +63,8 @@ impl Sweep {
         let folder = Folder::new();
         let root = folder.busybox("root");
         let own = folder.path().join("own");
-        let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
+        let writable =
+            Writable { upper: own.join("upper"), work: own.join("work"), volatile: false, limit: None };
         std::fs::create_dir_all(&writable.upper).unwrap();
         std::fs::create_dir_all(&writable.work).unwrap();
         let group = format!("/{}", testkit::own_name(name));

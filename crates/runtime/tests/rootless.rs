@@ -92,7 +92,8 @@ fn an_ordinary_user_stacks_trees_and_binds_folders() {
     symlink("busybox", base.join("bin/rm")).unwrap();
     std::fs::write(base.join("layer"), "lower\n").unwrap();
     let own = folder.path().join("own");
-    let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
+    let writable =
+        Writable { upper: own.join("upper"), work: own.join("work"), volatile: false, limit: None };
     std::fs::create_dir_all(&writable.upper).unwrap();
     std::fs::create_dir_all(&writable.work).unwrap();
     std::fs::write(own.join("data"), "data\n").unwrap();
@@ -134,7 +135,8 @@ fn overlays_are_staged_where_layers_cannot_be_descriptors() {
     let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     for (name, uid) in [("outer", None), ("inner", None), ("rootless", Some(USER))] {
         let own = folder.path().join(name);
-        let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
+        let writable =
+            Writable { upper: own.join("upper"), work: own.join("work"), volatile: false, limit: None };
         std::fs::create_dir_all(&writable.upper).unwrap();
         std::fs::create_dir_all(&writable.work).unwrap();
         if uid.is_some() {

@@ -13,7 +13,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn writable(folder: &Folder, name: &str) -> Writable {
     let own = folder.path().join(name);
-    let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
+    let writable =
+        Writable { upper: own.join("upper"), work: own.join("work"), volatile: false, limit: None };
     std::fs::create_dir_all(&writable.upper).unwrap();
     std::fs::create_dir_all(&writable.work).unwrap();
     // Nobody but root may walk in; the container gets in all the same.

@@ -14,7 +14,8 @@ fn every_step_of_a_start_leaves_a_mark() {
     let folder = Folder::new();
     let root = folder.busybox("root");
     let own = folder.path().join("own");
-    let writable = Writable { upper: own.join("upper"), work: own.join("work"), volatile: false };
+    let writable =
+        Writable { upper: own.join("upper"), work: own.join("work"), volatile: false, limit: None };
     std::fs::create_dir_all(&writable.upper).unwrap();
     std::fs::create_dir_all(&writable.work).unwrap();
     let mut plan = plan(Path::new("/"), &["true"]);

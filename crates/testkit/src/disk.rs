@@ -15,6 +15,7 @@ use crate::Scratch;
 pub struct Disk {
     folder: Scratch,
     megabytes: u32,
+    options: &'static str,
 }
 
 const OPTIONS: &str = "loop,commit=300,data=writeback,noauto_da_alloc";
@@ -22,10 +23,24 @@ const OPTIONS: &str = "loop,commit=300,data=writeback,noauto_da_alloc";
 impl Disk {
     /// An empty one.
     pub fn new(megabytes: u32) -> Disk {
-        let disk = Disk { folder: Scratch::new(), megabytes };
+        Disk::made(megabytes, &[], OPTIONS)
+    }
+
+    /// One that counts and limits what projects have, which takes a kernel that can.
+    pub fn with_project_quotas(megabytes: u32) -> Disk {
+        Disk::made(megabytes, &["-O", "project,quota"], "loop,prjquota")
+    }
+
+    /// One that counts what projects have, and limits nothing.
+    pub fn with_projects_counted(megabytes: u32) -> Disk {
+        Disk::made(megabytes, &["-O", "project,quota"], "loop")
+    }
+
+    fn made(megabytes: u32, features: &[&str], options: &'static str) -> Disk {
+        let disk = Disk { folder: Scratch::new(), megabytes, options };
         let file = std::fs::File::create(disk.file()).expect("make a file for a disk");
         file.set_len(u64::from(megabytes) << 20).expect("give a disk its size");
-        must(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-b", "4096"]).arg(disk.file()));
+        must(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-b", "4096"]).args(features).arg(disk.file()));
         std::fs::create_dir(disk.path()).expect("make a mount point");
         disk.mount();
         disk
@@ -80,7 +95,7 @@ impl Disk {
     }
 
     fn mount(&self) {
-        must(Command::new("mount").args(["-o", OPTIONS]).arg(self.file()).arg(self.path()));
+        must(Command::new("mount").args(["-o", self.options]).arg(self.file()).arg(self.path()));
     }
 
     /// What was killed may need a moment to let go of it.

@@ -1,4 +1,4 @@
-//! What a test may have left behind: processes, mounts, control groups, files.
+//! What a test may have left behind: processes, mounts, loop devices, control groups, files.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,6 +35,7 @@ impl Leftovers {
         let mut left = BTreeSet::new();
         processes(&base, &mut left);
         mounts(&base, &mut left);
+        loop_devices(&base, &mut left);
         control_groups(ids, &mut left);
         for folder in folders {
             entries(&root.join(folder).to_string_lossy(), &mut left);
@@ -111,6 +112,16 @@ pub(crate) fn mounted(process: &Path) -> String {
 fn shares_mounts(process: &Path) -> bool {
     let of = |path: &Path| fs::read_link(path.join("ns/mnt")).ok();
     of(process).is_some_and(|namespace| Some(namespace) == of(Path::new("/proc/self")))
+}
+
+/// Files that are loop devices, removed or not.
+fn loop_devices(base: &str, left: &mut BTreeSet<String>) {
+    for device in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+        let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        if file.contains(base) {
+            left.insert(format!("loop device {} {}", device.path().display(), file.trim()));
+        }
+    }
 }
 
 fn mounts(base: &str, left: &mut BTreeSet<String>) {

@@ -115,7 +115,7 @@ pub(crate) const CREATE: &[Flag] = &[
     value("shm-size", "bytes", "Size of /dev/shm (64m by default)"),
     value("stop-signal", "string", "Signal that asks the container to stop"),
     value("stop-timeout", "int", "Seconds from that signal to SIGKILL; -1 waits for ever"),
-    list("storage-opt", "list", "Option of the storage").later("quotas"),
+    list("storage-opt", "list", "Limit of what the container writes (size=10G)"),
     list("sysctl", "map", "Set a kernel parameter of the container's namespaces (name=value)"),
     list("tmpfs", "list", "Mount an empty tmpfs (path[:options])"),
     switch("tty", "Give it a terminal").short('t'),

@@ -192,6 +192,7 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
             driver: owned(parsed, "log-driver"),
             options: parsed.values("log-opt", pair)?.into_iter().collect(),
         },
+        storage: parsed.values("storage-opt", pair)?.into_iter().collect(),
     })
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
                 Some(images) => images,
                 none => none.insert(image_sizes(context)?),
             };
-            let written = size::written(&engine.inspect(one.id.as_str())?.directory);
+            let written = size::written(engine, &engine.inspect(one.id.as_str())?);
             let image = images.get(&one.image_id).copied().unwrap_or(0);
             let text = format!("{} (virtual {})", units::size(written, 3), units::size(written + image, 3));
             row.insert("Size".to_owned(), Value::String(text));

@@ -84,7 +84,7 @@ pub(crate) fn prune_stopped(context: &Context, filters: &Filters) -> Result<Prun
         if !stopped || !old || !filters.labels(|key| container.labels.get(key).map(String::as_str)) {
             continue;
         }
-        let size = super::size::written(&engine.inspect(container.id.as_str())?.directory);
+        let size = super::size::written(engine, &engine.inspect(container.id.as_str())?);
         match engine.remove(container.id.as_str(), &Remove::default()) {
             Ok(()) => {
                 reclaimed += size;

@@ -15,7 +15,7 @@ pub(super) fn document(context: &Context, name: &str, sizes: bool) -> Result<Val
     let info = context.engine()?.inspect(name)?;
     let mut document = render(&info);
     if sizes && let Value::Object(fields) = &mut document {
-        let written = size::written(&info.directory);
+        let written = size::written(context.engine()?, &info);
         // A container outlives a name of its image, never the image; one that is gone anyway has no size.
         let image =
             context.engine()?.image_inspect(&info.spec.image_id).map_or(0, |image| image.summary.size);
@@ -256,6 +256,9 @@ fn host(host: &HostOptions) -> Value {
     });
     if let (Value::Object(fields), Value::Object(limits)) = (&mut document, limits) {
         fields.extend(limits);
+        if !host.storage.is_empty() {
+            fields.insert("StorageOpt".to_owned(), json!(host.storage));
+        }
     }
     document
 }

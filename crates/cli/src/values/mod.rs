@@ -13,7 +13,7 @@ pub(crate) fn integer<T: std::str::FromStr>(text: &str) -> Result<T, &'static st
     text.parse().map_err(|_| "not a whole number that fits")
 }
 
-/// `name=value` of `--sysctl` and `--log-opt`.
+/// `name=value` of `--sysctl`, `--log-opt` and `--storage-opt`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

@@ -8,8 +8,6 @@ mod save;
 pub use add::Archive;
 pub(crate) use add::parse_tag;
 
-use std::path::Path;
-
 use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;
 use oci::{DiffId, Digest, ImageConfig, Reference};
@@ -80,17 +78,14 @@ impl Engine {
         self.store.config(id).map_err(failed("read the configuration of the image"))
     }
 
-    /// The root file system of a container with its writable layer in `directory`; `volatile` when that goes with the
-    /// container's end.
+    /// The root file system of a container with its writable layer.
     pub(crate) fn root_source(
         &self,
         image: &Digest,
         layers: &[DiffId],
-        directory: &Path,
-        volatile: bool,
+        writable: Writable,
     ) -> Result<RootSource> {
-        let (upper, work) = (directory.join("upper"), directory.join("work"));
-        let writable = Some(Writable { upper, work, volatile });
+        let writable = Some(writable);
         let prepared = match self.snapshotter()? {
             Snapshotter::Erofs => {
                 Erofs.prepare(&self.store, image, layers).map_err(failed("prepare the root file system"))?

@@ -15,6 +15,7 @@ mod log;
 mod mounts;
 pub(crate) mod order;
 mod process;
+mod quota;
 mod spec;
 mod sysctl;
 mod update;
@@ -31,6 +32,7 @@ pub(crate) use limits::{asks_for_any, check as check_limits, limits};
 pub use log::LogError;
 pub(crate) use log::{Subject, log, log_plan};
 pub(crate) use mounts::{Volume, mount_points, volumes};
+pub(crate) use quota::quota;
 pub(crate) use spec::{ImageFacts, spec};
 pub(crate) use update::merge as merge_update;
 

@@ -2,7 +2,7 @@
 
 use oci::{ContainerId, Digest, ImageConfig, Platform};
 
-use super::{HostFacts, capability, environment, health, limits, log, mounts, sysctl};
+use super::{HostFacts, capability, environment, health, limits, log, mounts, quota, sysctl};
 use crate::request::{
     Create, DriftMode, HostOptions, IpcMode, NetworkMode, ProcessOptions, RestartPolicy, SecurityOptions,
     UtsMode,
@@ -252,6 +252,9 @@ fn check_host(host: &HostOptions, facts: &HostFacts) -> Result<()> {
     }
     if host.drift != DriftMode::None && facts.rootless.is_some() {
         return Err(Error::DriftNeedsRoot);
+    }
+    if quota(host)?.is_some() && facts.rootless.is_some() {
+        return Err(Error::QuotaNeedsRoot);
     }
     log(&host.log).map(drop).map_err(|source| Error::Logging { source })
 }

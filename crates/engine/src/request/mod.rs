@@ -156,6 +156,8 @@ pub struct HostOptions {
     pub drift: DriftMode,
     /// `--log-driver`, `--log-opt`.
     pub log: LogOptions,
+    /// `--storage-opt`.
+    pub storage: BTreeMap<String, String>,
 }
 
 /// `skiff stop`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use oci::ContainerId;
-use runtime::plan::IdMaps;
+use runtime::plan::{IdMaps, WritableLimit};
 use state::{Event, EventLog, IndexShare, State};
 
 use crate::exit::Exit;
@@ -21,6 +21,8 @@ pub(crate) struct Records {
     container_dir: PathBuf,
     shm_dir: Option<PathBuf>,
     id_maps: IdMaps,
+    /// Its writable layer has a limit that the file system keeps.
+    is_counted: bool,
 }
 
 impl Records {
@@ -34,6 +36,12 @@ impl Records {
             container_dir: plan.container_dir.clone(),
             shm_dir: plan.shm_dir.clone(),
             id_maps: plan.launch.id_maps.clone(),
+            is_counted: plan
+                .launch
+                .root
+                .source
+                .writable()
+                .is_some_and(|writable| writable.limit == Some(WritableLimit::Project)),
         }
     }
 
@@ -91,6 +99,9 @@ impl Records {
     /// Removes what lies on disk of a container without a record. What cannot be removed now belongs to nobody, and is
     /// found by the sweep for such files.
     pub(crate) fn remove_files(&self) {
+        if self.is_counted {
+            runtime::project::release(&self.container_dir);
+        }
         drop(runtime::remove_tree(&self.container_dir, &self.id_maps));
         if let Some(shm) = &self.shm_dir {
             drop(linux::file::remove_tree(shm));

@@ -69,6 +69,10 @@ const TESTS: &[Test] = &[
     Test { package: "e2e", source: Source::File("cli_terminal"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_rootless"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_rootless_files"), arguments: &[] },
+    // The steps that are skipped take minutes where the processor is emulated.
+    Test { package: "e2e", source: Source::File("cli_quota"), arguments: &["--skip", "killed_at_any_step"] },
+    // Nowhere else: the kernels that the other tests run on need not know project quotas.
+    Test { package: "e2e", source: Source::File("quota_project"), arguments: &[] },
 ];
 
 /// Packages whose programs every test may start, at the path where they are built.
@@ -90,6 +94,8 @@ const PROGRAMS: &[&str] = &[
     "useradd",
     "usermod",
     "userdel",
+    "mkfs.ext4",
+    "e2fsck",
 ];
 
 /// All of it, from the boot on.

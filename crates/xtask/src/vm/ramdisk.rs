@@ -36,11 +36,12 @@ pub(super) struct Content {
 
 /// Disk, file systems, network devices: what Debian has as modules and the tests need. A checksum that ext4 finds by name is no
 /// dependency in the modules' own list.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "virtio_pci",
     "virtio_blk",
     "crc32c_generic",
     "ext4",
+    "quota_v2",
     "overlay",
     "erofs",
     "loop",
