@@ -10,8 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux::process::{Clone, Cloned, NEW_PID, clone, exit_now, set_namespaces};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, WaitId, WaitIdOptions, dumpable_behavior, set_dumpable_behavior, waitid,
+    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, dumpable_behavior, kill_process_group,
+    set_dumpable_behavior, setpgid, waitid,
 };
 
 use crate::error::failed;
@@ -90,6 +92,18 @@ impl Drop for PidNamespace {
     }
 }
 
+/// Clones the process as the sibling of one that has joined the namespaces.
+///
+/// ```text
+/// caller                 intermediate               process
+///   clone3 ───────────────► leads a group, joins
+///                           clone3, as sibling ───────► waits at the gate
+///   ◄──────────── Cloned ── ends
+///   ── a byte ────────────────────────────────────────► goes on
+/// ```
+/// The intermediate may be killed at any moment, for it is in the container's control group already. Whoever it leaves
+/// without a word is in its process group, where the caller finds and reaps it: nobody else could, and a pid namespace
+/// does not end before its last process is reaped.
 fn by_intermediate(
     entry: &Entry<'_>,
     near: &Link,
@@ -97,10 +111,18 @@ fn by_intermediate(
     body: impl FnOnce(&Link) -> InitFailure,
 ) -> Result<Running> {
     let at = |errno| failed(Step::Clone, "the process, by way of a joined namespace")(errno);
+    let (gate, opener) = pipe_with(PipeFlags::CLOEXEC).map_err(at)?;
     match clone(Clone { cgroup: entry.cgroup, ..Clone::default() }).map_err(at)? {
         Cloned::Child => {
+            // Whoever waits at the gate must see it if the caller dies.
+            drop(opener);
             let sent = match join_and_clone(entry) {
-                Ok(Cloned::Child) => give_up(&far, body(&far)),
+                Ok(Cloned::Child) => {
+                    if !passes(gate) {
+                        exit_now(1);
+                    }
+                    give_up(&far, body(&far))
+                }
                 Ok(Cloned::Parent { pid, pidfd }) => {
                     far.send(&Report::Cloned { pid: pid.as_raw_pid() }, &[pidfd.as_fd()])
                 }
@@ -108,25 +130,64 @@ fn by_intermediate(
             };
             exit_now(u8::from(sent.is_err()))
         }
-        Cloned::Parent { pidfd, .. } => {
-            // This copy of the far end must go, or the process's death would not be seen.
+        Cloned::Parent { pid: leader, pidfd } => {
             drop(far);
-            let answer = near.receive::<Report>().map_err(at);
-            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(at)?;
-            match answer? {
-                Some((Report::Cloned { pid }, mut descriptors)) if descriptors.len() == 1 => {
-                    let pid = Pid::from_raw(pid).ok_or_else(|| at(Errno::SRCH))?;
-                    Ok(Running::new(pid, descriptors.remove(0)))
+            let intermediate = || WaitId::PidFd(pidfd.as_fd());
+            // Once it has ended, what it had to say is there. Unreaped it keeps its number, which is that of the group.
+            wait(intermediate(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).map_err(at)?;
+            let process = match near.receive_now::<Report>().map_err(at) {
+                Ok(Some((Report::Cloned { pid }, mut descriptors))) if descriptors.len() == 1 => {
+                    Pid::from_raw(pid)
+                        .map(|pid| Running::new(pid, descriptors.remove(0)))
+                        .ok_or_else(|| at(Errno::SRCH).into())
                 }
-                Some((Report::Failed(failure), _)) => Err(failure.into()),
-                _ => Err(Error::Vanished),
+                Ok(Some((Report::Failed(failure), _))) | Err(failure) => Err(failure.into()),
+                Ok(_) => Err(Error::Vanished),
+            };
+            if process.is_err() {
+                end_group(leader);
+            } else {
+                wait(intermediate(), WaitIdOptions::EXITED).map_err(at)?;
             }
+            let process = process?;
+            // Our own end of the gate is still open: writing cannot fail for want of a reader.
+            rustix::io::write(opener, &[0]).map_err(at)?;
+            drop(gate);
+            Ok(process)
+        }
+    }
+}
+
+/// Waits at the gate; false when the caller is gone or wants nothing of this process.
+fn passes(gate: OwnedFd) -> bool {
+    loop {
+        match rustix::io::read(&gate, &mut [0]) {
+            Err(Errno::INTR) => {}
+            passed => return passed == Ok(1),
+        }
+    }
+}
+
+/// Kills and reaps those of a process group that are this process's children.
+fn end_group(leader: Pid) {
+    // Fails where all of them have ended.
+    let _ = kill_process_group(leader, Signal::KILL);
+    while wait(WaitId::Pgid(Some(leader)), WaitIdOptions::EXITED).is_ok() {}
+}
+
+/// waitid(2), however often it is interrupted.
+fn wait(whom: WaitId<'_>, options: WaitIdOptions) -> Result<(), Errno> {
+    loop {
+        match waitid(whom.clone(), options) {
+            Err(Errno::INTR) => {}
+            outcome => return outcome.map(drop),
         }
     }
 }
 
 fn join_and_clone(entry: &Entry<'_>) -> Result<Cloned, InitFailure> {
     undumpable()?;
+    setpgid(None, None).map_err(failed(Step::Clone, "a new process group"))?;
     for (namespace, kinds) in &entry.first {
         set_namespaces(*namespace, *kinds).map_err(failed(Step::Join, "user or pid"))?;
     }

@@ -110,12 +110,27 @@ impl Link {
 
     /// The next message; `None` when the other side is gone (or, for init's side, executes its program).
     pub(crate) fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Vec<OwnedFd>)>, Errno> {
+        self.receive_with(RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// The next message, where there is one already.
+    pub(crate) fn receive_now<M: DeserializeOwned>(&self) -> Result<Option<(M, Vec<OwnedFd>)>, Errno> {
+        match self.receive_with(RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
+    fn receive_with<M: DeserializeOwned>(
+        &self,
+        flags: RecvFlags,
+    ) -> Result<Option<(M, Vec<OwnedFd>)>, Errno> {
         let mut bytes = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
-            match rustix::net::recvmsg(&self.0, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            match rustix::net::recvmsg(&self.0, &mut parts, &mut ancillary, flags) {
                 // The other side ended with messages of ours unread; its own last words come after the error, which is
                 // told once.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
