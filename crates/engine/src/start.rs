@@ -113,7 +113,7 @@ impl Engine {
         if found.state.status == Status::Paused {
             return Err(Error::Paused { name: found.head.name.to_string(), action: "start" });
         }
-        if found.state.status.is_running() || !self.is_vacant(found.id())? {
+        if !self.is_vacant(found.id())? {
             return Ok(None);
         }
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
@@ -191,13 +191,13 @@ impl Engine {
         Ok(running)
     }
 
-    /// Waits until the monitor of a run that has ended is gone too. False when the container is being started.
+    /// Waits until nobody has the container for something that does not last: the monitor of a run that has ended, a copy
+    /// of its files, an observer. False when it runs, or is being started.
     pub(crate) fn is_vacant(&self, id: &ContainerId) -> Result<bool> {
         let failed = |source| Error::Monitor { action: "observe", id: id.clone(), source };
         let directory = self.run_directory(id);
         while monitor::status::lock_held(&directory).map_err(failed)? {
-            if monitor::status::read(&directory).map_err(failed)?.is_some_and(|status| status.exit.is_none())
-            {
+            if monitor::status::is_supervised(&directory).map_err(failed)? {
                 return Ok(false);
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -37,6 +37,14 @@ pub fn join_shared_byte(file: impl AsFd, byte: i64) -> Result<bool> {
     granted(control(&file, libc::F_OFD_SETLK, &mut of_byte(libc::F_RDLCK)))
 }
 
+/// Whether a process has the lock for itself, by [`lock_for_process`]; false where nobody has it, or an open file.
+pub fn is_locked_by_process(file: impl AsFd) -> Result<bool> {
+    let mut lock = whole_file();
+    control(file, libc::F_OFD_GETLK, &mut lock)?;
+    // A lock of an open file has no process (fcntl(2), F_OFD_GETLK).
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK && lock.l_pid != -1)
+}
+
 fn try_lock(file: impl AsFd, command: libc::c_int) -> Result<bool> {
     granted(control(file, command, &mut whole_file()))
 }
@@ -87,7 +95,7 @@ mod tests {
         let (first, second) = (again(&file), again(&file));
         assert!(!is_locked(&second).unwrap());
         assert!(lock_for_file(&first).unwrap());
-        assert!(is_locked(&second).unwrap());
+        assert!(is_locked(&second).unwrap() && !is_locked_by_process(&second).unwrap());
         assert!(!lock_for_file(&second).unwrap());
         assert!(!lock_for_process(&second).unwrap());
         drop(first);
@@ -120,7 +128,10 @@ mod tests {
         assert!(lock_for_process(&file).unwrap());
         match clone(Clone::default()).unwrap() {
             // With a copy of the very descriptor.
-            Cloned::Child => exit_now(u8::from(lock_for_process(&file) != Ok(false))),
+            Cloned::Child => {
+                let is_seen = is_locked_by_process(&file) == Ok(true);
+                exit_now(u8::from(!is_seen || lock_for_process(&file) != Ok(false)))
+            }
             Cloned::Parent { pidfd, .. } => {
                 let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
                 assert_eq!(status.exit_status(), Some(0));

@@ -4,6 +4,7 @@
 //! monitor's process: of all locks that Linux has it is the one that a forked child does not share, so that neither
 //! init nor an exec'd program keeps it alive, at no moment. It can be tested without being taken for a moment.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use linux::{file, lock};
@@ -134,21 +135,36 @@ pub(crate) fn remove_health(run_dir: &Path, status: &Status) -> Result<()> {
     Ok(())
 }
 
-/// Whether a monitor lives in `run_dir`.
+/// Whether somebody has `run_dir`: a monitor, or for a while an observer or a copy of files.
 pub fn lock_held(run_dir: &Path) -> Result<bool> {
+    let Some(lock) = open_lock(run_dir)? else { return Ok(false) };
+    lock::is_locked(&lock).map_err(Error::system(TEST))
+}
+
+/// Whether a monitor in `run_dir` supervises a container that has not ended. Whoever else has the directory leaves it
+/// soon, or as soon as it has done what it came for.
+pub fn is_supervised(run_dir: &Path) -> Result<bool> {
+    let Some(lock) = open_lock(run_dir)? else { return Ok(false) };
+    // A status tells nothing about an observer, who has come because its monitor has died.
+    let by_process = lock::is_locked_by_process(&lock).map_err(Error::system(TEST))?;
+    Ok(by_process && read(run_dir)?.is_some_and(|status| status.exit.is_none()))
+}
+
+const TEST: &str = "test the lock of a run directory";
+
+fn open_lock(run_dir: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock = match rustix::fs::open(run_dir.join("lock"), flags, Mode::empty()) {
-        Ok(lock) => lock,
-        Err(Errno::NOENT) => return Ok(false),
-        Err(errno) => return Err(Error::System { attempt: "open the lock of a run directory", errno }),
-    };
-    lock::is_locked(&lock).map_err(Error::system("test the lock of a run directory"))
+    match rustix::fs::open(run_dir.join("lock"), flags, Mode::empty()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::System { attempt: "open the lock of a run directory", errno }),
+    }
 }
 
 /// The lock of a run directory, held. It is free again when this process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: std::os::fd::OwnedFd,
+    _file: OwnedFd,
 }
 
 /// Who holds a lock.

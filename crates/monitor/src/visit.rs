@@ -208,7 +208,7 @@ fn visit_stopped(
     task: &Task,
 ) -> Result<()> {
     // Two overlays over one writable layer would be one too many.
-    let seat = match sit_or_join(run_dir)? {
+    let seat = match sit_or_join(run_dir, guest.control)? {
         Entrance::Stopped(seat) => seat,
         Entrance::Running(root) => {
             guest.work(root, task);
@@ -235,11 +235,19 @@ enum Entrance {
     Running(OwnedFd),
 }
 
-fn sit_or_join(run_dir: &Path) -> Result<Entrance> {
+fn sit_or_join(run_dir: &Path, caller: BorrowedFd<'_>) -> Result<Entrance> {
     let give_up = clock::monotonic_ms() + STARTING_MS;
     loop {
-        match Seat::occupy(run_dir) {
-            Ok(seat) => return Ok(Entrance::Stopped(seat)),
+        match Seat::occupy(run_dir, caller) {
+            Ok(seat) if seat.leftover()?.is_none_or(|status| status.exit.is_some()) => {
+                return Ok(Entrance::Stopped(seat));
+            }
+            // What its monitor has left running is an observer's to kill.
+            Ok(seat) => {
+                seat.leave()?;
+                let message = "its monitor has just died".to_owned();
+                return Err(Error::Remote { attempt: ATTEMPT.to_owned(), message });
+            }
             Err(Error::AlreadyRunning) if clock::monotonic_ms() < give_up => {}
             Err(error) => return Err(error),
         }

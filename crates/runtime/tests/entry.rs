@@ -104,7 +104,7 @@ impl Drop for Driver<'_> {
             let path = process.unwrap().path();
             let pid = path.file_name().and_then(|name| name.to_str()?.parse().ok());
             if let (Some(pid), true) = (pid.and_then(rustix::process::Pid::from_raw), is_ours(&path)) {
-                drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+                let _killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
         drop(self.strace.wait());

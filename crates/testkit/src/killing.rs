@@ -1,4 +1,4 @@
-//! Killing a command at one of the system calls that it makes. Needs strace, which does the killing.
+//! Killing a command at one of the system calls that it makes, or holding it up there. Needs strace, which does either.
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,6 +12,13 @@ pub struct Call {
     pub name: String,
     /// How many of its kind came before it, and itself: what strace counts by.
     pub number: u32,
+}
+
+impl Call {
+    /// The first of its kind.
+    pub fn first(name: &str) -> Call {
+        Call { name: name.to_owned(), number: 1 }
+    }
 }
 
 /// The system calls that the command makes when nobody kills it, without the exec, before which there is no program.
@@ -38,6 +45,13 @@ pub fn calls_of(skiff: &Skiff, arguments: &[&str]) -> Vec<Call> {
 pub fn kill_at(skiff: &Skiff, call: &Call, arguments: &[&str]) -> ExitStatus {
     let kill = format!("inject={}:signal=KILL:when={}", call.name, call.number);
     traced(skiff, &["-qq", "-o", "/dev/null", "-e", &kill], arguments).status().expect("start strace")
+}
+
+/// The command, held up for `delay_ms` when it makes `call`.
+pub fn held_up_at(skiff: &Skiff, call: &Call, delay_ms: u32, arguments: &[&str]) -> Command {
+    let delay =
+        format!("inject={}:delay_enter={}:when={}", call.name, u64::from(delay_ms) * 1000, call.number);
+    traced(skiff, &["-qq", "-o", "/dev/null", "-e", &delay], arguments)
 }
 
 /// The command behind `strace` with more of its flags.

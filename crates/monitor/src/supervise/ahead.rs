@@ -4,6 +4,8 @@
 //! observer cannot find. Nobody misses what cannot be made: the plan is then carried out from its beginning, and
 //! meets the same trouble with somebody there to hear of it.
 
+use std::os::fd::BorrowedFd;
+
 use cgroup::{Cgroup, Hierarchy};
 use runtime::trace;
 
@@ -26,8 +28,8 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// Makes what `plan` says, or nothing.
-    pub(crate) fn make(plan: AheadPlan) -> Option<Ahead> {
-        let seat = Seat::occupy(&plan.run_dir).ok()?;
+    pub(crate) fn make(plan: AheadPlan, caller: BorrowedFd<'_>) -> Option<Ahead> {
+        let seat = Seat::occupy(&plan.run_dir, caller).ok()?;
         trace::mark(WHO, "run directory");
         match Self::fill(&plan, &seat) {
             Ok((init, cgroup, status)) => Some(Ahead { plan, init, cgroup, seat, status }),

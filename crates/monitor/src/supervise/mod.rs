@@ -28,7 +28,7 @@ pub(crate) mod seat;
 mod share;
 pub(crate) mod volumes;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cgroup::{Cgroup, Hierarchy};
@@ -93,11 +93,12 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
             return Err(error);
         }
     };
-    clients.add(control);
     let mut plan: MonitorPlan = packet::unseal(plan_file.as_fd())?;
     enable_trace(plan.trace.as_deref());
     trace::mark(WHO, "plan");
-    let ground = match Ground::prepare(&plan, ahead) {
+    let ground = Ground::prepare(&plan, ahead, control.as_fd());
+    clients.add(control);
+    let ground = match ground {
         Ok(ground) => ground,
         Err(error) => {
             clients.reply(OWNER, &requests::failed(error), &[]);
@@ -131,7 +132,7 @@ struct Ground {
 impl Ground {
     /// Takes the run directory over, unless it was made ahead, with what a monitor that died in it may have left
     /// running.
-    fn prepare(plan: &MonitorPlan, ahead: Option<Ahead>) -> Result<Ground> {
+    fn prepare(plan: &MonitorPlan, ahead: Option<Ahead>, caller: BorrowedFd<'_>) -> Result<Ground> {
         if let Some(ahead) = ahead {
             if ahead.fits(plan) {
                 let Ahead { init, cgroup, seat, status, .. } = ahead;
@@ -139,7 +140,7 @@ impl Ground {
             }
             ahead.give_up();
         }
-        let seat = Seat::occupy(&plan.run_dir)?;
+        let seat = Seat::occupy(&plan.run_dir, caller)?;
         if let Some(before) = seat.leftover()? {
             lost::kill_remains(before.init, before.cgroup.as_deref())?;
         }
@@ -186,7 +187,7 @@ fn receive_launch(
 ) -> (Option<Ahead>, Result<Launch>) {
     let Request::Prepare(plan) = first else { return (None, read_launch(first, descriptors)) };
     enable_trace(plan.trace.as_deref());
-    let ahead = Ahead::make(*plan);
+    let ahead = Ahead::make(*plan, control.as_fd());
     let launch = receive_request(control, signals);
     (ahead, launch.and_then(|(request, descriptors)| read_launch(request, descriptors)))
 }

@@ -1,9 +1,10 @@
 //! The run directory, occupied: lock, socket and status of one monitor.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::file;
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -12,8 +13,6 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::status::{self, Holder, Lock, Status};
 
-/// How long a monitor that has recorded its exit may take to leave.
-const LEAVING_MS: u64 = 10_000;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 32;
 
@@ -25,10 +24,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Takes the run directory over, made when missing. A monitor that is about to leave it is waited for;
-    /// one that supervises a container is [`Error::AlreadyRunning`].
-    pub(crate) fn occupy(run_dir: &Path) -> Result<Seat> {
-        let give_up = clock::monotonic_ms() + LEAVING_MS;
+    /// Takes the run directory over, made when missing, for whoever is at the other end of `caller`.
+    ///
+    /// Who has it for something that does not last is waited for, for as long as the caller waits ([`Error::Gone`]): a
+    /// monitor that is about to leave, an observer, a copy of a stopped container's files. A monitor that supervises a
+    /// container is [`Error::AlreadyRunning`].
+    pub(crate) fn occupy(run_dir: &Path, caller: BorrowedFd<'_>) -> Result<Seat> {
         loop {
             file::create_dir(run_dir, 0o700).map_err(Error::File)?;
             match Lock::take(run_dir, Holder::Monitor) {
@@ -38,11 +39,16 @@ impl Seat {
                 Err(Error::System { errno: Errno::NOENT, .. }) => continue,
                 Err(error) => return Err(error),
             }
-            let leaves = status::read(run_dir)?.is_none_or(|status| status.exit.is_some());
-            if !leaves || clock::monotonic_ms() > give_up {
+            if status::is_supervised(run_dir)? {
                 return Err(Error::AlreadyRunning);
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            // Nothing is asked for: only the end of the other side is told, and without that this is a nap.
+            let mut watched = [PollFd::from_borrowed_fd(caller, PollFlags::empty())];
+            match rustix::event::poll(&mut watched, Some(&clock::millis(1))) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Err(Error::Gone),
+                Err(errno) => return Err(Error::System { attempt: "wait for a run directory", errno }),
+            }
         }
     }
 
