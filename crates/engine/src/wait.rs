@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use oci::ContainerId;
-
 use crate::container::Container;
 use crate::info::Status;
 use crate::request::WaitFor;
@@ -15,18 +13,20 @@ const POLL: Duration = Duration::from_millis(20);
 impl Engine {
     /// Waits for `condition`; the exit code of the run that fulfils it.
     pub fn wait(&self, name: &str, condition: WaitFor) -> Result<i32> {
-        let mut found = self.container(name)?;
-        if condition == WaitFor::NextExit {
-            found = self.wait_started(found)?;
+        let found = self.container(name)?;
+        match condition {
+            WaitFor::NotRunning => self.code_at_rest(&found),
+            WaitFor::NextExit => self.code_at_rest(&self.wait_started(found)?),
+            WaitFor::Removed => self.wait_removed(found),
         }
-        let mut code = found.state.exit_code;
-        if found.state.status.is_running() || self.is_starting(&found)? {
-            code = self.wait_ended(&found)?;
+    }
+
+    /// The exit code of a container, once it does not run.
+    fn code_at_rest(&self, found: &Container) -> Result<i32> {
+        if found.state.status.is_running() || self.is_starting(found)? {
+            return self.wait_ended(found);
         }
-        if condition == WaitFor::Removed {
-            code = self.wait_removed(found.id(), code)?;
-        }
-        Ok(code)
+        Ok(found.state.exit_code)
     }
 
     /// Returns when a run is on. A run that begins and ends between two looks is noticed by its exit.
@@ -71,7 +71,11 @@ impl Engine {
 
     fn code_after(&self, found: &Container) -> Result<i32> {
         loop {
-            let (_, state) = self.observe(found.head.clone())?;
+            let (_, state) = match self.observe(found.head.clone()) {
+                // Who waits for the end has it.
+                Err(Error::NoSuchContainer { .. }) => return Ok(found.state.exit_code),
+                observed => observed?,
+            };
             if !state.status.is_running() && !self.is_starting(found)? {
                 return Ok(state.exit_code);
             }
@@ -79,11 +83,15 @@ impl Engine {
         }
     }
 
-    fn wait_removed(&self, id: &ContainerId, mut code: i32) -> Result<i32> {
+    /// The exit code of the last run before it was removed. Each that is seen is waited for, since it may be all that is
+    /// ever told of its end.
+    fn wait_removed(&self, found: Container) -> Result<i32> {
+        let id = found.head.id.clone();
+        let mut code = self.code_at_rest(&found)?;
         loop {
             match self.container(id.as_str()) {
-                Ok(found) if found.state.status == Status::Exited => code = found.state.exit_code,
-                Ok(_) => {}
+                Ok(found) if found.state.status == Status::Created => {}
+                Ok(found) => code = self.code_at_rest(&found)?,
                 Err(Error::NoSuchContainer { .. }) => return Ok(code),
                 Err(error) => return Err(error),
             }

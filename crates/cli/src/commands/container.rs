@@ -206,12 +206,13 @@ pub(crate) static KILL: Verb = Verb {
 
 /// `skiff wait`.
 pub(crate) static WAIT: Verb = Verb {
-    usage: "CONTAINER [CONTAINER...]",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
     about: "Wait until containers stop and print their exit codes",
     aliases: &["container wait", "wait"],
     arguments: Arguments::AtLeast(1),
     interspersed: true,
-    flags: &[],
+    flags: &[&[value("condition", "string", "What to wait for: not-running, next-exit or removed")
+        .default("not-running")]],
     run: container::stop::wait,
 };
 

@@ -43,17 +43,32 @@ pub(crate) fn kill(context: &Context, parsed: &Parsed) -> Result<u8> {
     super::each(context, &parsed.arguments, |engine, name| Ok(engine.kill(name, signal)?))
 }
 
-/// `skiff wait`.
+/// `skiff wait`. All are waited for at once: what one waits for may come while another takes its time.
 pub(crate) fn wait(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let condition = parsed.value("condition", condition)?.unwrap_or_default();
+    let engine = context.engine()?;
     let mut code = 0;
-    for name in &parsed.arguments {
-        match context.engine()?.wait(name, WaitFor::NotRunning) {
-            Ok(status) => output::print(&format!("{status}\n")),
-            Err(error) => {
-                code = 1;
-                output::complain(&error.into());
+    std::thread::scope(|scope| {
+        let wait = |name: &str| Ok(engine.wait(name, condition)?);
+        let waiting: Vec<_> = parsed.arguments.iter().map(|name| scope.spawn(move || wait(name))).collect();
+        for one in waiting {
+            match one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                Ok(status) => output::print(&format!("{status}\n")),
+                Err(error) => {
+                    code = 1;
+                    output::complain(&error);
+                }
             }
         }
-    }
+    });
     Ok(code)
+}
+
+fn condition(text: &str) -> std::result::Result<WaitFor, &'static str> {
+    match text {
+        "" | "not-running" => Ok(WaitFor::NotRunning),
+        "next-exit" => Ok(WaitFor::NextExit),
+        "removed" => Ok(WaitFor::Removed),
+        _ => Err("it is none of not-running, next-exit and removed"),
+    }
 }
