@@ -127,7 +127,8 @@ fn a_detached_container_lives_until_it_is_stopped() {
     assert_eq!(skiff.ok(&["rm", "web"]), "web\n");
     let gone = skiff.run(&["rm", "web"]);
     assert_eq!((gone.code, gone.stdout.as_str()), (1, ""), "{gone:?}");
-    assert_eq!(skiff.run(&["rm", "-f", "web"]), output(0, "", ""));
+    // As Docker does: it is told of, and no failure.
+    assert_eq!(skiff.run(&["rm", "-f", "web"]), output(0, "", "skiff: No such container: web\n"));
 }
 
 #[test]

@@ -103,7 +103,8 @@ impl Engine {
 
     /// Whether a container belongs running and does not.
     fn is_wanted(&self, found: &Container) -> Result<bool> {
-        if found.state.status.is_running() || self.is_starting(found)? {
+        let status = found.state.status;
+        if status.is_running() || status.is_leaving() || self.is_starting(found)? {
             return Ok(false);
         }
         let Some(exit) = &found.head.exit else {

@@ -23,6 +23,7 @@ impl Engine {
     pub fn commit(&self, name: &str, request: &Commit) -> Result<String> {
         let reference = request.reference.as_deref().map(parse_tag).transpose()?;
         let found = self.container(name)?;
+        found.must_stay("commit")?;
         let record = self.image_record(&found.head.image)?;
         let base = self.image_config(&found.head.image)?;
         let options = CommitOptions {

@@ -32,6 +32,18 @@ impl Container {
         }
         Err(Error::NotRunning { id: self.head.id.clone() })
     }
+
+    /// Refuses to go on with a container whose files are being removed. `action`: what its user wants to do.
+    pub(crate) fn must_stay(&self, action: &'static str) -> Result<()> {
+        let state = match self.state.status {
+            Status::Removing => "being removed",
+            Status::Dead => "Dead",
+            Status::Created | Status::Running | Status::Paused | Status::Restarting | Status::Exited => {
+                return Ok(());
+            }
+        };
+        Err(Error::Removed { action, id: self.head.id.clone(), state })
+    }
 }
 
 impl Engine {
@@ -69,7 +81,7 @@ impl Engine {
         ended && !self.run_directory(&head.id).exists()
     }
 
-    /// What a container is doing. Reaps and records it when it is lost.
+    /// What a container is doing. Reaps and records it when it is lost. One that has just been removed is missing.
     pub(crate) fn observe(&self, head: ContainerHead) -> Result<(ContainerHead, ContainerState)> {
         let mut head = head;
         // A monitor may come or go between two looks; each turn sees a later state of it.
@@ -85,7 +97,10 @@ impl Engine {
                 head.exit = self.state().exit(&head.id)?;
             }
             let recorded = head.exit.as_ref().map(Exit::from);
-            let observed = monitor::observe(held, status.as_ref(), recorded.as_ref());
+            if head.removing && !held && self.state().is_being_removed(&head.id)?.is_none() {
+                return Err(Error::NoSuchContainer { name: head.id.to_string() });
+            }
+            let observed = monitor::observe(head.removing, held, status.as_ref(), recorded.as_ref());
             if !matches!(observed, Observed::Lost | Observed::Exited { unrecorded: true, .. }) {
                 let state = state_of(&observed, status.as_ref(), head.exit.as_ref());
                 return Ok((head, state));
@@ -156,21 +171,9 @@ fn state_of(
         Observed::Paused => running(Status::Paused),
         Observed::Restarting => resting(status),
         Observed::Exited { exit, .. } => ended(&ExitRecord::from(exit)),
-        Observed::Created | Observed::Starting | Observed::Lost => exit.map_or_else(
-            || ContainerState {
-                status: Status::Created,
-                pid: 0,
-                exit_code: 0,
-                oom_killed: false,
-                error: String::new(),
-                started_at: None,
-                finished_at: None,
-                restarts: 0,
-                log_lines_lost: 0,
-                health: None,
-            },
-            ended,
-        ),
+        Observed::Created | Observed::Starting | Observed::Lost => at_rest(exit),
+        Observed::Removing => ContainerState { status: Status::Removing, ..at_rest(exit) },
+        Observed::Dead => ContainerState { status: Status::Dead, ..at_rest(exit) },
     }
 }
 
@@ -218,7 +221,19 @@ fn ended(exit: &ExitRecord) -> ContainerState {
 
 /// What a container without a monitor is doing.
 pub(crate) fn at_rest(exit: Option<&ExitRecord>) -> ContainerState {
-    state_of(&Observed::Created, None, exit)
+    let never = || ContainerState {
+        status: Status::Created,
+        pid: 0,
+        exit_code: 0,
+        oom_killed: false,
+        error: String::new(),
+        started_at: None,
+        finished_at: None,
+        restarts: 0,
+        log_lines_lost: 0,
+        health: None,
+    };
+    exit.map_or_else(never, ended)
 }
 
 #[cfg(test)]

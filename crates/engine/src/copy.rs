@@ -121,6 +121,7 @@ impl Engine {
 
     /// How to come to a container's files.
     fn way(&self, found: &Container) -> Result<Way> {
+        found.must_stay("copy files of")?;
         let (id, spec) = (found.id(), &found.spec);
         let run_dir = self.run_directory(id);
         if found.state.status.is_running() {

@@ -21,6 +21,7 @@ impl Engine {
     /// Writes a container's file system as a tar: merged, without what is mounted in it.
     pub fn export(&self, name: &str, out: BorrowedFd<'_>) -> Result<()> {
         let found = self.container(name)?;
+        found.must_stay("export")?;
         self.writable_layer(&found)?.export(out)?;
         self.container_event("export", &found.head.id, found.head.name.as_str(), &found.spec);
         Ok(())

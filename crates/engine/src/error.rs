@@ -84,6 +84,18 @@ pub enum Error {
         "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"
     )]
     ContainerRunning { name: String, state: &'static str },
+    #[error("Conflict, cannot remove the default link name of the container")]
+    DefaultLink,
+    #[error("removal of container {name} is already in progress")]
+    RemovalInProgress { name: String },
+    #[error("container is marked for removal and cannot be started")]
+    RemovedToStart,
+    #[error("Cannot update container {id}: container is marked for removal and cannot be \"update\"")]
+    RemovedToUpdate { id: ContainerId },
+    #[error("can not get logs from container which is dead or marked for deletion")]
+    RemovedToRead,
+    #[error("You cannot {action} container {id} which is {state}")]
+    Removed { action: &'static str, id: ContainerId, state: &'static str },
     #[error("cannot kill container: {name}: container {id} is not running")]
     KillNotRunning { name: String, id: ContainerId },
     #[error("container {id} is not running")]
@@ -323,6 +335,12 @@ impl Error {
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
             Error::NameTaken { .. }
             | Error::ContainerRunning { .. }
+            | Error::DefaultLink
+            | Error::RemovalInProgress { .. }
+            | Error::RemovedToStart
+            | Error::RemovedToUpdate { .. }
+            | Error::RemovedToRead
+            | Error::Removed { .. }
             | Error::KillNotRunning { .. }
             | Error::NotRunning { .. }
             | Error::Paused { .. }

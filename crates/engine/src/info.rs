@@ -46,6 +46,11 @@ impl Status {
         }
     }
 
+    /// Whether it is being removed, or its removal has failed.
+    pub fn is_leaving(self) -> bool {
+        matches!(self, Status::Removing | Status::Dead)
+    }
+
     /// Whether it has processes.
     pub fn is_running(self) -> bool {
         matches!(self, Status::Running | Status::Paused | Status::Restarting)

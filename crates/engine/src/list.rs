@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use state::ContainerHead;
 
-use crate::info::{ContainerState, ContainerSummary};
+use crate::info::{ContainerState, ContainerSummary, Status};
 use crate::remove::Seen;
 use crate::request::List;
-use crate::{Engine, Result, container};
+use crate::{Engine, Error, Result, container};
 
 impl Engine {
     /// Containers, newest first.
@@ -28,12 +28,19 @@ impl Engine {
             if request.last.is_some_and(|last| listed.len() >= last) {
                 break;
             }
-            let (head, state) = if seen.running.contains(&head.id) {
-                self.observe(head)?
+            let observed = if seen.running.contains(&head.id) || head.removing {
+                self.observe(head)
             } else {
                 let state = container::at_rest(head.exit.as_ref());
-                (head, state)
+                Ok((head, state))
             };
+            let (head, state) = match observed {
+                Err(Error::NoSuchContainer { .. }) => continue,
+                observed => observed?,
+            };
+            if everything && state.status == Status::Dead && self.is_removed_at_last(&head.id) {
+                continue;
+            }
             if everything || state.status.is_running() {
                 listed.extend(self.summarize(head, state)?);
             }

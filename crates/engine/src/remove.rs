@@ -1,13 +1,21 @@
-//! `rm`: first the record, which frees the name and the id range, then the files.
+//! `rm`: a mark in the record, then the files, then the record, which frees the name and the range of ids.
 //!
-//! Whatever dies in between leaves files without a record. [`Engine::sweep`] removes those; it looks at the disk
-//! before it looks at the records, so that a container that is being made is never taken for garbage.
+//! ```text
+//! run directory taken ─► marked ─► files removed ─► record removed ─► run directory gone
+//!                         removing: the mark, and somebody has the run directory
+//!                         dead: the mark, and nobody has it
+//! ```
+//!
+//! What is marked nobody can start, and the next removal goes on with it, as does whoever lists everything. A container that
+//! goes by itself (`--rm`) loses its record first, for that costs nothing where somebody waits; whatever dies then leaves
+//! files without a record, which [`Engine::sweep`] removes. It looks at the disk before it looks at the records, so that a
+//! container that is being made is never taken for garbage.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use monitor::Connection;
-use monitor::life::Phase;
+use monitor::life::{self, Event, Intent, Phase};
+use monitor::{Connection, Reaped};
 use oci::ContainerId;
 
 use crate::container::Container;
@@ -21,29 +29,73 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 impl Engine {
     /// Removes a container.
     pub fn remove(&self, name: &str, request: &Remove) -> Result<()> {
-        let found = self.container(name)?;
-        // One that is being started is as good as running: its monitor works on what would be removed.
-        // One whose end is written down is about to leave it, and is waited for.
-        if found.state.status.is_running() || !self.is_vacant(found.id())? {
-            if !request.force {
-                return Err(Error::ContainerRunning {
-                    name: found.head.name.to_string(),
-                    state: match found.state.status {
-                        Status::Paused => "paused",
-                        Status::Restarting => "restarting",
-                        Status::Created
-                        | Status::Running
-                        | Status::Removing
-                        | Status::Exited
-                        | Status::Dead => "running",
-                    },
-                });
-            }
-            self.kill_for_removal(&found)?;
+        let mut found = self.container(name)?;
+        if request.link {
+            // Links have names below that of the container that has them, and there are none.
+            return Err(Error::DefaultLink);
         }
-        self.discard(found.id())?;
-        self.container_event("destroy", &found.head.id, found.head.name.as_str(), &found.spec);
+        let seat = loop {
+            // One that is being started is as good as running: its monitor works on what would be removed.
+            // One whose end is written down is about to leave it, and is waited for.
+            let refused = match may_remove(&found, name) {
+                Ok(()) if self.is_vacant(found.id())? => None,
+                Ok(()) => {
+                    Some(Error::ContainerRunning { name: found.head.name.to_string(), state: "running" })
+                }
+                Err(error @ Error::RemovalInProgress { .. }) => return Err(error),
+                Err(error) => Some(error),
+            };
+            match refused {
+                Some(error) if !request.force => return Err(error),
+                Some(_) => self.kill_for_removal(&found)?,
+                None => {}
+            }
+            let claimed = monitor::claim(&self.run_directory(found.id()));
+            let failed = |source| Error::Monitor { action: "clean up after", id: found.id().clone(), source };
+            if let Some(seat) = claimed.map_err(failed)? {
+                break seat;
+            }
+            // Somebody was faster: to remove it, to start it, or to copy files.
+            found = match self.container(found.id().as_str()) {
+                Err(Error::NoSuchContainer { .. }) => {
+                    return Err(Error::NoSuchContainer { name: name.to_owned() });
+                }
+                found => found?,
+            };
+        };
+        self.take_away(&found, name, seat)
+    }
+
+    /// Removes a container that does not run, and that nobody can start as long as `seat` exists.
+    fn take_away(&self, found: &Container, name: &str, seat: Reaped) -> Result<()> {
+        let id = found.id();
+        let failed = |source| Error::Monitor { action: "clean up after", id: id.clone(), source };
+        let is_known = self.state().begin_removal(id)?;
+        // What cannot be removed leaves the mark behind: it is dead.
+        let removed = self.remove_files(id).and_then(|()| Ok(self.state().remove_container(id)?));
+        seat.recorded().map_err(failed)?;
+        removed?;
+        if !is_known {
+            return Err(Error::NoSuchContainer { name: name.to_owned() });
+        }
+        self.state().keep_reserve();
+        self.container_event("destroy", id, found.head.name.as_str(), &found.spec);
         Ok(())
+    }
+
+    /// Tries again to remove a container whose removal has failed, or whose remover has died; whether that is done.
+    pub(crate) fn is_removed_at_last(&self, id: &ContainerId) -> bool {
+        match self.remove(id.as_str(), &Remove::default()) {
+            Ok(()) => {
+                tracing::debug!(container = %id, "removed what an interrupted removal had left");
+                true
+            }
+            Err(Error::NoSuchContainer { .. }) => true,
+            Err(error) => {
+                tracing::debug!(container = %id, %error, "it stays dead");
+                false
+            }
+        }
     }
 
     fn kill_for_removal(&self, found: &Container) -> Result<()> {
@@ -77,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// Forgets a container and removes what lies on disk of it. Gone already is fine.
+    /// Forgets a container that was to go by itself and removes what lies on disk of it. Gone already is fine.
     ///
     /// A monitor that a killed caller had just started may be about to take its seat: then this sits there until
     /// the files are gone, and it finds nothing to start.
@@ -137,4 +189,28 @@ impl Engine {
 pub(crate) struct Seen {
     pub(crate) on_disk: Vec<ContainerId>,
     pub(crate) running: BTreeSet<ContainerId>,
+}
+
+/// Whether the state of a container allows its removal.
+fn may_remove(found: &Container, name: &str) -> Result<()> {
+    let intent = Intent::Keep;
+    let phase = match found.state.status {
+        Status::Created => Phase::Created,
+        Status::Running => Phase::Running { intent },
+        Status::Paused => Phase::Paused { intent },
+        Status::Restarting => Phase::Restarting { until_ms: 0 },
+        Status::Removing => Phase::Removing,
+        Status::Exited => Phase::Exited,
+        Status::Dead => Phase::Dead,
+    };
+    match life::step(phase, Event::Remove) {
+        Ok(_) => Ok(()),
+        Err(refused) if refused.phase == Phase::Removing => {
+            Err(Error::RemovalInProgress { name: name.to_owned() })
+        }
+        Err(refused) => Err(Error::ContainerRunning {
+            name: found.head.name.to_string(),
+            state: refused.phase.adjective(),
+        }),
+    }
 }

@@ -113,6 +113,9 @@ impl Engine {
         if found.state.status == Status::Paused {
             return Err(Error::Paused { name: found.head.name.to_string(), action: "start" });
         }
+        if found.state.status.is_leaving() {
+            return Err(Error::RemovedToStart);
+        }
         if !self.is_vacant(found.id())? {
             return Ok(None);
         }

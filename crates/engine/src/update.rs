@@ -15,6 +15,9 @@ impl Engine {
     /// What the kernel refuses of one that runs leaves everything as it was, but for limits that it had taken before.
     pub fn update(&self, name: &str, request: &Update) -> Result<Vec<String>> {
         let found = self.container(name)?;
+        if found.state.status.is_leaving() {
+            return Err(Error::RemovedToUpdate { id: found.head.id });
+        }
         let host = plan::merge_update(&found.spec.host, request)?;
         plan::check_limits(&host.resources, self.facts().cpus)?;
         let warnings = self.limit_warnings(&host)?;

@@ -170,7 +170,7 @@ fn a_running_container_is_removed_by_force_alone() {
         "{taken}"
     );
     let pid = engine.inspect("web").unwrap().state.pid;
-    engine.remove("web", &Remove { force: true, volumes: false }).unwrap();
+    engine.remove("web", &Remove { force: true, ..Remove::default() }).unwrap();
     eventually("its process is gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     engine.create(&request).unwrap();
 }
@@ -412,7 +412,7 @@ fn containers_of_an_image_share_its_mount() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(offers(), offer, "the second took it, or it would offer its own");
     // The mount outlives its maker in those that share it, but cannot be had any more.
-    engine.remove(first.as_str(), &Remove { force: true, volumes: false }).unwrap();
+    engine.remove(first.as_str(), &Remove { force: true, ..Remove::default() }).unwrap();
     eventually("the offer is taken back", || offers().is_empty());
     let exec = Exec { command: vec!["sh".into(), "-c".into(), "exit 4".into()], ..Exec::default() };
     let mut handle = engine.exec(second.as_str(), &exec, ExecStdio::default()).unwrap().handle;

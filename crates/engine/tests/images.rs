@@ -129,7 +129,7 @@ fn what_a_container_needs_stays() {
     assert_eq!(remove(true).unwrap(), [ImageRemoval::Untagged("busybox:latest".to_owned())]);
     assert!(engine.prune_images(true, &|_| false).unwrap().removed.is_empty(), "a container uses it");
     engine.start("web", None).unwrap().unwrap();
-    engine.remove("web", &Remove { force: true, volumes: false }).unwrap();
+    engine.remove("web", &Remove { force: true, ..Remove::default() }).unwrap();
     assert_eq!(engine.prune_images(false, &|_| false).unwrap().removed.len(), 2);
     assert!(engine.images().unwrap().is_empty());
 }

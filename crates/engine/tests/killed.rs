@@ -71,7 +71,7 @@ fn check(fixture: &Fixture) {
                 Err(error) => panic!("{}", chain(&error)),
             }
         }
-        match engine.remove(id, &Remove { force: true, volumes: false }) {
+        match engine.remove(id, &Remove { force: true, ..Remove::default() }) {
             // With `--rm` it may have been faster.
             Ok(()) | Err(engine::Error::NoSuchContainer { .. }) => {}
             Err(error) => panic!("{}", chain(&error)),
@@ -99,7 +99,7 @@ fn child_works_until_killed(base: &Path) {
             }
             1 => {
                 let id = engine.run(&request, None).unwrap().id;
-                engine.remove(id.as_str(), &Remove { force: true, volumes: false }).unwrap();
+                engine.remove(id.as_str(), &Remove { force: true, ..Remove::default() }).unwrap();
             }
             2 => drop(engine.create(&request).unwrap()),
             _ => drop(engine.run(&request, None).unwrap()),

@@ -47,7 +47,7 @@ pub use client::{Connection, Ended, ExecHandle, Outcome, Tails};
 pub use error::{Error, Result};
 pub use exit::{Exit, LaunchFailure};
 pub use health::{HealthPlan, HealthReport, HealthState, OnUnhealthy, Probe, Schedule};
-pub use lost::{Reaped, reap_lost};
+pub use lost::{Reaped, claim, reap_lost};
 pub use observe::{Observed, observe};
 pub use plan::{AheadPlan, DriftMode, MonitorPlan, PeerPlan, StopPlan};
 pub use plan::{LogFiles, LogFormat, LogPlan, LogReceiver, SyslogFormat, SyslogPlan, SyslogServer};

@@ -6,7 +6,12 @@
 //!                 due │ ├──────────────────────┴───────────────┬───────────────────┘
 //!                     │ ▼ the policy wants another run         ▼ nobody does, or a user has ended it
 //!                 restarting ──stop, or a signal that ends──► exited
+//!
+//! created, exited, dead ──remove──► removing ──► gone
+//!                  ▲ failed ───────────┘
 //! ```
+//!
+//! The monitor owns every transition of a run, the engine those of the removal, which no monitor is there for.
 //!
 //! A user's stop is an intent of a running container, never a phase of its own: so that no restart policy can mistake
 //! the end that follows for one that it is to mend. With a stop a deadline is set, after which everything in the
@@ -39,6 +44,10 @@ pub enum Phase {
     },
     /// Its first process ended.
     Exited,
+    /// It is being removed.
+    Removing,
+    /// Its removal has failed, or whoever was at it has died: what is left of it can only be removed.
+    Dead,
 }
 
 /// What the user wants of a running container.
@@ -111,6 +120,10 @@ pub enum Event {
     Unpause,
     /// A user starts a program in it.
     Exec,
+    /// A user removes it.
+    Remove,
+    /// That went wrong partway.
+    RemovalFailed,
     /// Init ended.
     Ended {
         /// When the restart policy wants another run, if it does.
@@ -139,6 +152,8 @@ pub enum Effect {
     Thaw,
     /// Start the program.
     Exec,
+    /// Remove its files, then its record: after that there is no container. The engine does it.
+    Discard,
     /// Release what the run held, and wait until the next is due.
     Rest,
     /// Record how it ended and release what it held.
@@ -174,6 +189,10 @@ pub fn step(phase: Phase, event: Event) -> Result<(Phase, Effect), Refused> {
         (Phase::Running { intent }, event) => running(intent, event),
         (Phase::Paused { intent }, event) => paused(intent, event),
         (Phase::Restarting { until_ms }, event) => restarting(until_ms, event),
+        (Phase::Created | Phase::Exited | Phase::Dead, Event::Remove) => {
+            Ok((Phase::Removing, Effect::Discard))
+        }
+        (Phase::Removing, Event::RemovalFailed) => Ok((Phase::Dead, Effect::None)),
         (phase, Event::DeadlinePassed { .. }) => Ok((phase, Effect::None)),
         (phase, event) => Err(Refused { phase, event }),
     }
@@ -205,6 +224,8 @@ fn restarting(until_ms: u64, event: Event) -> Result<(Phase, Effect), Refused> {
         | Event::Unpause
         | Event::Exec
         | Event::Renew { .. }
+        | Event::Remove
+        | Event::RemovalFailed
         | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
@@ -237,6 +258,8 @@ fn running(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
         | Event::Launched
         | Event::LaunchFailed { .. }
         | Event::Unpause
+        | Event::Remove
+        | Event::RemovalFailed
         | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
@@ -270,6 +293,8 @@ fn paused(intent: Intent, event: Event) -> Result<(Phase, Effect), Refused> {
         | Event::Pause
         | Event::Exec
         | Event::Renew { .. }
+        | Event::Remove
+        | Event::RemovalFailed
         | Event::Ended { .. } => Err(Refused { phase: same, event }),
     }
 }
@@ -339,7 +364,7 @@ impl Phase {
         match self {
             Phase::Running { intent } | Phase::Paused { intent } => intent.deadline_ms(),
             Phase::Restarting { until_ms } => Some(until_ms),
-            Phase::Created | Phase::Starting | Phase::Exited => None,
+            Phase::Created | Phase::Starting | Phase::Exited | Phase::Removing | Phase::Dead => None,
         }
     }
 
@@ -355,7 +380,12 @@ impl Phase {
     pub fn asked(self) -> Asked {
         match self {
             Phase::Running { intent } | Phase::Paused { intent } => intent.asked(),
-            Phase::Created | Phase::Starting | Phase::Restarting { .. } | Phase::Exited => Asked::Nobody,
+            Phase::Created
+            | Phase::Starting
+            | Phase::Restarting { .. }
+            | Phase::Exited
+            | Phase::Removing
+            | Phase::Dead => Asked::Nobody,
         }
     }
 
@@ -368,6 +398,8 @@ impl Phase {
             Phase::Paused { .. } => "paused",
             Phase::Restarting { .. } => "restarting",
             Phase::Exited => "exited",
+            Phase::Removing => "removing",
+            Phase::Dead => "dead",
         }
     }
 }
@@ -385,6 +417,8 @@ impl Event {
             Event::Pause => "pause",
             Event::Unpause => "unpause",
             Event::Exec => "exec",
+            Event::Remove => "removal",
+            Event::RemovalFailed => "failure to remove",
             Event::Ended { .. } => "exit",
         }
     }
@@ -457,6 +491,10 @@ mod tests {
             (resting, signal(9, true), Phase::Exited, Effect::Finish),
             (resting, signal(1, false), resting, Effect::None),
             (running(KEEP), Event::Exec, running(KEEP), Effect::Exec),
+            (Phase::Created, Event::Remove, Phase::Removing, Effect::Discard),
+            (Phase::Exited, Event::Remove, Phase::Removing, Effect::Discard),
+            (Phase::Removing, Event::RemovalFailed, Phase::Dead, Effect::None),
+            (Phase::Dead, Event::Remove, Phase::Removing, Effect::Discard),
         ] {
             assert_eq!(step(phase, event), Ok((then, effect)), "{event:?} while {phase:?}");
         }
@@ -481,6 +519,14 @@ mod tests {
             (resting, Event::Pause, "pause is impossible: the container is restarting"),
             (resting, Event::Exec, "exec is impossible: the container is restarting"),
             (resting, Event::Start, "start is impossible: the container is restarting"),
+            (running, Event::Remove, "removal is impossible: the container is running"),
+            (paused, Event::Remove, "removal is impossible: the container is paused"),
+            (resting, Event::Remove, "removal is impossible: the container is restarting"),
+            (Phase::Starting, Event::Remove, "removal is impossible: the container is starting"),
+            (Phase::Removing, Event::Remove, "removal is impossible: the container is removing"),
+            (Phase::Removing, Event::Start, "start is impossible: the container is removing"),
+            (Phase::Dead, Event::Start, "start is impossible: the container is dead"),
+            (Phase::Dead, Event::Exec, "exec is impossible: the container is dead"),
         ] {
             assert_eq!(step(phase, event).unwrap_err().to_string(), text);
         }
@@ -502,6 +548,8 @@ mod tests {
             Just(Event::Pause),
             Just(Event::Unpause),
             Just(Event::Exec),
+            Just(Event::Remove),
+            Just(Event::RemovalFailed),
             again().prop_map(|again_ms| Event::Ended { again_ms }),
         ]
     }
@@ -543,6 +591,7 @@ mod tests {
                         unwanted = false;
                     }
                     Effect::Signal(_) | Effect::Kill | Effect::Exec => prop_assert!(alive),
+                    Effect::Discard => prop_assert!(!alive && event == Event::Remove),
                     Effect::None => {}
                 }
                 let ends = matches!(event, Event::Stop { .. } | Event::Signal { ends: true, .. });
@@ -564,10 +613,24 @@ mod tests {
             let mut phase = Phase::Starting;
             for event in events {
                 phase = step(phase, event).map_or(phase, |(then, _)| then);
-                if !matches!(phase, Phase::Exited | Phase::Created | Phase::Restarting { .. }) {
+                let is_over = matches!(phase, Phase::Exited | Phase::Removing | Phase::Dead);
+                if !is_over && !matches!(phase, Phase::Created | Phase::Restarting { .. }) {
                     let ended = step(phase, Event::Ended { again_ms: None });
                     prop_assert_eq!(ended, Ok((Phase::Exited, Effect::Finish)));
                 }
+            }
+        }
+
+        /// Whatever has happened: a removal that was begun is gone on with, and nothing else happens to the container.
+        #[test]
+        fn a_removal_is_never_taken_back(events in proptest::collection::vec(any_event(), 0..60)) {
+            let (mut phase, mut begun) = (Phase::Created, false);
+            for event in events {
+                let Ok((then, effect)) = step(phase, event) else { continue };
+                begun |= event == Event::Remove;
+                prop_assert_eq!(begun, matches!(then, Phase::Removing | Phase::Dead));
+                prop_assert!(!begun || matches!(effect, Effect::Discard | Effect::None));
+                phase = then;
             }
         }
 

@@ -44,11 +44,29 @@ impl Reaped {
 /// For a container that is observed as lost, or as exited but unrecorded. `cgroup` is its group as its record
 /// plans it, for a monitor that died before it wrote a status. None when a monitor has the container after all.
 pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Reaped>> {
-    let lock = match Lock::take(run_dir, Holder::Observer) {
-        Ok(Some(lock)) => lock,
-        Ok(None) | Err(Error::System { errno: Errno::NOENT, .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    match Lock::take(run_dir, Holder::Observer) {
+        Ok(Some(lock)) => reap(run_dir, lock, cgroup).map(Some),
+        Ok(None) | Err(Error::System { errno: Errno::NOENT, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same for whoever is to remove a container, which need not have been started: as long as the answer exists, no
+/// monitor can be there. None when somebody else has the run directory.
+pub fn claim(run_dir: &Path) -> Result<Option<Reaped>> {
+    loop {
+        file::create_dir(run_dir, 0o700).map_err(Error::File)?;
+        match Lock::take(run_dir, Holder::Observer) {
+            Ok(Some(lock)) => return reap(run_dir, lock, None).map(Some),
+            Ok(None) => return Ok(None),
+            // The one before has removed the directory between the two steps.
+            Err(Error::System { errno: Errno::NOENT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn reap(run_dir: &Path, lock: Lock, cgroup: Option<&Path>) -> Result<Reaped> {
     let status = status::read(run_dir)?;
     let group = status.as_ref().and_then(|status| status.cgroup.as_deref()).or(cgroup);
     kill_remains(status.as_ref().and_then(|status| status.init), group)?;
@@ -62,7 +80,7 @@ pub fn reap_lost(run_dir: &Path, cgroup: Option<&Path>) -> Result<Option<Reaped>
         }
         None => Exit::lost(None, clock::now_ns()),
     };
-    Ok(Some(Reaped { exit, run_dir: run_dir.to_owned(), lock }))
+    Ok(Reaped { exit, run_dir: run_dir.to_owned(), lock })
 }
 
 /// Kills a container that nobody supervises. What is gone already is as good as killed.

@@ -27,15 +27,29 @@ pub enum Observed {
     },
     /// Its monitor died: whoever observes this calls [`crate::reap_lost`] and records the exit.
     Lost,
+    /// Somebody is removing it.
+    Removing,
+    /// Its removal was begun, and nobody is at it: it failed, or died.
+    Dead,
 }
 
 /// Combines the facts of their four owners. Pure.
 ///
-/// `lock_held`: whether a monitor lives ([`crate::status::lock_held`]). `status`: what it last wrote.
-/// `recorded`: the exit row of the database. A monitor writes `exited` into its status before it writes the
+/// `removing`: the mark of the database. `lock_held`: whether a monitor lives, or whoever removes it
+/// ([`crate::status::lock_held`]). `status`: what the monitor last wrote. `recorded`: the exit row of the database. A monitor writes `exited` into its status before it writes the
 /// row, and removes the run directory after it; so a free lock with a live phase is a lost container, and
 /// one with an exited phase is an exit that may not have reached the database.
-pub fn observe(lock_held: bool, status: Option<&Status>, recorded: Option<&Exit>) -> Observed {
+///
+/// The mark is made and the files are removed under the lock, where no monitor can be: so it stands above all else.
+pub fn observe(
+    removing: bool,
+    lock_held: bool,
+    status: Option<&Status>,
+    recorded: Option<&Exit>,
+) -> Observed {
+    if removing {
+        return if lock_held { Observed::Removing } else { Observed::Dead };
+    }
     let Some(status) = status else {
         return match (lock_held, recorded) {
             (true, _) => Observed::Starting,
@@ -52,7 +66,8 @@ pub fn observe(lock_held: bool, status: Option<&Status>, recorded: Option<&Exit>
         // The next run is being set up.
         (None, Phase::Starting) if status.restarts > 0 => Observed::Restarting,
         (None, Phase::Created | Phase::Starting) => Observed::Starting,
-        (None, Phase::Running { .. } | Phase::Exited) => Observed::Running,
+        // No monitor writes the last two.
+        (None, Phase::Running { .. } | Phase::Exited | Phase::Removing | Phase::Dead) => Observed::Running,
         (None, Phase::Paused { .. }) => Observed::Paused,
     }
 }
@@ -118,7 +133,9 @@ mod tests {
                 exited(exit(2), false),
             ),
         ] {
-            assert_eq!(observe(held, status.as_ref(), recorded.as_ref()), expected, "{name}");
+            assert_eq!(observe(false, held, status.as_ref(), recorded.as_ref()), expected, "{name}");
+            let removed = if held { Observed::Removing } else { Observed::Dead };
+            assert_eq!(observe(true, held, status.as_ref(), recorded.as_ref()), removed, "{name}");
         }
     }
 
@@ -147,13 +164,16 @@ mod tests {
             rows.flat_map(|(status, row)| [(true, status, row), (false, status, row)])
         }) {
             let case = format!("{held} {status:?} {row:?}");
-            let seen = observe(held, status.as_ref(), row.as_ref());
+            let seen = observe(false, held, status.as_ref(), row.as_ref());
+            let removed = observe(true, held, status.as_ref(), row.as_ref());
+            assert_eq!(removed, if held { Observed::Removing } else { Observed::Dead }, "{case}");
             let ended = status.as_ref().and_then(|status| status.exit.as_ref());
             match &seen {
                 Observed::Created => assert!(!held && status.is_none() && row.is_none(), "{case}"),
                 Observed::Starting | Observed::Running | Observed::Paused | Observed::Restarting => {
                     assert!(held && ended.is_none(), "{case}");
                 }
+                Observed::Removing | Observed::Dead => panic!("nobody removes it: {case}"),
                 Observed::Lost => assert!(!held && status.is_some() && ended.is_none(), "{case}"),
                 Observed::Exited { exit, unrecorded } => {
                     assert_eq!(Some(exit), ended.or(row.as_ref()), "{case}");

@@ -47,7 +47,7 @@ fn a_running_container_is_seen_as_such_until_it_has_ended() {
     assert!(status::lock_held(&harbour.run_dir()).unwrap());
     let status = harbour.status();
     assert_eq!(status.init.unwrap().pid, running.pid);
-    assert_eq!(observe(true, Some(&status), None), Observed::Running);
+    assert_eq!(observe(false, true, Some(&status), None), Observed::Running);
     assert_eq!(rustix::fs::stat(harbour.run_dir()).unwrap().st_mode & 0o777, 0o700);
     assert_eq!(harbour.connect().signal(15).unwrap(), Outcome::Changed);
     // The first process of a pid namespace ignores what it does not handle.
@@ -194,7 +194,7 @@ fn a_killed_monitor_leaves_a_container_that_the_next_observer_finishes() {
     assert!(matches!(running.wait_exit(), Err(Error::Gone)));
     assert!(matches!(Connection::open(&harbour.run_dir()), Err(Error::NotRunning)));
     let status = harbour.status();
-    assert_eq!(observe(false, Some(&status), None), Observed::Lost);
+    assert_eq!(observe(false, false, Some(&status), None), Observed::Lost);
     let reaped = monitor::reap_lost(&harbour.run_dir(), None).unwrap().unwrap();
     assert!(reaped.exit().lost);
     assert_eq!(reaped.exit().code, 255);

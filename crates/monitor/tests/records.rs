@@ -180,7 +180,7 @@ fn an_exit_that_cannot_be_recorded_waits_for_the_next_observer() {
     let run_dir = books.harbour.run_dir();
     wait_until("the lock is free", || !monitor::status::lock_held(&run_dir).unwrap());
     let status = books.harbour.status();
-    let observed = monitor::observe(false, Some(&status), books.recorded().as_ref());
+    let observed = monitor::observe(false, false, Some(&status), books.recorded().as_ref());
     assert_eq!(observed, monitor::Observed::Exited { exit: exit.clone(), unrecorded: true });
     let reaped = monitor::reap_lost(&run_dir, None).unwrap().unwrap();
     books.state().record_exit(&books.id, &reaped.exit().into()).unwrap();

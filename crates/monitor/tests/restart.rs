@@ -66,7 +66,7 @@ fn one_that_rests_is_seen_as_that_and_ends_without_a_signal() {
     harbour.run(&plan);
     wait_until("the fourth rest", || is_resting(&harbour) && harbour.status().restarts == 4);
     let status = harbour.status();
-    assert_eq!(observe(true, Some(&status), None), Observed::Restarting);
+    assert_eq!(observe(false, true, Some(&status), None), Observed::Restarting);
     assert_eq!((status.init, status.last.as_ref().unwrap().code), (None, 3));
     let mut connection = harbour.connect();
     for refused in [connection.pause(), connection.unpause()] {
@@ -158,7 +158,7 @@ fn a_monitor_that_dies_is_found_out_whether_its_container_runs_or_rests() {
         kill(status.monitor_pid);
         wait_until("the lock is free", || !status::lock_held(&harbour.run_dir()).unwrap());
         let status = harbour.status();
-        assert_eq!(observe(false, Some(&status), None), Observed::Lost);
+        assert_eq!(observe(false, false, Some(&status), None), Observed::Lost);
         let reaped = monitor::reap_lost(&harbour.run_dir(), None).unwrap().unwrap();
         assert!(reaped.exit().lost && reaped.exit().restarts == status.restarts, "{:?}", reaped.exit());
         reaped.recorded().unwrap();

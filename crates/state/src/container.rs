@@ -32,6 +32,8 @@ pub struct ContainerHead {
     pub id_base: Option<u32>,
     /// How its last run ended, when one has.
     pub exit: Option<ExitRecord>,
+    /// Somebody has begun to remove it: its files may be gone already.
+    pub removing: bool,
     /// A small document of the engine's for listings.
     pub summary: String,
 }
@@ -67,7 +69,7 @@ pub enum Lookup<T> {
 }
 
 const COLUMNS: &str = "containers.id, name, containers.image, created, slot, \
-    code, signal, oom_killed, started, finished, lost, error, asked, restarts, summary";
+    code, signal, oom_killed, started, finished, lost, error, asked, restarts, summary, removing";
 
 impl State {
     /// Keeps a container; returns the first host id of its range, when it asked for one.
@@ -154,7 +156,7 @@ impl State {
             let sql = format!(
                 "SELECT {COLUMNS}, spec FROM containers LEFT JOIN exits ON container = id WHERE {condition}"
             );
-            connection.prepare_cached(&sql)?.query_row([key], |row| Ok((head(row), row.get(15)?))).optional()
+            connection.prepare_cached(&sql)?.query_row([key], |row| Ok((head(row), row.get(16)?))).optional()
         })?
         .map(|(head, spec)| Ok(ContainerRecord { head: head?, spec }))
         .transpose()
@@ -200,17 +202,44 @@ impl State {
         })
     }
 
-    /// Whether a container is known.
+    /// Whether a container is known, and is not being removed.
     pub fn has_container(&self, id: &ContainerId) -> Result<bool> {
         self.query("look for a container", |connection| {
-            connection.prepare_cached("SELECT 1 FROM containers WHERE id = ?1")?.exists([&bytes_of(id)[..]])
+            connection
+                .prepare_cached("SELECT 1 FROM containers WHERE id = ?1 AND removing = 0")?
+                .exists([&bytes_of(id)[..]])
+        })
+    }
+
+    /// Marks a container as one that is being removed, before anything of it is; false when it is not known any more.
+    /// The mark is never taken back: what comes after it goes on with the removal.
+    pub fn begin_removal(&self, id: &ContainerId) -> Result<bool> {
+        self.freeing(|| {
+            self.atomically(Durability::Process, || {
+                self.query("mark a container for removal", |connection| {
+                    connection
+                        .prepare_cached("UPDATE containers SET removing = 1 WHERE id = ?1")?
+                        .execute([&bytes_of(id)[..]])
+                        .map(|marked| marked != 0)
+                })
+            })
+        })
+    }
+
+    /// Whether a container is being removed; missing when it is not known any more.
+    pub fn is_being_removed(&self, id: &ContainerId) -> Result<Option<bool>> {
+        self.query("look for a container", |connection| {
+            connection
+                .prepare_cached("SELECT removing FROM containers WHERE id = ?1")?
+                .query_row([&bytes_of(id)[..]], |row| row.get(0))
+                .optional()
         })
     }
 
     /// Forgets a container: its name and its id range are free from now on. Tells whether it was known.
     ///
-    /// What lies on disk must be removed after this: what dies in between leaves files that nobody knows,
-    /// which a sweep finds, and never a container without its files.
+    /// What lies on disk must be removed after this, or after [`State::begin_removal`] and before this: what dies in
+    /// between leaves files that nobody knows, or a container that nobody can start, and a sweep finds either.
     pub fn remove_container(&self, id: &ContainerId) -> Result<bool> {
         self.freeing(|| self.delete_container(id))
     }
@@ -255,6 +284,7 @@ fn head(row: &Row<'_>) -> Result<ContainerHead> {
         id_base: row.get::<_, Option<u32>>(4).map_err(malformed)?.map(|slot| IdPool::DEFAULT.base_of(slot)),
         exit: ExitRecord::from_row(row, 5).map_err(malformed)?,
         summary: text(14)?,
+        removing: row.get(15).map_err(malformed)?,
         id,
     })
 }

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 2] = [
+pub(crate) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -42,6 +42,11 @@ pub(crate) const MIGRATIONS: [&str; 2] = [
     "
     ALTER TABLE exits ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE exits ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+",
+    // Whether somebody has begun to remove it. It may stand behind the documents: a zero and a one take no space of their
+    // own in a row, and are read without what is before them.
+    "
+    ALTER TABLE containers ADD COLUMN removing INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

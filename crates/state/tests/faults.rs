@@ -112,11 +112,14 @@ fn an_older_schema_keeps_what_it_holds() {
     drop(state);
     // As the first version had it.
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
-    let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts";
+    let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
+         ALTER TABLE containers DROP COLUMN removing";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
-    let found = root.state().exit(&id(1, 1)).unwrap().unwrap();
+    let state = root.state();
+    assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), Some(false));
+    let found = state.exit(&id(1, 1)).unwrap().unwrap();
     let asked = state::Asked::Nobody;
     assert_eq!(found, state::ExitRecord { asked, restarts: 0, ..exit });
 }

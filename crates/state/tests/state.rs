@@ -70,6 +70,29 @@ fn a_name_belongs_to_one_container_until_that_is_removed() {
 }
 
 #[test]
+fn a_removal_that_has_begun_is_a_mark_until_the_container_is_gone() {
+    let root = Scratch::new();
+    let state = root.state();
+    let image = put_image(&state, b"a");
+    create(&state, &image, &id(1, 1), "web").unwrap();
+    assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), Some(false));
+    assert!(state.has_container(&id(1, 1)).unwrap());
+    assert!(state.begin_removal(&id(1, 1)).unwrap());
+    assert!(state.begin_removal(&id(1, 1)).unwrap(), "again is no error");
+    assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), Some(true));
+    assert!(!state.has_container(&id(1, 1)).unwrap(), "nobody is to count on it");
+    assert!(state.containers().unwrap()[0].removing);
+    assert!(state.container(&id(1, 1)).unwrap().unwrap().head.removing);
+    let taken = create(&state, &image, &id(2, 2), "web").unwrap_err();
+    assert!(matches!(taken, Error::NameTaken { .. }), "{taken}");
+    assert!(state.remove_container(&id(1, 1)).unwrap());
+    assert!(!state.begin_removal(&id(1, 1)).unwrap());
+    assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), None);
+    create(&state, &image, &id(2, 2), "web").unwrap();
+    assert!(!state.containers().unwrap()[0].removing);
+}
+
+#[test]
 fn a_container_needs_a_known_image() {
     let root = Scratch::new();
     let state = root.state();

@@ -225,8 +225,9 @@ pub(crate) static REMOVE: Verb = Verb {
     interspersed: true,
     flags: &[&[
         switch("force", "Kill it first if it runs; a missing one is no error").short('f'),
-        switch("link", "Remove a link").short('l').later("networks"),
-        switch("volumes", "Also remove its anonymous volumes").short('v'),
+        switch("link", "Remove the link of that name instead").short('l'),
+        switch("volumes", "Also remove its anonymous volumes, which have no names yet and always go")
+            .short('v'),
     ]],
     run: container::remove::run,
 };

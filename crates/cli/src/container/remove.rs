@@ -15,18 +15,20 @@ use crate::values::time;
 
 /// `skiff rm`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let request = Remove { force: parsed.on("force"), volumes: parsed.on("volumes") };
+    let request =
+        Remove { force: parsed.on("force"), volumes: parsed.on("volumes"), link: parsed.on("link") };
     let mut code = 0;
-    // One that is missing is what `--force` wanted, but nothing was removed that could be named.
+    // One that is missing is what `--force` wanted: it is told of, and no failure.
     let missing = |error: &Error| matches!(error, Error::Engine(inner) if inner.kind() == Kind::NotFound);
     let outcomes =
         super::outcomes(context, &parsed.arguments, |engine, name| Ok(engine.remove(name, &request)?))?;
     for (name, outcome) in parsed.arguments.iter().zip(outcomes) {
         match outcome {
             Ok(()) => output::print(&format!("{name}\n")),
-            Err(error) if request.force && missing(&error) => {}
             Err(error) => {
-                code = 1;
+                if !(request.force && missing(&error)) {
+                    code = 1;
+                }
                 output::complain(&error);
             }
         }

@@ -59,6 +59,9 @@ impl Engine {
         sink: &mut dyn FnMut(Option<LogLine<'_>>) -> bool,
     ) -> Result<()> {
         let found = self.container(name)?;
+        if found.state.status.is_leaving() {
+            return Err(Error::RemovedToRead);
+        }
         let logging = plan::log(&found.spec.host.log).map_err(|source| Error::Logging { source })?;
         let kept = logging.kept.ok_or(Error::NoLog)?;
         let format = kept.format;

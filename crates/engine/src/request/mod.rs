@@ -183,8 +183,10 @@ pub struct Update {
 pub struct Remove {
     /// Kills a running container first.
     pub force: bool,
-    /// Also its anonymous volumes.
+    /// Also its anonymous volumes. Those have no names of their own yet, and go with their container in any case.
     pub volumes: bool,
+    /// A link to another container, not the container.
+    pub link: bool,
 }
 
 /// What `skiff wait` waits for.

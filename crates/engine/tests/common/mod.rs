@@ -110,7 +110,7 @@ impl Drop for Fixture {
         for container in
             self.engine.list(&engine::request::List { all: true, last: None }).unwrap_or_default()
         {
-            drop(self.engine.remove(container.id.as_str(), &Remove { force: true, volumes: true }));
+            drop(self.engine.remove(container.id.as_str(), &Remove { force: true, ..Remove::default() }));
         }
         // A monitor goes after its container's end was told.
         let start = Instant::now();

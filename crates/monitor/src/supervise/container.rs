@@ -204,7 +204,7 @@ impl Container {
                 Ok(())
             }
             // The caller's, who knows what to start and whom to tell.
-            Effect::None | Effect::Announce | Effect::Exec | Effect::Rest => Ok(()),
+            Effect::None | Effect::Announce | Effect::Exec | Effect::Rest | Effect::Discard => Ok(()),
         }
     }
 

@@ -85,7 +85,9 @@ impl Container {
             | Phase::Running { .. }
             | Phase::Paused { .. }
             | Phase::Restarting { .. }
-            | Phase::Exited => Event::Ended { again_ms },
+            | Phase::Exited
+            | Phase::Removing
+            | Phase::Dead => Event::Ended { again_ms },
         };
         let Ok((phase, Effect::Rest)) = life::step(self.status.phase, event) else { return false };
         self.status.phase = phase;
