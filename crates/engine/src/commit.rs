@@ -59,23 +59,14 @@ impl Engine {
         drop(loaded.hold);
         let id = named.unwrap_or_else(|| Err(Error::NoSuchImage { name: name.to_owned() }))?.id;
         let tag = reference.map(|reference: Reference| reference.familiar()).unwrap_or_default();
-        self.event(
-            "container",
-            "commit",
-            found.id().as_str(),
-            &[
-                ("comment", &request.message),
-                ("image", &found.spec.image),
-                ("imageID", &id),
-                ("imageRef", &tag),
-                ("name", found.head.name.as_str()),
-            ],
-        );
+        let more = [("comment", request.message.as_str()), ("imageID", &id), ("imageRef", &tag)];
+        let name = found.head.name.as_str();
+        self.container_event_with("commit", found.id(), name, &found.spec, &more);
         Ok(id)
     }
 
     /// Freezes a running container until what this returns is dropped.
-    fn freeze(&self, found: &Container) -> Result<Option<Frozen>> {
+    fn freeze<'a>(&'a self, found: &'a Container) -> Result<Option<Frozen<'a>>> {
         if found.state.status != Status::Running {
             return Ok(None);
         }
@@ -87,7 +78,10 @@ impl Engine {
             Err(error) => return Err(error),
         };
         match connection.pause_meanwhile() {
-            Ok(_) => Ok(Some(Frozen(connection))),
+            Ok(_) => {
+                self.container_event("pause", found.id(), found.head.name.as_str(), &found.spec);
+                Ok(Some(Frozen { engine: self, found, connection }))
+            }
             // Somebody else has frozen it, or it is about to end.
             Err(monitor::Error::Refused(_) | monitor::Error::NotRunning | monitor::Error::Gone) => Ok(None),
             // Without a control group nothing can be frozen, and there would be no commit at all.
@@ -101,12 +95,19 @@ impl Engine {
 }
 
 /// A container that is frozen; dropping this thaws it.
-struct Frozen(Connection);
+struct Frozen<'a> {
+    engine: &'a Engine,
+    found: &'a Container,
+    connection: Connection,
+}
 
-impl Drop for Frozen {
+impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        // Where this is not heard, the end of the connection is.
-        let _thawed = self.0.unpause();
+        // Where this is not heard, the end of the connection is; unless somebody else has thawed it, or ended it.
+        if self.connection.unpause().is_ok() {
+            let (engine, found) = (self.engine, self.found);
+            engine.container_event("unpause", found.id(), found.head.name.as_str(), &found.spec);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn never_started(
     let records = Records::new(plan);
     let phase = Phase::Exited;
     let noted = seat.record(&Status { phase, exit: Some(exit.clone()), ..Status::starting(None) });
-    records.died(&exit);
+    // As with Docker, nobody is told of the end of what has not begun.
     let recorded = if plan.auto_remove { records.remove() } else { records.record(&exit) };
     let left = leave(seat, recorded.is_ok(), noted);
     clients.reply(OWNER, &Reply::LaunchFailed(failure), &[]);
