@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use testkit::Skiff;
+use testkit::{Skiff, calls_of, kill_at};
 
 /// A container that runs and has written some megabytes.
 fn with_container(megabytes: u32) -> Skiff {
@@ -87,12 +87,47 @@ fn an_export_killed_anywhere_leaves_no_half_file() {
         let content = std::fs::read(out.join("all.tar")).unwrap();
         assert!(content == b"before" || content.ends_with(&[0; 1024]), "turn {turn}");
         // A file without a name cannot take that of another at once: between the two it is whole under its first one.
-        for other in names(&out).into_iter().filter(|name| !name.ends_with("all.tar")) {
+        let others: Vec<PathBuf> =
+            names(&out).into_iter().filter(|name| !name.ends_with("all.tar")).collect();
+        assert!(others.len() <= 1, "turn {turn}: the one before is still there: {others:?}");
+        for other in others {
             assert!(std::fs::read(&other).unwrap().ends_with(&[0; 1024]), "turn {turn}: {other:?}");
-            std::fs::remove_file(other).unwrap();
         }
     });
+    skiff.ok(&["export", "-o", "out/all.tar", "one"]);
+    assert_eq!(names(&out), [out.join("all.tar")]);
     skiff.ok(&["rm", "-f", "one"]);
+}
+
+#[test]
+fn an_export_removes_what_a_killed_one_has_left_and_nothing_else() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "one", "busybox"]);
+    let out = skiff.folder().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let export = ["export", "-o", "out/all.tar", "one"];
+    let last = calls_of(&skiff, &export).into_iter().rfind(|call| call.name.starts_with("rename")).unwrap();
+    std::fs::remove_file(out.join("all.tar")).unwrap();
+    assert!(!kill_at(&skiff, &last, &export).success());
+    let [left] = &names(&out)[..] else { panic!("{:?}", names(&out)) };
+    assert!(left.to_str().unwrap().contains("/out/all.tar.skiff-"), "{left:?}");
+    assert!(std::fs::read(left).unwrap().ends_with(&[0; 1024]), "it is whole");
+    let gone = left.extension().unwrap().to_str().unwrap().to_owned();
+    // Of a process that lives, of another target, no file, and somebody else's.
+    let lives = out.join(format!("all.tar.skiff-{}", std::process::id()));
+    let other = out.join(format!("other.tar.{gone}"));
+    std::fs::write(&lives, "x").unwrap();
+    std::fs::write(&other, "x").unwrap();
+    skiff.ok(&export);
+    assert_eq!(names(&out), [out.join("all.tar"), lives.clone(), other.clone()]);
+    std::os::unix::fs::symlink("/etc/passwd", left).unwrap();
+    skiff.ok(&export);
+    assert!(left.is_symlink());
+    std::fs::remove_file(left).unwrap();
+    std::fs::write(left, "x").unwrap();
+    std::os::unix::fs::chown(left, Some(4321), None).unwrap();
+    skiff.ok(&export);
+    assert!(left.exists());
 }
 
 #[test]

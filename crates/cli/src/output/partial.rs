@@ -1,14 +1,19 @@
 //! A file that is whole or not there: a failure, and be it SIGKILL, leaves what was there before.
 //!
 //! A file without a name cannot take that of another in one step. A kill between the two that it takes leaves a second
-//! file, whole as well, under the target's name with `.skiff-<pid>` behind it.
+//! file, whole as well, under the target's name with `.skiff-<pid>` behind it; where there are no files without a name, any
+//! kill does. The next one with the same target removes it: its process is gone, and with it the lock on the file.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use linux::file::Named as _;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, open, openat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{Pid, geteuid, test_kill_process};
 
 use crate::context::absolute;
 use crate::error::Result;
@@ -26,13 +31,17 @@ impl Partial {
     /// Begins a file that is to replace `path`.
     pub(crate) fn create(path: &str) -> Result<Partial> {
         let target = absolute(path)?;
+        remove_abandoned(&target);
         let mut path = target.clone().into_os_string();
         path.push(format!(".skiff-{}", std::process::id()));
         let path = PathBuf::from(path);
-        if let Some(file) = nameless(&target) {
-            return Ok(Partial { file: file.into(), path, has_name: false, target });
-        }
-        Ok(Partial { file: linux::file::create_new(&path, 0o600)?, path, has_name: true, target })
+        let (file, has_name) = match nameless(&target) {
+            Some(file) => (file.into(), false),
+            None => (linux::file::create_new(&path, 0o600)?, true),
+        };
+        // Without a lock, its process says whether it is abandoned.
+        let _locked = linux::lock::lock_for_file(&file);
+        Ok(Partial { file, path, has_name, target })
     }
 
     /// Puts it in its place.
@@ -54,11 +63,67 @@ fn nameless(target: &Path) -> Option<OwnedFd> {
     open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok()
 }
 
+/// Removes what killed ones have left beside `target`. What cannot be is as it was.
+fn remove_abandoned(target: &Path) {
+    let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { return };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(directory) = open(directory, flags, Mode::empty()) else { return };
+    let Ok(entries) = Dir::read_from(&directory) else { return };
+    for entry in entries.flatten() {
+        let maker = maker(name.as_bytes(), entry.file_name().to_bytes());
+        if maker.is_some_and(|maker| is_abandoned(&directory, entry.file_name(), maker)) {
+            let _removed = unlinkat(&directory, entry.file_name(), AtFlags::empty());
+        }
+    }
+}
+
+/// Who has made the file `name`, if it is one that was to become `target`.
+fn maker(target: &[u8], name: &[u8]) -> Option<Pid> {
+    let number = name.strip_prefix(target)?.strip_prefix(b".skiff-")?;
+    let is_plain = number.iter().all(u8::is_ascii_digit) && number.first() != Some(&b'0');
+    Pid::from_raw(std::str::from_utf8(number).ok().filter(|_| is_plain)?.parse().ok()?)
+}
+
+/// Whether a file of ours has nobody who works on it: neither a process of that number, nor one in another pid namespace.
+fn is_abandoned(directory: &OwnedFd, name: &CStr, maker: Pid) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()) else { return false };
+    let is_ours = fstat(&file).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()
+    });
+    is_ours && test_kill_process(maker) == Err(Errno::SRCH) && linux::lock::is_locked(&file) == Ok(false)
+}
+
 impl Drop for Partial {
     fn drop(&mut self) {
         if self.has_name {
             // The failure that brought us here is the one to report.
             let _removed = linux::file::remove(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_that_exact_form_have_a_maker() {
+        for (name, pid) in [
+            ("all.tar.skiff-17", Some(17)),
+            ("all.tar.skiff-4194304", Some(4_194_304)),
+            ("all.tar", None),
+            ("all.tar.skiff-", None),
+            ("all.tar.skiff-0", None),
+            ("all.tar.skiff-017", None),
+            ("all.tar.skiff--17", None),
+            ("all.tar.skiff-+17", None),
+            ("all.tar.skiff-17x", None),
+            ("all.tar.skiff-17.skiff-18", None),
+            ("all.tar.skiff-99999999999", None),
+            ("xall.tar.skiff-17", None),
+        ] {
+            assert_eq!(maker(b"all.tar", name.as_bytes()), pid.and_then(Pid::from_raw), "{name}");
         }
     }
 }
