@@ -154,3 +154,38 @@ fn images_of_several_layers_are_known_whatever_layer_a_program_is_in() {
     );
     assert_eq!((ran.code, ran.stdout.as_str()), (126, "ran\n"), "{ran:?}");
 }
+
+#[test]
+fn a_program_in_memory_is_refused_where_the_kernel_can_tell() {
+    let skiff = Skiff::with_busybox();
+    let folder = testkit::Scratch::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/memfd_exec.c");
+    let mut compiler = std::process::Command::new("cc");
+    let built = compiler.args(["-static", "-O1", "-o"]).arg(folder.join("memfd_exec")).arg(source).status();
+    assert!(built.expect("a C compiler is needed").success());
+    let bound = format!("{}:/bound", folder.display());
+    let run = |mode: &str, more: &[&str], asked: &[&str]| {
+        let first = ["run", "--rm", "--drift", mode, "-v", &bound];
+        skiff.run(&[&first[..], more, &["busybox", "/bound/memfd_exec"], asked].concat())
+    };
+    let host = || std::fs::read_to_string("/proc/sys/vm/memfd_noexec");
+    let before = host();
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    let can_tell = (numbers.next(), numbers.next()) >= (Some(6), Some(6));
+    for asked in [&[][..], &["asked"]] {
+        if asked.is_empty() || before.is_ok() {
+            let free = run("report", &[], asked);
+            assert_eq!((free.code, free.stdout.as_str()), (0, "ran\n"), "{asked:?}: {free:?}");
+        }
+        let guarded = run("block", &[], asked);
+        // An old kernel does not know the flag of who asks.
+        let runs = !can_tell && (asked.is_empty() || before.is_ok());
+        assert_eq!((guarded.code == 0, guarded.stdout == "ran\n"), (runs, runs), "{asked:?}: {guarded:?}");
+    }
+    // The parameter of the container's own pid namespace; the host's stays as it is.
+    let shared = run("block", &["--pid", "host"], &[]);
+    assert_eq!((shared.code, shared.stdout.as_str()), (0, "ran\n"), "{shared:?}");
+    assert_eq!(host().ok(), before.ok());
+}

@@ -10,7 +10,8 @@
 //! every file that the kernel opens to execute it: a program, a script that is executed by its name, and the
 //! loader that a program asks for. Not seen: what an interpreter or a loader merely reads (`sh script`, `ld.so
 //! program`, a library), files on bind mounts and volumes, which the user has put there, memfds, which lie on no file
-//! system that can be marked, and what a container with `CAP_SYS_ADMIN` mounts itself.
+//! system that can be marked (with `block` and its own pid namespace, a kernel from 6.6 on lets the container execute none),
+//! and what a container with `CAP_SYS_ADMIN` mounts itself.
 //!
 //! A file is of the image if the image has one at its path, with the same size and the same times of change. The
 //! time of the inode's change is what no container can choose: the kernel sets it, and a file that is made, written,

@@ -20,6 +20,7 @@ mod drift;
 mod execs;
 mod finish;
 mod input;
+mod memfds;
 mod outputs;
 mod record;
 pub(crate) mod requests;
@@ -310,6 +311,7 @@ fn start<T>(
     trace::mark(WHO, "parked");
     filling.map_or(Ok(()), Filling::finish)?;
     let pid = parked.pid().as_raw_nonzero().get();
+    memfds::refuse(plan, pid)?;
     let mut drift = Drift::begin(plan, pid, parked.image())?;
     parked.begin_release().map_err(launch)?;
     match &mut drift {
