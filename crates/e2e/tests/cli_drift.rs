@@ -189,3 +189,21 @@ fn a_program_in_memory_is_refused_where_the_kernel_can_tell() {
     assert_eq!((shared.code, shared.stdout.as_str()), (0, "ran\n"), "{shared:?}");
     assert_eq!(host().ok(), before.ok());
 }
+
+#[test]
+fn a_flood_of_drift_is_counted_and_does_not_fill_the_log_of_events() {
+    let skiff = Skiff::with_busybox();
+    let script = "cp /bin/busybox /root/busybox-x; i=0; while [ $i -lt 400 ]; do /root/busybox-x true; i=$((i+1)); done";
+    let start = Instant::now();
+    let ran = run(&skiff, "report", &[], script);
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let events: Vec<serde_json::Value> =
+        drifts(&skiff, "{{json .}}").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = events.iter().filter(|event| event["path"] == "/root/busybox-x").count();
+    let untold =
+        events.iter().filter_map(|event| event["untold"].as_str()?.parse::<usize>().ok()).sum::<usize>();
+    // The last of a flood is told of besides.
+    assert!(told <= 50 * seconds + 1, "{told} in {seconds} s");
+    assert_eq!(told + untold, 400, "{told} and {untold}");
+}

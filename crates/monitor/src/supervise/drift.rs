@@ -17,6 +17,8 @@
 //! time of the inode's change is what no container can choose: the kernel sets it, and a file that is made, written,
 //! linked, renamed or given other permissions comes into the writable layer, where that time is the present.
 //!
+//! An event tells of each, of at most [`crate::supervise::pace::A_SECOND`]: of the others `untold` of the next event says how many they were.
+//!
 //! What must hold: every request is answered in the turn in which it is read; hashing is done a portion a turn; a
 //! monitor that ends lets every request go on, and nothing is guarded after that.
 
@@ -32,8 +34,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::plan::{DriftMode, MonitorPlan};
+use crate::supervise::pace::Pace;
 use crate::supervise::record::Records;
 
 /// `statfs`'s number of overlayfs.
@@ -60,7 +64,12 @@ pub(crate) struct Drift {
     known: VecDeque<Identity>,
     hashed: VecDeque<(Identity, String)>,
     findings: VecDeque<Finding>,
+    pace: Pace,
+    /// The last that was not told of.
+    flooded: Option<Attributes>,
 }
+
+type Attributes = Vec<(&'static str, String)>;
 
 /// What tells one state of a file from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +86,7 @@ struct Finding {
     file: File,
     identity: Identity,
     hasher: Sha256,
-    attributes: Vec<(&'static str, String)>,
+    attributes: Attributes,
 }
 
 impl Drift {
@@ -96,7 +105,7 @@ impl Drift {
         let image = trees(&plan.launch.root.source, image)?;
         mark(&guard, pid)?;
         let (known, hashed, findings) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Ok(Some(Drift { guard, mode, image, known, hashed, findings }))
+        Ok(Some(Drift { guard, mode, image, known, hashed, findings, pace: Pace::default(), flooded: None }))
     }
 
     /// Answers those who wait.
@@ -163,9 +172,22 @@ impl Drift {
         for finding in self.findings.drain(..) {
             tell(records, &finding.attributes, None);
         }
+        // Of a flood that nothing has followed, the last one tells.
+        if let Some((mut attributes, untold)) = self.flooded.take().zip(self.pace.take_untold()) {
+            attributes.push(("untold", (untold - 1).to_string()));
+            tell(records, &attributes, None);
+        }
     }
 
-    fn note(&mut self, finding: Finding, records: &Records) {
+    fn note(&mut self, mut finding: Finding, records: &Records) {
+        if !self.pace.admits(clock::monotonic_ms()) {
+            self.flooded = Some(finding.attributes);
+            return;
+        }
+        self.flooded = None;
+        if let Some(untold) = self.pace.take_untold() {
+            finding.attributes.push(("untold", untold.to_string()));
+        }
         let known = self.hashed.iter().find(|(identity, _)| *identity == finding.identity);
         if known.is_some() || self.findings.len() >= QUEUE_LIMIT {
             tell(records, &finding.attributes, known.map(|(_, hash)| hash.as_str()));

@@ -22,6 +22,7 @@ mod finish;
 mod input;
 mod memfds;
 mod outputs;
+mod pace;
 mod record;
 pub(crate) mod requests;
 mod rerun;
