@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::lex::Place;
 use super::parse::{Base, Command, Node, Operand, Pipeline};
-use super::{MAPS, TemplateError, functions, show};
+use super::{LISTS, MAPS, TemplateError, functions, show};
 
 /// How deep templates may call each other.
 const CALL_LIMIT: usize = 100;
@@ -28,6 +28,8 @@ struct Evaluator<'a> {
     root: &'a Value,
     variables: Vec<(String, Value)>,
     headers: bool,
+    /// What is nil stays so, whatever its type.
+    untyped: bool,
     calls: usize,
     /// What is left of [`BUDGET`].
     budget: &'a Cell<u64>,
@@ -45,7 +47,9 @@ pub(super) fn execute(
 ) -> Outcome<String> {
     let (variables, out) = (Vec::new(), String::new());
     let budget = Cell::new(BUDGET);
-    let mut evaluator = Evaluator { named, root: data, variables, headers, calls: 0, budget: &budget, out };
+    let (untyped, calls) = (false, 0);
+    let mut evaluator =
+        Evaluator { named, root: data, variables, headers, untyped, calls, budget: &budget, out };
     evaluator.walk(nodes, data)?;
     Ok(evaluator.out)
 }
@@ -74,7 +78,9 @@ impl Evaluator<'_> {
                 Node::Print(pipeline) => {
                     let value = self.pipeline(pipeline, dot)?;
                     self.charge(size(&value))?;
-                    if pipeline.variables.is_empty() {
+                    if value.is_null() && pipeline.is_struct_field() {
+                        self.out.push_str("<nil>");
+                    } else if pipeline.variables.is_empty() {
                         self.out.push_str(&show::plain(&value));
                     }
                 }
@@ -183,6 +189,7 @@ impl Evaluator<'_> {
             root: &data,
             variables: Vec::new(),
             headers: self.headers,
+            untyped: false,
             calls: self.calls + 1,
             budget: self.budget,
             out: std::mem::take(&mut self.out),
@@ -220,6 +227,14 @@ impl Evaluator<'_> {
     }
 
     fn commands(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
+        // A nil list is as good as an empty one, but for JSON, which tells them apart.
+        let untyped = std::mem::replace(&mut self.untyped, pipeline.makes_json());
+        let value = self.commands_of(pipeline, dot);
+        self.untyped = untyped;
+        value
+    }
+
+    fn commands_of(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
         let mut value = None;
         for command in &pipeline.commands {
             value = Some(self.command(command, dot, value)?);
@@ -361,6 +376,14 @@ impl Evaluator<'_> {
             };
             owner = Some(field);
         }
+        if let (Value::Null, Some(last), false) = (value, owner, self.untyped) {
+            if LISTS.contains(&last) {
+                return Ok(std::borrow::Cow::Owned(Value::Array(Vec::new())));
+            }
+            if MAPS.contains(&last) {
+                return Ok(std::borrow::Cow::Owned(Value::Object(serde_json::Map::new())));
+            }
+        }
         Ok(std::borrow::Cow::Borrowed(value))
     }
 }
@@ -381,6 +404,24 @@ fn size(value: &Value) -> u64 {
 fn uncapitalized(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+impl Pipeline {
+    /// Whether all of it is one field, and not a key of one of the [`MAPS`].
+    fn is_struct_field(&self) -> bool {
+        let [Command { operands, .. }] = self.commands.as_slice() else { return false };
+        let [Operand { base: Base::Dot | Base::Variable(_), fields, .. }] = operands.as_slice() else {
+            return false;
+        };
+        let owner = fields.len().checked_sub(2).and_then(|owner| fields.get(owner));
+        !fields.is_empty() && owner.is_none_or(|owner| !MAPS.contains(&owner.as_str()))
+    }
+
+    /// Whether the function `json` gets to see what is in it.
+    fn makes_json(&self) -> bool {
+        let mut firsts = self.commands.iter().filter_map(|command| command.operands.first());
+        firsts.any(|first| matches!(&first.base, Base::Function(name) if name == "json"))
+    }
 }
 
 impl Operand {

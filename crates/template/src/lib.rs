@@ -8,7 +8,8 @@
 //! `range` (with `break` and `continue`), `else if`, `define`, `template`, `block`; the language's own functions
 //! (of which `call` has nothing to call), and Docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`).
 //! Go knows structs from maps and JSON does not: a field that is missing is an error, unless it is asked of one of
-//! the [`MAPS`]. Nothing in here does I/O.
+//! the [`MAPS`]. Nor does JSON know the types of what is nil: those of Docker's documents are told by their names,
+//! so that a list that was never set prints `[]`, a map `map[]` and anything else `<nil>`. Nothing in here does I/O.
 
 mod eval;
 mod functions;
@@ -44,6 +45,38 @@ const MAPS: &[&str] = &[
     "Sysctls",
     "Tmpfs",
     "Volumes",
+];
+
+/// Fields whose value is a list, also where it is nil.
+const LISTS: &[&str] = &[
+    "Aliases",
+    "Args",
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Layers",
+    "Links",
+    "Mounts",
+    "OnBuild",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "Ulimits",
+    "VolumesFrom",
+    "Warnings",
 ];
 
 /// The key of a field that takes an argument (`.Label "tier"`): in Go's terms a method. It is no part of the data, and not

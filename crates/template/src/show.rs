@@ -25,11 +25,16 @@ pub(super) fn inner(value: &Value) -> String {
         Value::Object(entries) => {
             let mut entries: Vec<_> = entries.iter().filter(|(key, _)| !key.starts_with('\0')).collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
-            let entries: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{key}:{}", inner(value))).collect();
+            let entries: Vec<String> = entries.iter().map(|(key, value)| entry(key, value)).collect();
             format!("map[{}]", entries.join(" "))
         }
     }
+}
+
+/// One entry of a map. Docker's sets of ports and of volumes, whose keys have a slash, are maps to empty structs.
+fn entry(key: &str, value: &Value) -> String {
+    let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+    if is_empty && key.contains('/') { format!("{key}:{{}}") } else { format!("{key}:{}", inner(value)) }
 }
 
 /// Go's shortest form: with an exponent below 1e-4 and from 1e6 on.

@@ -12,10 +12,12 @@ fn render(text: &str, data: &Value) -> String {
 fn container() -> Value {
     json!({
         "Id": "4f2c", "Name": "/web", "Created": 17, "Ratio": 0.25,
-        "State": { "Running": true, "ExitCode": 0, "Error": "" },
-        "Config": { "Env": ["A=1", "B=2"], "Labels": { "b": "2", "a": "1" }, "Cmd": null, "Image": "busybox" },
+        "State": { "Running": true, "ExitCode": 0, "Error": "", "Health": null },
+        "Config": {
+            "Env": ["A=1", "B=2"], "Labels": { "b": "2", "a": "1" }, "Cmd": null, "Volumes": null, "Image": "busybox",
+        },
         "Mounts": [{ "Source": "/a", "RW": true }, { "Source": "/b", "RW": false }],
-        "Empty": [], "Html": "<a href=\"x\">&</a>",
+        "Ports": { "80/tcp": {} }, "Empty": [], "Html": "<a href=\"x\">&</a>",
     })
 }
 
@@ -35,11 +37,20 @@ fn templates_print_what_go_prints() {
         ("[{{index .Config.Labels \"zz\"}}]", "[]"),
         ("{{index .Config.Env 1}}", "B=2"),
         ("{{(index .Mounts 0).Source}}", "/a"),
-        ("{{.Config.Cmd}}", "<no value>"),
+        ("{{.Config.Cmd}} {{len .Config.Cmd}} {{range .Config.Cmd}}x{{else}}none{{end}}", "[] 0 none"),
+        ("{{.Ports}}", "map[80/tcp:{}]"),
+        ("{{.Config.Volumes}} {{.State.Health}} {{if .Config.Cmd}}x{{else}}y{{end}}", "map[] <nil> y"),
+        (
+            "{{$.State.Health}} {{with .State}}{{.Health}}{{end}} {{printf \"%v\" .Config.Cmd}}",
+            "<nil> <nil> []",
+        ),
         ("{{json .Config.Env}}", "[\"A=1\",\"B=2\"]"),
-        ("{{.State | json}}", "{\"Running\":true,\"ExitCode\":0,\"Error\":\"\"}"),
+        ("{{.State | json}}", "{\"Running\":true,\"ExitCode\":0,\"Error\":\"\",\"Health\":null}"),
         ("{{json .Html}}", "\"<a href=\\\"x\\\">&</a>\""),
-        ("{{json .Config.Cmd}}", "null"),
+        (
+            "{{json .Config.Cmd}} {{.Config.Volumes | json}} {{json .Config}}",
+            "null null {\"Env\":[\"A=1\",\"B=2\"],\"Labels\":{\"b\":\"2\",\"a\":\"1\"},\"Cmd\":null,\"Volumes\":null,\"Image\":\"busybox\"}",
+        ),
         ("{{join .Config.Env \",\"}}", "A=1,B=2"),
         ("{{join .Config.Labels \"/\"}}", "1/2"),
         ("{{.Name | upper}} {{lower \"ABC\"}} {{title \"hello big world\"}}", "/WEB abc Hello Big World"),

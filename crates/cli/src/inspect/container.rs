@@ -1,7 +1,9 @@
 //! A container as Docker's JSON.
 
 use engine::info::{ContainerInfo, HealthReport, Probe, Status, VolumeMount};
-use engine::request::{BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, RestartPolicy};
+use engine::request::{
+    BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, Resources, RestartPolicy,
+};
 use engine::spec::ProcessSpec;
 use oci::Timestamp;
 use serde_json::{Map, Value, json};
@@ -62,11 +64,28 @@ fn render(info: &ContainerInfo) -> Value {
     })
 }
 
-/// Docker's templates see a typed container: what its JSON leaves out is nil there (`{{if .State.Health}}`).
+/// Docker's templates see a typed container or image: what its JSON leaves out is nil there (`{{if .State.Health}}`).
 pub(super) fn add_absent(document: &mut Value) {
-    for (part, field) in [("State", "Health"), ("Config", "Healthcheck")] {
-        if let Some(Value::Object(fields)) = document.get_mut(part) {
-            fields.entry(field).or_insert(Value::Null);
+    const ABSENT: [(&str, &[&str]); 3] = [
+        ("/State", &["Health"]),
+        ("/Config", &["ExposedPorts", "Healthcheck", "Shell", "StopTimeout"]),
+        ("/HostConfig", &["Annotations", "StorageOpt", "Sysctls", "Tmpfs"]),
+    ];
+    for (part, absent) in ABSENT {
+        if let Some(Value::Object(fields)) = document.pointer_mut(part) {
+            for field in absent {
+                fields.entry(*field).or_insert(Value::Null);
+            }
+        }
+    }
+    if let Some(Value::Object(config)) = document.get_mut("Config") {
+        config.entry("StopSignal").or_insert(Value::from(""));
+    }
+    if let Value::Object(fields) = document
+        && fields.contains_key("State")
+    {
+        for size in ["SizeRw", "SizeRootFs"] {
+            fields.entry(size).or_insert(Value::Null);
         }
     }
 }
@@ -242,7 +261,7 @@ fn host(host: &HostOptions) -> Value {
         "DeviceCgroupRules": null,
         "DeviceRequests": null,
         "MemoryReservation": resources.memory_reservation,
-        "MemorySwap": resources.memory_swap,
+        "MemorySwap": memory_and_swap(resources),
         "MemorySwappiness": resources.memory_swappiness,
         "OomKillDisable": resources.oom_kill_disable,
         "PidsLimit": resources.pids_limit,
@@ -261,6 +280,14 @@ fn host(host: &HostOptions) -> Value {
         }
     }
     document
+}
+
+/// Memory and swap together, of which there is twice the memory where nothing else was asked for.
+fn memory_and_swap(resources: &Resources) -> i64 {
+    match resources.memory_swap {
+        0 => resources.memory.saturating_mul(2),
+        asked => asked,
+    }
 }
 
 fn restart(policy: RestartPolicy) -> Value {
