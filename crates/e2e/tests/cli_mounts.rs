@@ -107,3 +107,51 @@ fn a_witness_sees_a_file_system_that_is_held() {
     skiff.ok(&["run", "-d", "--name", "holder", "-v", &volume(&disk.path), "busybox", "sleep", "1000"]);
     assert!(!disk.release());
 }
+
+/// A tree with file systems below that take an id map, and ones that take none, all the way to the whole host.
+#[test]
+fn what_takes_no_id_map_is_bound_as_it_is() {
+    if !is_alone("what_takes_no_id_map_is_bound_as_it_is") {
+        return;
+    }
+    let skiff = Skiff::with_busybox();
+    let tree = skiff.folder().join("tree with a blank");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("own"), "").unwrap();
+    let disk = Disk::mount(tree.join("disk"));
+    std::fs::write(disk.path.join("file"), "").unwrap();
+    let kernel = tree.join("disk/kernel");
+    std::fs::create_dir(&kernel).unwrap();
+    rustix::mount::mount("proc", &kernel, "proc", MountFlags::empty(), None).unwrap();
+
+    let bind = format!("{}:/tree", tree.display());
+    let look = "cd /tree; stat -c '%n %u' own disk/file; test -d disk/kernel/1 && echo shown; \
+                stat -c %u disk/kernel/uptime; echo x >disk/made && echo written; \
+                (echo 1 >disk/kernel/sys/vm/drop_caches) 2>/dev/null || echo refused";
+    let found = skiff.ok(&["run", "--rm", "-v", &bind, "busybox", "sh", "-c", look]);
+    assert_eq!(found, "own 0\ndisk/file 0\nshown\n65534\nwritten\nrefused\n");
+    let owner = std::os::unix::fs::MetadataExt::uid(&disk.path.join("made").metadata().unwrap());
+    assert_eq!(owner, 0, "what root makes in a mapped mount is the host's root's");
+    // As the named directory, too, where it is the kernel's own.
+    for (source, shows) in [("/proc", "uptime"), ("/sys", "kernel"), ("/dev", "null"), ("/", "proc/uptime")] {
+        let bind = format!("{source}:/host:ro");
+        let words = [
+            "run",
+            "--rm",
+            "-v",
+            &bind,
+            "busybox",
+            "sh",
+            "-c",
+            &format!("test -e /host/{shows} && echo there"),
+        ];
+        assert_eq!(skiff.ok(&words), "there\n", "{source}");
+    }
+    // Copies mount what the container mounts.
+    skiff.ok(&["create", "--name", "box", "-v", &bind, "busybox"]);
+    skiff.ok(&["cp", "box:/tree/own", "copy"]);
+    skiff.ok(&["rm", "box"]);
+
+    rustix::mount::unmount(&kernel, UnmountFlags::empty()).unwrap();
+    assert!(disk.release(), "a container still has it");
+}

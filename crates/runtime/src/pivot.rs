@@ -105,7 +105,7 @@ fn kernel_files(mountinfo: &[u8], own: u64) -> Vec<PathBuf> {
 }
 
 /// Blanks and the like stand as a backslash and three octal digits.
-fn unescape(field: &[u8]) -> PathBuf {
+pub(crate) fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {

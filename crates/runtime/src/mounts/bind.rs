@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::{SLAVE, apply_attributes};
+use super::{SLAVE, apply_attributes, mapped};
 use crate::error::failed;
 use crate::plan::{Mount, MountIdMap, MountKind};
 use crate::{InitFailure, Step, id_map};
@@ -23,7 +23,7 @@ pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<O
         MountKind::New { .. } | MountKind::Cgroup => return Ok(None),
     };
     let at = format!("{} on {}", source.display(), mount.target.display());
-    let clone = clone_tree(source, recursive).map_err(failed(Step::Mount, &at))?;
+    let mut clone = clone_tree(source, recursive).map_err(failed(Step::Mount, &at))?;
     if mount.propagation.is_none() {
         // As if cloned in a mount namespace whose mounts all follow the host's.
         let change = MountChange { propagation: SLAVE, ..MountChange::default() };
@@ -33,7 +33,8 @@ pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<O
         MountIdMap::None => {}
         MountIdMap::Container => {
             if let Some(container) = container {
-                map(&clone, container, recursive, &at)?;
+                clone =
+                    mapped::map(clone, container, source, recursive).map_err(|errno| refused(&at, errno))?;
             }
         }
         MountIdMap::Own { maps, recursive } => {
@@ -57,7 +58,9 @@ pub(crate) fn clone_tree(source: &Path, recursive: bool) -> Result<OwnedFd, Errn
 
 fn map(clone: &OwnedFd, namespace: BorrowedFd<'_>, recursive: bool, at: &str) -> Result<(), InitFailure> {
     let change = MountChange { set: ATTR_IDMAP, user_namespace: Some(namespace), ..MountChange::default() };
-    change_mount(clone, change, recursive).map_err(|errno| {
-        InitFailure::new(Step::IdMap, at, errno, "the file system there may not support id-mapped mounts")
-    })
+    change_mount(clone, change, recursive).map_err(|errno| refused(at, errno))
+}
+
+fn refused(at: &str, errno: Errno) -> InitFailure {
+    InitFailure::new(Step::IdMap, at, errno, "the file system there may not support id-mapped mounts")
 }

@@ -15,6 +15,7 @@ pub(crate) mod cgroups;
 pub(crate) mod copy_up;
 pub(crate) mod devices;
 pub(crate) mod hide;
+mod mapped;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
