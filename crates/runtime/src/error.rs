@@ -90,9 +90,13 @@ impl InitFailure {
         Self { step, subject: cut(subject.to_string()), errno: 0, detail: cut(detail.into()) }
     }
 
-    /// The status a shell gives for this failure, as Docker reports it: 127 for a program that is not there,
-    /// 126 for one that cannot be executed; `None` for everything that is not about the program.
+    /// The status a shell gives for this failure, as Docker reports it: 127 for a program that is not there, and for a
+    /// mount of a directory on a file or the other way around; 126 for a program that cannot be executed; `None` for
+    /// everything else.
     pub fn command_status(&self) -> Option<u8> {
+        if self.step == Step::MountOnto {
+            return Some(127);
+        }
         if self.step != Step::Exec {
             return None;
         }
@@ -165,6 +169,8 @@ steps! {
     Root = "assemble root",
     /// Making or attaching a mount.
     Mount = "mount",
+    /// Mounting a directory on a file, or a file on a directory.
+    MountOnto = "mount onto",
     /// Making a mount point.
     MountPoint = "make mount point",
     /// Making a device node.

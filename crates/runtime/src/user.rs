@@ -60,8 +60,9 @@ pub(crate) fn find(root: BorrowedFd<'_>, user: &User) -> Result<Identity, InitFa
         User::Named { spec, extra_groups } => {
             let passwd = read(root, "/etc/passwd")?;
             let group = read(root, "/etc/group")?;
+            let named = if spec.is_empty() { "root" } else { spec };
             resolve(spec, extra_groups, &passwd, &group)
-                .map_err(|why| InitFailure::because(Step::User, format!("{spec:?}"), why))
+                .map_err(|why| InitFailure::because(Step::User, format!("{named:?}"), why))
         }
     }
 }
@@ -155,9 +156,9 @@ fn resolve(spec: &str, extra_groups: &[String], passwd: &str, group: &str) -> Re
         match written(user)? {
             Written::Number(uid) => (uid, entries.find(|entry| entry.uid == uid)),
             Written::Name(name) => {
-                let entry = entries
-                    .find(|entry| entry.name == name)
-                    .ok_or_else(|| format!("no user {name:?} in the container's /etc/passwd"))?;
+                let entry = entries.find(|entry| entry.name == name).ok_or_else(|| {
+                    format!("unable to find user {name}: no matching entries in passwd file")
+                })?;
                 (entry.uid, Some(entry))
             }
         }
@@ -195,7 +196,7 @@ fn find_group(name: &str, group: &str) -> Result<u32, String> {
             .filter_map(parse_group)
             .find(|(candidate, ..)| *candidate == name)
             .map(|(_, gid, _)| gid)
-            .ok_or_else(|| format!("no group {name:?} in the container's /etc/group")),
+            .ok_or_else(|| format!("unable to find group {name}: no matching entries in group file")),
     }
 }
 
@@ -243,24 +244,26 @@ mod tests {
 
     #[test]
     fn hostile_users_and_groups_are_refused() {
-        check("nobody", Err("no user \"nobody\""));
-        check("user:nogroup", Err("no group \"nogroup\""));
+        check("nobody", Err("find user nobody:"));
+        check("user:nogroup", Err("find group nogroup:"));
         check("4294967296", Err("not an id"));
         check("4294967295", Err("not an id"));
         check("2147483648", Err("not an id"));
         check("-1", Err("not an id"));
         check("0:4294967296", Err("not an id"));
         // Entries whose id overflows are nobody's, above all not root's.
-        check("big", Err("no user \"big\""));
-        check("minus", Err("no user \"minus\""));
-        check("user:huge", Err("no group \"huge\""));
-        check("short", Err("no user"));
+        check("big", Err("find user big:"));
+        check("minus", Err("find user minus:"));
+        check("user:huge", Err("find group huge:"));
+        check("short", Err("find user short:"));
     }
 
     #[test]
     fn extra_groups_are_added_by_name_or_number() {
         let extra = ["video".to_owned(), "123".to_owned()];
         assert_eq!(resolve("root", &extra, PASSWD, GROUP).unwrap().groups, [0, 10, 44, 123]);
-        assert!(resolve("root", &["none".to_owned()], PASSWD, GROUP).unwrap_err().contains("no group"));
+        assert!(
+            resolve("root", &["none".to_owned()], PASSWD, GROUP).unwrap_err().contains("find group none:")
+        );
     }
 }

@@ -199,7 +199,17 @@ pub(crate) fn propagation_bits(propagation: Propagation) -> (u64, bool) {
 /// Attaches `made` at its target below `root`, which is made when missing.
 pub(crate) fn attach(root: BorrowedFd<'_>, made: &OwnedFd, mount: &Mount) -> Result<(), InitFailure> {
     let target = target(root, made.as_fd(), mount)?;
-    attach_at(made, &target).map_err(failed(Step::Mount, mount.target.display()))
+    attach_at(made, &target).map_err(|errno| {
+        let at = mount.target.display();
+        let is_directory = |file: BorrowedFd<'_>| {
+            fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+        };
+        if is_directory(made.as_fd()) == is_directory(target.as_fd()) {
+            return failed(Step::Mount, at)(errno);
+        }
+        let hint = "Are you trying to mount a directory onto a file (or vice-versa)?";
+        InitFailure::new(Step::MountOnto, at, Errno::NOTDIR, hint)
+    })
 }
 
 /// Attaches a detached mount on the file that `target` stands for.
