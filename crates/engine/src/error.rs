@@ -81,6 +81,11 @@ pub enum Error {
     )]
     NameTaken { name: String, by: ContainerId },
     #[error(
+        "{} is where things run for the root {}: name another folder for this one (--run, SKIFF_RUN)",
+        run.display(), root.display()
+    )]
+    RunFolderTaken { run: PathBuf, root: PathBuf },
+    #[error(
         "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"
     )]
     ContainerRunning { name: String, state: &'static str },
@@ -334,6 +339,7 @@ impl Error {
             | Error::ImageNotHere { .. }
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
             Error::NameTaken { .. }
+            | Error::RunFolderTaken { .. }
             | Error::ContainerRunning { .. }
             | Error::DefaultLink
             | Error::RemovalInProgress { .. }

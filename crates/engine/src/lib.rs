@@ -51,6 +51,7 @@ mod start;
 pub mod stats;
 mod stop;
 mod system;
+mod territory;
 mod top;
 mod update;
 pub mod usage;
@@ -137,7 +138,7 @@ impl Engine {
         let store = store.with_remover(lent::remover(&config.monitor));
         let failed = |source| Error::File { action: "make the engine's directories", source };
         file::create_dir(&config.root.join("containers"), 0o700).map_err(failed)?;
-        file::create_dirs(&config.run, 0o700).map_err(failed)?;
+        territory::settle(&config.run, &config.root)?;
         Ok(Engine {
             state: Mutex::new(state),
             store,

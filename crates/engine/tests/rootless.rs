@@ -53,7 +53,7 @@ fn child_is_an_ordinary_user(base: &Path) {
     assert_eq!(rustix::process::geteuid().as_raw(), USER);
     let config = |name: &str| Config {
         root: base.join(name),
-        run: base.join("run"),
+        run: base.join(format!("run-of-{name}")),
         monitor: base.join("skiff-monitor"),
         snapshotter: None,
         trace: None,

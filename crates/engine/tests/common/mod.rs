@@ -100,7 +100,9 @@ impl Fixture {
         let names = entries.into_iter().flatten().flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names
-            .filter(|name| !["events.log", "images", "snapshotter", "seccomp"].contains(&name.as_str()))
+            .filter(|name| {
+                !["events.log", "images", "root", "snapshotter", "seccomp"].contains(&name.as_str())
+            })
             .collect()
     }
 }
