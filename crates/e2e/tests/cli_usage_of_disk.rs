@@ -145,5 +145,10 @@ fn prune_asks_and_removes_what_is_not_used() {
     let pruned = skiff.ok(&["system", "prune", "-a", "-f", "--volumes"]);
     assert!(pruned.contains("Deleted Images:\nuntagged: other:1\n"), "{pruned}");
     assert_eq!(skiff.ok(&["images", "--format", "{{.Repository}}"]), "busybox\n");
+    skiff.ok(&["container", "prune", "-f"]);
+    let events = ["events", "--since", "1h", "--until", "0s", "--filter", "event=prune", "--format"];
+    let told = skiff.ok(&[&events[..], &["{{.Type}} {{gt (len .Actor.Attributes.reclaimed) 6}}"]].concat());
+    let none = "container false\nimage false\n";
+    assert_eq!(told, format!("{none}container true\nimage false\n{none}{none}container false\n"));
     skiff.ok(&["rm", "-f", "runs"]);
 }

@@ -15,6 +15,11 @@ use crate::{Engine, Error, Result};
 const OPEN_ENDED: [&str; 3] = ["exec_create", "exec_start", "health_status"];
 
 impl Engine {
+    /// Tells that the stopped containers were removed of which a front end wanted to be rid, and how many bytes that gave.
+    pub fn containers_pruned(&self, reclaimed: u64) {
+        self.event("container", "prune", "", &[("reclaimed", &reclaimed.to_string())]);
+    }
+
     /// Hands events to `each` as they happen, and before that those since `request.since`; ends at `request.until`, when
     /// `each` says so, or when the reader of `request.reader` is gone.
     pub fn events(&self, request: &Events<'_>, each: &mut dyn FnMut(&Event) -> bool) -> Result<()> {

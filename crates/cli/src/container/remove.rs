@@ -100,6 +100,7 @@ pub(crate) fn prune_stopped(context: &Context, filters: &Filters) -> Result<Prun
             }
         }
     }
+    engine.containers_pruned(reclaimed);
     Ok(PrunedContainers { removed, reclaimed, code })
 }
 

@@ -85,9 +85,7 @@ impl Engine {
         }
         let collected = self.collect()?;
         removed.extend(collected.removed);
-        if !removed.is_empty() {
-            self.event("image", "prune", "", &[("reclaimed", &collected.reclaimed.to_string())]);
-        }
+        self.event("image", "prune", "", &[("reclaimed", &collected.reclaimed.to_string())]);
         Ok(Pruned { removed, reclaimed: collected.reclaimed })
     }
 
