@@ -21,6 +21,8 @@ pub(crate) struct Context {
     root: Option<PathBuf>,
     run: Option<PathBuf>,
     snapshotter: Option<Snapshotter>,
+    /// `--debug`.
+    pub(crate) debug: bool,
     engine: OnceCell<Engine>,
     /// `--config`.
     config_folder: Option<PathBuf>,
@@ -46,7 +48,8 @@ impl Context {
         let (root, run) = (path("root", "SKIFF_ROOT")?, path("run", "SKIFF_RUN")?);
         let config_folder = path("config", "DOCKER_CONFIG")?;
         let (engine, configuration) = (OnceCell::new(), OnceCell::new());
-        Ok(Context { root, run, snapshotter, engine, config_folder, configuration })
+        let debug = global.on("debug");
+        Ok(Context { root, run, snapshotter, debug, engine, config_folder, configuration })
     }
 
     /// The engine.

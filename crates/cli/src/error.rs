@@ -27,6 +27,8 @@ pub(crate) enum Error {
     FlagNever { flag: &'static str, why: &'static str },
     #[error("conflicting options: {0}")]
     Conflict(&'static str),
+    #[error("conflicting options: cannot specify both --attach and --detach")]
+    AttachDetached,
     #[error("'skiff {path}' {complaint}")]
     ArgumentCount { path: String, usage: &'static str, complaint: String },
     #[error("unknown command: skiff {path}")]
@@ -69,7 +71,7 @@ pub(crate) enum Error {
     FilterValue { name: &'static str, value: String, reason: &'static str },
     #[error("invalid value for {flag:?}: failed to parse value as time or duration: {value:?}")]
     PointInTime { flag: &'static str, value: String },
-    #[error("{name}: no such container or image")]
+    #[error("No such object: {name}")]
     NoSuchObject { name: String },
     #[error("{name:?} is not a valid value for --type: container or image")]
     ObjectType { name: String },
@@ -77,6 +79,8 @@ pub(crate) enum Error {
     Template(#[source] TemplateError),
     #[error("read the configuration of image {id}")]
     ImageConfig { id: String, source: oci::Error },
+    #[error("failed to parse the template")]
+    ListTemplateSyntax(#[source] TemplateError),
     #[error("failed to execute the template")]
     ListTemplate(#[source] TemplateError),
     #[error("You cannot {verb} a {state} container, {advice}")]
@@ -91,9 +95,9 @@ pub(crate) enum Error {
     Configured { key: &'static str, value: String, reason: String },
     #[error("no completion for {name}: want bash, zsh or fish")]
     Shell { name: String },
-    #[error("Error: invalid port ({port})")]
+    #[error("invalid port ({port})")]
     InvalidPort { port: String },
-    #[error("Error: No public port '{port}' published for {container}")]
+    #[error("No public port '{port}' published for {container}")]
     NotPublished { port: String, container: String },
     #[error("{attempt}")]
     System { attempt: &'static str, source: rustix::io::Errno },

@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod flags;
 mod image;
+mod info;
 mod inspect;
 mod log;
 mod oci;
@@ -72,6 +73,7 @@ fn dispatch(words: &[String]) -> ExitCode {
         output::print(&format!("Skiff version {}\n", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
+    global.notices.iter().for_each(|notice| output::warn(&format!("{notice}\n")));
     let words = &global.arguments;
     if global.help || words.is_empty() {
         return show_group(&commands::TOP, global.help);
@@ -90,6 +92,9 @@ fn dispatch(words: &[String]) -> ExitCode {
 fn in_group(context: &Context, group: &'static Group, words: &[String]) -> ExitCode {
     let Some((name, rest)) = words.split_first() else { return show_group(group, false) };
     if name == "--help" || name == "-h" || (name == "help" && group.path.is_empty()) {
+        if name == "-h" {
+            output::warn(&format!("{}\n", flags::parse::HELP_LETTER));
+        }
         return match rest.first().filter(|_| name == "help") {
             Some(_) => in_group(context, group, &[rest, &["--help".to_owned()]].concat()),
             None => show_group(group, true),
@@ -115,6 +120,7 @@ fn in_group(context: &Context, group: &'static Group, words: &[String]) -> ExitC
 fn run_verb(context: &Context, verb: &'static Verb, path: String, words: &[String]) -> ExitCode {
     let place = Place { path: path.clone(), usage: verb.usage };
     let outcome = flags::parse(verb, path, words).and_then(|parsed| {
+        parsed.notices.iter().for_each(|notice| output::warn(&format!("{notice}\n")));
         if parsed.help {
             output::print(&help::verb(verb, &parsed.path, output::width()));
             return Ok(0);

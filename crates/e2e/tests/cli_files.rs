@@ -246,7 +246,7 @@ fn a_container_stands_still_while_it_is_committed_and_goes_on_whatever_happens()
         skiff.ok(&["unpause", "one"]);
     }
     skiff.ok(&["commit", "--no-pause", "one"]);
-    skiff.ok(&["commit", "--pause=false", "one"]);
+    skiff.ok(&["commit", "--no-pause", "one"]);
     skiff.ok(&["rm", "-f", "one"]);
     assert_eq!(skiff.left_by_containers(), "");
 }

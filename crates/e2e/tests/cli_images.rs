@@ -64,6 +64,15 @@ fn an_image_of_another_platform_is_loaded_where_it_is_asked_for() {
         skiff.ok(&["load", "-i", "busybox.tar", "--platform", &own]),
         "Loaded image: busybox:latest\n"
     );
+    // The platform of a container: by flag, else what the caller has set for all of Docker's commands.
+    let create = |words: &[&str]| {
+        let mut command = skiff.command(&[&["create"], words, &["busybox"]].concat());
+        let output = command.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").output().unwrap();
+        Output::of(output)
+    };
+    let refused = create(&[]);
+    assert!(refused.code == 1 && refused.stderr.contains("platform (linux/s390x)"), "{refused:?}");
+    assert_eq!(create(&["--platform", &own]).code, 0);
 }
 
 #[test]
@@ -288,16 +297,46 @@ fn version_and_info_tell_facts() {
     skiff.ok(&["create", "busybox"]);
     let info = skiff.run(&["info"]);
     assert_eq!(info.code, 0);
+    let mut rest = info.stdout.as_str();
     for line in [
-        " Containers: 2\n",
-        "  Running: 1\n",
-        "  Stopped: 1\n",
-        " Images: 1\n",
-        " Kernel Version: ",
-        " CPUs: ",
+        "Client:\n Version:    ",
+        "\nServer:\n Containers: 2\n  Running: 1\n  Paused: 0\n  Stopped: 1\n Images: 1\n Server Version: ",
+        "\n Storage Driver: ",
+        "\n  Backing Filesystem: ",
+        "\n Logging Driver: json-file\n Cgroup Driver: cgroupfs\n Cgroup Version: ",
+        "\n Plugins:\n  Volume: local\n  Network: host null\n  Log: journald json-file local none syslog\n Swarm: inactive\n",
+        "\n Security Options:\n  seccomp\n   Profile: builtin\n",
+        "\n Kernel Version: ",
+        "\n Operating System: ",
+        "\n OSType: linux\n Architecture: ",
+        "\n CPUs: ",
+        "\n Total Memory: ",
+        "\n Name: ",
+        "\n ID: ",
+        "\n Skiff Root Dir: ",
+        "\n Debug Mode: false\n Experimental: false\n Live Restore Enabled: true\n Firewall Backend: none\n",
     ] {
-        assert!(info.stdout.contains(line), "{line:?} is not in {}", info.stdout);
+        // In this order: what comes before the line is not looked at again.
+        let found = rest.find(line.trim_start_matches('\n'));
+        let at = found.unwrap_or_else(|| panic!("{line:?} is not next in {}", info.stdout));
+        rest = &rest[at..];
     }
+    let json: serde_json::Value = serde_json::from_str(&skiff.ok(&["info", "-f", "json"])).unwrap();
+    for (field, want) in [
+        ("/DriverStatus/0/0", serde_json::json!("Backing Filesystem")),
+        ("/Swarm/LocalNodeState", "inactive".into()),
+        ("/LiveRestoreEnabled", true.into()),
+        ("/ClientInfo/Debug", false.into()),
+        ("/CPUShares", true.into()),
+        ("/Warnings", serde_json::json!([])),
+    ] {
+        assert_eq!(json.pointer(field), Some(&want), "{field}: {json}");
+    }
+    let id = json["ID"].as_str().unwrap();
+    assert!(id.len() == 36 && id.as_bytes()[14] == b'8', "{id}");
+    assert_eq!(skiff.ok(&["info", "-f", "{{.ID}}"]), format!("{id}\n"), "another at every call");
+    let elsewhere = ["--root", "other", "--run", "other-run", "info", "-f", "{{.ID}}"];
+    assert_ne!(skiff.ok(&elsewhere), format!("{id}\n"), "the same for another root");
     let counts = skiff.run(&[
         "system",
         "info",

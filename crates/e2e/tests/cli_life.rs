@@ -45,7 +45,7 @@ fn a_restart_ends_one_run_and_begins_another() {
     skiff.ok(&["pause", "still"]);
     let begun = Instant::now();
     assert_eq!(
-        skiff.ok(&["container", "restart", "--time", "0", "web", "new", "still"]),
+        skiff.ok(&["container", "restart", "--timeout", "0", "web", "new", "still"]),
         "web\nnew\nstill\n"
     );
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

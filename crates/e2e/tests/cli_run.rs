@@ -503,10 +503,7 @@ fn inspect_prints_dockers_json() {
         "[busybox:latest]\n"
     );
     assert_eq!(skiff.ok(&["inspect", "-f", "{{.Id}}", "busybox"]), skiff.ok(&["images", "-q", "--no-trunc"]));
-    assert_eq!(
-        skiff.run(&["inspect", "nobody"]),
-        output(1, "[]\n", "skiff: nobody: no such container or image\n")
-    );
+    assert_eq!(skiff.run(&["inspect", "nobody"]), output(1, "[]\n", "skiff: No such object: nobody\n"));
     assert_eq!(skiff.run(&["inspect", "-f", "{{.Nope", "seen"]).code, 64);
     assert_eq!(skiff.run(&["inspect", "-f", "{{.Nope}}", "seen"]).code, 1);
 }

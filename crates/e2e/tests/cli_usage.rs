@@ -141,10 +141,33 @@ fn flags_of_later_versions_are_refused_by_name() {
     check(
         &skiff,
         "run -d -a stdout busybox",
-        125,
+        1,
         "",
-        "skiff: conflicting options: cannot specify both --attach and --detach\n\nRun 'skiff run --help' for more information\n",
+        "skiff: conflicting options: cannot specify both --attach and --detach\n",
     );
+}
+
+#[test]
+fn old_spellings_work_and_are_told_of() {
+    let skiff = Skiff::with_busybox();
+    let says = |words: &[&str], out: &str, notice: &str| {
+        let done = skiff.run(words);
+        assert!(done.code == 0 && done.stdout.ends_with(out), "{words:?}: {done:?}");
+        assert_eq!(done.stderr, notice, "{words:?}");
+    };
+    let memory = "WARNING: --kernel-memory is deprecated and has no effect: the kernel counts its own memory to the limit of --memory\n";
+    says(&["run", "--rm", "--kernel-memory", "64m", "busybox", "echo", "hi"], "hi\n", memory);
+    says(&["run", "--rm", "--net", "none", "--disable-content-trust", "busybox", "echo", "hi"], "hi\n", "");
+    says(&["run", "--rm", "--security-opt", "no-new-privileges:true", "busybox", "echo", "hi"], "hi\n", "");
+    says(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"], "\n", "");
+    says(&["update", "--kernel-memory", "64m", "--pids-limit", "50", "box"], "box\n", memory);
+    let time = "Flag --time has been deprecated, use --timeout instead\n";
+    says(&["restart", "--time", "0", "box"], "box\n", time);
+    let pause =
+        "Flag --pause has been deprecated: containers are frozen meanwhile, unless --no-pause is given\n";
+    says(&["commit", "--pause=false", "box", "old"], "\n", pause);
+    says(&["commit", "-p", "box", "old"], "\n", pause);
+    says(&["stop", "--time=0", "box"], "box\n", time);
 }
 
 #[test]
@@ -175,7 +198,15 @@ fn help_goes_to_stdout_and_a_missing_command_to_stderr() {
     assert!(run.stdout.contains("\nAliases:\n  skiff container run, skiff run\n"), "{}", run.stdout);
     // `-h` is the host name in `run`, and help elsewhere.
     assert_eq!(skiff.run(&["run", "-h"]).code, 125);
-    assert!(skiff.ok(&["ps", "-h"]).starts_with("Usage:  skiff ps [OPTIONS]\n"));
+    for (words, usage) in [
+        (&["ps", "-h"][..], "Usage:  skiff ps [OPTIONS]\n"),
+        (&["container", "-h"], "Usage:  skiff container COMMAND\n"),
+        (&["-h"], "Usage:  skiff [OPTIONS] COMMAND\n"),
+    ] {
+        let helped = skiff.run(words);
+        assert!(helped.code == 0 && helped.stdout.starts_with(usage), "{helped:?}");
+        assert_eq!(helped.stderr, "Flag shorthand -h has been deprecated, use --help\n");
+    }
     assert_eq!(skiff.ok(&["help", "ps"]), skiff.ok(&["ps", "--help"]));
     assert_eq!(skiff.ok(&["--version"]), format!("Skiff version {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -185,12 +185,12 @@ fn no_port_is_published_without_a_network() {
         (output.code, output.stderr)
     };
     let no = |text: &str| (1, format!("skiff: {text}\n"));
-    assert_eq!(said(&["port", "box", "80"]), no("Error: No public port '80' published for box"));
+    assert_eq!(said(&["port", "box", "80"]), no("No public port '80' published for box"));
     assert_eq!(
         said(&["container", "port", "box", "80/udp"]),
-        no("Error: No public port '80/udp' published for box")
+        no("No public port '80/udp' published for box")
     );
-    assert_eq!(said(&["port", "box", "http"]), no("Error: invalid port (http)"));
+    assert_eq!(said(&["port", "box", "http"]), no("invalid port (http)"));
     assert_eq!(said(&["port", "gone"]), no("No such container: gone"));
 }
 

@@ -145,7 +145,9 @@ pub(crate) static STOP: Verb = Verb {
 
 const STOP_FLAGS: &[Flag] = &[
     value("signal", "string", "Signal that asks it to stop").short('s'),
-    value("time", "int", "Seconds until SIGKILL").alias("timeout"),
+    value("time", "int", "Seconds until SIGKILL")
+        .alias("timeout")
+        .notice("Flag --time has been deprecated, use --timeout instead"),
     value("timeout", "int", "Seconds until SIGKILL; -1 waits for ever").short('t'),
 ];
 

@@ -7,6 +7,7 @@ const BLOCK_IO: &str = "limits of single devices";
 const DEVICE_RULES: &str = "rules on devices";
 const REALTIME: &str = "limits of realtime tasks";
 const WINDOWS: &str = "is about Windows containers";
+const KERNEL_MEMORY: &str = "WARNING: --kernel-memory is deprecated and has no effect: the kernel counts its own memory to the limit of --memory";
 
 /// What both take.
 pub(crate) const CREATE: &[Flag] = &[
@@ -71,7 +72,7 @@ pub(crate) const CREATE: &[Flag] = &[
     value("ip6", "ip", "IPv6 address").later(NETWORKS),
     value("ipc", "string", "IPC namespace: private, shareable, none, host or container:NAME"),
     value("isolation", "string", "Isolation technology").never(WINDOWS),
-    value("kernel-memory", "bytes", "Limit of kernel memory").never("no longer exists in the kernel"),
+    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
     list("label", "list", "Set a label (key=value)").short('l'),
     list("label-file", "list", "Read labels from a file, one a line"),
     list("link", "list", "Link to another container").later(NETWORKS),
@@ -148,7 +149,7 @@ pub(crate) const UPDATE: &[Flag] = &[
     value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
     value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
     value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
-    value("kernel-memory", "bytes", "Limit of kernel memory").never("no longer exists in the kernel"),
+    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
     value("memory", "bytes", "Limit of memory").short('m'),
     value("memory-reservation", "bytes", "Soft limit of memory"),
     value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),

@@ -52,7 +52,9 @@ pub(crate) static COMMIT: Verb = Verb {
         list("change", "list", "Dockerfile instruction to apply to the image's configuration").short('c'),
         value("message", "string", "A note on what was done").short('m'),
         switch("no-pause", "Do not freeze the container meanwhile"),
-        switch("pause", "Freeze the container meanwhile").short('p').alias("pause"),
+        switch("pause", "Freeze the container meanwhile").short('p').alias("pause").notice(
+            "Flag --pause has been deprecated: containers are frozen meanwhile, unless --no-pause is given",
+        ),
     ]],
     run: files::commit,
 };

@@ -90,7 +90,7 @@ pub(crate) static INFO: Verb = Verb {
     arguments: Arguments::Exactly(0),
     interspersed: true,
     flags: &[&[value("format", "string", ONE_FORMAT).short('f')]],
-    run: crate::system::info,
+    run: crate::info::run,
 };
 
 /// `skiff inspect`.

@@ -21,12 +21,14 @@ enum Side<'a> {
     Stream,
 }
 
-/// `CONTAINER:PATH`, `PATH` or `-`. A path with a colon needs a slash or a dot in front.
+/// `CONTAINER:PATH`, `PATH` or `-`. A path with a colon needs a slash or a dot in front; one with nothing before its colon
+/// is a path of the caller's, as with Docker.
 fn side(text: &str) -> Side<'_> {
     if text == "-" {
         return Side::Stream;
     }
     match text.split_once(':') {
+        Some(("", path)) => Side::Local(path),
         Some((container, path)) if !text.starts_with(['/', '.']) => Side::Container(container, path),
         Some(_) | None => Side::Local(text),
     }
@@ -100,6 +102,7 @@ mod tests {
             ("/a:b", Side::Local("/a:b")),
             ("./a:b", Side::Local("./a:b")),
             ("a", Side::Local("a")),
+            (":/a", Side::Local("/a")),
             ("-", Side::Stream),
         ] {
             assert_eq!(side(text), want);

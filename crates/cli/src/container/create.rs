@@ -29,11 +29,16 @@ pub(crate) fn request(parsed: &Parsed, detach: bool) -> Result<Create> {
     Ok(Create {
         image: parsed.arguments.first().cloned().unwrap_or_default(),
         name: owned(parsed, "name"),
-        platform: owned(parsed, "platform"),
+        platform: owned(parsed, "platform").or_else(default_platform),
         pull: pull.unwrap_or_default(),
         process,
         host: host(parsed)?,
     })
+}
+
+/// What the caller has set for all of Docker's commands.
+fn default_platform() -> Option<String> {
+    environment::caller("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty())
 }
 
 fn owned(parsed: &Parsed, flag: &str) -> Option<String> {
@@ -123,7 +128,7 @@ fn attach(parsed: &Parsed, detach: bool) -> Result<AttachStreams> {
         }
     }
     match (given, detach) {
-        (true, true) => Err(Error::Conflict("cannot specify both --attach and --detach")),
+        (true, true) => Err(Error::AttachDetached),
         (true, false) => Ok(attach),
         (false, true) => Ok(AttachStreams::default()),
         (false, false) => Ok(AttachStreams { stdin: parsed.on("interactive"), stdout: true, stderr: true }),
@@ -249,6 +254,9 @@ fn mounts(parsed: &Parsed) -> Result<Vec<MountRequest>> {
         MountRequest::parse_volume(&text).map_err(|error| error.to_string())
     };
     let mut mounts = parsed.values("volume", volume)?;
+    // The same words twice are one mount, as with Docker; the same target from two sources is a mistake.
+    let mut seen = std::collections::HashSet::new();
+    mounts.retain(|mount| mount.text.is_none() || seen.insert(mount.text.clone()));
     mounts.extend(parsed.values("mount", |text| mount::parse(text, &here))?);
     mounts.extend(parsed.values("tmpfs", MountRequest::parse_tmpfs)?);
     Ok(mounts)

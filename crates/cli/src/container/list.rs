@@ -14,7 +14,7 @@ use crate::flags::Parsed;
 use crate::output::list::{Columns, Format};
 use crate::output::zone::Zone;
 use crate::output::{self, units};
-use crate::values::filter::{self, Filters};
+use crate::values::filter::{Expressions, Filters};
 use crate::values::integer;
 use template::quoted;
 
@@ -247,15 +247,24 @@ struct Selection<'a> {
     before: Option<Timestamp>,
     since: Option<Timestamp>,
     exited: Vec<i32>,
+    ids: Expressions,
+    names: Expressions,
+    /// Services' tasks alone, of which there are none here.
+    tasks: Option<bool>,
 }
 
 impl<'a> Selection<'a> {
     fn new(context: &Context, filters: &'a Filters, listed: &[ContainerSummary]) -> Result<Selection<'a>> {
         const STATES: [&str; 7] =
             ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+        const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
         if let Some(value) = filters.values("status").find(|value| !STATES.contains(value)) {
             let reason = "created, restarting, running, removing, paused, exited or dead";
             return Err(Error::FilterValue { name: "status", value: value.to_owned(), reason });
+        }
+        if let Some(value) = filters.values("health").find(|value| !HEALTH.contains(value)) {
+            let reason = "none, starting, healthy or unhealthy";
+            return Err(Error::FilterValue { name: "health", value: value.to_owned(), reason });
         }
         let exited = |value: &str| {
             let reason = "want an exit code";
@@ -299,6 +308,9 @@ impl<'a> Selection<'a> {
             before: created("before")?,
             since: created("since")?,
             exited,
+            ids: Expressions::new(filters.values("id").map(|start| format!("^(?:{start})"))),
+            names: Expressions::new(filters.values("name")),
+            tasks: filters.switch("is-task")?,
         })
     }
 
@@ -308,10 +320,8 @@ impl<'a> Selection<'a> {
         let stopped = one.state.status == Status::Exited;
         let none = Details::default();
         let details = self.details.get(one.id.as_str()).unwrap_or(&none);
-        filters.any("id", |value| filter::search(&format!("^{value}"), one.id.as_str()))
-            && filters.any("name", |value| {
-                filter::search(value, name) || filter::search(value, &format!("/{name}"))
-            })
+        self.ids.take(one.id.as_str())
+            && (self.names.take(name) || self.names.take(&format!("/{name}")))
             && filters.any("status", |value| one.state.status.as_str() == value)
             && filters.any("ancestor", |value| {
                 self.ancestors.contains(&one.image_id) || one.image == value || one.image_id == value
@@ -322,7 +332,7 @@ impl<'a> Selection<'a> {
             })
             && filters.any("expose", |value| details.exposed.iter().any(|port| is_within(port, value)))
             && filters.any("health", |value| one.state.health.map_or("none", HealthState::as_str) == value)
-            && filters.any("is-task", |value| matches!(value, "false" | "0"))
+            && self.tasks != Some(true)
             && !filters.has("publish")
             && (self.exited.is_empty() || (stopped && self.exited.contains(&one.state.exit_code)))
             && self.before.is_none_or(|before| one.created < before)

@@ -1,7 +1,8 @@
 //! `run` and `create`.
 //!
 //! Exit codes of `run`: 125 where Skiff failed, 126 where the program could not be invoked, 127 where it was not found,
-//! else the program's own. Of `create`: 125 where the flags were wrong, else 1.
+//! else the program's own; as with Docker, 1 where `-d` and `-a` contradict each other. Of `create`: 125 where the flags were
+//! wrong, else 1.
 
 use engine::Started;
 use engine::request::Create;
@@ -37,7 +38,12 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// Prints an error unless it is about flags, which the caller prints with the usage.
 fn fail(error: Error, verb: &str) -> Error {
-    if error.is_usage() || matches!(error, Error::FlagLater { .. } | Error::NoTerminal | Error::ReaderGone) {
+    if error.is_usage()
+        || matches!(
+            error,
+            Error::FlagLater { .. } | Error::NoTerminal | Error::ReaderGone | Error::AttachDetached
+        )
+    {
         return error;
     }
     output::complain(&error);

@@ -115,6 +115,8 @@ pub(crate) struct Flag {
     pub(crate) about: &'static str,
     /// Whether it works.
     pub(crate) standing: Standing,
+    /// What is said to whoever uses it; empty for most.
+    pub(crate) notice: &'static str,
 }
 
 /// Whether a flag takes a value.
@@ -145,17 +147,21 @@ pub(crate) enum Standing {
 
 /// A flag that is on or off.
 pub(crate) const fn switch(long: &'static str, about: &'static str) -> Flag {
-    Flag { long, short: None, kind: Kind::Switch, default: "", about, standing: Standing::Works }
+    flag(long, Kind::Switch, about)
 }
 
 /// A flag with one value.
 pub(crate) const fn value(long: &'static str, kind: &'static str, about: &'static str) -> Flag {
-    Flag { long, short: None, kind: Kind::Value(kind), default: "", about, standing: Standing::Works }
+    flag(long, Kind::Value(kind), about)
 }
 
 /// A flag that may be repeated.
 pub(crate) const fn list(long: &'static str, kind: &'static str, about: &'static str) -> Flag {
-    Flag { long, short: None, kind: Kind::List(kind), default: "", about, standing: Standing::Works }
+    flag(long, Kind::List(kind), about)
+}
+
+const fn flag(long: &'static str, kind: Kind, about: &'static str) -> Flag {
+    Flag { long, short: None, kind, default: "", about, standing: Standing::Works, notice: "" }
 }
 
 impl Flag {
@@ -174,6 +180,12 @@ impl Flag {
     /// Another spelling of `flag`.
     pub(crate) const fn alias(mut self, flag: &'static str) -> Flag {
         self.standing = Standing::Alias(flag);
+        self
+    }
+
+    /// Still taken, but whoever uses it is told what to do instead.
+    pub(crate) const fn notice(mut self, text: &'static str) -> Flag {
+        self.notice = text;
         self
     }
 

@@ -12,6 +12,9 @@
 use super::{Flag, Kind, Standing, Verb};
 use crate::error::{Error, Result};
 
+/// What is said to `-h`.
+pub(crate) const HELP_LETTER: &str = "Flag shorthand -h has been deprecated, use --help";
+
 /// What was typed, checked against a verb's table.
 #[derive(Debug)]
 pub(crate) struct Parsed {
@@ -22,6 +25,8 @@ pub(crate) struct Parsed {
     pub(crate) help: bool,
     /// How the verb was named, without the program's name (`container run`).
     pub(crate) path: String,
+    /// What to say about spellings that are on their way out, each once.
+    pub(crate) notices: Vec<&'static str>,
 }
 
 impl std::fmt::Debug for Flag {
@@ -47,7 +52,13 @@ pub(crate) fn parse(verb: &'static Verb, path: String, words: &[String]) -> Resu
 
 /// Parses `words` against bare flags.
 pub(crate) fn parse_table(flags: &[&'static Flag], interspersed: bool, words: &[String]) -> Result<Parsed> {
-    let mut parsed = Parsed { values: Vec::new(), arguments: Vec::new(), help: false, path: String::new() };
+    let mut parsed = Parsed {
+        values: Vec::new(),
+        arguments: Vec::new(),
+        help: false,
+        path: String::new(),
+        notices: Vec::new(),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if word == "--" {
@@ -125,6 +136,7 @@ impl Parsed {
             let Some(flag) = flags.iter().find(|flag| flag.short == Some(letter)) else {
                 if letter == 'h' {
                     self.help = true;
+                    self.notices.push(HELP_LETTER);
                     return Ok(());
                 }
                 return Err(Error::UnknownLetter { letter, letters: letters.to_owned() });
@@ -153,6 +165,9 @@ impl Parsed {
             Kind::Value(_) | Kind::List(_) => value.to_owned(),
         };
         self.values.push((flag, value));
+        if !flag.notice.is_empty() && !self.notices.contains(&flag.notice) {
+            self.notices.push(flag.notice);
+        }
         Ok(())
     }
 

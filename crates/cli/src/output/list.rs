@@ -29,7 +29,7 @@ pub(crate) enum Format {
 impl Format {
     /// Reads `--format`; without one, `default` is the template of a table's row.
     pub(crate) fn parse(given: Option<&str>, default: &str) -> Result<Format> {
-        let parse = |text: &str| Template::parse(&unescape(text)).map_err(Error::ListTemplate);
+        let parse = |text: &str| Template::parse(&unescape(text)).map_err(Error::ListTemplateSyntax);
         match given.unwrap_or("table").trim_end() {
             "" | "table" => Ok(Format::Table(parse(default)?)),
             "json" => Ok(Format::Json),

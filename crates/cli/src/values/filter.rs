@@ -1,9 +1,14 @@
 //! `--filter`: `name=value` pairs. Values of one name are alternatives, but for labels, which must all match;
 //! different names must all match.
 
+use regex_lite::{Regex, RegexBuilder};
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+
+/// Bytes that one regular expression may take when it is compiled: far more than a name needs.
+const EXPRESSION_LIMIT: usize = 1 << 20;
 
 /// The filters of one command.
 #[derive(Debug, Default)]
@@ -140,46 +145,23 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
     }
 }
 
-/// Whether `pattern` matches within `text`, for the filters that Docker matches by regular expression: `^`, `$`,
-/// `.`, `*`, `+`, `?` and sets are understood; anything else stands for itself.
-pub(crate) fn search(pattern: &str, text: &str) -> bool {
-    let (anchored, pattern) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
-    let pattern: Vec<char> = pattern.chars().take(256).collect();
-    let text: Vec<char> = text.chars().take(4096).collect();
-    let starts = if anchored { 0..=0 } else { 0..=text.len() };
-    starts.into_iter().any(|start| here(&pattern, &text[start..], 0))
-}
+/// Values of a filter that Docker matches as regular expressions, each anywhere in the text.
+#[derive(Debug)]
+pub(crate) struct Expressions(Option<Vec<Regex>>);
 
-/// Whether `pattern` matches at the start of `text` (Pike's small matcher, with sets).
-fn here(pattern: &[char], text: &[char], depth: usize) -> bool {
-    if depth > 512 {
-        return false;
+impl Expressions {
+    /// One that is not in the language matches nothing, as with Docker; without any, everything passes.
+    pub(crate) fn new(values: impl Iterator<Item = impl AsRef<str>>) -> Expressions {
+        let mut values = values.peekable();
+        let given = values.peek().is_some();
+        let parse = |text: &str| RegexBuilder::new(text).size_limit(EXPRESSION_LIMIT).build().ok();
+        let parsed: Vec<Regex> = values.filter_map(|value| parse(value.as_ref())).collect();
+        Expressions(given.then_some(parsed))
     }
-    match pattern {
-        [] => true,
-        ['$'] => text.is_empty(),
-        _ => {
-            let width = match pattern {
-                ['[', set @ ..] => set.iter().position(|c| *c == ']').map_or(1, |end| end + 2),
-                ['\\', _, ..] => 2,
-                _ => 1,
-            };
-            let (atom, rest) = pattern.split_at(width);
-            let matches = |c: &char| match atom {
-                ['.'] => true,
-                ['\\', escaped] => c == escaped,
-                atom if atom.len() > 1 => one(atom, *c).is_some(),
-                atom => atom == [*c],
-            };
-            let (least, most, rest) = match rest {
-                ['*', rest @ ..] => (0, usize::MAX, rest),
-                ['+', rest @ ..] => (1, usize::MAX, rest),
-                ['?', rest @ ..] => (0, 1, rest),
-                rest => (1, 1, rest),
-            };
-            let run = text.iter().take_while(|c| matches(c)).count().min(most);
-            run >= least && (least..=run).rev().any(|used| here(rest, &text[used..], depth + 1))
-        }
+
+    /// Whether any of them is found in `text`.
+    pub(crate) fn take(&self, text: &str) -> bool {
+        self.0.as_ref().is_none_or(|all| all.iter().any(|one| one.is_match(text)))
     }
 }
 
@@ -210,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_searched_by_small_regular_expressions() {
+    fn names_are_matched_as_regular_expressions() {
         for (pattern, text, want) in [
             ("eb", "web1", true),
             ("^web", "web1", true),
@@ -220,9 +202,18 @@ mod tests {
             ("w.b[0-9]+", "web12", true),
             ("w.*2$", "web12", true),
             ("^w\\.b", "web", false),
+            ("^(web|db)1$", "db1", true),
+            ("a|b", "web", true),
+            ("(?i)WEB", "web", true),
+            ("we{2}b", "weeb", true),
             ("", "x", true),
+            ("(", "(", false),
+            ("((a{1000}){1000}){1000}", "a", false),
         ] {
-            assert_eq!(search(pattern, text), want, "{pattern} {text}");
+            let one = Expressions::new([pattern].iter());
+            assert_eq!(one.take(text), want, "{pattern} {text}");
         }
+        assert!(Expressions::new(std::iter::empty::<&str>()).take("x"), "no filter takes everything");
+        assert!(Expressions::new(["nope", "x"].iter()).take("x"), "one of several is enough");
     }
 }

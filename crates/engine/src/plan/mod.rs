@@ -30,7 +30,7 @@ pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc, visit};
 pub(crate) use limits::{asks_for_any, check as check_limits, limits};
 pub use log::LogError;
-pub(crate) use log::{Subject, log, log_plan};
+pub(crate) use log::{LOG_DRIVERS, Subject, log, log_plan};
 pub(crate) use mounts::{Volume, mount_points, volumes};
 pub(crate) use quota::quota;
 pub(crate) use spec::{ImageFacts, spec};

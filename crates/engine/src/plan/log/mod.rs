@@ -125,6 +125,9 @@ impl Kept {
     }
 }
 
+/// Drivers that there are, sorted.
+pub(crate) const LOG_DRIVERS: &[&str] = &["journald", "json-file", "local", "none", "syslog"];
+
 /// Checks options as they are given.
 pub(crate) fn log(options: &LogOptions) -> Result<Logging> {
     let driver = options.driver.as_deref().filter(|driver| !driver.is_empty()).unwrap_or("json-file");

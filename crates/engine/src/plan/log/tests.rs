@@ -12,6 +12,14 @@ fn options(driver: &str, given: &[(&str, &str)]) -> LogOptions {
 }
 
 #[test]
+fn the_drivers_that_are_told_of_are_those_that_work() {
+    assert!(LOG_DRIVERS.is_sorted());
+    for driver in LOG_DRIVERS {
+        assert!(log(&options(driver, &[])).is_ok(), "{driver}");
+    }
+}
+
+#[test]
 fn what_docker_refuses_is_refused_in_its_words() {
     let table: Vec<String> = [
         ("json-file", &[("bogus", "1")][..]),
