@@ -14,10 +14,6 @@ use testkit::{Output, Skiff, programs};
 
 const WILLING: &str = "trap 'exit 0' TERM; while :; do sleep 0.02; done";
 
-fn said(skiff: &Skiff, format: &str, name: &str) -> String {
-    skiff.ok(&["inspect", "-f", format, name]).trim_end().to_owned()
-}
-
 fn run(skiff: &Skiff, name: &str, more: &[&str]) {
     let script = ["busybox", "sh", "-c", WILLING];
     skiff.ok(&[&["run", "-d", "--name", name], more, &script[..]].concat());
@@ -58,7 +54,7 @@ fn a_shutdown_is_no_wish_of_the_users_and_a_stop_is() {
     let resumed = skiff.ok(&["system", "resume"]);
     assert_eq!(sorted(&resumed), ["always", "always-stopped", "resting", "unless"]);
     for name in ["always", "unless"] {
-        assert_eq!(said(&skiff, "{{.State.Status}} {{.RestartCount}}", name), "running 0");
+        assert_eq!(skiff.said("{{.State.Status}} {{.RestartCount}}", name), "running 0");
     }
     assert_eq!(skiff.ok(&["system", "resume"]), "", "all that is to run does");
     skiff.ok(&["system", "shutdown", "-t", "1"]);
@@ -73,10 +69,10 @@ fn whatever_took_the_monitors_a_policy_brings_back_what_ran() {
     for name in ["kept", "failing", "plain"] {
         kill_monitor(&skiff, name);
     }
-    assert_eq!(said(&skiff, "{{.State.Status}} {{.State.ExitCode}}", "kept"), "exited 255");
+    assert_eq!(skiff.said("{{.State.Status}} {{.State.ExitCode}}", "kept"), "exited 255");
     assert_eq!(sorted(&skiff.ok(&["system", "resume"])), ["failing", "kept"]);
     lose_power(&skiff, &["kept", "failing"]);
-    assert_eq!(said(&skiff, "{{.State.Status}} {{.State.ExitCode}}", "kept"), "exited 255");
+    assert_eq!(skiff.said("{{.State.Status}} {{.State.ExitCode}}", "kept"), "exited 255");
     assert_eq!(sorted(&skiff.ok(&["system", "resume"])), ["failing", "kept"]);
     skiff.ok(&["stop", "kept"]);
     skiff.ok(&["system", "shutdown"]);
@@ -99,7 +95,7 @@ fn lose_power(skiff: &Skiff, names: &[&str]) {
 }
 
 fn kill_monitor(skiff: &Skiff, name: &str) {
-    let id = said(skiff, "{{.Id}}", name);
+    let id = skiff.said("{{.Id}}", name);
     let status = std::fs::read_to_string(skiff.run_folder().join(&id).join("status")).unwrap();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let pid = i32::try_from(status["monitor_pid"].as_i64().unwrap()).unwrap();

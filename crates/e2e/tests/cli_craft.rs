@@ -8,20 +8,7 @@
 
 use std::process::Command;
 
-use testkit::{Output, Skiff};
-
-/// Makes sure that a program is there.
-fn require(program: &str, package: &str) {
-    let found =
-        || std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists());
-    if !found() {
-        let mut install = Command::new("apt-get");
-        install.env("DEBIAN_FRONTEND", "noninteractive");
-        let done =
-            install.args(["install", "-y", "-qq", "--no-install-recommends", package]).output().unwrap();
-        assert!(done.status.success() && found(), "{program} is missing and cannot be installed: {done:?}");
-    }
-}
+use testkit::{Output, Skiff, require};
 
 fn fixture() -> Skiff {
     let skiff = Skiff::with_busybox();

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Output, Scratch, Skiff};
+use testkit::{Output, Scratch, Skiff, require};
 
 /// A server that knows one container, and the real command line that asks it.
 struct Docker {
@@ -26,19 +26,7 @@ struct Docker {
 
 impl Docker {
     fn serve(inspected: Value, listed: Value) -> Docker {
-        let found =
-            std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join("docker").exists());
-        if !found {
-            let mut install = Command::new("apt-get");
-            install.env("RUNLEVEL", "1").args([
-                "install",
-                "-y",
-                "-qq",
-                "--no-install-recommends",
-                "docker.io",
-            ]);
-            assert!(install.status().unwrap().success(), "docker is missing and cannot be installed");
-        }
+        require("docker", "docker.io");
         let folder = Scratch::new();
         let listener = UnixListener::bind(folder.join("api.sock")).unwrap();
         std::thread::spawn(move || {

@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 
 use testkit::Skiff;
 
-fn said(skiff: &Skiff, format: &str, name: &str) -> String {
-    skiff.ok(&["inspect", "-f", format, name]).trim_end().to_owned()
-}
-
 /// Runs what handles SIGTERM, with health flags.
 fn run(skiff: &Skiff, name: &str, flags: &[&str]) {
     let script = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
@@ -28,11 +24,7 @@ fn state(skiff: &Skiff, name: &str, want: &str) {
 
 /// Actions of a container's events, without those of single checks.
 fn actions(skiff: &Skiff, name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(skiff.run_folder().join("events.log")).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let its = events.filter(|event| event["Actor"]["Attributes"]["name"] == name);
-    let actions = its.map(|event| event["Action"].as_str().unwrap().to_owned());
-    actions.filter(|action| !action.starts_with("exec_")).collect()
+    skiff.actions(name).into_iter().filter(|action| !action.starts_with("exec_")).collect()
 }
 
 #[test]
@@ -41,12 +33,11 @@ fn a_container_becomes_healthy_and_unhealthy_and_says_so() {
     let check = "echo looked; test -e /well || exit 3";
     run(&skiff, "web", &[&FAST[..], &["--health-cmd", check, "--health-retries", "2"]].concat());
     assert_eq!(
-        said(&skiff, "{{json .Config.Healthcheck.Test}}", "web"),
+        skiff.said("{{json .Config.Healthcheck.Test}}", "web"),
         format!("[\"CMD-SHELL\",\"{check}\"]")
     );
     state(&skiff, "web", "unhealthy");
-    let report = said(
-        &skiff,
+    let report = skiff.said(
         "{{ge .State.Health.FailingStreak 2}} {{(index .State.Health.Log 0).ExitCode}} {{(index .State.Health.Log 0).Output}}",
         "web",
     );
@@ -54,7 +45,7 @@ fn a_container_becomes_healthy_and_unhealthy_and_says_so() {
     assert!(skiff.ok(&["ps", "--format", "{{.Status}}"]).ends_with(" (unhealthy)\n"));
     skiff.ok(&["exec", "web", "touch", "/well"]);
     state(&skiff, "web", "healthy");
-    assert_eq!(said(&skiff, "{{.State.Health.FailingStreak}}", "web"), "0");
+    assert_eq!(skiff.said("{{.State.Health.FailingStreak}}", "web"), "0");
     skiff.wait_for("web", "{{len .State.Health.Log}}", "5");
     assert_eq!(skiff.ok(&["ps", "-q", "--filter", "health=healthy"]).lines().count(), 1);
     assert_eq!(skiff.ok(&["ps", "-q", "--filter", "health=none"]), "");
@@ -69,7 +60,7 @@ fn a_container_becomes_healthy_and_unhealthy_and_says_so() {
         assert!(log.contains(action), "{action}");
     }
     skiff.ok(&["stop", "web"]);
-    assert_eq!(said(&skiff, "{{.State.Status}} {{.State.Health.Status}}", "web"), "exited unhealthy");
+    assert_eq!(skiff.said("{{.State.Status}} {{.State.Health.Status}}", "web"), "exited unhealthy");
 }
 
 #[test]
@@ -77,16 +68,16 @@ fn the_first_check_comes_an_interval_after_the_start_and_none_while_paused() {
     let skiff = Skiff::with_busybox();
     let check = ["--health-cmd", "echo check >>/checks", "--health-interval", "400ms"];
     run(&skiff, "web", &check);
-    assert_eq!(said(&skiff, "{{.State.Health.Status}}", "web"), "starting");
+    assert_eq!(skiff.said("{{.State.Health.Status}}", "web"), "starting");
     assert!(skiff.ok(&["ps", "--format", "{{.Status}}"]).ends_with(" (health: starting)\n"));
     state(&skiff, "web", "healthy");
     skiff.ok(&["pause", "web"]);
-    let before = said(&skiff, "{{json .State.Health.Log}}", "web");
+    let before = skiff.said("{{json .State.Health.Log}}", "web");
     std::thread::sleep(Duration::from_millis(1200));
-    assert_eq!(said(&skiff, "{{json .State.Health.Log}}", "web"), before);
+    assert_eq!(skiff.said("{{json .State.Health.Log}}", "web"), before);
     skiff.ok(&["unpause", "web"]);
     let begun = Instant::now();
-    while said(&skiff, "{{json .State.Health.Log}}", "web") == before {
+    while skiff.said("{{json .State.Health.Log}}", "web") == before {
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
     assert!(begun.elapsed() >= Duration::from_millis(250), "an interval passes first: {:?}", begun.elapsed());
@@ -103,7 +94,7 @@ fn a_check_that_takes_too_long_or_cannot_start_has_failed() {
     );
     state(&skiff, "slow", "unhealthy");
     let first = "{{(index .State.Health.Log 0).ExitCode}} {{(index .State.Health.Log 0).Output}}";
-    let text = said(&skiff, first, "slow");
+    let text = skiff.said(first, "slow");
     assert_eq!(text, "-1 Health check exceeded timeout (200ms): begun");
     // What was killed is gone, also when a check is on while its container is paused or stopped.
     skiff.ok(&["pause", "slow"]);
@@ -112,7 +103,7 @@ fn a_check_that_takes_too_long_or_cannot_start_has_failed() {
     let loud = "head -c 100000 /dev/zero | tr '\\0' x";
     run(&skiff, "loud", &[&FAST[..], &["--health-cmd", loud]].concat());
     state(&skiff, "loud", "healthy");
-    let output = said(&skiff, "{{(index .State.Health.Log 0).Output}}", "loud");
+    let output = skiff.said("{{(index .State.Health.Log 0).Output}}", "loud");
     assert!(output.len() == 4096 + 3 && output.ends_with("xxx..."), "{}", output.len());
 }
 
@@ -123,7 +114,7 @@ fn failures_in_the_start_period_do_not_count() {
     let times = ["--health-start-interval", "50ms", "--health-interval", "100ms"];
     run(&skiff, "web", &[&flags[..], &times[..]].concat());
     skiff.wait_for("web", "{{len .State.Health.Log}}", "5");
-    assert_eq!(said(&skiff, "{{.State.Health.Status}} {{.State.Health.FailingStreak}}", "web"), "starting 0");
+    assert_eq!(skiff.said("{{.State.Health.Status}} {{.State.Health.FailingStreak}}", "web"), "starting 0");
     state(&skiff, "web", "unhealthy");
 }
 
@@ -147,9 +138,9 @@ fn what_is_done_about_an_unhealthy_container_is_its_users_choice() {
     skiff.ok(&["exec", "restart", "touch", "/x"]);
     state(&skiff, "restart", "healthy");
     state(&skiff, "none", "unhealthy");
-    assert_eq!(said(&skiff, "{{.State.Status}}", "none"), "running");
+    assert_eq!(skiff.said("{{.State.Status}}", "none"), "running");
     skiff.ok(&["stop", "restart"]);
-    assert_eq!(said(&skiff, "{{.State.Status}}", "restart"), "exited", "a user's stop is the end of it");
+    assert_eq!(skiff.said("{{.State.Status}}", "restart"), "exited", "a user's stop is the end of it");
     // Also of one that removes itself at its end: this is none.
     run(&skiff, "gone", &[&["--rm"], &unwell("restart")[..]].concat());
     skiff.wait_for("gone", "{{ge .RestartCount 1}}", "true");
@@ -180,10 +171,10 @@ fn the_images_check_holds_unless_it_is_changed_or_left_out() {
         "checked",
     ]);
     state(&skiff, "changed", "unhealthy");
-    assert_eq!(said(&skiff, "{{.Config.Healthcheck.Interval}}", "changed"), "50000000");
+    assert_eq!(skiff.said("{{.Config.Healthcheck.Interval}}", "changed"), "50000000");
     skiff.ok(&["run", "-d", "--name", "without", "--no-healthcheck", "checked"]);
     assert_eq!(
-        said(&skiff, "{{json .State.Health}} {{json .Config.Healthcheck.Test}}", "without"),
+        skiff.said("{{json .State.Health}} {{json .Config.Healthcheck.Test}}", "without"),
         "null [\"NONE\"]"
     );
     skiff.ok(&["rm", "-f", "own", "changed", "without"]);

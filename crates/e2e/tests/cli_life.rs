@@ -13,28 +13,16 @@ use testkit::{Output, Skiff};
 /// Ends by itself when it is asked to.
 const WILLING: &str = "trap 'exit 7' TERM; echo up; while :; do sleep 0.02; done";
 
-fn said(skiff: &Skiff, format: &str, name: &str) -> String {
-    skiff.ok(&["inspect", "-f", format, name]).trim_end().to_owned()
-}
-
-/// Actions of a container's events, in order.
-fn actions(skiff: &Skiff, name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(skiff.run_folder().join("events.log")).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let its = events.filter(|event| event["Actor"]["Attributes"]["name"] == name);
-    its.map(|event| event["Action"].as_str().unwrap().to_owned()).collect()
-}
-
 #[test]
 fn a_restart_ends_one_run_and_begins_another() {
     let skiff = Skiff::with_busybox();
     skiff.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", WILLING]);
-    let before = said(&skiff, "{{.State.Pid}}", "web");
+    let before = skiff.said("{{.State.Pid}}", "web");
     assert_eq!(skiff.ok(&["restart", "web"]), "web\n");
-    let after = said(&skiff, "{{.State.Status}} {{.State.Pid}} {{.RestartCount}}", "web");
+    let after = skiff.said("{{.State.Status}} {{.State.Pid}} {{.RestartCount}}", "web");
     assert!(after.starts_with("running ") && after.ends_with(" 0") && !after.contains(&before), "{after}");
     assert_eq!(
-        actions(&skiff, "web"),
+        skiff.actions("web"),
         ["create", "start", "kill", "die", "stop", "start", "restart"],
         "the order in which Docker tells"
     );
@@ -50,7 +38,7 @@ fn a_restart_ends_one_run_and_begins_another() {
     );
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     for name in ["web", "new", "still"] {
-        assert_eq!(said(&skiff, "{{.State.Status}}", name), "running", "{name}");
+        assert_eq!(skiff.said("{{.State.Status}}", name), "running", "{name}");
     }
     let mixed = skiff.run(&["restart", "-t", "0", "nosuch", "new"]);
     assert_eq!((mixed.code, mixed.stdout.as_str()), (1, "new\n"), "{mixed:?}");
@@ -67,7 +55,7 @@ fn a_restart_sends_the_signal_that_it_is_told() {
     while skiff.ok(&["logs", "web"]) != "up\nusr1\nup\n" {}
     let wrong = skiff.run(&["restart", "-s", "BOGUS", "web"]);
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    assert_eq!(said(&skiff, "{{.State.Status}}", "web"), "running", "a wrong signal stopped it");
+    assert_eq!(skiff.said("{{.State.Status}}", "web"), "running", "a wrong signal stopped it");
 }
 
 #[test]
@@ -75,10 +63,10 @@ fn a_container_that_removes_itself_survives_a_restart_and_no_more() {
     let skiff = Skiff::with_busybox();
     let child = skiff.start(&["run", "--rm", "--name", "web", "busybox", "sh", "-c", WILLING]);
     while !skiff.run(&["logs", "web"]).stdout.contains("up") {}
-    let id = said(&skiff, "{{.Id}}", "web");
+    let id = skiff.said("{{.Id}}", "web");
     assert_eq!(skiff.ok(&["restart", "web"]), "web\n");
     assert_eq!(Output::of(child.wait_with_output().unwrap()).code, 7, "the client is told of the first end");
-    assert_eq!(said(&skiff, "{{.Id}} {{.State.Status}}", "web"), format!("{id} running"));
+    assert_eq!(skiff.said("{{.Id}} {{.State.Status}}", "web"), format!("{id} running"));
     skiff.ok(&["stop", "web"]);
     assert_eq!(skiff.ok(&["ps", "-aq"]), "", "the second end was not its last");
     assert_eq!(skiff.left_by_containers(), "");
@@ -97,11 +85,11 @@ fn pause_and_unpause_take_several_and_refuse_by_state() {
     }
     assert_eq!(skiff.ok(&["pause", "aa", "bb"]), "aa\nbb\n");
     assert_eq!(
-        said(&skiff, "{{.State.Status}} {{.State.Running}} {{.State.Paused}}", "aa"),
+        skiff.said("{{.State.Status}} {{.State.Running}} {{.State.Paused}}", "aa"),
         "paused true true"
     );
     assert!(skiff.ok(&["ps", "--format", "{{.Status}}"]).contains("(Paused)"));
-    let id = said(&skiff, "{{.Id}}", "aa");
+    let id = skiff.said("{{.Id}}", "aa");
     for (arguments, complaint) in [
         (&["pause", "aa"][..], format!("Container {id} is already paused")),
         (&["exec", "aa", "true"], "is paused, unpause the container before exec".to_owned()),
@@ -118,8 +106,8 @@ fn pause_and_unpause_take_several_and_refuse_by_state() {
     assert!(twice.code == 1 && twice.stderr.contains(&format!("Container {id} is not paused")), "{twice:?}");
     // A stop reaches one that is paused, and lets it act on it.
     assert_eq!(skiff.ok(&["stop", "bb"]), "bb\n");
-    assert_eq!(said(&skiff, "{{.State.ExitCode}}", "bb"), "7");
+    assert_eq!(skiff.said("{{.State.ExitCode}}", "bb"), "7");
     let stopped = skiff.run(&["pause", "bb"]);
     assert!(stopped.code == 1 && stopped.stderr.contains("is not running"), "{stopped:?}");
-    assert_eq!(actions(&skiff, "aa"), ["create", "start", "pause", "unpause"]);
+    assert_eq!(skiff.actions("aa"), ["create", "start", "pause", "unpause"]);
 }

@@ -8,10 +8,6 @@
 
 use testkit::{Output, Skiff};
 
-fn said(skiff: &Skiff, format: &str, name: &str) -> String {
-    skiff.ok(&["inspect", "-f", format, name]).trim_end().to_owned()
-}
-
 #[test]
 fn wrong_policies_are_refused_in_dockers_words() {
     let skiff = Skiff::with_busybox();
@@ -42,7 +38,7 @@ fn a_policy_is_carried_out_and_told() {
     skiff.wait_for("job", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}", "exited 3 2");
     assert_eq!(skiff.ok(&["logs", "job"]), "run\nrun\nrun\n");
     let policy = "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
-    assert_eq!(said(&skiff, policy, "job"), "on-failure 2");
+    assert_eq!(skiff.said(policy, "job"), "on-failure 2");
     // A start by hand counts anew.
     skiff.ok(&["start", "job"]);
     skiff.wait_for("job", "{{.State.Status}} {{.RestartCount}}", "exited 2");
@@ -59,7 +55,7 @@ fn one_that_rests_is_shown_and_can_be_stopped_waited_for_and_removed() {
     };
     run("again");
     let state = "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}} {{.State.ExitCode}}";
-    assert_eq!(said(&skiff, state, "again"), "true true 0 1");
+    assert_eq!(skiff.said(state, "again"), "true true 0 1");
     let status = skiff.ok(&["ps", "--format", "{{.Status}}", "--filter", "status=restarting"]);
     assert!(status.starts_with("Restarting (1) ") && status.ends_with(" ago\n"), "{status}");
     for (arguments, complaint) in [
@@ -73,7 +69,7 @@ fn one_that_rests_is_shown_and_can_be_stopped_waited_for_and_removed() {
     }
     assert_eq!(skiff.ok(&["start", "again"]), "again\n", "it is on its way already");
     assert_eq!(skiff.ok(&["stop", "again"]), "again\n");
-    assert_eq!(said(&skiff, "{{.State.Status}} {{.State.ExitCode}}", "again"), "exited 1");
+    assert_eq!(skiff.said("{{.State.Status}} {{.State.ExitCode}}", "again"), "exited 1");
     assert_eq!(skiff.ok(&["wait", "again"]), "1\n");
     run("gone");
     assert_eq!(skiff.ok(&["rm", "-f", "gone"]), "gone\n");

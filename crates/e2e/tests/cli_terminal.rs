@@ -2,22 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
-use std::time::{Duration, Instant};
-
 use rustix::termios::LocalModes;
-use testkit::Skiff;
+use testkit::{Skiff, wait_until};
 
 /// Whether somebody who types sees it: off in raw mode.
 fn echoes(terminal: &testkit::Terminal) -> bool {
     terminal.settings().local_modes.contains(LocalModes::ECHO)
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
@@ -171,4 +161,27 @@ fn exec_has_a_terminal_too() {
     assert_eq!((none.code, none.stderr.as_str()), (1, "skiff: the input device is not a TTY\n"));
     // A terminal without input: what is written comes out, and the caller's terminal is left as it was.
     assert_eq!(skiff.ok(&["run", "--rm", "-t", "busybox", "tty"]).trim_end(), "/dev/pts/0");
+}
+
+#[test]
+fn a_copy_tells_whoever_watches_how_much_it_was() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "box", "busybox"]);
+    std::fs::write(skiff.folder().join("file"), [0; 5000]).unwrap();
+    let watched = |words: &[&str]| skiff.terminal(&[&["cp"], words].concat(), 80, 24).finish();
+    let told = |(code, text): (i32, String), target: &str| {
+        assert_eq!(code, 0, "{text}");
+        let size = text.strip_prefix("Successfully copied ").and_then(|rest| {
+            let rest = rest.strip_suffix(&format!("kB to {target}\r\n"))?;
+            rest.parse::<f32>().ok()
+        });
+        assert!(size.is_some_and(|size| (5.0..10.0).contains(&size)), "{text:?}");
+    };
+    told(watched(&["file", "box:/copy"]), "box:/copy");
+    told(watched(&["box:/copy", "again"]), "again");
+    assert_eq!(watched(&["-q", "file", "box:/copy"]), (0, String::new()));
+    // Nobody watches a pipe, unless somebody says so.
+    assert_eq!(skiff.ok(&["cp", "file", "box:/copy"]), "");
+    let asked = skiff.run(&["cp", "--quiet=false", "file", "box:/copy"]);
+    assert!(asked.stdout.is_empty() && asked.stderr.starts_with("Successfully copied "), "{asked:?}");
 }

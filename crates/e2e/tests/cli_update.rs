@@ -8,13 +8,9 @@
 
 use testkit::Skiff;
 
-fn said(skiff: &Skiff, format: &str, name: &str) -> String {
-    skiff.ok(&["inspect", "-f", format, name]).trim_end().to_owned()
-}
-
 /// A setting of a container's group, by its names in both versions.
 fn setting(skiff: &Skiff, name: &str, controller: &str, old: &str, new: &str) -> String {
-    let id = said(skiff, "{{.Id}}", name);
+    let id = skiff.said("{{.Id}}", name);
     let places =
         [format!("/sys/fs/cgroup/{controller}/skiff/{id}/{old}"), format!("/sys/fs/cgroup/skiff/{id}/{new}")];
     let found = places.iter().find_map(|path| std::fs::read_to_string(path).ok());
@@ -37,7 +33,7 @@ fn limits_of_a_running_container_change_at_once_and_stay() {
         assert_eq!(setting(&skiff, name, "pids", "pids.max", "pids.max"), "77", "{name}");
     }
     let kept = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}}";
-    assert_eq!(said(&skiff, kept, "web"), "104857600 134217728 77");
+    assert_eq!(skiff.said(kept, "web"), "104857600 134217728 77");
     // One that has no group for it yet, gets one.
     skiff.ok(&["container", "update", "--cpuset-cpus", "0", "free"]);
     assert_eq!(skiff.ok(&["exec", "free", "nproc"]), "1\n");
@@ -74,10 +70,7 @@ fn what_docker_refuses_is_refused_and_changes_nothing() {
         assert!(refused.stderr.contains(complaint), "{refused:?}");
     }
     assert_eq!(memory(&skiff, "web"), (64 << 20).to_string());
-    assert_eq!(
-        said(&skiff, "{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}", "web"),
-        "67108864 no"
-    );
+    assert_eq!(skiff.said("{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}", "web"), "67108864 no");
     let mixed = skiff.run(&["update", "-m", "70m", "nosuch", "web"]);
     assert_eq!((mixed.code, mixed.stdout.as_str()), (1, "web\n"));
 }
@@ -92,7 +85,7 @@ fn a_policy_changes_at_once_and_limits_hold_for_the_runs_that_it_brings() {
     skiff.wait_for("web", "{{.State.Status}} {{.RestartCount}}", "running 1");
     assert_eq!(memory(&skiff, "web"), (80 << 20).to_string());
     let policy = "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
-    assert_eq!(said(&skiff, policy, "web"), "on-failure 4");
+    assert_eq!(skiff.said(policy, "web"), "on-failure 4");
     skiff.ok(&["update", "--restart", "no", "web"]);
     skiff.ok(&["kill", "-s", "HUP", "web"]);
     skiff.wait_for("web", "{{.State.Status}} {{.State.ExitCode}}", "exited 3");

@@ -21,6 +21,7 @@ mod skiff;
 mod terminal;
 mod truth;
 mod user;
+mod waiting;
 
 pub use abandoned::{own_name, sweep};
 pub use disk::Disk;
@@ -30,3 +31,4 @@ pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;
 pub use user::User;
+pub use waiting::{require, wait_until};

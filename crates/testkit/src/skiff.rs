@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::leftovers::{self, Leftovers};
 use crate::{Scratch, Terminal, User, image};
 
@@ -152,6 +154,19 @@ impl Skiff {
     /// Starts it on a terminal of its own.
     pub fn terminal<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A], columns: u16, rows: u16) -> Terminal {
         Terminal::start(&self.command(arguments), columns, rows)
+    }
+
+    /// What `inspect --format format name` prints, without the line's end.
+    pub fn said(&self, format: &str, name: &str) -> String {
+        self.ok(&["inspect", "--format", format, name]).trim_end().to_owned()
+    }
+
+    /// Actions of a container's events, in order.
+    pub fn actions(&self, name: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.run_folder().join("events.log")).unwrap_or_default();
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event is JSON"));
+        let its = events.filter(|event| event["Actor"]["Attributes"]["name"] == name);
+        its.map(|event| event["Action"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Waits until `inspect --format format name` prints `want`.

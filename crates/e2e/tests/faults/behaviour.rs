@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::Skiff;
+use testkit::{Skiff, wait_until};
 
-use crate::{assert_sound, wait_until};
+use crate::assert_sound;
 
 const LOOP: &str = "while :; do sleep 1000; done";
 

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use testkit::{Disk, Skiff};
+use testkit::{Disk, Skiff, wait_until};
 
-use crate::{assert_sound, wait_until};
+use crate::assert_sound;
 
 fn with_a_container(skiff: &Skiff) {
     let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done";

@@ -1,8 +1,8 @@
 //! A disk without a free byte.
 
-use testkit::{Disk, Entry, Skiff, archive, busybox, busybox_layer};
+use testkit::{Disk, Entry, Skiff, archive, busybox, busybox_layer, wait_until};
 
-use crate::{assert_sound, wait_until};
+use crate::assert_sound;
 
 /// The kernel's words and ours for the database differ in their first letter.
 const FULL: &str = "o space left";

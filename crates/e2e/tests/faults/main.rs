@@ -15,18 +15,7 @@ mod disk;
 mod monitor;
 mod power;
 
-use std::time::{Duration, Instant};
-
 use testkit::Skiff;
-
-/// Waits until `found` is true; fails by the name of what it waits for.
-fn wait_until(what: &str, mut found: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !found() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}: it never comes to that");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// After a fault: the listing is true, a container can be made, run and removed, and nothing is left of any.
 fn assert_sound(skiff: &Skiff) {

@@ -3,9 +3,9 @@
 
 use std::process::{Child, Command, Stdio};
 
-use testkit::Skiff;
+use testkit::{Skiff, wait_until};
 
-use crate::{assert_sound, wait_until};
+use crate::assert_sound;
 
 /// System calls of a monitor that has something to do, each with how often it may come before it kills.
 const CALLS: [(&str, u32); 14] = [

@@ -1,8 +1,8 @@
 //! Power that fails: everything that was not synced is gone, and what has a name is whole.
 
-use testkit::{Disk, Skiff, busybox, calls_of, kill_at};
+use testkit::{Disk, Skiff, busybox, calls_of, kill_at, wait_until};
 
-use crate::{assert_sound, wait_until};
+use crate::assert_sound;
 
 /// At how many moments of one command the power fails.
 const MOMENTS: usize = 24;

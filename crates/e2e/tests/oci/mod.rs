@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use testkit::{require, wait_until};
 
 /// What a program did.
 #[derive(Debug)]
@@ -27,29 +29,6 @@ pub(crate) fn run(command: &mut Command) -> Done {
     let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal)).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Done { code, out: text(output.stdout), err: text(output.stderr) }
-}
-
-/// Waits until `probe` holds.
-pub(crate) fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !probe() {
-        assert!(start.elapsed() < Duration::from_secs(20), "still not so: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Makes sure that a peer is there.
-pub(crate) fn require(program: &str, package: &str) {
-    let found =
-        || std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists());
-    if found() || Path::new("/usr/sbin").join(program).exists() {
-        return;
-    }
-    // Installed, the engine's own service must not start.
-    let mut install = Command::new("apt-get");
-    install.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive");
-    let done = run(install.args(["install", "-y", "-qq", "--no-install-recommends", package]));
-    assert!(done.code == 0 && found(), "{program} is missing and cannot be installed: {done:?}");
 }
 
 /// The place.
