@@ -22,7 +22,7 @@ fn folder(skiff: &Skiff, name: &str) -> PathBuf {
 fn the_file_system_keeps_the_limit_and_forgets_it_with_the_container() {
     let disk = Disk::with_project_quotas(300);
     let skiff = Skiff::with_busybox_at(&disk.path());
-    let fill = "dd if=/dev/zero of=/data bs=64k; echo ended with $?; exec sleep 1000";
+    let fill = "test -e /data || dd if=/dev/zero of=/data bs=64k; echo ended with $?; exec sleep 1000";
     skiff.ok(&["run", "-d", "--name", "full", "--storage-opt", "size=16m", "busybox", "sh", "-c", fill]);
     skiff.ok(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
     let folder = folder(&skiff, "full");

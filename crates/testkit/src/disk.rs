@@ -114,7 +114,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            drop(Command::new("umount").arg("--lazy").arg(self.path()).status());
+            let _ = rustix::mount::unmount(self.path(), rustix::mount::UnmountFlags::DETACH);
         } else {
             self.unmount();
         }
