@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use linux::project::{Usage, project_of, usage};
 use testkit::{Disk, Skiff};
@@ -18,9 +19,29 @@ fn folder(skiff: &Skiff, name: &str) -> PathBuf {
     skiff.root().join("containers").join(id.trim())
 }
 
+/// Waits for what happens by itself: xfs counts what is removed a little later.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
-fn the_file_system_keeps_the_limit_and_forgets_it_with_the_container() {
-    let disk = Disk::with_project_quotas(300);
+fn ext4_keeps_the_limit_and_forgets_it_with_the_container() {
+    let said = limit_is_kept(&Disk::with_project_quotas(300));
+    assert!(said.contains("Disk quota exceeded"), "{said}");
+}
+
+#[test]
+fn xfs_keeps_the_limit_and_forgets_it_with_the_container() {
+    let said = limit_is_kept(&Disk::xfs_with_project_quotas(320));
+    assert!(said.contains("No space left on device"), "{said}");
+}
+
+/// What a program was told that wrote too much.
+fn limit_is_kept(disk: &Disk) -> String {
     let skiff = Skiff::with_busybox_at(&disk.path());
     let fill = "test -e /data || dd if=/dev/zero of=/data bs=64k; echo ended with $?; exec sleep 1000";
     skiff.ok(&["run", "-d", "--name", "full", "--storage-opt", "size=16m", "busybox", "sh", "-c", fill]);
@@ -37,14 +58,9 @@ fn the_file_system_keeps_the_limit_and_forgets_it_with_the_container() {
         let output = skiff.run(&["logs", "full"]);
         output.stdout + &output.stderr
     };
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !log().contains("ended with") {
-        assert!(std::time::Instant::now() < end, "{}", log());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    // ext4 says so in its own words, xfs that no space is left.
+    eventually("dd ends", || log().contains("ended with"));
     assert!(log().contains("ended with 1"), "{}", log());
-    assert!(log().contains("Disk quota exceeded") || log().contains("No space left on device"), "{}", log());
+    let said = log();
     let size: u64 = skiff.ok(&["exec", "full", "stat", "-c", "%s", "/data"]).trim().parse().unwrap();
     assert!((15 << 20..=16 << 20).contains(&size), "{size}");
     assert!(known().bytes <= 16 << 20, "{:?}", known());
@@ -64,7 +80,7 @@ fn the_file_system_keeps_the_limit_and_forgets_it_with_the_container() {
         "rm -f /data /more; dd if=/dev/zero of=/less bs=1M count=15 2>/dev/null",
     ]);
     skiff.ok(&["rm", "-f", "full"]);
-    assert_eq!(known(), Usage::default());
+    eventually("its limit is gone", || known() == Usage::default());
 
     // Its monitor removes it, and the limit.
     let arguments =
@@ -75,11 +91,10 @@ fn the_file_system_keeps_the_limit_and_forgets_it_with_the_container() {
     let known = || usage(File::open(disk.path()).unwrap(), project).unwrap();
     assert_eq!(known().limit, 8 << 20);
     skiff.ok(&["rm", "-f", "gone"]);
-    while upper.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    assert_eq!(known(), Usage::default());
+    eventually("it is gone", || !upper.exists());
+    eventually("its limit is gone", || known() == Usage::default());
     skiff.ok(&["rm", "-f", "other"]);
+    said
 }
 
 #[test]
@@ -103,6 +118,19 @@ fn who_could_change_a_project_gets_a_disk() {
     let output = skiff.run(&["exec", "one", "dd", "if=/dev/zero", "of=/data", "bs=64k"]);
     assert!(output.stderr.contains("No space left on device"), "{output:?}");
     skiff.ok(&["rm", "-f", "one"]);
+}
+
+#[test]
+fn a_limit_that_no_longer_holds_is_said() {
+    let disk = Disk::with_project_quotas(64);
+    let skiff = Skiff::with_busybox_at(&disk.path());
+    skiff.ok(&["run", "--name", "one", "--storage-opt", "size=4m", "busybox", "true"]);
+    // Nothing counts it now: as if it had been copied here from elsewhere.
+    let upper = File::open(folder(&skiff, "one").join("upper")).unwrap();
+    linux::project::set_project(&upper, 0).unwrap();
+    let output = skiff.run(&["start", "one"]);
+    assert!(output.code != 0 && output.stderr.contains("the limit of"), "{output:?}");
+    skiff.ok(&["rm", "one"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) fn writable(directory: &Path, host: &HostOptions, volatile: bool) -> 
     let limit = match plan::quota(host)? {
         None => None,
         Some(_) if directory.join(DISK).exists() => Some(WritableLimit::Disk(directory.join(DISK))),
-        Some(_) => Some(WritableLimit::Project),
+        Some(bytes) => Some(WritableLimit::Project(bytes)),
     };
     Ok(Writable { upper: directory.join("upper"), work: directory.join("work"), volatile, limit })
 }

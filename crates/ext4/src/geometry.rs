@@ -16,8 +16,8 @@ pub const MAX_BYTES: u64 = 15 << 40;
 
 const INODES_PER_BLOCK: u64 = BLOCK / INODE_SIZE;
 const MIN_INODES: u64 = 1024;
-/// Inodes are counted with 32 bits; a table of this many is 256 GiB of holes.
-const MAX_INODES: u64 = 1 << 30;
+/// So that the tables of the largest are still few groups to mark as used.
+const MAX_INODES: u64 = 1 << 26;
 /// Blocks for directories that grow, beyond what is asked for.
 const SPARE: u64 = 8;
 

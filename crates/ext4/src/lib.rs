@@ -16,10 +16,10 @@
 //! that everything behind it is one run, and a group that holds none of it needs no bitmap: it is marked as not
 //! initialised, and so are the inodes of all groups but the first. What is not written reads as zeros, which the file's
 //! holes are: tables need no zeroing, so that the kernel leaves that alone too (`INODE_ZEROED`). A file system of a
-//! terabyte is thus some three megabytes to write, one of a gigabyte some ten blocks.
+//! terabyte is thus one megabyte to write, one of a gigabyte some ten blocks.
 //!
-//! There is an inode for every block, so that files run out of blocks before they run out of inodes; tables cost
-//! nothing until they are used. All structures carry checksums (`metadata_csum`).
+//! There is an inode for every block, up to 67 million, so that files run out of blocks before they run out of inodes;
+//! tables cost nothing until they are used. All structures carry checksums (`metadata_csum`).
 //!
 //! The layout is that of Documentation/filesystems/ext4 in the kernel's sources; Linux 3.18 and later mount it.
 

@@ -15,7 +15,7 @@ const TAIL: usize = 12;
 /// Everything to be written, ascending.
 pub(crate) fn pieces(wanted: &Format<'_>, geometry: &Geometry) -> Vec<(u64, Vec<u8>)> {
     let seed = crc32c(!0, &wanted.uuid);
-    let writer = Writer { wanted, geometry, seed };
+    let writer = Writer { wanted, geometry, seed, full: crc32c(seed, &[0xff; BLOCK_BYTES]) };
     let mut blocks = vec![(0, writer.superblock()), (1, writer.descriptors())];
     for group in (0..geometry.groups).filter(|group| writer.has_bitmap(*group)) {
         blocks.push((geometry.block_bitmap(group), writer.block_bitmap(group)));
@@ -34,6 +34,8 @@ struct Writer<'a> {
     geometry: &'a Geometry,
     /// What every checksum but the superblock's begins with.
     seed: u32,
+    /// The checksum of the bitmap of a group in which everything is used: a large file system has many.
+    full: u32,
 }
 
 impl Writer<'_> {
@@ -130,7 +132,9 @@ impl Writer<'_> {
         halves16(&mut record, 0x1c, 0x32, inodes);
         let mut flags = GROUP_INODE_ZEROED;
         if self.has_bitmap(group) {
-            halves16(&mut record, 0x18, 0x38, crc32c(self.seed, &self.block_bitmap(group)));
+            let checksum =
+                if used == GROUP { self.full } else { crc32c(self.seed, &self.block_bitmap(group)) };
+            halves16(&mut record, 0x18, 0x38, checksum);
         } else {
             flags |= GROUP_BLOCK_UNINIT;
         }
@@ -308,7 +312,11 @@ struct Inode {
 
 /// Sets the bits from `start` up to `end`.
 fn mark(bitmap: &mut [u8], start: u64, end: u64) {
-    for bit in start..end {
+    let (whole, after) = (start.next_multiple_of(8).min(end), end / 8 * 8);
+    if whole < after {
+        bitmap[usize_of(whole / 8)..usize_of(after / 8)].fill(0xff);
+    }
+    for bit in (start..whole).chain(after.max(whole)..end) {
         bitmap[usize_of(bit / 8)] |= 1 << (bit % 8);
     }
 }
@@ -322,4 +330,22 @@ fn small(value: u64) -> u32 {
 /// Sizes of what is in memory.
 fn usize_of(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bits_are_set_from_the_first_up_to_the_last() {
+        for start in 0..40_u64 {
+            for end in 0..40_u64 {
+                let mut bitmap = vec![0; 5];
+                super::mark(&mut bitmap, start, end);
+                let set = |bit: u64| bitmap[usize::try_from(bit / 8).unwrap()] >> (bit % 8) & 1 == 1;
+                assert!(
+                    (0..40).all(|bit| set(bit) == (start..end).contains(&bit)),
+                    "{start} {end} {bitmap:?}"
+                );
+            }
+        }
+    }
 }

@@ -167,9 +167,8 @@ pub struct Writable {
 pub enum WritableLimit {
     /// It lies in an ext4 file system of its own, in this file: the two directories are in that one's root.
     Disk(PathBuf),
-    /// The file system that it lies on counts it. What its directories are made with, whose maker may go beyond every
-    /// limit, does not matter then.
-    Project,
+    /// The file system that it lies on counts it, and refuses what is beyond so many bytes.
+    Project(u64),
 }
 
 /// One mount below the root.

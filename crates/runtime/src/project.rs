@@ -9,13 +9,18 @@ use std::path::Path;
 
 use linux::file::{self, Named, Result};
 use linux::project::{project_of, set_limit, set_project, usage};
-use rustix::fs::{AtFlags, CWD, fstatvfs, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
+
+use crate::error::failed;
+use crate::{InitFailure, Step};
 
 /// Ours have this bit; administrators and other engines count from 1.
 const OURS: u32 = 0x8000_0000;
 /// The number that means none.
 const NONE: u32 = u32::MAX;
+/// Bytes for a directory of overlayfs's; xfs makes room for 64 inodes at once.
+const ROOM: u64 = 1 << 20;
 /// How many numbers may be somebody else's.
 const ATTEMPTS: u32 = 64;
 
@@ -48,6 +53,49 @@ pub fn release(folder: &Path) {
     if let Some(project) = project_of(&directory).ok().filter(|project| is_ours(*project)) {
         // What cannot be taken back is a number that nobody uses.
         let _ = set_limit(&directory, project, 0);
+    }
+}
+
+/// Room beyond its limit for a layer that is full: overlayfs makes a directory in it each time it is mounted, when nothing
+/// of the container runs. Dropping it takes it back.
+pub(crate) struct Room {
+    directory: File,
+    project: u32,
+    bytes: u64,
+}
+
+impl Room {
+    /// In the layer of `upper`, which may have `bytes`.
+    pub(crate) fn make(upper: &Path, bytes: u64) -> std::result::Result<Room, InitFailure> {
+        let at = |errno| failed(Step::Root, format!("the limit of {}", upper.display()))(errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = File::from(openat(CWD, upper, flags, Mode::empty()).map_err(at)?);
+        let project = project_of(&directory).map_err(at)?;
+        let room = Room { directory, project, bytes };
+        room.limit(bytes + ROOM).map_err(at)?;
+        Ok(room)
+    }
+
+    /// Takes it back, and makes sure that the limit holds.
+    pub(crate) fn take_back(self) -> std::result::Result<(), InitFailure> {
+        let at = |errno| failed(Step::Root, "the limit of the writable layer")(errno);
+        self.limit(self.bytes).map_err(at)?;
+        if is_enforced(&self.directory, self.bytes).map_err(at)? {
+            return Ok(());
+        }
+        let why = "its file system no longer limits projects: mount it with prjquota";
+        Err(InitFailure::because(Step::Root, "the limit of the writable layer", why))
+    }
+
+    fn limit(&self, bytes: u64) -> rustix::io::Result<()> {
+        if is_ours(self.project) { set_limit(&self.directory, self.project, bytes) } else { Err(Errno::SRCH) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // What matters was done, or the start has failed.
+        let _ = self.limit(self.bytes);
     }
 }
 

@@ -27,6 +27,7 @@ use rustix::mount::{
 use crate::error::failed;
 use crate::mounts::SLAVE;
 use crate::plan::{RootSource, Writable, WritableLimit};
+use crate::project::Room;
 use crate::{InitFailure, Step, credentials, disk, staging};
 
 /// For whom a root is assembled.
@@ -185,7 +186,7 @@ fn overlay(
     }
     let folder_mount = match limit {
         Some(WritableLimit::Disk(file)) => disk::mount(file, *volatile)?,
-        Some(WritableLimit::Project) | None => clone_directory(folder).map_err(&at)?,
+        Some(WritableLimit::Project(_)) | None => clone_directory(folder).map_err(&at)?,
     };
     id_map(&folder_mount, owner, folder)?;
     let writable = WritableMount {
@@ -193,9 +194,17 @@ fn overlay(
         upper: upper_name,
         work: work_name,
         volatile: *volatile,
-        is_counted: *limit == Some(WritableLimit::Project),
+        is_counted: matches!(limit, Some(WritableLimit::Project(_))),
     };
-    let root = mount_overlay(&lower, Some(&writable), owner)?;
+    let root = match limit {
+        Some(WritableLimit::Project(bytes)) => {
+            let room = Room::make(upper, *bytes)?;
+            let root = mount_overlay(&lower, Some(&writable), owner)?;
+            room.take_back()?;
+            root
+        }
+        Some(WritableLimit::Disk(_)) | None => mount_overlay(&lower, Some(&writable), owner)?,
+    };
     layers.spent.extend(lower);
     layers.spent.push(writable.folder);
     Ok(root)
@@ -339,7 +348,7 @@ pub fn open_writable(writable: &Writable) -> crate::Result<Option<OwnedFd>> {
             }
             None => return Ok(None),
         },
-        Some(WritableLimit::Project) | None => openat(CWD, &writable.upper, flags, Mode::empty()),
+        Some(WritableLimit::Project(_)) | None => openat(CWD, &writable.upper, flags, Mode::empty()),
     };
     match opened {
         Err(Errno::NOENT) => Ok(None),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::Scratch;
 
-/// An ext4 file system in a file. Dropping it unmounts it.
+/// A file system in a file, ext4 unless said otherwise. Dropping it unmounts it.
 ///
 /// It is mounted so that nothing reaches the file by itself for a long time but what is synced: no writing before a
 /// rename, no order between data and names, a commit every five minutes.
@@ -31,16 +31,27 @@ impl Disk {
         Disk::made(megabytes, &["-O", "project,quota"], "loop,prjquota")
     }
 
+    /// One of xfs, which counts and limits what projects have; at least 300 megabytes.
+    pub fn xfs_with_project_quotas(megabytes: u32) -> Disk {
+        Disk::formatted(megabytes, Command::new("mkfs.xfs").arg("-q"), "loop,prjquota")
+    }
+
     /// One that counts what projects have, and limits nothing.
     pub fn with_projects_counted(megabytes: u32) -> Disk {
         Disk::made(megabytes, &["-O", "project,quota"], "loop")
     }
 
     fn made(megabytes: u32, features: &[&str], options: &'static str) -> Disk {
+        let mut mkfs = Command::new("mkfs.ext4");
+        mkfs.args(["-q", "-m", "0", "-b", "4096"]).args(features);
+        Disk::formatted(megabytes, &mut mkfs, options)
+    }
+
+    fn formatted(megabytes: u32, mkfs: &mut Command, options: &'static str) -> Disk {
         let disk = Disk { folder: Scratch::new(), megabytes, options };
         let file = std::fs::File::create(disk.file()).expect("make a file for a disk");
         file.set_len(u64::from(megabytes) << 20).expect("give a disk its size");
-        must(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-b", "4096"]).args(features).arg(disk.file()));
+        must(mkfs.arg(disk.file()));
         std::fs::create_dir(disk.path()).expect("make a mount point");
         disk.mount();
         disk

@@ -41,7 +41,7 @@ impl Records {
                 .root
                 .source
                 .writable()
-                .is_some_and(|writable| writable.limit == Some(WritableLimit::Project)),
+                .is_some_and(|writable| matches!(writable.limit, Some(WritableLimit::Project(_)))),
         }
     }
 

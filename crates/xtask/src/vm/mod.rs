@@ -95,6 +95,7 @@ const PROGRAMS: &[&str] = &[
     "usermod",
     "userdel",
     "mkfs.ext4",
+    "mkfs.xfs",
     "e2fsck",
 ];
 

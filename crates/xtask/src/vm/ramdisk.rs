@@ -36,12 +36,13 @@ pub(super) struct Content {
 
 /// Disk, file systems, network devices: what Debian has as modules and the tests need. A checksum that ext4 finds by name is no
 /// dependency in the modules' own list.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "virtio_pci",
     "virtio_blk",
     "crc32c_generic",
     "ext4",
     "quota_v2",
+    "xfs",
     "overlay",
     "erofs",
     "loop",
