@@ -12,19 +12,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testkit::{Disk, Skiff, User, calls_of, kill_at};
+use testkit::{Disk, Skiff, User, calls_of, kill_at, wait_until};
 
 const FILL: &str =
     "dd if=/dev/zero of=/data bs=64k; echo dd ended with $?; while :; do echo line; sleep 0.05; done";
-
-/// Waits for what happens by itself.
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// The files of all loop devices.
 fn loop_files() -> String {
@@ -48,7 +39,7 @@ fn disk(skiff: &Skiff, name: &str) -> PathBuf {
 /// The disk is nobody's now, and e2fsck finds nothing to mend once the journal is replayed.
 fn is_whole(skiff: &Skiff, name: &str) {
     let disk = disk(skiff, name);
-    eventually("the disk is let go of", || {
+    wait_until("the disk is let go of", || {
         loops(skiff).iter().all(|file| file.trim() != disk.to_str().unwrap())
     });
     for arguments in [&["-p"][..], &["-f", "-n"]] {
@@ -66,7 +57,7 @@ fn a_full_layer_says_so_and_everything_else_goes_on() {
         let output = skiff.run(&["logs", "full"]);
         output.stdout + &output.stderr
     };
-    eventually("dd ends", || log().contains("dd ended with 1\n"));
+    wait_until("dd ends", || log().contains("dd ended with 1\n"));
     assert!(log().contains("No space left on device"), "{}", log());
     let size: u64 = skiff.ok(&["exec", "full", "stat", "-c", "%s", "/data"]).trim().parse().unwrap();
     assert!((16 << 20..18 << 20).contains(&size), "{size}");
@@ -77,7 +68,7 @@ fn a_full_layer_says_so_and_everything_else_goes_on() {
 
     // Itself, its log and its neighbour.
     let lines = log().lines().count();
-    eventually("the log goes on", || log().lines().count() > lines);
+    wait_until("the log goes on", || log().lines().count() > lines);
     skiff.ok(&[
         "exec",
         "other",
@@ -117,14 +108,14 @@ fn a_full_layer_says_so_and_everything_else_goes_on() {
 
     // Again: what was written is there, there is no more room than before, and what is removed is free on the host too.
     skiff.ok(&["start", "full"]);
-    eventually("dd ends", || log().matches("dd ended with 1\n").count() == 2);
+    wait_until("dd ends", || log().matches("dd ended with 1\n").count() == 2);
     let taken = || std::fs::metadata(disk(&skiff, "full")).unwrap().blocks() * 512;
     let before = taken();
     skiff.ok(&["exec", "full", "sh", "-c", "rm /data; sync"]);
-    eventually("the host has its space again", || taken() + (8 << 20) < before);
+    wait_until("the host has its space again", || taken() + (8 << 20) < before);
     skiff.ok(&["exec", "full", "sh", "-c", "dd if=/dev/zero of=/less bs=1M count=15 2>/dev/null"]);
     skiff.ok(&["rm", "-f", "full", "other"]);
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }
 
@@ -146,7 +137,7 @@ fn a_container_that_does_not_run_keeps_what_it_has() {
     skiff.ok(&["export", "-o", "all.tar", "one"]);
     std::fs::write(skiff.folder().join("in"), "copied\n").unwrap();
     skiff.ok(&["cp", "in", "one:/in"]);
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.ok(&["diff", "one"]), "A /in\n");
     for _ in 0..3 {
         assert_eq!(skiff.ok(&["start", "-a", "one"]), "copied\n");
@@ -165,7 +156,7 @@ fn a_container_that_does_not_run_keeps_what_it_has() {
     let taken = std::fs::metadata(disk(&skiff, "large")).unwrap().blocks() * 512;
     assert!(taken < 8 << 20, "{taken}");
     skiff.ok(&["rm", "one", "large"]);
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }
 
@@ -222,7 +213,7 @@ fn policies_and_removal_at_the_end_work_on_it() {
         output.lines().last().unwrap().split_whitespace().nth(3).unwrap().parse::<u64>().unwrap() < 4096,
         "{output}"
     );
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }
 
@@ -257,8 +248,8 @@ fn killed_at_any_step_the_next_one_works() {
         create("one");
         kill_at(&skiff, call, &["start", "one"]);
         // Its monitor may be starting it all the same.
-        eventually(&format!("{call:?}: it runs"), || skiff.run(&["start", "one"]).code == 0);
-        eventually(&format!("{call:?}: it writes"), || skiff.run(&["exec", "one", "cat", "/runs"]).code == 0);
+        wait_until(&format!("{call:?}: it runs"), || skiff.run(&["start", "one"]).code == 0);
+        wait_until(&format!("{call:?}: it writes"), || skiff.run(&["exec", "one", "cat", "/runs"]).code == 0);
         skiff.ok(&["stop", "-t", "0", "one"]);
         is_whole(&skiff, "one");
         skiff.ok(&["rm", "-f", "one"]);
@@ -275,7 +266,7 @@ fn killed_at_any_step_the_next_one_works() {
     assert_eq!(skiff.ok(&["diff", "one"]), "A /runs\n");
     is_whole(&skiff, "one");
     skiff.ok(&["rm", "one"]);
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }
 
@@ -284,7 +275,7 @@ fn neither_a_killed_monitor_nor_a_loss_of_power_costs_the_layer() {
     let skiff = Skiff::with_busybox();
     let run = "echo kept > /kept; sync; echo ready; exec sleep 1000";
     skiff.ok(&["run", "-d", "--name", "one", "--storage-opt", "size=64m", "busybox", "sh", "-c", run]);
-    eventually("it is ready", || skiff.ok(&["logs", "one"]).contains("ready"));
+    wait_until("it is ready", || skiff.ok(&["logs", "one"]).contains("ready"));
     let id = skiff.ok(&["inspect", "--format", "{{.Id}}", "one"]);
     let monitor = skiff.monitor_of(id.trim()).unwrap();
     // What has reached the disk when the power goes.
@@ -295,7 +286,7 @@ fn neither_a_killed_monitor_nor_a_loss_of_power_costs_the_layer() {
         rustix::process::Signal::KILL,
     )
     .unwrap();
-    eventually("it is seen as ended", || {
+    wait_until("it is seen as ended", || {
         skiff.ok(&["inspect", "--format", "{{.State.Running}}", "one"]) == "false\n"
     });
     assert_eq!(skiff.ok(&["diff", "one"]), "A /kept\n");
@@ -308,7 +299,7 @@ fn neither_a_killed_monitor_nor_a_loss_of_power_costs_the_layer() {
     skiff.ok(&["start", "one"]);
     assert_eq!(skiff.ok(&["exec", "one", "cat", "/kept"]), "kept\n");
     skiff.ok(&["rm", "-f", "one"]);
-    eventually("no device is left", || loops(&skiff).is_empty());
+    wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }
 
@@ -355,7 +346,7 @@ fn a_host_without_a_free_byte_does_not_cost_the_layer() {
                  exec sleep 1000";
     skiff.ok(&["run", "-di", "--name", "one", "--storage-opt", "size=64m", "busybox", "sh", "-c", write]);
     skiff.ok(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
-    eventually("it is ready", || skiff.ok(&["logs", "one"]).contains("ready"));
+    wait_until("it is ready", || skiff.ok(&["logs", "one"]).contains("ready"));
     disk_of_host.fill();
     let mut attached = skiff.start(&["attach", "--sig-proxy=false", "one"]);
     std::io::Write::write_all(attached.stdin.as_mut().unwrap(), b"go\n").unwrap();
@@ -377,11 +368,11 @@ fn a_host_without_a_free_byte_does_not_cost_the_layer() {
     skiff.ok(&["stop", "-t", "0", "one"]);
     let id = skiff.ok(&["inspect", "--format", "{{.Id}}", "one"]);
     let layer = disk_of_host.path().join("containers").join(id.trim()).join("layer.ext4");
-    eventually("the disk is let go of", || !loop_files().contains(&layer.display().to_string()));
+    wait_until("the disk is let go of", || !loop_files().contains(&layer.display().to_string()));
     let mended = Command::new("e2fsck").arg("-p").arg(&layer).output().unwrap();
     assert!(matches!(mended.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&mended.stdout));
     skiff.ok(&["rm", "-f", "one", "other"]);
-    eventually("no device is left", || !loop_files().contains(disk_of_host.path().to_str().unwrap()));
+    wait_until("no device is left", || !loop_files().contains(disk_of_host.path().to_str().unwrap()));
     drop(skiff);
 }
 

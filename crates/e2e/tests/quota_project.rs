@@ -9,23 +9,13 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use linux::project::{Usage, project_of, usage};
-use testkit::{Disk, Skiff};
+use testkit::{Disk, Skiff, wait_until};
 
 fn folder(skiff: &Skiff, name: &str) -> PathBuf {
     let id = skiff.ok(&["inspect", "--format", "{{.Id}}", name]);
     skiff.root().join("containers").join(id.trim())
-}
-
-/// Waits for what happens by itself: xfs counts what is removed a little later.
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -58,7 +48,7 @@ fn limit_is_kept(disk: &Disk) -> String {
         let output = skiff.run(&["logs", "full"]);
         output.stdout + &output.stderr
     };
-    eventually("dd ends", || log().contains("ended with"));
+    wait_until("dd ends", || log().contains("ended with"));
     assert!(log().contains("ended with 1"), "{}", log());
     let said = log();
     let size: u64 = skiff.ok(&["exec", "full", "stat", "-c", "%s", "/data"]).trim().parse().unwrap();
@@ -80,7 +70,8 @@ fn limit_is_kept(disk: &Disk) -> String {
         "rm -f /data /more; dd if=/dev/zero of=/less bs=1M count=15 2>/dev/null",
     ]);
     skiff.ok(&["rm", "-f", "full"]);
-    eventually("its limit is gone", || known() == Usage::default());
+    // xfs counts what is removed a little later.
+    wait_until("its limit is gone", || known() == Usage::default());
 
     // Its monitor removes it, and the limit.
     let arguments =
@@ -90,9 +81,9 @@ fn limit_is_kept(disk: &Disk) -> String {
     let project = project_of(File::open(&upper).unwrap()).unwrap();
     let known = || usage(File::open(disk.path()).unwrap(), project).unwrap();
     assert_eq!(known().limit, 8 << 20);
-    skiff.ok(&["rm", "-f", "gone"]);
-    eventually("it is gone", || !upper.exists());
-    eventually("its limit is gone", || known() == Usage::default());
+    skiff.ok(&["kill", "gone"]);
+    wait_until("it is gone", || !upper.exists());
+    wait_until("its limit is gone", || known() == Usage::default());
     skiff.ok(&["rm", "-f", "other"]);
     said
 }

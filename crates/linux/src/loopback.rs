@@ -14,8 +14,9 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, makedev, mknodat, openat};
 use rustix::io::{Errno, Result};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::lock;
 
@@ -24,6 +25,7 @@ const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
+const LOOP_MAJOR: u32 = 7;
 /// How many free devices others may take before us.
 const ATTEMPTS: usize = 64;
 
@@ -75,7 +77,6 @@ const NO_INFO: LoopInfo = LoopInfo {
 #[derive(Debug)]
 pub struct LoopDevice {
     device: OwnedFd,
-    number: u32,
 }
 
 impl LoopDevice {
@@ -90,9 +91,9 @@ impl LoopDevice {
         find(file.as_fd(), path)
     }
 
-    /// Its name.
+    /// A path that leads to it as long as this lives.
     pub fn path(&self) -> PathBuf {
-        path_of(self.number)
+        PathBuf::from(format!("/proc/self/fd/{}", self.device.as_raw_fd()))
     }
 
     /// Whether it is the device of a file.
@@ -111,20 +112,33 @@ impl LoopDevice {
     }
 }
 
-fn path_of(number: u32) -> PathBuf {
-    PathBuf::from(format!("/dev/loop{number}"))
+fn open_device(number: u32, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    match openat(CWD, format!("/dev/loop{number}"), flags, Mode::empty()) {
+        // Where nobody fills `/dev`, as in a container, it has the devices of the past.
+        Err(Errno::NOENT) => open_unnamed(number, flags),
+        opened => opened,
+    }
+}
+
+/// Opens a device by its number alone: by a name on a file system that nobody else sees.
+fn open_unnamed(number: u32, flags: OFlags) -> Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let place = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    mknodat(&place, "loop", FileType::BlockDevice, Mode::RUSR | Mode::WUSR, makedev(LOOP_MAJOR, number))?;
+    openat(&place, "loop", flags, Mode::empty())
 }
 
 fn attach(file: BorrowedFd<'_>, direct: bool) -> Result<LoopDevice> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let control = openat(CWD, "/dev/loop-control", flags, Mode::empty())?;
+    let control = openat(CWD, "/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     for _ in 0..ATTEMPTS {
         // SAFETY: no memory is passed.
         let free = checked(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) })?;
         let number = free.unsigned_abs();
-        let device = openat(CWD, path_of(number), flags, Mode::empty())?;
+        let device = open_device(number, OFlags::RDWR)?;
         match configure(device.as_fd(), file, direct) {
-            Ok(()) => return Ok(LoopDevice { device, number }),
+            Ok(()) => return Ok(LoopDevice { device }),
             // Somebody else was faster.
             Err(Errno::BUSY) => {}
             Err(errno) => return Err(errno),
@@ -163,11 +177,10 @@ fn find(file: BorrowedFd<'_>, path: &Path) -> Result<Option<LoopDevice>> {
         if !backing.trim_ascii_end().ends_with(name.as_encoded_bytes()) {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let device = match openat(CWD, path_of(number), flags, Mode::empty()) {
-            Ok(device) => LoopDevice { device, number },
+        let device = match open_device(number, OFlags::RDONLY) {
+            Ok(device) => LoopDevice { device },
             // It is just being detached, or removed.
-            Err(Errno::NXIO | Errno::NOENT | Errno::NODEV) => continue,
+            Err(Errno::NXIO | Errno::NODEV) => continue,
             Err(errno) => return Err(errno),
         };
         if device.has(file)? {
@@ -198,11 +211,16 @@ mod tests {
         let first = LoopDevice::of(&path, true).unwrap().unwrap();
         assert!(lock::is_locked(&file).unwrap());
         let again = LoopDevice::of(&path, true).unwrap().unwrap();
-        assert_eq!(again.path(), first.path());
+        let device = |of: &LoopDevice| fstat(&of.device).unwrap().st_rdev;
+        assert_eq!(device(&again), device(&first));
+        // Whatever `/dev` has.
+        let number = rustix::fs::minor(device(&first));
+        let unnamed = open_unnamed(number, OFlags::RDONLY | OFlags::CLOEXEC).unwrap();
+        assert!(LoopDevice { device: unnamed }.has(file.as_fd()).unwrap());
         drop(first);
         // The lock is the device's, and no process's.
         assert!(lock::is_locked(&file).unwrap());
-        assert_eq!(LoopDevice::of(&path, false).unwrap().unwrap().number, again.number);
+        assert_eq!(device(&LoopDevice::of(&path, false).unwrap().unwrap()), device(&again));
         drop(again);
         let give_up = Instant::now() + Duration::from_secs(5);
         while lock::is_locked(&file).unwrap() {

@@ -64,26 +64,6 @@ pub(crate) fn raise_permitted() -> Result<(), InitFailure> {
     set_capabilities(None, sets).map_err(at)
 }
 
-/// This thread is bound by quotas, like anybody, until this is dropped.
-pub(crate) struct Bound(CapabilitySets);
-
-impl Bound {
-    pub(crate) fn new() -> Result<Self, InitFailure> {
-        let at = |errno| failed(Step::Credentials, "to be bound by quotas")(errno);
-        let before = capabilities(None).map_err(at)?;
-        let effective = before.effective.difference(CapabilitySet::SYS_RESOURCE);
-        set_capabilities(None, CapabilitySets { effective, ..before }).map_err(at)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        // What is permitted cannot be refused.
-        let _ = set_capabilities(None, self.0);
-    }
-}
-
 /// The last steps before exec: seccomp, the final capability sets, `no_new_privs`.
 pub(crate) fn confine(process: &ProcessPlan) -> Result<(), InitFailure> {
     let filter_first = process.seccomp.is_some() && !process.no_new_privileges;

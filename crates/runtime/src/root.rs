@@ -189,13 +189,8 @@ fn overlay(
         Some(WritableLimit::Project(_)) | None => clone_directory(folder).map_err(&at)?,
     };
     id_map(&folder_mount, owner, folder)?;
-    let writable = WritableMount {
-        folder: folder_mount,
-        upper: upper_name,
-        work: work_name,
-        volatile: *volatile,
-        is_counted: matches!(limit, Some(WritableLimit::Project(_))),
-    };
+    let writable =
+        WritableMount { folder: folder_mount, upper: upper_name, work: work_name, volatile: *volatile };
     let root = match limit {
         Some(WritableLimit::Project(bytes)) => {
             let room = Room::make(upper, *bytes)?;
@@ -216,8 +211,6 @@ pub(crate) struct WritableMount<'a> {
     pub(crate) upper: &'a Path,
     pub(crate) work: &'a Path,
     pub(crate) volatile: bool,
-    /// The file system counts it, and refuses what goes beyond its limit.
-    pub(crate) is_counted: bool,
 }
 
 impl WritableMount<'_> {
@@ -245,16 +238,13 @@ fn mount_overlay(
     let at = |errno| failed(Step::Root, "overlay")(errno);
     let guard = owner.ids.map(|(uid, gid)| FileOwner::become_owner(uid, gid)).transpose()?;
     writable.inspect(|writable| writable.forgive());
-    // What an overlay writes it writes as its maker, whom no quota must let through.
-    let is_counted = writable.is_some_and(|writable| writable.is_counted);
-    let bound = is_counted.then(credentials::Bound::new).transpose()?;
     let overlay = match overlay_by_descriptors(lower, writable, owner) {
         // Layers by descriptor, and detached layers at all, came after 6.12. Before 6.5, overlayfs takes no descriptor of
         // any kind, and says so in another way.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => staging::overlay(lower, writable, owner.unprivileged)?,
         result => result.map_err(at)?,
     };
-    drop((bound, guard));
+    drop(guard);
     // An overlay that cannot use its work directory is mounted all the same, read-only.
     if writable.is_some() && fstatvfs(&overlay).map_err(at)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(InitFailure::because(

@@ -65,7 +65,7 @@ fn build(lower: &[OwnedFd], writable: Option<&WritableMount<'_>>, userxattr: boo
         names.push(name);
     }
     let mut options = format!("lowerdir={}", names.join(":"));
-    if let Some(WritableMount { folder, upper, work, volatile, .. }) = writable {
+    if let Some(WritableMount { folder, upper, work, volatile }) = writable {
         attach(folder, "writable")?;
         options.push_str(&format!(
             ",upperdir=writable/{},workdir=writable/{}",
