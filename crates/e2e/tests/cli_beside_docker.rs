@@ -320,6 +320,7 @@ fn files_are_copied_alike() {
 #[test]
 fn others_read_what_skiff_commits() {
     require("skopeo", "skopeo");
+    require("podman", "podman");
     let both = Both::new("beside-commit");
     let script = "mkdir -p /a; echo x > /a/b; chown 3:4 /a/b; chmod 4711 /a/b; rm /data/one; rm -r /data/sub; mkdir /data/sub; ln -s b /a/l; ln /a/b /a/h";
     let skiff = |words: &[&str]| both.skiff.ok(words);
@@ -367,4 +368,24 @@ fn others_read_what_skiff_commits() {
     let (from, to) = (format!("docker-archive:{file}"), format!("oci:{layout}:v1"));
     let copied = run(Command::new("skopeo").args(["--insecure-policy", "copy", "-q", &from, &to]));
     assert_eq!(copied.code, 0, "{copied:?}");
+
+    // Podman: with a store of its own, which it takes off again.
+    // Podman takes no run root of more than 50 characters.
+    let folders = [("--root", "p"), ("--runroot", "r"), ("--tmpdir", "t")]
+        .map(|(flag, name)| [flag.to_owned(), both.daemon.lab.text(name)]);
+    let podman = |words: &[&str]| {
+        let mut command = Command::new("podman");
+        command.args(folders.as_flattened()).args(["--storage-driver", "vfs", "--events-backend", "none"]);
+        run(command.args(words))
+    };
+    let loaded = podman(&["load", "-q", "-i", &file]);
+    assert_eq!(
+        (loaded.code, loaded.out.trim()),
+        (0, "Loaded image: docker.io/library/made:v1"),
+        "{loaded:?}"
+    );
+    let told =
+        podman(&["image", "inspect", "--format", "sha256:{{.Id}} {{.Config.Cmd}} {{.Author}}", "made:v1"]);
+    assert_eq!(told.out.trim(), format!("{} [cat /a/l] A <a@example.org>", id.trim()), "{told:?}");
+    assert_eq!(podman(&["rmi", "-f", "made:v1"]).code, 0);
 }
