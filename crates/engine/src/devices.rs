@@ -6,7 +6,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::plan::DeviceNode;
-use crate::request::{DeviceRequest, HostOptions};
+use crate::request::{DeviceRate, DeviceRequest, HostOptions, Resources};
 use crate::{Engine, Error, Result};
 
 /// Directories below `/dev` that a privileged container has for itself, or that hold no devices.
@@ -27,6 +27,26 @@ impl Engine {
             nodes.extend(found);
         }
         Ok(nodes)
+    }
+}
+
+/// Puts the limits on single devices, as the host numbers these, into `limits`.
+pub(crate) fn limit_block_io(resources: &Resources, limits: &mut cgroup::BlockIo) -> Result<()> {
+    let numbers = |rates: &[DeviceRate]| rates.iter().map(block_device).collect::<Result<Vec<_>>>();
+    let weights = numbers(&resources.blkio_weight_device)?;
+    let weight = |(major, minor, weight): (u32, u32, u64)| Some((major, minor, u16::try_from(weight).ok()?));
+    limits.weight_device = weights.into_iter().filter_map(weight).collect();
+    limits.read_bps = numbers(&resources.device_read_bps)?;
+    limits.write_bps = numbers(&resources.device_write_bps)?;
+    limits.read_iops = numbers(&resources.device_read_iops)?;
+    limits.write_iops = numbers(&resources.device_write_iops)?;
+    Ok(())
+}
+
+fn block_device(rate: &DeviceRate) -> Result<(u32, u32, u64)> {
+    match node(Path::new(&rate.path), Path::new(&rate.path), "")? {
+        Some(node) if node.block => Ok((node.major, node.minor, rate.rate)),
+        Some(_) | None => Err(Error::NotABlockDevice { path: rate.path.clone() }),
     }
 }
 

@@ -154,8 +154,14 @@ pub enum Error {
     InvalidVolume { text: String, reason: &'static str },
     #[error("invalid device specification: {text}: want /host/path[:/container/path][:rwm]")]
     InvalidDevice { text: String },
+    #[error("invalid device cgroup format '{text}': want a kind, numbers and access, such as c 10:200 rwm")]
+    InvalidDeviceRule { text: String },
+    #[error("bad format: {text}: {reason}")]
+    InvalidDeviceRate { text: String, reason: &'static str },
     #[error("{path} is not a device node")]
     NotADevice { path: String },
+    #[error("{path} is not a block device")]
+    NotABlockDevice { path: String },
     #[error("invalid ulimit {text}: {reason}")]
     InvalidUlimit { text: String, reason: &'static str },
     #[error("invalid --security-opt: {text}")]
@@ -392,7 +398,10 @@ impl Error {
             | Error::InvalidCpus { .. }
             | Error::InvalidVolume { .. }
             | Error::InvalidDevice { .. }
+            | Error::InvalidDeviceRule { .. }
+            | Error::InvalidDeviceRate { .. }
             | Error::NotADevice { .. }
+            | Error::NotABlockDevice { .. }
             | Error::InvalidUlimit { .. }
             | Error::InvalidSecurityOption { .. }
             | Error::UnknownCapability { .. }

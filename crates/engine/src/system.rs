@@ -9,7 +9,7 @@ use state::State;
 
 use crate::info::{Info, Status, Version};
 use crate::request::{HostOptions, List};
-use crate::{Engine, Error, Result, Snapshotter, plan};
+use crate::{Engine, Error, Result, Snapshotter, devices, plan};
 
 impl Engine {
     /// Versions of everything that matters.
@@ -137,7 +137,9 @@ impl Engine {
             return Ok(None);
         }
         let capabilities = Hierarchy::detect().and_then(|found| found.capabilities()).map_err(cgroups)?;
-        cgroup::check(&plan::limits(host), &capabilities)
+        let mut limits = plan::limits(host);
+        devices::limit_block_io(&host.resources, &mut limits.block_io)?;
+        cgroup::check(&limits, &capabilities)
             .map(Some)
             .map_err(|source| Error::Cgroup { action: "check the limits", source })
     }

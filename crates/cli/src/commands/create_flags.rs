@@ -3,8 +3,6 @@
 use crate::flags::{Flag, list, switch, value};
 
 const NETWORKS: &str = "networks";
-const BLOCK_IO: &str = "limits of single devices";
-const DEVICE_RULES: &str = "rules on devices";
 const REALTIME: &str = "limits of realtime tasks";
 const WINDOWS: &str = "is about Windows containers";
 const KERNEL_MEMORY: &str = "WARNING: --kernel-memory is deprecated and has no effect: the kernel counts its own memory to the limit of --memory";
@@ -16,8 +14,7 @@ pub(crate) const CREATE: &[Flag] = &[
         .later("OCI runtimes other than Skiff's own"),
     list("attach", "list", "Attach to stdin, stdout or stderr").short('a'),
     value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000; 0 leaves it to the kernel"),
-    list("blkio-weight-device", "list", "Relative weight of block I/O on a device (path:weight)")
-        .later(BLOCK_IO),
+    list("blkio-weight-device", "list", "Relative weight of block I/O on a device (path:weight)"),
     list("cap-add", "list", "Give a capability"),
     list("cap-drop", "list", "Take a capability away"),
     value("cgroup-parent", "string", "Control group under which the container's is made"),
@@ -34,15 +31,11 @@ pub(crate) const CREATE: &[Flag] = &[
     value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
     value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
     list("device", "list", "Give a device of the host (host[:container][:rwm])"),
-    list("device-cgroup-rule", "list", "Add a rule on device access (c 10:200 rwm)").later(DEVICE_RULES),
-    list("device-read-bps", "list", "Limit reading from a device, in bytes per second (path:rate)")
-        .later(BLOCK_IO),
-    list("device-read-iops", "list", "Limit reading from a device, in operations per second (path:rate)")
-        .later(BLOCK_IO),
-    list("device-write-bps", "list", "Limit writing to a device, in bytes per second (path:rate)")
-        .later(BLOCK_IO),
-    list("device-write-iops", "list", "Limit writing to a device, in operations per second (path:rate)")
-        .later(BLOCK_IO),
+    list("device-cgroup-rule", "list", "Add a rule on device access (c 10:200 rwm)"),
+    list("device-read-bps", "list", "Limit reading from a device, in bytes per second (path:rate)"),
+    list("device-read-iops", "list", "Limit reading from a device, in operations per second (path:rate)"),
+    list("device-write-bps", "list", "Limit writing to a device, in bytes per second (path:rate)"),
+    list("device-write-iops", "list", "Limit writing to a device, in operations per second (path:rate)"),
     switch("disable-content-trust", "Skip the verification of the image").ignored(),
     list("dns", "list", "Name server").later(NETWORKS),
     list("dns-opt", "list", "Resolver option").later(NETWORKS),

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use engine::request::{
-    AttachStreams, Create, DeviceRequest, DriftMode, Healthcheck, HostOptions, LogOptions, MountRequest,
-    OnUnhealthy, ProcessOptions, Pull, Resources, RestartPolicy, Ulimit, parse_bytes, parse_cpus,
-    parse_restart,
+    AccessRule, AttachStreams, Create, DeviceRate, DeviceRequest, DriftMode, Healthcheck, HostOptions,
+    LogOptions, MountRequest, OnUnhealthy, ProcessOptions, Pull, Resources, RestartPolicy, Ulimit,
+    parse_bytes, parse_cpus, parse_restart,
 };
 
 use crate::context::absolute;
@@ -185,6 +185,7 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
         group_add: strings(parsed, "group-add"),
         mounts: mounts(parsed)?,
         devices: parsed.values("device", DeviceRequest::parse)?,
+        device_rules: parsed.values("device-cgroup-rule", AccessRule::parse)?,
         ulimits: parsed.values("ulimit", Ulimit::parse)?,
         sysctls: parsed.values("sysctl", pair)?.into_iter().collect(),
         shm_size: parsed.value("shm-size", positive_bytes)?,
@@ -235,6 +236,11 @@ pub(super) fn resources(parsed: &Parsed) -> Result<Resources> {
         cpuset_mems: owned(parsed, "cpuset-mems").unwrap_or_default(),
         pids_limit: parsed.value("pids-limit", integer)?,
         blkio_weight: parsed.value("blkio-weight", integer)?.unwrap_or_default(),
+        blkio_weight_device: parsed.values("blkio-weight-device", DeviceRate::parse_weight)?,
+        device_read_bps: parsed.values("device-read-bps", DeviceRate::parse_bytes)?,
+        device_write_bps: parsed.values("device-write-bps", DeviceRate::parse_bytes)?,
+        device_read_iops: parsed.values("device-read-iops", DeviceRate::parse_operations)?,
+        device_write_iops: parsed.values("device-write-iops", DeviceRate::parse_operations)?,
     };
     if resources.nano_cpus != 0 && (resources.cpu_period != 0 || resources.cpu_quota != 0) {
         return Err(Error::Conflict("--cpus cannot go with --cpu-period or --cpu-quota"));

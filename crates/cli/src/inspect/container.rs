@@ -2,7 +2,7 @@
 
 use engine::info::{ContainerInfo, HealthReport, Probe, Status, VolumeMount};
 use engine::request::{
-    BindRecursion, HostOptions, IpcMode, MountRequest, MountSource, Resources, RestartPolicy,
+    BindRecursion, DeviceRate, HostOptions, IpcMode, MountRequest, MountSource, Resources, RestartPolicy,
 };
 use engine::spec::ProcessSpec;
 use oci::Timestamp;
@@ -242,11 +242,11 @@ fn host(host: &HostOptions) -> Value {
         "NanoCpus": resources.nano_cpus,
         "CgroupParent": host.cgroup_parent.as_deref().unwrap_or_default(),
         "BlkioWeight": resources.blkio_weight,
-        "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
+        "BlkioWeightDevice": rates(&resources.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": rates(&resources.device_read_bps, "Rate"),
+        "BlkioDeviceWriteBps": rates(&resources.device_write_bps, "Rate"),
+        "BlkioDeviceReadIOps": rates(&resources.device_read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": rates(&resources.device_write_iops, "Rate"),
         "CpuPeriod": resources.cpu_period,
         "CpuQuota": resources.cpu_quota,
         "CpuRealtimePeriod": 0,
@@ -258,7 +258,7 @@ fn host(host: &HostOptions) -> Value {
             "PathInContainer": device.container,
             "CgroupPermissions": device.permissions,
         })).collect::<Vec<_>>(),
-        "DeviceCgroupRules": null,
+        "DeviceCgroupRules": list(&host.device_rules.iter().map(|rule| rule.as_str().to_owned()).collect::<Vec<_>>()),
         "DeviceRequests": null,
         "MemoryReservation": resources.memory_reservation,
         "MemorySwap": memory_and_swap(resources),
@@ -280,6 +280,11 @@ fn host(host: &HostOptions) -> Value {
         }
     }
     document
+}
+
+/// Limits or weights of single devices.
+fn rates(rates: &[DeviceRate], what: &str) -> Value {
+    rates.iter().map(|of| json!({ "Path": of.path, what: of.rate })).collect()
 }
 
 /// Memory and swap together, of which there is twice the memory where nothing else was asked for.

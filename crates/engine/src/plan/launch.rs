@@ -15,7 +15,8 @@ use super::{
     sysctl,
 };
 use crate::request::{
-    CgroupMode, Exec, HostOptions, IpcMode, MountSource, NetworkMode, PidMode, SecurityOptions, UtsMode,
+    AccessRule, CgroupMode, Exec, HostOptions, IpcMode, MountSource, NetworkMode, PidMode, SecurityOptions,
+    UtsMode,
 };
 use crate::spec::ContainerSpec;
 use crate::{Error, Result};
@@ -215,6 +216,7 @@ fn cgroup(
     };
     let mut allowed = supported.cloned().unwrap_or_else(|| base(host));
     allowed.devices = device_rules(host.privileged, devices);
+    allowed.devices.extend(host.device_rules.iter().filter_map(AccessRule::rule));
     Some(cgroup::Plan { path, limits: allowed })
 }
 

@@ -3,6 +3,7 @@
 //! Texts that Docker's clients pass on unparsed (`--security-opt`, `-v`, `--ulimit`, …) have one parser here,
 //! so that every front end refuses the same things in the same words.
 
+mod device;
 mod mode;
 mod mount;
 mod option;
@@ -17,6 +18,7 @@ pub use oci::Healthcheck;
 use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use device::{AccessRule, DeviceRate};
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
 pub use monitor::{DriftMode, OnUnhealthy, RestartPolicy};
 pub use mount::{BindRecursion, MountRequest, MountSource, TmpfsOptions};
@@ -138,6 +140,9 @@ pub struct HostOptions {
     pub mounts: Vec<MountRequest>,
     /// `--device`.
     pub devices: Vec<DeviceRequest>,
+    /// `--device-cgroup-rule`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_rules: Vec<AccessRule>,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
     /// `--sysctl`.

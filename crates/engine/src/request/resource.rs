@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::DeviceRate;
 use crate::Error;
 
 /// Limits as asked for. 0 is "not set", as in Docker's API.
@@ -34,6 +35,21 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// 10 to 1000.
     pub blkio_weight: u16,
+    /// Weights of single devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blkio_weight_device: Vec<DeviceRate>,
+    /// Bytes per second.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_read_bps: Vec<DeviceRate>,
+    /// Bytes per second.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_write_bps: Vec<DeviceRate>,
+    /// Operations per second.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_read_iops: Vec<DeviceRate>,
+    /// Operations per second.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_write_iops: Vec<DeviceRate>,
 }
 
 /// Reads a size as Docker's flags take it: `64m`, `1.5g`, `512`, with an optional `b` or `ib`; units are powers
