@@ -9,6 +9,7 @@
 //! dropped and counted. While a receiver does not take what it is sent, the container waits when it prints
 //! ([`Log::has_room`]), unless its log is non-blocking.
 
+mod address;
 mod compress;
 mod entry;
 mod journal;

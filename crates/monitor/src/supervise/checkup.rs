@@ -18,9 +18,10 @@ use crate::life::{Effect, Event};
 use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::status;
-use crate::supervise::container::{Container, Ready};
+use crate::supervise::container::Container;
 use crate::supervise::execs::Starting;
 use crate::supervise::requests::causes;
+use crate::supervise::turn::Ready;
 
 /// How long the setting up of a check may take: it does not count as part of the check.
 const START_MS: u64 = 30_000;
@@ -173,7 +174,7 @@ impl Container {
         let plan = plan.ok_or(Error::Protocol { reason: "the plan has no health check" })?;
         let (ours, theirs) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"))?;
-        super::set_nonblocking(&ours)?;
+        super::begin::set_nonblocking(&ours)?;
         let stderr =
             rustix::io::fcntl_dupfd_cloexec(&theirs, 3).map_err(Error::system("duplicate a pipe"))?;
         let stdin = super::requests::open_null()?;

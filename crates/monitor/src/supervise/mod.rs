@@ -13,6 +13,8 @@
 //! in the same run directory and behind the same socket: see `rerun`.
 
 mod ahead;
+mod arrival;
+mod begin;
 mod checkup;
 mod clients;
 mod container;
@@ -28,46 +30,40 @@ pub(crate) mod requests;
 mod rerun;
 pub(crate) mod seat;
 mod share;
+mod turn;
 pub(crate) mod volumes;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use cgroup::{Cgroup, Hierarchy};
+use cgroup::Cgroup;
 use linux::signal::{self, SignalFd};
 use runtime::plan::{Mount, MountKind, Namespace};
-use runtime::{ParkedInit, Stdio, trace};
-use rustix::event::{PollFd, PollFlags};
+use runtime::trace;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 use state::Asked;
 
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::{Exit, LaunchFailure};
-use crate::life::{Intent, Phase};
-use crate::log::{Log, Source};
+use crate::log::Log;
 use crate::lost;
 use crate::packet;
 use crate::plan::MonitorPlan;
 use crate::protocol::{Reply, Request};
 use crate::restart::Backoff;
-use crate::status::{Process, Status};
+use crate::status::Status;
 use crate::worker;
 use ahead::Ahead;
+use arrival::{Message, receive_launch, receive_request};
+use begin::{Stage, Started, start};
 use clients::{Clients, OWNER};
 use container::Container;
-use drift::Drift;
 use execs::Execs;
-use input::Input;
-use outputs::Output;
 use record::Records;
-use requests::{Attachment, Given};
+use requests::Attachment;
 use seat::Seat;
-use volumes::Filling;
 
 /// Who writes a mark into the trace.
 const WHO: &str = "monitor";
@@ -178,257 +174,12 @@ fn arrange_signals() -> Result<SignalFd> {
     SignalFd::new(&[signal::TERM]).map_err(Error::system("arrange signals"))
 }
 
-/// A request and its descriptors.
-type Message = (Request, Vec<OwnedFd>);
-
-/// What the caller that started us sends: maybe what can be made ahead of the plan, then the plan.
-fn receive_launch(
-    (first, descriptors): Message,
-    control: &OwnedFd,
-    signals: &SignalFd,
-) -> (Option<Ahead>, Result<Launch>) {
-    let Request::Prepare(plan) = first else { return (None, read_launch(first, descriptors)) };
-    enable_trace(plan.trace.as_deref());
-    let ahead = Ahead::make(*plan, control.as_fd());
-    let launch = receive_request(control, signals);
-    (ahead, launch.and_then(|(request, descriptors)| read_launch(request, descriptors)))
-}
-
-/// The plan's memfd, and the streams to connect at the start.
-type Launch = (OwnedFd, Option<Attachment>);
-
-fn read_launch(request: Request, mut descriptors: Vec<OwnedFd>) -> Result<Launch> {
-    let Request::Launch { attach } = request else {
-        return Err(Error::Protocol { reason: "the first message is no plan" });
-    };
-    if descriptors.is_empty() {
-        return Err(Error::Protocol { reason: "the first message has no plan" });
-    }
-    let plan = descriptors.remove(0);
-    let given = Given::new(attach.unwrap_or_default(), descriptors)?;
-    let attachment = attach.map(|_| Attachment::new(OWNER, given)).transpose()?;
-    Ok((plan, attachment))
-}
-
-/// A message of the caller's, who may still be writing it; without it there is nothing to do.
-fn receive_request(control: &OwnedFd, signals: &SignalFd) -> Result<Message> {
-    loop {
-        let mut watched = [PollFd::new(control, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        match rustix::event::poll(&mut watched, None) {
-            Ok(_) if watched[0].revents().is_empty() => return Err(Error::Gone),
-            Ok(_) => break,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::System { attempt: "wait for a plan", errno }),
-        }
-    }
-    packet::receive(control.as_fd(), RecvFlags::DONTWAIT)?.map_err(|_| Error::Gone)
-}
-
 /// A trace that cannot be written costs a measurement.
 fn enable_trace(path: Option<&Path>) {
     let Some(path) = path else { return };
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
         trace::enable(file);
-    }
-}
-
-/// Where a run is begun.
-struct Stage<'a> {
-    plan: &'a MonitorPlan,
-    seat: &'a Seat,
-    signals: &'a SignalFd,
-    /// What is known of the container already; taken from what was made ahead, where something was.
-    status: Status,
-}
-
-/// A container that has just started, without those who want something from it.
-struct Started {
-    status: Status,
-    init: runtime::Running,
-    /// The mount of the image is another monitor's.
-    image_is_shared: bool,
-    cgroup: Option<Cgroup>,
-    drift: Option<Drift>,
-    streams: Streams,
-}
-
-/// Our ends of the container's streams.
-#[derive(Default)]
-struct Streams {
-    outputs: Vec<Output>,
-    input: Option<Input>,
-    terminal: Option<OwnedFd>,
-}
-
-/// Makes everything that is not there yet and releases init; does what the caller has to do while init mounts. On
-/// failure, dropping what there is by then gives it back.
-fn start<T>(
-    stage: &Stage<'_>,
-    ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
-    filling: Option<Filling>,
-    meanwhile: impl FnOnce() -> Result<T>,
-) -> std::result::Result<(Started, T), LaunchFailure> {
-    let Stage { plan, seat, signals, .. } = *stage;
-    let image = share::find(plan);
-    let image_is_shared = image.is_some();
-    let (stdio, mut streams) = make_streams(plan)?;
-    let (mut status, cgroup, mut parked, is_recorded) = match ahead {
-        Some((status, cgroup, init)) => {
-            let parked =
-                init.launch(&plan.launch, stdio, image).map_err(|error| LaunchFailure::from(&error))?;
-            (status, cgroup, parked, true)
-        }
-        None => {
-            let cgroup = make_cgroup(plan)?;
-            trace::mark(WHO, "control group");
-            let parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio, image)
-                .map_err(|error| LaunchFailure::from(&error))?;
-            let mut status = stage.status.clone();
-            status.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
-            status.init = Process::of(parked.pid().as_raw_nonzero().get());
-            (status, cgroup, parked, false)
-        }
-    };
-    trace::mark(WHO, "clone");
-
-    // Init mounts meanwhile.
-    let made = meanwhile()?;
-    if !is_recorded {
-        // Before release: whoever finds this, should we die, can still find and kill init.
-        seat.record(&status)?;
-    }
-    trace::mark(WHO, "status");
-    let launch = |error: runtime::Error| LaunchFailure::from(&error);
-    loop {
-        wait_for(&parked, signals)?;
-        if parked.advance().map_err(launch)? {
-            break;
-        }
-    }
-    if let Some(terminal) = parked.terminal().map_err(launch)? {
-        streams.use_terminal(terminal, plan.open_stdin)?;
-    }
-    trace::mark(WHO, "parked");
-    filling.map_or(Ok(()), Filling::finish)?;
-    let pid = parked.pid().as_raw_nonzero().get();
-    memfds::refuse(plan, pid)?;
-    let mut drift = Drift::begin(plan, pid, parked.image())?;
-    parked.begin_release().map_err(launch)?;
-    match &mut drift {
-        None => wait_for(&parked, signals)?,
-        Some(drift) => wait_guarded(&parked, signals, drift, &Records::new(plan))?,
-    }
-    let init = parked.finish_release().map_err(launch)?;
-    status.started_at_ns = Some(clock::now_ns());
-    status.phase = Phase::Running { intent: Intent::Keep };
-    trace::mark(WHO, "released");
-    Ok((Started { status, init, image_is_shared, cgroup, drift, streams }, made))
-}
-
-/// Waits until init has something to say. It may take for ever (a bind mount of a server that is gone): the
-/// monitor can be told to give up.
-fn wait_for(parked: &ParkedInit, signals: &SignalFd) -> std::result::Result<(), LaunchFailure> {
-    wait_guarded_by(parked, signals, None)
-}
-
-/// The same while init's own program is asked about.
-fn wait_guarded(
-    parked: &ParkedInit,
-    signals: &SignalFd,
-    drift: &mut Drift,
-    records: &Records,
-) -> std::result::Result<(), LaunchFailure> {
-    wait_guarded_by(parked, signals, Some((drift, records)))
-}
-
-fn wait_guarded_by(
-    parked: &ParkedInit,
-    signals: &SignalFd,
-    mut guard: Option<(&mut Drift, &Records)>,
-) -> std::result::Result<(), LaunchFailure> {
-    loop {
-        let mut watched = vec![PollFd::new(parked, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        if let Some((drift, _)) = &guard {
-            watched.push(PollFd::from_borrowed_fd(drift.as_fd(), PollFlags::IN));
-        }
-        let outcome = rustix::event::poll(&mut watched, None);
-        let is_ready: Vec<bool> = watched.iter().map(|descriptor| !descriptor.revents().is_empty()).collect();
-        if let (Some((drift, records)), [false, false, true]) = (&mut guard, &is_ready[..]) {
-            drift.serve(records);
-            continue;
-        }
-        match outcome {
-            Ok(_) if !is_ready[0] => {
-                return Err(Error::Remote {
-                    attempt: "start the container".to_owned(),
-                    message: "its monitor was asked to end".to_owned(),
-                }
-                .into());
-            }
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::System { attempt: "wait for init", errno }.into()),
-        }
-    }
-}
-
-/// The control group; none where the plan wants none, or where nothing is delegated to this user and nothing is
-/// to be limited. Rules for devices are no limit there: whoever is not root can make no device anyway.
-fn make_cgroup(plan: &MonitorPlan) -> Result<Option<Cgroup>> {
-    let Some(wanted) = &plan.launch.cgroup else { return Ok(None) };
-    let made = Hierarchy::detect().and_then(|hierarchy| Cgroup::create(&hierarchy, wanted));
-    match made {
-        Ok(cgroup) => Ok(Some(cgroup)),
-        Err(error) if error.is_not_delegated() && !is_limited(&wanted.limits) => Ok(None),
-        Err(source) => Err(Error::Cgroup { attempt: "make the control group", source }),
-    }
-}
-
-fn is_limited(limits: &cgroup::Limits) -> bool {
-    *limits != cgroup::Limits { devices: limits.devices.clone(), ..cgroup::Limits::default() }
-}
-
-fn make_streams(plan: &MonitorPlan) -> Result<(Stdio, Streams)> {
-    if plan.launch.process.terminal.is_some() {
-        return Ok((Stdio::Null, Streams::default()));
-    }
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
-    let (stdin, input) = if plan.open_stdin {
-        let (theirs, ours) = pipe()?;
-        set_nonblocking(&ours)?;
-        (theirs, Some(Input::new(ours, plan.stdin_once)))
-    } else {
-        (requests::open_null()?, None)
-    };
-    let mut outputs = Vec::with_capacity(2);
-    let mut output = |source| {
-        let (ours, theirs) = pipe()?;
-        set_nonblocking(&ours)?;
-        outputs.push(Output::new(source, ours));
-        Ok::<_, Error>(theirs)
-    };
-    let (stdout, stderr) = (output(Source::Stdout)?, output(Source::Stderr)?);
-    Ok((Stdio::Given { stdin, stdout, stderr }, Streams { outputs, input, terminal: None }))
-}
-
-fn set_nonblocking(descriptor: &OwnedFd) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(descriptor).map_err(Error::system("examine a stream"))?;
-    rustix::fs::fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)
-        .map_err(Error::system("make a stream non-blocking"))
-}
-
-impl Streams {
-    fn use_terminal(&mut self, master: OwnedFd, open_stdin: bool) -> Result<()> {
-        set_nonblocking(&master)?;
-        let duplicate =
-            || rustix::io::fcntl_dupfd_cloexec(&master, 3).map_err(Error::system("duplicate a terminal"));
-        self.outputs.push(Output::new(Source::Stdout, duplicate()?));
-        if open_stdin {
-            self.input = Some(Input::new(duplicate()?, false));
-        }
-        self.terminal = Some(master);
-        Ok(())
     }
 }
 

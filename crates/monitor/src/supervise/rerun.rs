@@ -26,10 +26,11 @@ use crate::packet;
 use crate::plan::{MonitorPlan, PeerPlan};
 use crate::restart::{RestartPolicy, RunEnd};
 use crate::status::{self, Process, Status};
+use crate::supervise::begin::{Stage, start};
 use crate::supervise::clients::OWNER;
 use crate::supervise::container::{Container, Due};
 use crate::supervise::execs::Execs;
-use crate::supervise::{Held, Stage, finish, start, volumes};
+use crate::supervise::{Held, finish, volumes};
 
 /// Serves a container that runs, until it has ended for good.
 pub(super) fn live(mut container: Container, plan: MonitorPlan) -> Result<()> {
