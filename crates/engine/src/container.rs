@@ -105,26 +105,36 @@ impl Engine {
                 let state = state_of(&observed, status.as_ref(), head.exit.as_ref());
                 return Ok((head, state));
             }
-            self.reap(&head.id)?;
+            if let Some(exit) = self.reap(&head.id)? {
+                let state = ended(&exit);
+                head.exit = Some(exit);
+                return Ok((head, state));
+            }
         }
         Err(Error::Monitor { action: "observe", id: head.id, source: monitor::Error::Gone })
     }
 
-    /// Kills what is left of a container without a monitor, and records how it ended or that it was lost.
-    fn reap(&self, id: &ContainerId) -> Result<()> {
+    /// Kills what is left of a container without a monitor, and records how it ended or that it was lost. Where there is no
+    /// room for that it is told, and the run directory keeps it: to look takes no space, and a removal needs no record.
+    fn reap(&self, id: &ContainerId) -> Result<Option<ExitRecord>> {
         let failed = |source| Error::Monitor { action: "clean up after", id: id.clone(), source };
         // The status names the group; a monitor that died before it wrote one left the planned name.
         let planned = std::path::Path::new("/skiff").join(id.as_str());
         let Some(reaped) = monitor::reap_lost(&self.run_directory(id), Some(&planned)).map_err(failed)?
         else {
-            return Ok(());
+            return Ok(None);
         };
-        self.state().record_exit(id, &ExitRecord::from(reaped.exit()))?;
+        let exit = ExitRecord::from(reaped.exit());
+        match self.state().record_exit(id, &exit) {
+            Err(state::Error::Full { .. } | state::Error::ReadOnly { .. }) => return Ok(Some(exit)),
+            recorded => recorded?,
+        }
         if reaped.exit().lost {
             tracing::warn!(container = %id, "its monitor died; what was left of it was killed");
             self.lost_event(id)?;
         }
-        reaped.recorded().map_err(failed)
+        reaped.recorded().map_err(failed)?;
+        Ok(None)
     }
 }
 

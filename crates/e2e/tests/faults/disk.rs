@@ -57,6 +57,32 @@ fn a_container_goes_on_without_its_log_and_its_end_is_known() {
 }
 
 #[test]
+fn an_end_that_cannot_be_written_down_is_known_and_can_be_removed() {
+    let disk = Disk::new(32);
+    let skiff = Skiff::with_busybox_at(&disk.path());
+    for round in 0..8 {
+        // So that the database's log ends elsewhere in its last block.
+        let more = format!("more{round}");
+        skiff.ok(&["create", "--name", &more, "busybox"]);
+        skiff.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]);
+        disk.fill();
+        assert_eq!(skiff.ok(&["kill", "one"]), "one\n");
+        assert_eq!(skiff.ok(&["wait", "one"]), "137\n");
+        let state = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "one"];
+        assert_eq!(skiff.ok(&state), "exited 137\n", "round {round}");
+        assert_eq!(skiff.ok(&["ps", "-a", "-f", "name=one", "--format", "{{.State}}"]), "exited\n");
+        assert_eq!(skiff.ok(&["rm", "one"]), "one\n", "round {round}");
+        disk.free();
+        // What was kept in reserve is made up for by the first removal that finds room.
+        skiff.ok(&["rm", &more]);
+        for number in 0..=round % 3 {
+            skiff.ok(&["create", "--name", &format!("{more}-{number}"), "busybox"]);
+        }
+    }
+    assert_sound(&skiff);
+}
+
+#[test]
 fn what_fills_it_can_be_removed() {
     let disk = Disk::new(32);
     let skiff = Skiff::with_busybox_at(&disk.path());
