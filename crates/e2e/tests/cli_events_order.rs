@@ -12,9 +12,9 @@ use serde_json::Value;
 use testkit::Skiff;
 
 /// Ends with 4 when it is asked to.
-const ENDS: &str = "trap 'exit 4' TERM; while :; do sleep 0.02; done";
+const ENDS: &str = "trap 'exit 4' TERM; trap '' USR1; echo ready; while :; do sleep 0.02; done";
 /// Does not.
-const DEAF: &str = "trap '' TERM; while :; do sleep 0.02; done";
+const DEAF: &str = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
 
 /// Everything told of a container so far, one line each: the action and its attributes, but for those that every event has,
 /// which are checked here, and what is only known to be there: ids of programs, and seconds that a run took.
@@ -56,10 +56,20 @@ fn run(skiff: &Skiff, flags: &[&str], name: &str, script: &str) {
     skiff.ok(&[&["run"], flags, &labels, &["--name", name, "busybox", "sh", "-c", script]].concat());
 }
 
+/// Waits until a container has set up what it does about signals, for the `runs`-th time.
+fn ready(skiff: &Skiff, name: &str, runs: usize) {
+    let start = std::time::Instant::now();
+    while skiff.ok(&["logs", name]) != "ready\n".repeat(runs) {
+        assert!(start.elapsed().as_secs() < 10, "{name} is never ready");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_stop_is_told_as_signals_an_end_and_the_stop() {
     let skiff = Skiff::with_busybox();
     run(&skiff, &["-d"], "good", ENDS);
+    ready(&skiff, "good", 1);
     skiff.ok(&["stop", "good"]);
     // There is nothing to stop, so nothing to tell.
     skiff.ok(&["stop", "good"]);
@@ -68,6 +78,7 @@ fn a_stop_is_told_as_signals_an_end_and_the_stop() {
     assert_eq!(story(&skiff, "good"), [&began[..], &stopped].concat());
 
     run(&skiff, &["-d"], "deaf", DEAF);
+    ready(&skiff, "deaf", 1);
     skiff.ok(&["stop", "-s", "USR2", "-t", "1", "deaf"]);
     let ended = story(&skiff, "deaf").split_off(2);
     // The signal that nothing handles does nothing to a first process.
@@ -82,23 +93,27 @@ fn a_stop_is_told_as_signals_an_end_and_the_stop() {
 fn a_restart_is_told_as_a_stop_a_start_and_itself() {
     let skiff = Skiff::with_busybox();
     run(&skiff, &["-d"], "one", ENDS);
+    ready(&skiff, "one", 1);
     skiff.ok(&["restart", "one"]);
     let stopped = ["kill signal=15", "die execDuration exitCode=4", "stop"];
-    let restarted = [&stopped[..], &["start", "restart"]].concat();
-    assert_eq!(story(&skiff, "one").split_off(2), restarted);
-    skiff.ok(&["restart", "-t", "0", "one"]);
-    let at_once =
-        ["kill signal=15", "kill signal=9", "die execDuration exitCode=137", "stop", "start", "restart"];
-    let told = story(&skiff, "one").split_off(7);
-    // It may be as fast as the clock.
-    assert!(told == at_once || told == restarted, "{told:?}");
-    skiff.ok(&["stop", "-t", "0", "one"]);
-    let before = story(&skiff, "one").len();
+    let mut told = [&["create", "start"][..], &stopped, &["start", "restart"]].concat();
+    assert_eq!(story(&skiff, "one"), told);
+    ready(&skiff, "one", 2);
+    skiff.ok(&["stop", "one"]);
     skiff.ok(&["restart", "one"]);
-    assert_eq!(story(&skiff, "one").split_off(before), ["start", "restart"], "it did not run");
+    // The second time it did not run.
+    told.extend([&stopped[..], &["start", "restart"]].concat());
+    assert_eq!(story(&skiff, "one"), told);
+    ready(&skiff, "one", 3);
     skiff.ok(&["rm", "-f", "one"]);
-    let gone = ["kill signal=9", "die execDuration exitCode=137", "destroy"];
-    assert_eq!(story(&skiff, "one").split_off(before + 2), gone);
+    told.extend(["kill signal=9", "die execDuration exitCode=137", "destroy"]);
+    assert_eq!(story(&skiff, "one"), told);
+
+    run(&skiff, &["-d"], "deaf", DEAF);
+    ready(&skiff, "deaf", 1);
+    skiff.ok(&["restart", "-t", "0", "deaf"]);
+    let killed = ["kill signal=15", "kill signal=9", "die execDuration exitCode=137", "stop"];
+    assert_eq!(story(&skiff, "deaf").split_off(2), [&killed[..], &["start", "restart"]].concat());
 }
 
 #[test]
@@ -110,6 +125,7 @@ fn a_run_that_removes_itself_is_told_from_its_making_to_its_removal() {
         ["create", "attach", "start", "die execDuration exitCode=0", "destroy"]
     );
     run(&skiff, &["--rm", "-d"], "apart", ENDS);
+    ready(&skiff, "apart", 1);
     skiff.ok(&["stop", "apart"]);
     let stopped = ["create", "start", "kill signal=15", "die execDuration exitCode=4", "destroy", "stop"];
     let mut told = story(&skiff, "apart");
@@ -134,7 +150,8 @@ fn a_run_that_removes_itself_is_told_from_its_making_to_its_removal() {
 #[test]
 fn what_happens_to_a_run_is_told_between_its_start_and_its_end() {
     let skiff = Skiff::with_busybox();
-    run(&skiff, &["-d"], "one", "trap 'exit 4' TERM; trap '' USR1; while :; do sleep 0.02; done");
+    run(&skiff, &["-d"], "one", ENDS);
+    ready(&skiff, "one", 1);
     skiff.ok(&["pause", "one"]);
     skiff.ok(&["unpause", "one"]);
     assert_eq!(skiff.run(&["exec", "one", "sh", "-c", "exit 3"]).code, 3);
@@ -148,6 +165,7 @@ fn what_happens_to_a_run_is_told_between_its_start_and_its_end() {
     skiff.ok(&["wait", "one"]);
     assert_ne!(skiff.run(&["kill", "one"]).code, 0);
     skiff.ok(&["start", "one"]);
+    ready(&skiff, "one", 2);
     skiff.ok(&["stop", "one"]);
     skiff.ok(&["rm", "one"]);
     let told = story(&skiff, "one");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use testkit::{Output, Skiff};
 
 /// Ends with 5 when it is asked to.
-const ENDS: &str = "trap 'exit 5' TERM; while :; do sleep 0.02; done";
+const ENDS: &str = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done";
 
 /// A client that has begun to wait, and is still at it.
 fn waiting(skiff: &Skiff, arguments: &[&str]) -> Child {
@@ -21,6 +21,15 @@ fn waiting(skiff: &Skiff, arguments: &[&str]) -> Child {
     std::thread::sleep(Duration::from_millis(400));
     assert!(child.try_wait().unwrap().is_none(), "{arguments:?}: it does not wait");
     child
+}
+
+/// Waits until a container has set up what it does about signals, for the `runs`-th time.
+fn ready(skiff: &Skiff, name: &str, runs: usize) {
+    let start = std::time::Instant::now();
+    while skiff.ok(&["logs", name]) != "ready\n".repeat(runs) {
+        assert!(start.elapsed().as_secs() < 10, "{name} is never ready");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn told(child: Child) -> (i32, String, String) {
@@ -41,6 +50,7 @@ fn each_condition_is_fulfilled_when_it_holds() {
     let removed = waiting(&skiff, &["--condition=removed", "one"]);
     skiff.ok(&["start", "one"]);
     let end = waiting(&skiff, &["--condition", "not-running", "one"]);
+    ready(&skiff, "one", 1);
     skiff.ok(&["stop", "one"]);
     assert_eq!(told(next), code("5\n"));
     assert_eq!(told(end), code("5\n"));
@@ -71,6 +81,7 @@ fn a_removal_wakes_whoever_waits_for_less() {
     // One that goes by itself, and one that does not come back.
     skiff.ok(&["run", "-d", "--rm", "--name", "short", "busybox", "sh", "-c", ENDS]);
     let gone = waiting(&skiff, &["--condition", "removed", "short"]);
+    ready(&skiff, "short", 1);
     skiff.ok(&["stop", "short"]);
     assert_eq!(told(gone), code("5\n"));
     skiff.ok(&["create", "--name", "never", "busybox"]);
@@ -83,8 +94,9 @@ fn a_removal_wakes_whoever_waits_for_less() {
 fn several_are_waited_for_at_once_and_told_of_in_order() {
     let skiff = Skiff::with_busybox();
     for (name, code) in [("one", "1"), ("two", "2"), ("three", "3")] {
-        let script = format!("trap 'exit {code}' TERM; while :; do sleep 0.02; done");
+        let script = format!("trap 'exit {code}' TERM; echo ready; while :; do sleep 0.02; done");
         skiff.ok(&["run", "-d", "--name", name, "busybox", "sh", "-c", &script]);
+        ready(&skiff, name, 1);
     }
     // The last one ends and begins anew before the first one ends.
     let next = waiting(&skiff, &["--condition", "next-exit", "one", "two", "three"]);

@@ -54,30 +54,31 @@ impl Engine {
         })
     }
 
+    /// The exit code of the run that is on, or of the last one where it has just ended.
     fn wait_ended(&self, found: &Container) -> Result<i32> {
         let failed = |source| Error::Monitor { action: "wait for", id: found.id().clone(), source };
-        let waited = match self.connect(found) {
-            Ok(mut connection) => connection.wait(),
-            Err(Error::Monitor { source, .. }) => Err(source),
-            Err(error) => return Err(error),
-        };
-        match waited {
-            Ok(ended) => Ok(ended.exit().code),
-            // The monitor is gone: either it had nothing left to do, or it died and the container is lost.
-            Err(monitor::Error::Gone | monitor::Error::NotRunning) => self.code_after(found),
-            Err(source) => Err(failed(source)),
-        }
-    }
-
-    fn code_after(&self, found: &Container) -> Result<i32> {
+        let mut code = found.state.exit_code;
         loop {
-            let (_, state) = match self.observe(found.head.clone()) {
-                // Who waits for the end has it.
-                Err(Error::NoSuchContainer { .. }) => return Ok(found.state.exit_code),
-                observed => observed?,
+            let waited = match self.connect(found) {
+                Ok(mut connection) => connection.wait(),
+                Err(Error::Monitor { source, .. }) => Err(source),
+                Err(error) => return Err(error),
             };
-            if !state.status.is_running() && !self.is_starting(found)? {
-                return Ok(state.exit_code);
+            match waited {
+                Ok(ended) => return Ok(ended.exit().code),
+                // The monitor is gone: either it had nothing left to do, or it died and the container is lost.
+                Err(monitor::Error::Gone | monitor::Error::NotRunning) => {}
+                Err(source) => return Err(failed(source)),
+            }
+            match self.container(found.id().as_str()) {
+                Ok(now) if !now.state.status.is_running() && !self.is_starting(&now)? => {
+                    return Ok(now.state.exit_code);
+                }
+                // Somebody starts it, or has begun another run meanwhile.
+                Ok(now) => code = now.state.exit_code,
+                // Who waits for the end has it.
+                Err(Error::NoSuchContainer { .. }) => return Ok(code),
+                Err(error) => return Err(error),
             }
             std::thread::sleep(POLL);
         }
