@@ -143,7 +143,7 @@ fn a_removal_whose_command_dies_is_gone_on_with() {
     assert_eq!(listed(&skiff, &["-a"]), "", "a list repairs");
     begin();
     assert!(skiff.ok(&["container", "prune", "-f"]).contains("Total reclaimed space"));
-    assert_refused(&skiff, &["inspect", "one"], "no such container");
+    assert_refused(&skiff, &["logs", "one"], "No such container: one");
     let told = skiff.ok(&[
         "events",
         "--since",
