@@ -123,4 +123,8 @@ fn lost_lines_are_counted_for_who_inspects() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     assert_eq!(skiff.ok(&["logs", "-n", "1", "web"]), "300000\n", "the cache has everything");
+    let before = lost();
+    skiff.ok(&["kill", "web"]);
+    skiff.ok(&["wait", "web"]);
+    assert!(lost() >= before, "the end of the run forgets them");
 }

@@ -224,7 +224,7 @@ fn ended(exit: &ExitRecord) -> ContainerState {
         started_at: exit.started,
         finished_at: exit.started.map(|_| exit.finished),
         restarts: exit.restarts,
-        log_lines_lost: 0,
+        log_lines_lost: exit.log_lines_lost,
         health: None,
     }
 }
@@ -261,6 +261,7 @@ mod tests {
             error: Some("no such file".to_owned()),
             asked: Asked::Nobody,
             restarts: 0,
+            log_lines_lost: 0,
         }
     }
 

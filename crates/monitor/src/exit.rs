@@ -24,6 +24,9 @@ pub struct Exit {
     pub asked: Asked,
     /// How often the restart policy had started it again by then.
     pub restarts: u32,
+    /// Lines that its log could not keep.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 impl Exit {
@@ -39,6 +42,7 @@ impl Exit {
             error: Some("the container's monitor died; what was left of the container was killed".to_owned()),
             asked: Asked::Nobody,
             restarts: 0,
+            log_lines_lost: 0,
         }
     }
 }
@@ -55,6 +59,7 @@ impl From<&Exit> for state::ExitRecord {
             error: exit.error.clone(),
             asked: exit.asked,
             restarts: exit.restarts,
+            log_lines_lost: exit.log_lines_lost,
         }
     }
 }
@@ -71,6 +76,7 @@ impl From<&state::ExitRecord> for Exit {
             error: record.error.clone(),
             asked: record.asked,
             restarts: record.restarts,
+            log_lines_lost: record.log_lines_lost,
         }
     }
 }

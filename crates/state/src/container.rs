@@ -69,7 +69,8 @@ pub enum Lookup<T> {
 }
 
 const COLUMNS: &str = "containers.id, name, containers.image, created, slot, \
-    code, signal, oom_killed, started, finished, lost, error, asked, restarts, summary, removing";
+    code, signal, oom_killed, started, finished, lost, error, asked, restarts, log_lines_lost, \
+    summary, removing";
 
 impl State {
     /// Keeps a container; returns the first host id of its range, when it asked for one.
@@ -156,7 +157,7 @@ impl State {
             let sql = format!(
                 "SELECT {COLUMNS}, spec FROM containers LEFT JOIN exits ON container = id WHERE {condition}"
             );
-            connection.prepare_cached(&sql)?.query_row([key], |row| Ok((head(row), row.get(16)?))).optional()
+            connection.prepare_cached(&sql)?.query_row([key], |row| Ok((head(row), row.get(17)?))).optional()
         })?
         .map(|(head, spec)| Ok(ContainerRecord { head: head?, spec }))
         .transpose()
@@ -283,8 +284,8 @@ fn head(row: &Row<'_>) -> Result<ContainerHead> {
         created: timestamp(row.get(3).map_err(malformed)?),
         id_base: row.get::<_, Option<u32>>(4).map_err(malformed)?.map(|slot| IdPool::DEFAULT.base_of(slot)),
         exit: ExitRecord::from_row(row, 5).map_err(malformed)?,
-        summary: text(14)?,
-        removing: row.get(15).map_err(malformed)?,
+        summary: text(15)?,
+        removing: row.get(16).map_err(malformed)?,
         id,
     })
 }

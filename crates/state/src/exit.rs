@@ -29,6 +29,8 @@ pub struct ExitRecord {
     pub asked: Asked,
     /// How often its restart policy had started it again since a user did.
     pub restarts: u32,
+    /// Lines that its log could not keep.
+    pub log_lines_lost: u64,
 }
 
 /// Who asked for the end of a container: what decides whether a restart policy brings it back.
@@ -64,7 +66,7 @@ impl FromSql for Asked {
 }
 
 impl ExitRecord {
-    /// Nine columns from `first` on; missing when they are null.
+    /// Ten columns from `first` on; missing when they are null.
     pub(crate) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ExitRecord>> {
         let Some(code) = row.get(first)? else { return Ok(None) };
         Ok(Some(ExitRecord {
@@ -77,6 +79,7 @@ impl ExitRecord {
             error: row.get(first + 6)?,
             asked: row.get(first + 7)?,
             restarts: row.get(first + 8)?,
+            log_lines_lost: row.get::<_, i64>(first + 9)?.try_into().unwrap_or(0),
         }))
     }
 }
@@ -85,8 +88,8 @@ impl State {
     /// How the last run of a container ended.
     pub fn exit(&self, id: &ContainerId) -> Result<Option<ExitRecord>> {
         self.query("read the exit of a container", |connection| {
-            let sql = "SELECT code, signal, oom_killed, started, finished, lost, error, asked, restarts \
-                 FROM exits WHERE container = ?1";
+            let sql = "SELECT code, signal, oom_killed, started, finished, lost, error, asked, restarts, \
+                 log_lines_lost FROM exits WHERE container = ?1";
             let found = connection
                 .prepare_cached(sql)?
                 .query_row([&bytes_of(id)[..]], |row| ExitRecord::from_row(row, 0))
@@ -102,8 +105,9 @@ impl State {
                 connection
                     .prepare_cached(
                         "INSERT OR REPLACE INTO exits \
-                         (container, code, signal, oom_killed, started, finished, lost, error, asked, restarts) \
-                         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM containers WHERE id = ?1",
+                         (container, code, signal, oom_killed, started, finished, lost, error, asked, restarts, \
+                          log_lines_lost) \
+                         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM containers WHERE id = ?1",
                     )?
                     .execute(params![
                         &bytes_of(id)[..],
@@ -116,6 +120,7 @@ impl State {
                         exit.error,
                         exit.asked,
                         exit.restarts,
+                        i64::try_from(exit.log_lines_lost).unwrap_or(i64::MAX),
                     ])
                     .map(drop)
             })

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 3] = [
+pub(crate) const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -47,6 +47,9 @@ pub(crate) const MIGRATIONS: [&str; 3] = [
     // own in a row, and are read without what is before them.
     "
     ALTER TABLE containers ADD COLUMN removing INTEGER NOT NULL DEFAULT 0;
+",
+    "
+    ALTER TABLE exits ADD COLUMN log_lines_lost INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

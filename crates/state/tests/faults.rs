@@ -113,7 +113,7 @@ fn an_older_schema_keeps_what_it_holds() {
     // As the first version had it.
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
-         ALTER TABLE containers DROP COLUMN removing";
+         ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
@@ -121,7 +121,7 @@ fn an_older_schema_keeps_what_it_holds() {
     assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), Some(false));
     let found = state.exit(&id(1, 1)).unwrap().unwrap();
     let asked = state::Asked::Nobody;
-    assert_eq!(found, state::ExitRecord { asked, restarts: 0, ..exit });
+    assert_eq!(found, state::ExitRecord { asked, restarts: 0, log_lines_lost: 0, ..exit });
 }
 
 #[test]

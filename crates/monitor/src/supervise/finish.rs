@@ -57,11 +57,12 @@ pub(crate) fn end_run(container: &mut Container, trouble: Option<Error>) -> Exit
 }
 
 /// Ends a container that has no run any more: `exit` is its last one's.
-pub(crate) fn leave_for_good(mut container: Container, exit: Exit) -> Result<()> {
+pub(crate) fn leave_for_good(mut container: Container, mut exit: Exit) -> Result<()> {
     if let Some(log) = &mut container.log {
         log.close();
         container.note_lost_lines();
     }
+    exit.log_lines_lost = container.status.log_lines_lost;
     container.status.phase = Phase::Exited;
     // What cannot be removed keeps the directory, and the next observer removes both.
     drop(status::remove_health(container.seat.run_dir(), &container.status));
@@ -117,6 +118,7 @@ impl Container {
             error,
             asked: self.status.phase.asked(),
             restarts: self.status.restarts,
+            log_lines_lost: 0,
         }
     }
 

@@ -293,6 +293,7 @@ impl LaunchFailure {
             error: Some(self.message.clone()),
             asked: Asked::Nobody,
             restarts: 0,
+            log_lines_lost: 0,
         }
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn exit_record(code: i32) -> ExitRecord {
     ExitRecord {
         asked: state::Asked::User,
         restarts: 3,
+        log_lines_lost: 5,
         code,
         signal: None,
         oom_killed: false,
