@@ -213,6 +213,10 @@ fn states_and_their_words() {
         ("D run --rm --group-add nope busybox true", "unable to find group nope"),
         ("D update up", "you must provide one or more flags"),
         ("D update -m 100m --memory-swap 50m up", "memoryswap"),
+        (
+            "D run --rm --cpuset-mems 99 busybox true",
+            "Requested memory nodes are not available - requested 99",
+        ),
         ("D update --cpuset-cpus 99 up", "Requested CPUs are not available"),
         ("D ps --filter health=odd", "health"),
         ("D ps --filter is-task=odd", "is-task"),

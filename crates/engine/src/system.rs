@@ -137,6 +137,7 @@ impl Engine {
             return Ok(None);
         }
         let capabilities = Hierarchy::detect().and_then(|found| found.capabilities()).map_err(cgroups)?;
+        plan::check_memory_nodes(&host.resources, &capabilities.memory_nodes)?;
         let mut limits = plan::limits(host);
         devices::limit_block_io(&host.resources, &mut limits.block_io)?;
         cgroup::check(&limits, &capabilities)

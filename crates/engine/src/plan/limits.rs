@@ -89,6 +89,22 @@ fn check_cpu(resources: &Resources, cpus: u32) -> Result<()> {
     Ok(())
 }
 
+/// Checks the memory nodes asked for against those that there are.
+pub(crate) fn check_nodes(resources: &Resources, nodes: &[u32]) -> Result<()> {
+    let list = &resources.cpuset_mems;
+    let highest = highest_of_list(list).flatten();
+    if highest <= nodes.iter().max().copied() {
+        return Ok(());
+    }
+    let available: Vec<String> = nodes.iter().map(u32::to_string).collect();
+    let available = available.join(",");
+    Err(Error::InvalidLimit {
+        reason: format!(
+            "Requested memory nodes are not available - requested {list}, available: {available}"
+        ),
+    })
+}
+
 /// The highest number of a list like `0-3,7`: missing when it is no list, `Some(None)` when it is empty.
 fn highest_of_list(list: &str) -> Option<Option<u32>> {
     if list.is_empty() {
@@ -249,6 +265,20 @@ mod tests {
         }
         assert!(reason(|r| r.cpu_quota = 999).starts_with("CPU cfs quota can not be less"));
         assert_eq!(reason(|r| r.cpu_quota = -1), "fine");
+    }
+
+    #[test]
+    fn memory_lists_name_nodes_that_there_are() {
+        let outcome = |list: &str, nodes: &[u32]| {
+            let resources = Resources { cpuset_mems: list.to_owned(), ..Resources::default() };
+            check_nodes(&resources, nodes).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        };
+        assert_eq!(outcome("", &[]), "fine");
+        assert_eq!(outcome("0-1", &[0, 1]), "fine");
+        assert_eq!(
+            outcome("0,5", &[0, 1]),
+            "Requested memory nodes are not available - requested 0,5, available: 0,1"
+        );
     }
 
     #[test]

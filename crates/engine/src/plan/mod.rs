@@ -28,7 +28,7 @@ pub(crate) use device::DeviceNode;
 pub(crate) use health::{command as health_command, schedule as health_schedule};
 pub(crate) use identity::{lent, lent_for_files, needs_range, root_outside};
 pub(crate) use launch::{ahead, capabilities, exec, launch, may_join_ipc, visit};
-pub(crate) use limits::{asks_for_any, check as check_limits, limits};
+pub(crate) use limits::{asks_for_any, check as check_limits, check_nodes as check_memory_nodes, limits};
 pub use log::LogError;
 pub(crate) use log::{LOG_DRIVERS, Subject, log, log_plan};
 pub(crate) use mounts::{Volume, mount_points, volumes};
