@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testkit::{Disk, Skiff, User, calls_of, kill_at, wait_until};
+use testkit::{Call, Disk, Skiff, User, calls_of, kill_any_at, kill_at, wait_until};
 
 const FILL: &str =
     "dd if=/dev/zero of=/data bs=64k; echo dd ended with $?; while :; do echo line; sleep 0.05; done";
@@ -266,6 +266,28 @@ fn killed_at_any_step_the_next_one_works() {
     assert_eq!(skiff.ok(&["diff", "one"]), "A /runs\n");
     is_whole(&skiff, "one");
     skiff.ok(&["rm", "one"]);
+    wait_until("no device is left", || loops(&skiff).is_empty());
+    assert_eq!(skiff.left_by_containers(), "");
+}
+
+#[test]
+fn a_monitor_killed_while_it_attaches_the_disk_leaves_no_device() {
+    let skiff = Skiff::with_busybox();
+    let mut killed = 0;
+    for name in ["ioctl", "fsopen", "fsconfig", "fsmount", "mount_setattr"] {
+        for number in 1..=4 {
+            let call = Call { name: name.to_owned(), number };
+            let write = "echo run >> /runs";
+            skiff.ok(&["create", "--name", "one", "--storage-opt", "size=4m", "busybox", "sh", "-c", write]);
+            killed += u32::from(!kill_any_at(&skiff, &call, &["start", "one"]).success());
+            // What is found dead is told of, and started all the same.
+            wait_until(&format!("{call:?}: it runs"), || skiff.run(&["start", "-a", "one"]).code == 0);
+            assert_eq!(skiff.ok(&["diff", "one"]), "A /runs\n", "{call:?}");
+            is_whole(&skiff, "one");
+            skiff.ok(&["rm", "-f", "one"]);
+        }
+    }
+    assert!(killed >= 8, "{killed} of 20 were killed");
     wait_until("no device is left", || loops(&skiff).is_empty());
     assert_eq!(skiff.left_by_containers(), "");
 }

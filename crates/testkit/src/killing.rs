@@ -54,6 +54,12 @@ pub fn held_up_at(skiff: &Skiff, call: &Call, delay_ms: u32, arguments: &[&str])
     traced(skiff, &["-qq", "-o", "/dev/null", "-e", &delay], arguments)
 }
 
+/// Runs the command and kills the first of it and of all that it starts to make `call`. Returns when all of them have ended.
+pub fn kill_any_at(skiff: &Skiff, call: &Call, arguments: &[&str]) -> ExitStatus {
+    let kill = format!("inject={}:signal=KILL:when={}", call.name, call.number);
+    traced(skiff, &["-f", "-qq", "-o", "/dev/null", "-e", &kill], arguments).status().expect("start strace")
+}
+
 /// The command behind `strace` with more of its flags.
 fn traced(skiff: &Skiff, flags: &[&str], arguments: &[&str]) -> Command {
     let command = skiff.command(arguments);

@@ -26,7 +26,7 @@ mod waiting;
 pub use abandoned::{own_name, sweep};
 pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
-pub use killing::{Call, calls_of, held_up_at, kill_at};
+pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;
