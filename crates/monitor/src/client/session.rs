@@ -32,6 +32,8 @@ pub struct Session<'a> {
     /// Where the rest of the container's output goes at its end.
     stdout: Option<BorrowedFd<'a>>,
     stderr: Option<BorrowedFd<'a>>,
+    /// Requests that the monitor has not answered yet.
+    unanswered: u32,
 }
 
 /// How a session ended.
@@ -80,7 +82,7 @@ enum Stopped {
 impl<'a> Session<'a> {
     pub(super) fn new(caller: CallerStdio<'a>) -> Session<'a> {
         let keys = DetachKeys::new(caller.detach_keys);
-        Session { caller, keys, input: None, outputs: Vec::new(), stdout: None, stderr: None }
+        Session { caller, keys, input: None, outputs: Vec::new(), stdout: None, stderr: None, unanswered: 0 }
     }
 
     pub(super) fn copy(&mut self, theirs: BorrowedFd<'a>, ours: Option<OwnedFd>, is_input: bool) {
@@ -102,7 +104,7 @@ impl<'a> Session<'a> {
     /// one on which [`Connection::attach`] succeeded.
     pub fn run(mut self, connection: &mut Connection) -> Result<SessionEnd<Ended>> {
         if let Some(size) = self.terminal_size() {
-            tell(connection, &Request::Resize(size))?;
+            self.tell(connection, &Request::Resize(size))?;
         }
         let mut ended = connection.take_ended()?;
         // Set once nobody reads: until then the container may take to end.
@@ -113,7 +115,10 @@ impl<'a> Session<'a> {
                 return Ok(SessionEnd::Unread(None));
             }
             match self.turn(connection, Subject::Container, farewell_ms)? {
-                Some(Stopped::Detached) => return Ok(SessionEnd::Detached),
+                Some(Stopped::Detached) => {
+                    self.hear_answers(connection)?;
+                    return Ok(SessionEnd::Detached);
+                }
                 Some(Stopped::Unread) => {
                     tell(connection, &Request::HangUp)?;
                     farewell_ms = farewell_ms.or_else(farewell);
@@ -125,7 +130,9 @@ impl<'a> Session<'a> {
                         farewell_ms = farewell_ms.or_else(farewell);
                     }
                     Received::Reply(Reply::Unread { ends: false }, _) => return Ok(SessionEnd::Unread(None)),
-                    Received::Reply(Reply::Done(_) | Reply::Refused(_) | Reply::Failed { .. }, _) => {}
+                    Received::Reply(Reply::Done(_) | Reply::Refused(_) | Reply::Failed { .. }, _) => {
+                        self.unanswered = self.unanswered.saturating_sub(1);
+                    }
                     Received::Reply(reply, _) => return Err(unexpected(reply)),
                 },
                 None => {}
@@ -139,6 +146,27 @@ impl<'a> Session<'a> {
         write_tail(self.stdout, ended.tails.stdout.take());
         write_tail(self.stderr, ended.tails.stderr.take());
         Ok(if farewell_ms.is_some() { SessionEnd::Unread(Some(ended)) } else { SessionEnd::Exited(ended) })
+    }
+
+    /// Lets what was asked for happen before anybody is told that the user has left: events are told by those who act.
+    fn hear_answers(&mut self, connection: &mut Connection) -> Result<()> {
+        let patience = clock::millis(FAREWELL_MS);
+        while self.unanswered > 0 && wait_one(connection.as_fd(), PollFlags::IN, Some(&patience)) {
+            match connection.receive()? {
+                Received::Reply(Reply::Done(_) | Reply::Refused(_) | Reply::Failed { .. }, _) => {
+                    self.unanswered -= 1;
+                }
+                Received::Reply(..) => {}
+                Received::Ended => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request whose answer is heard later.
+    fn tell(&mut self, connection: &Connection, request: &Request) -> Result<()> {
+        self.unanswered += 1;
+        tell(connection, request)
     }
 
     /// Copies until the program ends or the user detaches.
@@ -271,17 +299,17 @@ impl<'a> Session<'a> {
         Ok(ready)
     }
 
-    fn pass_signals(&self, connection: &mut Connection, subject: Subject<'_>) -> Result<()> {
+    fn pass_signals(&mut self, connection: &mut Connection, subject: Subject<'_>) -> Result<()> {
         let Some(signals) = self.caller.signals else { return Ok(()) };
         while let Some(number) = signal::next(signals).map_err(Error::system("read signals"))? {
             match subject {
                 // The answers are read, and passed over, by the loop.
                 Subject::Container if number == signal::WINCH => {
                     if let Some(size) = self.terminal_size() {
-                        tell(connection, &Request::Resize(size))?;
+                        self.tell(connection, &Request::Resize(size))?;
                     }
                 }
-                Subject::Container => tell(connection, &Request::Signal { signal: number })?,
+                Subject::Container => self.tell(connection, &Request::Signal { signal: number })?,
                 Subject::Program(Some(master)) if number == signal::WINCH => self.resize_terminal(master),
                 Subject::Program(_) => {}
             }
