@@ -36,6 +36,25 @@ impl Configuration {
         self.0.get(key).and_then(Value::as_str)
     }
 
+    /// Variables that tell a container of the host's proxies (`proxies.default`), each in capitals and in small letters, as
+    /// programs disagree about which they read.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = (String, &str)> {
+        const KINDS: [(&str, &str); 5] = [
+            ("HTTP_PROXY", "httpProxy"),
+            ("HTTPS_PROXY", "httpsProxy"),
+            ("NO_PROXY", "noProxy"),
+            ("FTP_PROXY", "ftpProxy"),
+            ("ALL_PROXY", "allProxy"),
+        ];
+        let chosen = self.0.get("proxies").and_then(|proxies| proxies.get("default"));
+        let found =
+            move |(name, key)| Some((name, chosen?.get(key)?.as_str().filter(|text| !text.is_empty())?));
+        KINDS
+            .into_iter()
+            .filter_map(found)
+            .flat_map(|(name, text): (&str, _)| [(name.to_owned(), text), (name.to_lowercase(), text)])
+    }
+
     /// The texts that stand under `key` in a list.
     pub(crate) fn list<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
         self.0.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)

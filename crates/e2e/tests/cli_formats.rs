@@ -364,6 +364,14 @@ fn the_client_configuration_supplies_defaults() {
     std::fs::create_dir(&other).unwrap();
     let config = other.display().to_string();
     assert!(run(&["--config", &config, "ps", "-a"]).stdout.starts_with("CONTAINER ID"));
+    write(
+        r#"{ "proxies": { "default": { "httpProxy": "http://p:1", "noProxy": "local", "ftpProxy": "" } } }"#,
+    );
+    let told = run(&["run", "--rm", "-e", "NO_PROXY=mine", "-e", "http_proxy", "busybox", "env"]);
+    let mut proxies: Vec<&str> =
+        told.stdout.lines().filter(|line| line.to_lowercase().contains("_proxy")).collect();
+    proxies.sort_unstable();
+    assert_eq!(proxies, ["HTTP_PROXY=http://p:1", "NO_PROXY=mine", "no_proxy=local"], "{told:?}");
     write("{ broken");
     let broken = run(&["ps", "-a"]);
     assert!(broken.code == 0 && broken.stderr.starts_with("WARNING: cannot use "), "{broken:?}");

@@ -8,6 +8,8 @@ use engine::request::{
     parse_bytes, parse_cpus, parse_restart,
 };
 
+use crate::configuration::Configuration;
+use crate::context::Context;
 use crate::context::absolute;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -18,8 +20,9 @@ use crate::values::{environment, integer, mount, pair};
 const PROFILE_LIMIT: u64 = 4 << 20;
 
 /// The request; `detach` is whether `run` will leave the container alone.
-pub(crate) fn request(parsed: &Parsed, detach: bool) -> Result<Create> {
-    let process = process(parsed, detach)?;
+pub(crate) fn request(context: &Context, parsed: &Parsed, detach: bool) -> Result<Create> {
+    let mut process = process(parsed, detach)?;
+    tell_of_proxies(context.configuration(), &mut process.env);
     let pull = parsed.value("pull", |text| match text {
         "always" => Ok(Pull::Always),
         "missing" => Ok(Pull::Missing),
@@ -34,6 +37,16 @@ pub(crate) fn request(parsed: &Parsed, detach: bool) -> Result<Create> {
         process,
         host: host(parsed)?,
     })
+}
+
+/// Adds the proxies of the client configuration, where the caller has not said otherwise.
+fn tell_of_proxies(configuration: &Configuration, env: &mut Vec<String>) {
+    for (name, proxy) in configuration.proxies() {
+        let is_given = env.iter().any(|given| given.split('=').next() == Some(&name));
+        if !is_given {
+            env.push(format!("{name}={proxy}"));
+        }
+    }
 }
 
 /// What the caller has set for all of Docker's commands.

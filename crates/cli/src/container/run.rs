@@ -17,7 +17,7 @@ use crate::terminal::{Caller, Wish};
 
 /// `skiff create`.
 pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let request = create::request(parsed, false).map_err(|error| fail(error, &parsed.path))?;
+    let request = create::request(context, parsed, false).map_err(|error| fail(error, &parsed.path))?;
     let cidfile = refuse_cidfile(&request)?;
     let created = context.engine()?.create(&request)?;
     warn(&created.warnings);
@@ -29,7 +29,7 @@ pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
 /// `skiff run`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let detach = parsed.on("detach");
-    let outcome = create::request(parsed, detach).and_then(|request| match detach {
+    let outcome = create::request(context, parsed, detach).and_then(|request| match detach {
         true => run_detached(context, &request),
         false => run_attached(context, parsed, &request),
     });
