@@ -23,7 +23,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::request::{IpcMode, MountSource, NetworkMode};
 use crate::spec::ContainerSpec;
-use crate::{Engine, Error, Result, plan};
+use crate::{Engine, Error, Result, Snapshotter, plan};
 
 /// Larger ones are not copied: they are not what they should be.
 const ETC_LIMIT: u64 = 256 << 10;
@@ -58,6 +58,9 @@ impl Engine {
             let upper = directory.join("upper");
             file::create_dir(&upper, 0o755).map_err(failed)?;
             file::set_mode(&upper, 0o755).map_err(failed)?;
+            if self.snapshotter()? == Snapshotter::Trees {
+                make_mark(&upper.join(".dockerenv")).map_err(failed)?;
+            }
             file::create_dir(&work, 0o700).map_err(failed)?;
         }
         if spec.host.ipc_mode == IpcMode::Shareable {
@@ -115,6 +118,15 @@ impl Engine {
     /// Ids of all containers that run, or whose monitor died.
     pub(crate) fn run_directories(&self) -> Result<Vec<ContainerId>> {
         list_ids(&self.config.run)
+    }
+}
+
+/// The empty file by which programs know that they are in a container; an index has it already.
+fn make_mark(path: &Path) -> file::Result<()> {
+    match file::create_new(path, 0o755) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        // Not what the caller's mask has left of it.
+        Ok(_) | Err(_) => file::set_mode(path, 0o755),
     }
 }
 

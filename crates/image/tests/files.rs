@@ -23,7 +23,7 @@ use snapshots_support::{Mount, Scratch, Source, Tar, listing, reference, run, sh
 
 /// The image below; with all that the index would add of its own.
 const LOWER: &str = "\
-    mkdir -p etc dir/sub empty gone/deep keep dev proc sys; touch etc/hostname etc/hosts etc/resolv.conf; echo a >etc/a; echo b >etc/b; ln -s a etc/link; echo x >dir/x
+    mkdir -p etc dir/sub empty gone/deep keep dev proc sys; touch .dockerenv etc/hostname etc/hosts etc/resolv.conf; echo a >etc/a; echo b >etc/b; ln -s a etc/link; echo x >dir/x
     echo y >dir/sub/y; echo z >gone/deep/z; echo k >keep/k; mknod node c 1 3; mkfifo pipe; ln etc/a keep/again
     ln -s dir way; chmod 2750 dir/sub; chown 7:8 dir/x";
 

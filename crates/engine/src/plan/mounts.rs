@@ -115,9 +115,10 @@ pub(crate) fn volumes(spec: &ContainerSpec) -> Vec<Volume> {
     volumes
 }
 
-/// Paths at which the start of a container may make something to mount on.
+/// Paths at which the start of a container may make something: to mount on, and the mark of a container.
 pub(crate) fn mount_points(spec: &ContainerSpec) -> Vec<String> {
-    const ALWAYS: [&str; 6] = ["/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    const ALWAYS: [&str; 7] =
+        ["/.dockerenv", "/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
     let mut points: Vec<String> = ALWAYS.map(str::to_owned).into();
     points.extend(spec.host.mounts.iter().map(|mount| mount.target.clone()));
     points.extend(spec.process.volumes.iter().cloned());

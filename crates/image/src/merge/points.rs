@@ -1,5 +1,6 @@
 //! What every container has something mounted on, added to an image that lacks it, as Docker adds it between image and
-//! container: else each container's writable layer would begin with making it.
+//! container: else each container's writable layer would begin with making it. With it comes the empty file by which
+//! programs know that they are in a container.
 //!
 //! What the image has is left as it is: a file where a directory is wanted, a link, a parent that is none. It is for
 //! the runtime to make of it what is right for one container.
@@ -9,7 +10,8 @@ use super::{Conflict, Merger};
 use crate::tar::Time;
 
 /// Directories and files, by the names of their path.
-const POINTS: [(&[&str], Point); 6] = [
+const POINTS: [(&[&str], Point); 7] = [
+    (&[".dockerenv"], Point::Mark),
     (&["dev"], Point::Directory),
     (&["proc"], Point::Directory),
     (&["sys"], Point::Directory),
@@ -22,6 +24,7 @@ const POINTS: [(&[&str], Point); 6] = [
 enum Point {
     Directory,
     File,
+    Mark,
 }
 
 impl Merger {
@@ -44,7 +47,8 @@ impl Merger {
         }
         let inode = match point {
             Point::Directory => Inode::implied(),
-            Point::File => empty_file(),
+            Point::File => empty_file(0o644),
+            Point::Mark => empty_file(0o755),
         };
         self.find_or_add(directory, name.as_bytes(), inode).map(drop)
     }
@@ -60,7 +64,7 @@ impl Merger {
     }
 }
 
-fn empty_file() -> Inode {
+fn empty_file(mode: u16) -> Inode {
     let body = Body::File { layer: 0, source: 0, size: 0 };
-    Inode { body, mode: 0o644, uid: 0, gid: 0, mtime: Time::default(), xattrs: 0 }
+    Inode { body, mode, uid: 0, gid: 0, mtime: Time::default(), xattrs: 0 }
 }

@@ -335,7 +335,9 @@ fn remove(path: &Path) {
 pub(crate) fn with_mount_points(listing: &[String]) -> Vec<String> {
     let empty = "100644 0:0 0.000000000 0 bytes e3b0c442 links=1";
     let directory = "40755 0:0 0.000000000";
+    let mark = "100755 0:0 0.000000000 0 bytes e3b0c442 links=1";
     let points = [
+        ("./.dockerenv", mark),
         ("./dev", directory),
         ("./etc", directory),
         ("./etc/hostname", empty),
