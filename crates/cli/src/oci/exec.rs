@@ -121,8 +121,8 @@ fn start(
     // further until somebody resumes it.
     drop(folder);
     let master = parked.terminal()?;
-    let mut running = parked.release()?;
     let console = Console::new(master, parsed.value("console-socket"), detach)?;
+    let mut running = parked.release()?;
     session::write_pid_file(parsed, running.pid())?;
     if detach {
         console.finish()?;

@@ -95,11 +95,15 @@ pub(super) enum Console {
 }
 
 impl Console {
+    /// To be called before the program begins: what it asks its terminal first is how large that is.
     pub(super) fn new(master: Option<OwnedFd>, socket: Option<&str>, detach: bool) -> Result<Self> {
         match (master, socket.filter(|path| !path.is_empty())) {
             (None, _) => Ok(Self::None),
             (Some(master), Some(path)) if detach => Ok(Self::Sent { master, socket: connect_to(path)? }),
-            (Some(master), _) => Ok(Self::Shown(master)),
+            (Some(master), _) => {
+                take_size(stdin(), &master);
+                Ok(Self::Shown(master))
+            }
         }
     }
 
@@ -114,6 +118,13 @@ impl Console {
         sendmsg(&socket, &name, &mut ancillary, SendFlags::NOSIGNAL)
             .map_err(Error::system("send the terminal to the console socket"))?;
         Ok(())
+    }
+}
+
+/// Gives a terminal the size of the caller's. What is no terminal has none, and one that is gone takes none.
+fn take_size(own: BorrowedFd<'_>, master: &OwnedFd) {
+    if let Ok(size) = tcgetwinsize(own) {
+        let _ = tcsetwinsize(master, size);
     }
 }
 
@@ -223,11 +234,8 @@ impl Session {
 
     /// The process's terminal is as large as the caller's.
     fn resize(&self) {
-        if let (Some(master), Some(own)) = (&self.master, self.own)
-            && let Ok(size) = tcgetwinsize(own)
-        {
-            // A terminal that is gone has no size.
-            let _ = tcsetwinsize(master, size);
+        if let (Some(master), Some(own)) = (&self.master, self.own) {
+            take_size(own, master);
         }
     }
 
