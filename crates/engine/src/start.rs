@@ -186,7 +186,11 @@ impl Engine {
         let mut running = running.wait_running().map_err(failed)?;
         // Somebody may have removed the record meanwhile; nobody would ever find the container again.
         if !self.state().has_container(start.id)? {
-            running.connection.signal(9).map_err(failed)?;
+            match running.connection.signal(9) {
+                // It may have ended by itself.
+                Ok(_) | Err(monitor::Error::NotRunning | monitor::Error::Refused(_)) => {}
+                Err(error) => return Err(failed(error)),
+            }
             drop(running.wait_exit().map_err(failed)?.removed());
             self.remove_files(start.id)?;
             return Err(Error::RemovedMeanwhile { id: start.id.clone() });
