@@ -122,7 +122,7 @@ fn lost_lines_are_counted_for_who_inspects() {
         assert!(begun.elapsed().as_secs() < 20, "{} lines are lost", lost());
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    assert_eq!(skiff.ok(&["logs", "-n", "1", "web"]), "300000\n", "the cache has everything");
+    testkit::wait_until("the cache has everything", || skiff.ok(&["logs", "-n", "1", "web"]) == "300000\n");
     let before = lost();
     skiff.ok(&["kill", "web"]);
     skiff.ok(&["wait", "web"]);
