@@ -8,7 +8,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
-use std::time::Duration;
 
 use testkit::{Output, Skiff};
 
@@ -18,8 +17,7 @@ const ENDS: &str = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done
 /// A client that has begun to wait, and is still at it.
 fn waiting(skiff: &Skiff, arguments: &[&str]) -> Child {
     let mut child = skiff.start(&[&["wait"], arguments].concat());
-    std::thread::sleep(Duration::from_millis(400));
-    assert!(child.try_wait().unwrap().is_none(), "{arguments:?}: it does not wait");
+    testkit::wait_until_it_waits(&mut child);
     child
 }
 
@@ -28,7 +26,7 @@ fn ready(skiff: &Skiff, name: &str, runs: usize) {
     let start = std::time::Instant::now();
     while skiff.ok(&["logs", name]) != "ready\n".repeat(runs) {
         assert!(start.elapsed().as_secs() < 10, "{name} is never ready");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 

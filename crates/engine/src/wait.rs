@@ -54,10 +54,13 @@ impl Engine {
         })
     }
 
-    /// The exit code of the run that is on, or of the last one where it has just ended.
+    /// The exit code of the run that is on, or of the last one where it has just ended. One that is gone with its record
+    /// before its monitor could be asked has a code that nobody knows any more, and is an error.
     fn wait_ended(&self, found: &Container) -> Result<i32> {
         let failed = |source| Error::Monitor { action: "wait for", id: found.id().clone(), source };
-        let mut code = found.state.exit_code;
+        // What is at rest has its code, even while somebody has its run directory.
+        let rested = |found: &Container| (!found.state.status.is_running()).then_some(found.state.exit_code);
+        let mut code = rested(found);
         loop {
             let waited = match self.connect(found) {
                 Ok(mut connection) => connection.wait(),
@@ -75,9 +78,8 @@ impl Engine {
                     return Ok(now.state.exit_code);
                 }
                 // Somebody starts it, or has begun another run meanwhile.
-                Ok(now) => code = now.state.exit_code,
-                // Who waits for the end has it.
-                Err(Error::NoSuchContainer { .. }) => return Ok(code),
+                Ok(now) => code = rested(&now).or(code),
+                Err(error @ Error::NoSuchContainer { .. }) => return code.ok_or(error),
                 Err(error) => return Err(error),
             }
             std::thread::sleep(POLL);

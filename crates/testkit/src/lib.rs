@@ -31,4 +31,4 @@ pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;
 pub use user::User;
-pub use waiting::{require, wait_until};
+pub use waiting::{require, wait_until, wait_until_it_waits};

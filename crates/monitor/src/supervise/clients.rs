@@ -78,6 +78,15 @@ impl Clients {
         }
     }
 
+    /// Lets in who has knocked until there was no door any more. They cannot be served, and are told of the end whatever
+    /// they came for: it answers every request.
+    pub(crate) fn accept_last(&mut self, listener: BorrowedFd<'_>) {
+        let last_id = self.last_id;
+        self.accept(listener);
+        let late = self.list.iter_mut().filter(|client| client.id > last_id);
+        late.for_each(|client| client.waits = true);
+    }
+
     fn make_room(&mut self) -> bool {
         let idle =
             |client: &Client| !(client.waits || client.is_attached || client.has_exec || client.freezes);
@@ -134,5 +143,37 @@ impl Client {
         if packet::send(self.socket.as_fd(), reply, descriptors, SendFlags::DONTWAIT).is_err() {
             self.gone = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
+    use super::*;
+
+    #[test]
+    fn who_knocks_last_is_told_of_the_end_without_having_asked() {
+        let folder = testkit::Scratch::new();
+        let name = SocketAddrUnix::new(folder.join("control.sock")).unwrap();
+        let socket = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+        };
+        let listener = socket();
+        rustix::net::bind(&listener, &name).unwrap();
+        rustix::net::listen(&listener, 8).unwrap();
+        let mut clients = Clients::default();
+        let (owner, _theirs) = UnixDatagram::pair().unwrap();
+        clients.add(owner.into());
+        let early = socket();
+        rustix::net::connect(&early, &name).unwrap();
+        clients.accept(listener.as_fd());
+        let late = socket();
+        rustix::net::connect(&late, &name).unwrap();
+        clients.accept_last(listener.as_fd());
+        assert_eq!(clients.list.iter().map(|client| client.waits).collect::<Vec<_>>(), [false, false, true]);
     }
 }

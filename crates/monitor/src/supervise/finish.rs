@@ -174,6 +174,7 @@ impl Container {
         self.release_cgroup();
         self.hear_late_requests(|_| true);
         let left = leave(self.seat, recorded.is_ok(), noted);
+        self.clients.accept_last(self.listener.as_fd());
         tell(&mut self.clients, &mut self.outputs, exit, |_| true);
         left
     }
@@ -193,6 +194,7 @@ impl Container {
         };
         self.hear_late_requests(|client| client != OWNER);
         let left = leave(self.seat, removed.is_ok(), noted);
+        self.clients.accept_last(self.listener.as_fd());
         tell(&mut self.clients, &mut self.outputs, exit, |client| client != OWNER);
         left
     }
