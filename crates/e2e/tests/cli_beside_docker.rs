@@ -6,22 +6,17 @@
 mod oci;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use oci::{Done, Lab, require, run, wait_until};
+use oci::dockerd::Dockerd;
+use oci::{Done, require, run};
 use serde_json::json;
 use testkit::{Entry, Skiff, archive, busybox_layer};
 
-/// A Docker daemon with folders, socket and parent control group of its own, and a Skiff; both with the same images.
+/// A Docker and a Skiff, both with the same images.
 struct Both {
-    // Dropped in this order: the daemon before its folders.
     skiff: Skiff,
-    daemon: Daemon,
-}
-
-struct Daemon {
-    lab: Lab,
-    process: Child,
+    docker: Dockerd,
 }
 
 /// `busybox` with files to copy and links to follow; `declares` has a volume, a port and a label too.
@@ -44,22 +39,10 @@ fn images() -> [Vec<u8>; 2] {
 
 impl Both {
     fn new(name: &str) -> Both {
-        require("dockerd", "docker.io");
-        require("docker", "docker.io");
-        let lab = Lab::new(name);
-        let mut daemon = Command::new("dockerd");
-        daemon.args(["--data-root", &lab.text("data"), "--exec-root", &lab.text("exec")]);
-        daemon.args(["--pidfile", &lab.text("pid"), "--host", &format!("unix://{}", lab.text("sock"))]);
-        daemon.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--storage-driver=overlay2"]);
-        daemon.arg(format!("--cgroup-parent=/{}", lab.name));
-        let log = std::fs::File::create(lab.path("log")).unwrap();
-        daemon.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let daemon = Daemon { process: daemon.spawn().unwrap(), lab };
-        let both = Both { skiff: Skiff::new(), daemon };
-        wait_until("dockerd answers", || both.docker("D version").code == 0);
+        let both = Both { skiff: Skiff::new(), docker: Dockerd::start(name, |_| Vec::new()) };
         for (number, image) in images().iter().enumerate() {
             both.skiff.load(image);
-            let file = both.daemon.lab.path(&format!("{number}.tar"));
+            let file = both.docker.lab.path(&format!("{number}.tar"));
             std::fs::write(&file, image).unwrap();
             assert_eq!(both.docker(&format!("D load --quiet --input {}", file.display())).code, 0);
         }
@@ -71,14 +54,14 @@ impl Both {
 
     /// Where the lines run: a folder for each.
     fn folders(&self) -> [(&'static str, std::path::PathBuf); 2] {
-        [("docker", self.daemon.lab.path("here")), ("skiff", self.skiff.folder().join("here"))]
+        [("docker", self.docker.lab.path("here")), ("skiff", self.skiff.folder().join("here"))]
     }
 
     fn docker(&self, line: &str) -> Done {
-        let lab = &self.daemon.lab;
+        let lab = &self.docker.lab;
         let mut command = Command::new("sh");
         command.env("DOCKER_CONFIG", lab.path("config")).env("TZ", "UTC").env_remove("DOCKER_HOST");
-        let script = format!("D() {{ docker --host unix://{} \"$@\"; }}\n{line}", lab.text("sock"));
+        let script = format!("D() {{ docker --host {} \"$@\"; }}\n{line}", self.docker.host());
         in_folder(&mut command, &self.folders()[0].1, &script)
     }
 
@@ -134,21 +117,6 @@ fn neutral(text: &str) -> String {
         if is_id(bare) { word.replace(bare, "ID") } else { word.to_owned() }
     };
     text.lines().map(|line| line.split(' ').map(neutral_word).collect::<Vec<_>>().join(" ") + "\n").collect()
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let host = format!("unix://{}", self.lab.text("sock"));
-        let docker = |words: &[&str]| run(Command::new("docker").arg("--host").arg(&host).args(words));
-        for id in docker(&["ps", "--all", "--quiet"]).out.lines() {
-            docker(&["rm", "--force", "--volumes", id]);
-        }
-        let pid = rustix::process::Pid::from_child(&self.process);
-        // A daemon that has gone already is waited for all the same.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        drop(self.process.wait());
-        self.lab.remove_groups_of_the_engine();
-    }
 }
 
 #[test]
@@ -241,6 +209,9 @@ fn what_is_told_of_containers() {
         D inspect -f '{{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.MemorySwappiness}}' up down
         D inspect -f '{{.Config.Entrypoint}}|{{.Config.Volumes}}|{{.Config.ExposedPorts}}|{{.Config.OnBuild}}|{{.Config.StopSignal}}' up down
         D inspect -f '{{.State.Health}}|{{.Config.Healthcheck}}|{{.Config.StopTimeout}}|{{.SizeRw}}|{{.HostConfig.CapAdd}}|{{.HostConfig.Binds}}' down
+        D inspect -f '{{json .HostConfig.ReadonlyPaths}}{{println}}{{range .HostConfig.MaskedPaths}}{{println .}}{{end}}' down | grep -E 'bus|kcore|firmware'
+        D create --name bare --privileged busybox; D create --name open --security-opt systempaths=unconfined busybox
+        D inspect -f '{{json .HostConfig.ReadonlyPaths}} {{json .HostConfig.MaskedPaths}}' bare open; D rm bare open
         D inspect -f '{{json .Config.Entrypoint}} {{json .HostConfig.CapAdd}} {{len .HostConfig.Binds}} {{range .HostConfig.Links}}x{{else}}none{{end}}' up
         D inspect -f '{{.Config.ExposedPorts}} {{.Config.Healthcheck}} {{.Config.Entrypoint}} {{.Config.Cmd}}' busybox declares
         D inspect -f '{{.Foo' up; echo $?
@@ -334,7 +305,7 @@ fn others_read_what_skiff_commits() {
     let more = ["-c", "EXPOSE 8080", "-c", "VOLUME /more", "-c", "WORKDIR /a", "-c", "STOPSIGNAL SIGINT"];
     let said = ["-a", "A <a@example.org>", "-m", "a note", "made", "made:v1"];
     let id = skiff(&[&["commit"], &changes[..], &more[..], &said[..]].concat());
-    let file = both.daemon.lab.text("saved.tar");
+    let file = both.docker.lab.text("saved.tar");
     skiff(&["save", "-o", &file, "made:v1"]);
 
     // Docker: the same id, for it is the digest of the configuration, and the same files.
@@ -368,7 +339,7 @@ fn others_read_what_skiff_commits() {
         config["history"].as_array().unwrap().len(),
         config["rootfs"]["diff_ids"].as_array().unwrap().len()
     );
-    let layout = both.daemon.lab.text("layout");
+    let layout = both.docker.lab.text("layout");
     let (from, to) = (format!("docker-archive:{file}"), format!("oci:{layout}:v1"));
     let copied = run(Command::new("skopeo").args(["--insecure-policy", "copy", "-q", &from, &to]));
     assert_eq!(copied.code, 0, "{copied:?}");
@@ -376,7 +347,7 @@ fn others_read_what_skiff_commits() {
     // Podman: with a store of its own, which it takes off again.
     // Podman takes no run root of more than 50 characters.
     let folders = [("--root", "p"), ("--runroot", "r"), ("--tmpdir", "t")]
-        .map(|(flag, name)| [flag.to_owned(), both.daemon.lab.text(name)]);
+        .map(|(flag, name)| [flag.to_owned(), both.docker.lab.text(name)]);
     let podman = |words: &[&str]| {
         let mut command = Command::new("podman");
         command.args(folders.as_flattened()).args(["--storage-driver", "vfs", "--events-backend", "none"]);

@@ -32,8 +32,7 @@ fn loops(skiff: &Skiff) -> Vec<String> {
 }
 
 fn disk(skiff: &Skiff, name: &str) -> PathBuf {
-    let id = skiff.ok(&["inspect", "--format", "{{.Id}}", name]);
-    skiff.root().join("containers").join(id.trim()).join("layer.ext4")
+    skiff.root().join("containers").join(skiff.said("{{.Id}}", name)).join("layer.ext4")
 }
 
 /// The disk is nobody's now, and e2fsck finds nothing to mend once the journal is replayed.
@@ -65,6 +64,9 @@ fn a_full_layer_says_so_and_everything_else_goes_on() {
         skiff.ok(&["inspect", "--format", "{{json .HostConfig.StorageOpt}}", "full"]),
         "{\"size\":\"16m\"}\n"
     );
+    // Its directories are where nobody can walk.
+    assert_eq!(skiff.said("{{.GraphDriver.Data.Disk}}", "full"), disk(&skiff, "full").to_str().unwrap());
+    assert_eq!(skiff.said("{{.GraphDriver.Data.UpperDir}}", "full"), "<no value>");
 
     // Itself, its log and its neighbour.
     let lines = log().lines().count();

@@ -86,6 +86,11 @@ pub enum Error {
     )]
     RunFolderTaken { run: PathBuf, root: PathBuf },
     #[error(
+        "the root {} is in use with the run folder {}: name that one (--run, SKIFF_RUN), or stop there first what runs",
+        root.display(), run.display()
+    )]
+    RootTaken { root: PathBuf, run: PathBuf },
+    #[error(
         "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"
     )]
     ContainerRunning { name: String, state: &'static str },
@@ -346,6 +351,7 @@ impl Error {
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
             Error::NameTaken { .. }
             | Error::RunFolderTaken { .. }
+            | Error::RootTaken { .. }
             | Error::ContainerRunning { .. }
             | Error::DefaultLink
             | Error::RemovalInProgress { .. }

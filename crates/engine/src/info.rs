@@ -6,6 +6,7 @@ use std::path::PathBuf;
 pub use monitor::{HealthReport, HealthState, Probe};
 use oci::{ContainerId, ContainerName, Timestamp};
 
+pub use crate::plan::Hidden;
 use crate::spec::ContainerSpec;
 
 /// A container that was made.
@@ -105,6 +106,10 @@ pub struct ContainerInfo {
     pub volumes: Vec<VolumeMount>,
     /// Its directory on disk.
     pub directory: PathBuf,
+    /// The disk that its writable layer lies in, where it has one of its own.
+    pub disk: Option<PathBuf>,
+    /// What of the kernel's file systems it does not get.
+    pub hidden: Hidden,
     /// Its log; missing with the driver `none`.
     pub log_path: Option<PathBuf>,
     /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` as files on the host, there while it runs.

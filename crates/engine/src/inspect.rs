@@ -2,7 +2,7 @@
 
 use crate::container::Container;
 use crate::info::{ContainerInfo, HealthReport, HealthState, VolumeMount};
-use crate::{Engine, Error, Result, Snapshotter, plan};
+use crate::{Engine, Error, Result, Snapshotter, plan, quota};
 
 impl Engine {
     /// Everything about the container that `name` stands for.
@@ -28,6 +28,8 @@ impl Engine {
                 Snapshotter::Erofs => "erofs",
                 Snapshotter::Trees => "trees",
             },
+            disk: quota::disk(&directory),
+            hidden: plan::hidden(&found.spec.host, self.facts())?,
             volumes: plan::volumes(&found.spec).into_iter().map(volume).collect(),
             id_base: found.head.id_base,
             created: found.head.created,

@@ -78,6 +78,7 @@ pub use top::{ClockOffset, Top};
 
 use plan::HostFacts;
 use spec::ContainerSpec;
+use territory::Territory;
 
 /// Where an engine works. Front ends fill it from flags and environment.
 #[derive(Clone, Debug)]
@@ -121,6 +122,7 @@ pub struct Engine {
     events: EventLog,
     facts: OnceLock<HostFacts>,
     snapshotter: OnceLock<Snapshotter>,
+    _territory: Territory,
 }
 
 impl Engine {
@@ -138,13 +140,14 @@ impl Engine {
         let store = store.with_remover(lent::remover(&config.monitor));
         let failed = |source| Error::File { action: "make the engine's directories", source };
         file::create_dir(&config.root.join("containers"), 0o700).map_err(failed)?;
-        territory::settle(&config.run, &config.root)?;
+        let territory = territory::settle(&config.run, &config.root)?;
         Ok(Engine {
             state: Mutex::new(state),
             store,
             events: EventLog::new(&config.run),
             facts: OnceLock::new(),
             snapshotter: OnceLock::new(),
+            _territory: territory,
             config,
         })
     }

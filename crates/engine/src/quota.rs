@@ -11,7 +11,7 @@
 //! kernel is to mount.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ext4::Format;
 use linux::file::{self, Named};
@@ -31,27 +31,27 @@ const ROOT_MODE: u16 = 0o700;
 
 /// The writable layer in a container's directory; `volatile` when it goes with the container's end.
 pub(crate) fn writable(directory: &Path, host: &HostOptions, volatile: bool) -> Result<Writable> {
-    let limit = match plan::quota(host)? {
-        None => None,
-        Some(_) if directory.join(DISK).exists() => Some(WritableLimit::Disk(directory.join(DISK))),
-        Some(bytes) => Some(WritableLimit::Project(bytes)),
-    };
+    let kind = |bytes| disk(directory).map_or(WritableLimit::Project(bytes), WritableLimit::Disk);
+    let limit = plan::quota(host)?.map(kind);
     Ok(Writable { upper: directory.join("upper"), work: directory.join("work"), volatile, limit })
+}
+
+/// The disk that a container's writable layer lies in, where it has one of its own.
+pub(crate) fn disk(directory: &Path) -> Option<PathBuf> {
+    let disk = directory.join(DISK);
+    disk.exists().then_some(disk)
 }
 
 impl Engine {
     /// Whether a container has a writable layer yet.
     pub(crate) fn has_layer(&self, id: &ContainerId) -> bool {
         let directory = self.directory(id);
-        directory.join("upper").exists() || directory.join(DISK).exists()
+        directory.join("upper").exists() || disk(&directory).is_some()
     }
 
     /// The upper directory of a container whose writable layer lies in a file, as nobody can find it by its path.
     pub fn layer_in_file(&self, id: &ContainerId) -> Result<Option<std::os::fd::OwnedFd>> {
-        let disk = self.directory(id).join(DISK);
-        if !disk.exists() {
-            return Ok(None);
-        }
+        let Some(disk) = disk(&self.directory(id)) else { return Ok(None) };
         let (upper, work) = ("upper".into(), "work".into());
         let writable = Writable { upper, work, volatile: false, limit: Some(WritableLimit::Disk(disk)) };
         runtime::open_writable(&writable)

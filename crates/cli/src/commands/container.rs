@@ -1,6 +1,6 @@
 //! Commands about containers.
 
-use super::create_flags::{CREATE as CREATE_FLAGS, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS};
+use super::create_flags::{CREATE as CREATE_FLAGS, LIMITS, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS};
 use super::{files, verb, watch};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
@@ -63,7 +63,7 @@ pub(crate) static RUN: Verb = Verb {
     aliases: &["container run", "run"],
     arguments: Arguments::AtLeast(1),
     interspersed: false,
-    flags: &[CREATE_FLAGS, RUN_FLAGS],
+    flags: &[LIMITS, CREATE_FLAGS, RUN_FLAGS],
     run: container::run::run,
 };
 
@@ -74,7 +74,7 @@ pub(crate) static CREATE: Verb = Verb {
     aliases: &["container create", "create"],
     arguments: Arguments::AtLeast(1),
     interspersed: false,
-    flags: &[CREATE_FLAGS],
+    flags: &[LIMITS, CREATE_FLAGS],
     run: container::run::create,
 };
 
@@ -191,7 +191,7 @@ pub(crate) static UPDATE: Verb = Verb {
     aliases: &["container update", "update"],
     arguments: Arguments::AtLeast(1),
     interspersed: true,
-    flags: &[UPDATE_FLAGS],
+    flags: &[LIMITS, UPDATE_FLAGS],
     run: container::update::run,
 };
 

@@ -1,4 +1,4 @@
-//! Flags of `run` and `create`.
+//! Flags of `run`, `create` and `update`.
 
 use crate::flags::{Flag, list, switch, value};
 
@@ -7,21 +7,9 @@ const REALTIME: &str = "limits of realtime tasks";
 const WINDOWS: &str = "is about Windows containers";
 const KERNEL_MEMORY: &str = "WARNING: --kernel-memory is deprecated and has no effect: the kernel counts its own memory to the limit of --memory";
 
-/// What both take.
-pub(crate) const CREATE: &[Flag] = &[
-    list("add-host", "list", "Add a line to /etc/hosts (name:ip)").later(NETWORKS),
-    list("annotation", "map", "Add an annotation for the OCI runtime")
-        .later("OCI runtimes other than Skiff's own"),
-    list("attach", "list", "Attach to stdin, stdout or stderr").short('a'),
+/// Limits, with which a container is made and which can be changed.
+pub(crate) const LIMITS: &[Flag] = &[
     value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000; 0 leaves it to the kernel"),
-    list("blkio-weight-device", "list", "Relative weight of block I/O on a device (path:weight)"),
-    list("cap-add", "list", "Give a capability"),
-    list("cap-drop", "list", "Take a capability away"),
-    value("cgroup-parent", "string", "Control group under which the container's is made"),
-    value("cgroupns", "string", "Control group namespace: private (default) or host"),
-    value("cidfile", "string", "Write the container's id to a new file"),
-    value("cpu-count", "int", "CPUs").never(WINDOWS),
-    value("cpu-percent", "int", "Per cent of the CPUs").never(WINDOWS),
     value("cpu-period", "int", "Period of the CPU limit in microseconds"),
     value("cpu-quota", "int", "CPU time per period in microseconds"),
     value("cpu-rt-period", "int", "Period of the realtime CPU limit in microseconds").later(REALTIME),
@@ -30,6 +18,27 @@ pub(crate) const CREATE: &[Flag] = &[
     value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
     value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
     value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
+    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
+    value("memory", "bytes", "Limit of memory").short('m'),
+    value("memory-reservation", "bytes", "Soft limit of memory"),
+    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
+    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
+];
+
+/// What `run` and `create` take beyond that.
+pub(crate) const CREATE: &[Flag] = &[
+    list("add-host", "list", "Add a line to /etc/hosts (name:ip)").later(NETWORKS),
+    list("annotation", "map", "Add an annotation for the OCI runtime")
+        .later("OCI runtimes other than Skiff's own"),
+    list("attach", "list", "Attach to stdin, stdout or stderr").short('a'),
+    list("blkio-weight-device", "list", "Relative weight of block I/O on a device (path:weight)"),
+    list("cap-add", "list", "Give a capability"),
+    list("cap-drop", "list", "Take a capability away"),
+    value("cgroup-parent", "string", "Control group under which the container's is made"),
+    value("cgroupns", "string", "Control group namespace: private (default) or host"),
+    value("cidfile", "string", "Write the container's id to a new file"),
+    value("cpu-count", "int", "CPUs").never(WINDOWS),
+    value("cpu-percent", "int", "Per cent of the CPUs").never(WINDOWS),
     list("device", "list", "Give a device of the host (host[:container][:rwm])"),
     list("device-cgroup-rule", "list", "Add a rule on device access (c 10:200 rwm)"),
     list("device-read-bps", "list", "Limit reading from a device, in bytes per second (path:rate)"),
@@ -65,7 +74,6 @@ pub(crate) const CREATE: &[Flag] = &[
     value("ip6", "ip", "IPv6 address").later(NETWORKS),
     value("ipc", "string", "IPC namespace: private, shareable, none, host or container:NAME"),
     value("isolation", "string", "Isolation technology").never(WINDOWS),
-    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
     list("label", "list", "Set a label (key=value)").short('l'),
     list("label-file", "list", "Read labels from a file, one a line"),
     list("link", "list", "Link to another container").later(NETWORKS),
@@ -73,9 +81,6 @@ pub(crate) const CREATE: &[Flag] = &[
     value("log-driver", "string", "How output is logged: json-file, local, journald, syslog or none"),
     list("log-opt", "list", "Option of the log driver (max-size=16m, tag={{.Name}})"),
     value("mac-address", "string", "Hardware address").later(NETWORKS),
-    value("memory", "bytes", "Limit of memory").short('m'),
-    value("memory-reservation", "bytes", "Soft limit of memory"),
-    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
     value("memory-swappiness", "int", "Readiness to swap, 0 to 100; -1 leaves it to the kernel"),
     list("mount", "mount", "Mount something (type=bind|tmpfs, source=…, target=…, readonly, …)"),
     value("name", "string", "Name of the container; one is made up by default"),
@@ -89,7 +94,6 @@ pub(crate) const CREATE: &[Flag] = &[
     switch("oom-kill-disable", "Let processes wait instead of being killed when memory runs out"),
     value("oom-score-adj", "int", "How readily the kernel kills it when memory runs out (-1000 to 1000)"),
     value("pid", "string", "Process id namespace: host or container:NAME"),
-    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
     value("platform", "string", "Platform of the image (os[/arch[/variant]])"),
     switch("privileged", "Give every capability and device, and lift most confinement"),
     list("publish", "list", "Make a port reachable from the host").short('p').later(NETWORKS),
@@ -131,21 +135,6 @@ pub(crate) const RUN: &[Flag] = &[
     switch("sig-proxy", "Pass signals on to the container").default("true"),
 ];
 
-/// What `update` takes.
-pub(crate) const UPDATE: &[Flag] = &[
-    value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000"),
-    value("cpu-period", "int", "Period of the CPU limit in microseconds"),
-    value("cpu-quota", "int", "CPU time per period in microseconds"),
-    value("cpu-rt-period", "int", "Period of the realtime CPU limit in microseconds").later(REALTIME),
-    value("cpu-rt-runtime", "int", "Realtime CPU time per period in microseconds").later(REALTIME),
-    value("cpu-shares", "int", "Relative weight of CPU time (1024 is normal)").short('c'),
-    value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
-    value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
-    value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
-    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
-    value("memory", "bytes", "Limit of memory").short('m'),
-    value("memory-reservation", "bytes", "Soft limit of memory"),
-    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
-    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
-    value("restart", "string", "What follows its end: no, always, unless-stopped or on-failure[:retries]"),
-];
+/// What `update` takes beyond the limits.
+pub(crate) const UPDATE: &[Flag] =
+    &[value("restart", "string", "What follows its end: no, always, unless-stopped or on-failure[:retries]")];

@@ -1,5 +1,7 @@
 //! A container as Docker's JSON.
 
+use std::path::{Path, PathBuf};
+
 use engine::info::{ContainerInfo, HealthReport, Probe, Status, VolumeMount};
 use engine::request::{
     BindRecursion, DeviceRate, HostOptions, IpcMode, MountRequest, MountSource, Resources, RestartPolicy,
@@ -30,7 +32,6 @@ pub(super) fn document(context: &Context, name: &str, sizes: bool) -> Result<Val
 fn render(info: &ContainerInfo) -> Value {
     let args = info.spec.process.args();
     let (path, args) = args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
-    let text = |path: &std::path::Path| path.display().to_string();
     json!({
         "Id": info.id.as_str(),
         "Created": info.created.to_string(),
@@ -50,18 +51,21 @@ fn render(info: &ContainerInfo) -> Value {
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": null,
-        "HostConfig": host(&info.spec.host),
-        "GraphDriver": {
-            "Data": {
-                "UpperDir": text(&info.directory.join("upper")),
-                "WorkDir": text(&info.directory.join("work")),
-            },
-            "Name": info.snapshotter,
-        },
+        "HostConfig": host(info),
+        "GraphDriver": { "Data": layer(info), "Name": info.snapshotter },
         "Mounts": info.volumes.iter().map(volume).chain(info.spec.host.mounts.iter().map(mount)).collect::<Vec<_>>(),
         "Config": config(&info.spec.process, &info.spec.image),
         "NetworkSettings": network(&info.spec.host),
     })
+}
+
+/// Where its writable layer can be found: directories, or a disk in which they are, which is mounted where nobody can walk.
+fn layer(info: &ContainerInfo) -> Value {
+    let directory = |name| text(&info.directory.join(name));
+    match &info.disk {
+        Some(disk) => json!({ "Disk": text(disk) }),
+        None => json!({ "UpperDir": directory("upper"), "WorkDir": directory("work") }),
+    }
 }
 
 /// Docker's templates see a typed container or image: what its JSON leaves out is nil there (`{{if .State.Health}}`).
@@ -137,6 +141,15 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp::new(nanoseconds.div_euclid(1_000_000_000), within).unwrap_or(Timestamp::EPOCH)
 }
 
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Paths that are hidden. Docker does not say so of what nothing is hidden from because it is privileged.
+fn paths(host: &HostOptions, hidden: &[PathBuf]) -> Value {
+    if host.privileged { Value::Null } else { hidden.iter().map(|path| text(path)).collect() }
+}
+
 /// Null where a list is empty, as Go shows one that was never set.
 fn list(items: &[String]) -> Value {
     if items.is_empty() { Value::Null } else { json!(items) }
@@ -188,7 +201,8 @@ fn config(process: &ProcessSpec, image: &str) -> Value {
     config
 }
 
-fn host(host: &HostOptions) -> Value {
+fn host(info: &ContainerInfo) -> Value {
+    let host = &info.spec.host;
     let resources = &host.resources;
     let binds: Vec<String> = texts(&host.mounts, |source| matches!(source, MountSource::Bind { .. }));
     let tmpfs: Map<String, Value> = texts(&host.mounts, |source| matches!(source, MountSource::Tmpfs(_)))
@@ -234,6 +248,8 @@ fn host(host: &HostOptions) -> Value {
         "ShmSize": host.shm_size.filter(|size| *size > 0).unwrap_or(64 << 20),
         "Runtime": "skiff",
         "Isolation": "",
+        "MaskedPaths": paths(host, &info.hidden.masked),
+        "ReadonlyPaths": paths(host, &info.hidden.readonly),
         "Init": host.init,
     });
     let limits = json!({

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod dockerd;
 pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};

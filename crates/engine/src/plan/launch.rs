@@ -11,8 +11,8 @@ use runtime::plan::{
 use super::identity::{self, Identity, identity};
 use super::limits::{asks_for_any, device_rules, limits as base};
 use super::{
-    CgroupPlace, DeviceNode, HostFacts, Joined, Peer, Surroundings, capability, device, mounts, process,
-    sysctl,
+    CgroupPlace, DeviceNode, Hidden, HostFacts, Joined, Peer, Surroundings, capability, device, mounts,
+    process, sysctl,
 };
 use crate::request::{
     AccessRule, CgroupMode, Exec, HostOptions, IpcMode, MountSource, NetworkMode, PidMode, SecurityOptions,
@@ -33,7 +33,7 @@ pub(crate) fn launch(
     let Identity { namespace: user, maps } = identity(host, facts, around.id_base, &around.joined)?;
     let namespaces = namespaces(host, user, &around.joined);
     let own_network = namespaces.network == Namespace::New;
-    let open = host.privileged || security.open_system_paths;
+    let Hidden { masked, readonly } = hidden(host, facts)?;
     let process =
         process::first(spec, &spec.process.hostname, capabilities(host, facts)?, around.seccomp.clone())?;
     let volumes = mounts::volumes(spec);
@@ -51,8 +51,8 @@ pub(crate) fn launch(
         id: id.to_owned(),
         mounts: mounts::mounts(&setting)?,
         devices: device::devices(&around.devices),
-        masked_paths: if open { Vec::new() } else { mounts::masked(facts.thermal_cpus) },
-        readonly_paths: if open { Vec::new() } else { mounts::readonly() },
+        masked_paths: masked,
+        readonly_paths: readonly,
         hostname: (namespaces.uts == Namespace::New).then(|| spec.process.hostname.clone()),
         domainname: Some(&spec.process.domainname).filter(|name| !name.is_empty()).cloned(),
         sysctls: sysctl::sysctls(host, own_network, identity::highest(&maps.gid)),
@@ -74,6 +74,12 @@ pub(crate) fn launch(
         id_maps: maps,
         namespaces,
     })
+}
+
+/// What of the kernel's file systems a container does not get.
+pub(crate) fn hidden(host: &HostOptions, facts: &HostFacts) -> Result<Hidden> {
+    let open = host.privileged || SecurityOptions::parse(&host.security_options)?.open_system_paths;
+    Ok(if open { Hidden::default() } else { Hidden::by_default(facts.thermal_cpus) })
 }
 
 /// What of a container is mounted to work on its files while it does not run: its root, its volumes, and what its user

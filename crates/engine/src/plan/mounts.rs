@@ -395,33 +395,40 @@ fn propagation(name: &str) -> Option<Propagation> {
     })
 }
 
-/// Docker's masked paths, for a container that has not opened them.
-pub(crate) fn masked(thermal_cpus: u32) -> Vec<PathBuf> {
-    let fixed = [
-        "/proc/acpi",
-        "/proc/asound",
-        "/proc/interrupts",
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/latency_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/sys/devices/virtual/powercap",
-        "/sys/firmware",
-    ];
-    let thermal =
-        (0..thermal_cpus).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle").into());
-    fixed.iter().map(PathBuf::from).chain(thermal).collect()
+/// Paths of the kernel's file systems that a container does not get as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// There is nothing to be seen at these.
+    pub masked: Vec<PathBuf>,
+    /// At these nothing can be written.
+    pub readonly: Vec<PathBuf>,
 }
 
-/// Docker's read-only paths.
-pub(crate) fn readonly() -> Vec<PathBuf> {
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-        .iter()
-        .map(PathBuf::from)
-        .collect()
+impl Hidden {
+    /// Those that Docker hides, on a host with so many CPUs that tell of their thermal state.
+    pub(super) fn by_default(thermal_cpus: u32) -> Hidden {
+        let masked = [
+            "/proc/acpi",
+            "/proc/asound",
+            "/proc/interrupts",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/sys/devices/virtual/powercap",
+            "/sys/firmware",
+        ];
+        let thermal =
+            (0..thermal_cpus).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle").into());
+        let readonly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+        Hidden {
+            masked: masked.iter().map(PathBuf::from).chain(thermal).collect(),
+            readonly: readonly.iter().map(PathBuf::from).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
