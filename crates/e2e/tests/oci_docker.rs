@@ -1,11 +1,6 @@
 //! The distribution's Docker, with the containerd that it starts, and `skiff oci` as one of its runtimes.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests handle their own files"
-)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files")]
 
 mod oci;
 

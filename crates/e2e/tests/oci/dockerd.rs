@@ -1,5 +1,7 @@
 //! The distribution's Docker, with the containerd that it starts.
 
+#![allow(clippy::print_stdout, reason = "the log of a daemon whose test fails")]
+
 use std::process::{Child, Command, Stdio};
 
 use super::{Done, Lab, require, run, wait_until};
