@@ -16,6 +16,7 @@ pub mod control;
 mod date;
 pub mod deb;
 mod error;
+pub mod openpgp;
 mod package;
 mod relation;
 mod release;
