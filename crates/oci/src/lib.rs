@@ -31,7 +31,7 @@ pub use manifest::{Document, Index, Manifest};
 pub use media_type::MediaType;
 pub use names::{ContainerId, ContainerName};
 pub use platform::Platform;
-pub use reference::Reference;
+pub use reference::{Reference, is_repository, is_tag};
 pub use timestamp::Timestamp;
 
 /// The largest manifest or index that is read, in bytes: what registries must support (distribution-spec).

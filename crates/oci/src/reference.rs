@@ -214,7 +214,15 @@ fn is_path_component(text: &str) -> bool {
     })
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether `text` may name a repository within a registry (distribution-spec, "Pulling manifests").
+#[must_use]
+pub fn is_repository(text: &str) -> bool {
+    text.len() <= REPOSITORY_LIMIT && text.split('/').all(is_path_component)
+}
+
+/// Whether `text` may be a tag.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = text.as_bytes();
     (1..=TAG_LIMIT).contains(&bytes.len())
