@@ -364,3 +364,25 @@ fn others_read_what_skiff_commits() {
     assert_eq!(told.out.trim(), format!("{} [cat /a/l] A <a@example.org>", id.trim()), "{told:?}");
     assert_eq!(podman(&["rmi", "-f", "made:v1"]).code, 0);
 }
+
+#[test]
+fn docker_reads_a_local_log_of_ours_like_its_own() {
+    let both = Both::new("beside-local");
+    let script = "echo one; echo two >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; printf last";
+    let run =
+        format!("D run --name log1 --log-driver local busybox sh -c \"{script}\" >all 2>&1; wc -c <all");
+    both.same(&run);
+    let read = || {
+        both.docker("D logs log1 2>/dev/null; D logs log1 2>&1 >/dev/null; D logs -n 1 --since 1h log1 2>&1")
+    };
+    let own = read();
+    assert!(
+        own.out.starts_with("one\nxxx") && own.out.contains("last") && own.out.contains("two\n"),
+        "{own:?}"
+    );
+    let id = both.docker("D inspect -f '{{.Id}}' log1").out;
+    let place = both.docker.lab.path("data/containers").join(id.trim()).join("local-logs/container.log");
+    assert!(place.exists());
+    std::fs::copy(both.skiff.said("{{.LogPath}}", "log1"), place).unwrap();
+    assert_eq!(read().out, own.out);
+}
