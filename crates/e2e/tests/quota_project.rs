@@ -11,7 +11,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use linux::project::{Usage, project_of, usage};
-use testkit::{Disk, Skiff, wait_until};
+use testkit::{Disk, Skiff, calls_of, kill_at, wait_until};
 
 fn folder(skiff: &Skiff, name: &str) -> PathBuf {
     let id = skiff.ok(&["inspect", "--format", "{{.Id}}", name]);
@@ -86,6 +86,36 @@ fn limit_is_kept(disk: &Disk) -> String {
     wait_until("its limit is gone", || known() == Usage::default());
     skiff.ok(&["rm", "-f", "other"]);
     said
+}
+
+#[test]
+fn killed_at_any_step_the_next_start_limits_all_the_same() {
+    let disk = Disk::with_project_quotas(64);
+    let skiff = Skiff::with_busybox_at(&disk.path());
+    let create =
+        || skiff.ok(&["create", "--name", "one", "--storage-opt", "size=4m", "busybox", "sleep", "1000"]);
+    create();
+    let steps = ["quotactl", "ioctl", "mkdir", "fchown", "fsync"];
+    let mut calls = calls_of(&skiff, &["start", "one"]);
+    calls.retain(|call| steps.iter().any(|step| call.name.starts_with(step)));
+    assert!(calls.iter().any(|call| call.name.starts_with("quotactl")), "{calls:?}");
+    skiff.ok(&["rm", "-f", "one"]);
+    for call in &calls {
+        create();
+        kill_at(&skiff, call, &["start", "one"]);
+        wait_until(&format!("{call:?}: it runs"), || skiff.run(&["start", "one"]).code == 0);
+        let folder = folder(&skiff, "one");
+        assert!(!folder.join("layer.ext4").exists(), "{call:?}");
+        let project = project_of(File::open(folder.join("upper")).unwrap()).unwrap();
+        assert_eq!(project_of(File::open(folder.join("work")).unwrap()).unwrap(), project, "{call:?}");
+        let known = || usage(File::open(disk.path()).unwrap(), project).unwrap();
+        assert_eq!(known().limit, 4 << 20, "{call:?}");
+        let filled = skiff.run(&["exec", "one", "dd", "if=/dev/zero", "of=/data", "bs=64k"]);
+        assert!(filled.stderr.contains("Disk quota exceeded"), "{call:?}: {filled:?}");
+        skiff.ok(&["rm", "-f", "one"]);
+        wait_until("its limit is gone", || known() == Usage::default());
+    }
+    assert_eq!(skiff.left_by_containers(), "");
 }
 
 #[test]
