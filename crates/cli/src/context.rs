@@ -97,6 +97,12 @@ impl Context {
             .or_else(|| self.configured(key).filter(|text| !text.is_empty()))
     }
 
+    /// The folder of Skiff's own settings, which need not be there.
+    pub(crate) fn settings(&self) -> Option<PathBuf> {
+        let given = std::env::var_os("SKIFF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        given.or_else(default_settings)
+    }
+
     fn config(&self) -> Result<Config> {
         let root = match &self.root {
             Some(path) => path.clone(),
@@ -138,6 +144,15 @@ fn default_root() -> Result<PathBuf> {
     data.or_else(|| home().map(|home| home.join(".local/share")))
         .map(|base| base.join("skiff"))
         .ok_or(Error::NoPlace { what: "images and containers", variable: "HOME", flag: "--root" })
+}
+
+fn default_settings() -> Option<PathBuf> {
+    if is_root() {
+        return Some(PathBuf::from("/etc/skiff"));
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    config.or_else(|| home().map(|home| home.join(".config"))).map(|base| base.join("skiff"))
 }
 
 fn default_run() -> Result<PathBuf> {

@@ -41,6 +41,10 @@ pub(crate) enum Error {
     NoPlace { what: &'static str, variable: &'static str, flag: &'static str },
     #[error("no skiff-monitor beside {executable}, and none in ../libexec/skiff")]
     NoMonitor { executable: String },
+    #[error("cannot use {path}: {reason}")]
+    Settings { path: String, reason: String },
+    #[error("there is no {path}: it says when images go ({wanted} = …)")]
+    NoSettings { path: String, wanted: &'static str },
     #[error("{path}: line {line}: {reason}")]
     Line { path: String, line: usize, reason: &'static str },
     #[error(

@@ -1,5 +1,7 @@
 //! `system df` and `system prune`.
 
+use std::collections::BTreeSet;
+
 use engine::info::Status;
 use engine::usage::DiskUsage;
 use oci::Timestamp;
@@ -203,7 +205,7 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     }
     let containers = remove::prune_stopped(context, &filters)?;
     output::print(&containers.text());
-    let pruned = image::remove::prune_unused(context, &filters, all)?;
+    let pruned = image::remove::prune_unused(context, &filters, all, &BTreeSet::new())?;
     output::print(&image::remove::deleted(&pruned));
     let total = units::size(containers.reclaimed + pruned.reclaimed, 4);
     output::print(&format!("Total reclaimed space: {total}\n"));

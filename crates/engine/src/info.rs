@@ -173,6 +173,8 @@ pub struct ImageSummary {
     pub labels: BTreeMap<String, String>,
     /// How many containers use it.
     pub containers: u64,
+    /// When it came here, or when the last container of it was removed, to the hour, if that was later.
+    pub last_used: Timestamp,
 }
 
 /// One step of an image's history, newest first.

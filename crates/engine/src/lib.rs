@@ -69,7 +69,7 @@ pub use boot::Handled;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;
-pub use images::Archive;
+pub use images::{Archive, Pressure, Relief};
 use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};
 pub use plan::LogError;

@@ -113,10 +113,10 @@ impl Engine {
 
 /// Files and trees of the store, with their sizes and the images that need them.
 #[derive(Default)]
-struct Parts(HashMap<std::path::PathBuf, (u64, Vec<String>)>);
+pub(crate) struct Parts(HashMap<std::path::PathBuf, (u64, Vec<String>)>);
 
 impl Parts {
-    fn add(&mut self, engine: &Engine, image: &Digest) -> Result<()> {
+    pub(crate) fn add(&mut self, engine: &Engine, image: &Digest) -> Result<()> {
         let record = engine.image_record(image)?;
         let store = &engine.store;
         let mut paths = vec![store.index_path(image), store.blob_path(image)];
@@ -137,6 +137,24 @@ impl Parts {
     fn bytes(&self, wanted: impl Fn(&str) -> bool) -> u64 {
         let needed = self.0.values().filter(|(_, images)| images.iter().any(|image| wanted(image)));
         needed.map(|(bytes, _)| bytes).sum()
+    }
+
+    /// How many of the `images`, from the first on, must go until so many bytes are free that no other image needs.
+    pub(crate) fn first_that_free(&self, images: &[&str], bytes: u64) -> usize {
+        let mut free = 0;
+        let mut gone: HashSet<&str> = HashSet::new();
+        for (count, image) in images.iter().enumerate() {
+            if free >= bytes {
+                return count;
+            }
+            gone.insert(image);
+            // A part is free with the last image that needs it.
+            let is_freed = |users: &[String]| {
+                users.iter().any(|id| id == image) && users.iter().all(|id| gone.contains(id.as_str()))
+            };
+            free += self.0.values().filter(|(_, users)| is_freed(users)).map(|(bytes, _)| bytes).sum::<u64>();
+        }
+        images.len()
     }
 
     fn shared(&self, image: &str) -> u64 {
@@ -169,4 +187,26 @@ fn allotted(path: &Path, but: &[&Path]) -> u64 {
         }
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_images_share_is_free_with_the_last_of_them() {
+        let part = |name: &str, bytes, users: &[&str]| {
+            (name.into(), (bytes, users.iter().map(|id| (*id).to_owned()).collect()))
+        };
+        let parts = Parts(HashMap::from([
+            part("base", 100, &["a", "b", "kept"]),
+            part("middle", 50, &["a", "b"]),
+            part("top-a", 1, &["a"]),
+            part("top-b", 2, &["b"]),
+        ]));
+        let needed = |bytes| parts.first_that_free(&["a", "b"], bytes);
+        assert_eq!([0, 1, 2, 53, 54, u64::MAX].map(needed), [0, 1, 2, 2, 2, 2]);
+        assert_eq!(parts.first_that_free(&["b", "a"], 3), 2);
+        assert_eq!(parts.first_that_free(&[], 3), 0);
+    }
 }

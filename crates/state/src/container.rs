@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use oci::{ContainerId, ContainerName, Digest, Timestamp};
-use rusqlite::{OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::exit::ExitRecord;
 use crate::{Durability, Error, IdPool, Result, State, nanoseconds, timestamp};
@@ -249,6 +249,7 @@ impl State {
         self.atomically(Durability::Process, || {
             self.query("remove a container", |connection| {
                 let key = bytes_of(id);
+                note_use(connection, &key, crate::now().seconds())?;
                 connection.prepare_cached("DELETE FROM exits WHERE container = ?1")?.execute([&key[..]])?;
                 let removed =
                     connection.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([&key[..]])?;
@@ -267,6 +268,18 @@ impl State {
         })?;
         ids.iter().map(|bytes| id_of(bytes)).collect()
     }
+}
+
+/// Notes that a container's image was in use until now. Within an hour of the note before nothing is written: `run --rm` is
+/// to cost no page more.
+fn note_use(connection: &Connection, container: &[u8], now: i64) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "INSERT INTO image_uses (image, used) \
+             SELECT image, ?2 FROM containers WHERE id = ?1 AND image IN (SELECT id FROM images) \
+             ON CONFLICT (image) DO UPDATE SET used = excluded.used WHERE excluded.used >= used + 3600",
+        )?
+        .execute(params![container, now])
 }
 
 /// The row of a query over [`COLUMNS`].

@@ -1,5 +1,7 @@
 //! Images and the names that point to them. Writing a name is durable; everything else follows from it.
 
+use std::collections::BTreeMap;
+
 use oci::{Descriptor, DiffId, Digest, Platform, Reference, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -204,6 +206,18 @@ impl State {
         Ok(images)
     }
 
+    /// When the last container of each image was removed, to the hour. Those that never had one are missing.
+    pub fn image_uses(&self) -> Result<BTreeMap<String, Timestamp>> {
+        let rows: Vec<(String, i64)> = self.query("list the last uses of images", |connection| {
+            connection
+                .prepare_cached("SELECT image, used FROM image_uses")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let time = |seconds| Timestamp::new(seconds, 0).unwrap_or(Timestamp::EPOCH);
+        Ok(rows.into_iter().map(|(image, used)| (image, time(used))).collect())
+    }
+
     /// Forgets an image and every name of it; tells whether it was known. Its content may be removed after this.
     pub fn remove_image(&self, id: &Digest) -> Result<bool> {
         self.freeing(|| self.atomically(Durability::Power, || self.delete_image(id)))
@@ -212,6 +226,7 @@ impl State {
     fn delete_image(&self, id: &Digest) -> Result<bool> {
         self.query("remove an image", |connection| {
             connection.prepare_cached("DELETE FROM tags WHERE image = ?1")?.execute([id.as_str()])?;
+            connection.prepare_cached("DELETE FROM image_uses WHERE image = ?1")?.execute([id.as_str()])?;
             connection
                 .prepare_cached("DELETE FROM images WHERE id = ?1")?
                 .execute([id.as_str()])

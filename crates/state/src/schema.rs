@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 4] = [
+pub(crate) const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -50,6 +50,13 @@ pub(crate) const MIGRATIONS: [&str; 4] = [
 ",
     "
     ALTER TABLE exits ADD COLUMN log_lines_lost INTEGER NOT NULL DEFAULT 0;
+",
+    // When the last container of an image was removed, in seconds since 1970.
+    "
+    CREATE TABLE image_uses (
+        image TEXT PRIMARY KEY,
+        used INTEGER NOT NULL
+    ) WITHOUT ROWID;
 ",
 ];
 

@@ -113,7 +113,8 @@ fn an_older_schema_keeps_what_it_holds() {
     // As the first version had it.
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
-         ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing";
+         ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
+         DROP TABLE image_uses";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
@@ -122,6 +123,7 @@ fn an_older_schema_keeps_what_it_holds() {
     let found = state.exit(&id(1, 1)).unwrap().unwrap();
     let asked = state::Asked::Nobody;
     assert_eq!(found, state::ExitRecord { asked, restarts: 0, log_lines_lost: 0, ..exit });
+    assert!(state.image_uses().unwrap().is_empty());
 }
 
 #[test]

@@ -104,11 +104,17 @@ impl Skiff {
         self.base.join("run")
     }
 
+    /// Where its settings lie; the folder is not there unless a test makes it.
+    pub fn settings(&self) -> PathBuf {
+        self.base.join("settings")
+    }
+
     /// The program, with its folders set, and nothing else of this process's environment but `PATH`.
     pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("SKIFF_ROOT", self.root()).env("SKIFF_RUN", self.run_folder());
+        command.env("SKIFF_CONFIG", self.settings());
         command.current_dir(&*self.base).args(arguments);
         if let Some((uid, gid)) = self.user {
             // Both at once also drop the supplementary groups.

@@ -150,8 +150,15 @@ pub(crate) static PRUNE: Verb = Verb {
     interspersed: true,
     flags: &[&[
         switch("all", "Remove every image that no container uses").short('a'),
+        switch("auto", "Do not ask: remove what gc.toml says, if the disk is fuller than it says"),
         list("filter", "filter", "Only those with label=…, label!=…, until=… or dangling=…"),
         switch("force", "Do not ask").short('f'),
+        value(
+            "keep",
+            "int",
+            "Remove every image that no container uses but so many of each repository, the newest",
+        ),
+        value("until", "string", "Only those made before this: a time, or how long ago (24h)"),
     ]],
     run: image::remove::prune,
 };

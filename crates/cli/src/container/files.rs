@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::image::pressure::relieve_after;
 use crate::output;
 use crate::output::list::{Columns, Format};
 use crate::output::partial::Partial;
@@ -69,5 +70,6 @@ pub(crate) fn commit(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let id = context.engine()?.commit(&parsed.arguments[0], &request)?;
     output::print(&format!("{id}\n"));
+    relieve_after(context, &[&id.to_string()]);
     Ok(0)
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use engine::Archive;
 use engine::request::Import;
 
+use super::pressure;
 use crate::context::{Context, absolute};
 use crate::error::{Error, ImportSource, Result};
 use crate::flags::Parsed;
@@ -34,7 +35,7 @@ pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
         None if rustix::termios::isatty(io::stdin()) => return Err(Error::LoadFromTerminal),
         None => engine.load(Archive::Stream(&mut standard_input()?), platform)?,
     };
-    for image in loaded {
+    for image in &loaded {
         for (reference, id) in &image.moved {
             output::print(&format!(
                 "The image {reference} already exists, renaming the old one with ID {id} to empty string\n"
@@ -47,6 +48,8 @@ pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
             output::print(&format!("Loaded image ID: {}\n", image.id));
         }
     }
+    let added: Vec<&str> = loaded.iter().map(|image| image.id.as_str()).collect();
+    pressure::relieve_after(context, &added);
     Ok(0)
 }
 
@@ -93,5 +96,6 @@ pub(crate) fn import(context: &Context, parsed: &Parsed) -> Result<u8> {
     let mut layer = if source == "-" { standard_input()? } else { linux::file::open(&absolute(source)?)? };
     let image = context.engine()?.import(&mut layer, &request)?;
     output::print(&format!("{}\n", image.id));
+    pressure::relieve_after(context, &[&image.id]);
     Ok(0)
 }

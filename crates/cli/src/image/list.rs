@@ -116,7 +116,7 @@ fn names(image: &ImageSummary, references: &[&str], digests: bool) -> Vec<Name> 
 }
 
 /// Name and tag of a familiar reference; a colon before a slash belongs to a port.
-fn split_tag(text: &str) -> (&str, &str) {
+pub(super) fn split_tag(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (text, NONE),
@@ -124,7 +124,7 @@ fn split_tag(text: &str) -> (&str, &str) {
 }
 
 /// Whether `pattern` names `reference`: with its tag, or without, or by the last part of its path.
-fn refers(pattern: &str, reference: &str) -> bool {
+pub(super) fn refers(pattern: &str, reference: &str) -> bool {
     let (name, _) = split_tag(reference);
     filter::glob(pattern, reference) || filter::glob(pattern, name)
 }
@@ -225,6 +225,7 @@ mod tests {
             size: 4_261_550,
             labels: Default::default(),
             containers: 0,
+            last_used: Timestamp::EPOCH,
         }
     }
 

@@ -3,4 +3,5 @@
 pub(crate) mod archive;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod pressure;
 pub(crate) mod remove;

@@ -1,16 +1,20 @@
 //! `rmi`, `image prune`, `tag` and `image verify`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::Kind;
 use engine::info::{ImageRemoval, ImageSummary, Pruned};
 use engine::request::RemoveImage;
 
-use super::list::Selection;
+use super::list::{Selection, split_tag};
+use super::pressure;
 use crate::container::remove::confirm;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output::{self, units};
 use crate::values::filter::Filters;
+use crate::values::integer;
 
 fn line(removal: &ImageRemoval) -> String {
     match removal {
@@ -40,26 +44,67 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// `skiff image prune`.
 pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let filters = Filters::to_prune(context, parsed, &["dangling", "label", "label!", "until"])?;
-    let all = parsed.on("all") || filters.switch("dangling")? == Some(false);
-    let question = match all {
-        true => "WARNING! This will remove all images without at least one container associated to them.\n",
-        false => "WARNING! This will remove all dangling images.\n",
+    if parsed.on("auto") {
+        let others =
+            parsed.on("all") || ["filter", "until", "keep"].iter().any(|name| parsed.text(name).is_some());
+        return match others {
+            true => Err(Error::Conflict("--auto removes what gc.toml says, and nothing else")),
+            false => pressure::prune(context),
+        };
+    }
+    let mut filters = Filters::to_prune(context, parsed, &["dangling", "label", "label!", "until"])?;
+    if let Some(until) = parsed.text("until") {
+        filters.add("until", until);
+    }
+    let newest = parsed.value("keep", integer::<usize>)?;
+    let all = parsed.on("all") || newest.is_some() || filters.switch("dangling")? == Some(false);
+    let question = match (newest, all) {
+        (Some(count), _) => format!(
+            "WARNING! This will remove all images without at least one container associated to them, \
+             except the {count} newest of each repository.\n"
+        ),
+        (None, true) => {
+            "WARNING! This will remove all images without at least one container associated to them.\n"
+                .to_owned()
+        }
+        (None, false) => "WARNING! This will remove all dangling images.\n".to_owned(),
     };
     if !parsed.on("force") && !confirm(&format!("{question}Are you sure you want to continue? [y/N] ")) {
         return Ok(0);
     }
-    let pruned = prune_unused(context, &filters, all)?;
+    let kept = newest.map_or(Ok(BTreeSet::new()), |count| newest_of_each(context, count))?;
+    let pruned = prune_unused(context, &filters, all, &kept)?;
     output::print(&deleted(&pruned));
     output::print(&format!("Total reclaimed space: {}\n", units::size(pruned.reclaimed, 4)));
     Ok(0)
 }
 
-/// Removes images without a name, or `all` that no container uses, as far as they pass.
-pub(crate) fn prune_unused(context: &Context, filters: &Filters, all: bool) -> Result<Pruned> {
+/// The ids of the newest images of every repository, so many of each.
+fn newest_of_each(context: &Context, count: usize) -> Result<BTreeSet<String>> {
+    let mut kept = BTreeSet::new();
+    let mut repositories: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    // Newest first.
+    for image in context.engine()?.images()? {
+        for name in &image.tags {
+            let of_it = repositories.entry(split_tag(name).0.to_owned()).or_default();
+            if of_it.len() < count && of_it.insert(image.id.clone()) {
+                kept.insert(image.id.clone());
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// Removes images without a name, or `all` that no container uses, as far as they pass and their ids are not among the `kept`.
+pub(crate) fn prune_unused(
+    context: &Context,
+    filters: &Filters,
+    all: bool,
+    kept: &BTreeSet<String>,
+) -> Result<Pruned> {
     // `dangling` says which images are meant, which `all` has settled.
     let selection = Selection::new(filters, &[])?.without_dangling();
-    let keep = |image: &ImageSummary| !selection.takes(image);
+    let keep = |image: &ImageSummary| kept.contains(&image.id) || !selection.takes(image);
     Ok(context.engine()?.prune_images(all, &keep)?)
 }
 

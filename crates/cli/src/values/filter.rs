@@ -47,6 +47,11 @@ impl Filters {
         Ok(filters)
     }
 
+    /// Adds one that has a flag of its own.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
     /// All of them, for the engine.
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Digest, Reference};
+use oci::{Digest, Reference, Timestamp};
 use state::NamedImage;
 
 use super::failed;
@@ -16,16 +16,23 @@ impl Engine {
         for head in self.state().containers()? {
             *users.entry(head.image.to_string()).or_default() += 1;
         }
+        let uses = self.state().image_uses()?;
         let mut images = Vec::new();
         for named in self.state().images()? {
-            let containers = users.get(named.image.id.as_str()).copied().unwrap_or(0);
-            images.push(self.summarize_image(&named, containers)?);
+            let id = named.image.id.as_str();
+            let containers = users.get(id).copied().unwrap_or(0);
+            images.push(self.summarize_image(&named, containers, uses.get(id).copied())?);
         }
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
         Ok(images)
     }
 
-    fn summarize_image(&self, named: &NamedImage, containers: u64) -> Result<ImageSummary> {
+    fn summarize_image(
+        &self,
+        named: &NamedImage,
+        containers: u64,
+        used: Option<Timestamp>,
+    ) -> Result<ImageSummary> {
         let image = &named.image;
         let labels = self.image_config(&image.id)?.config.labels;
         let manifest = image.manifest.as_ref();
@@ -41,6 +48,7 @@ impl Engine {
             size: image.size,
             labels,
             containers,
+            last_used: used.map_or(image.stored, |used| used.max(image.stored)),
         })
     }
 
@@ -54,11 +62,12 @@ impl Engine {
     pub fn image_inspect(&self, name: &str) -> Result<ImageInfo> {
         let named = self.named_image(self.resolve_image(name)?)?;
         let containers = self.state().containers_of_image(&named.image.id)?.len() as u64;
+        let used = self.state().image_uses()?.remove(named.image.id.as_str());
         let document =
             self.store.blob(&named.image.id).map_err(failed("read the configuration of the image"))?;
         let platform = named.image.platform.normalized();
         Ok(ImageInfo {
-            summary: self.summarize_image(&named, containers)?,
+            summary: self.summarize_image(&named, containers, used)?,
             config: document,
             layers: named.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
             os: platform.os,

@@ -2,11 +2,13 @@
 
 mod add;
 mod list;
+mod pressure;
 mod remove;
 mod save;
 
 pub use add::Archive;
 pub(crate) use add::parse_tag;
+pub use pressure::{Pressure, Relief};
 
 use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;

@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Removes the names of an image, and its record unless a container uses it.
-    fn forget(&self, id: &Digest, tags: &[Reference], used: bool) -> Result<Vec<ImageRemoval>> {
+    pub(super) fn forget(&self, id: &Digest, tags: &[Reference], used: bool) -> Result<Vec<ImageRemoval>> {
         // Its configuration goes with it.
         let labels = self.labels_of_image(id);
         let gone = self.state().forget_image(id, tags, used)?;
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// Removes content that nothing leads to. While somebody adds content this is left to a later one.
-    fn collect(&self) -> Result<Pruned> {
+    pub(super) fn collect(&self) -> Result<Pruned> {
         let Some(collector) = self.store.try_collector().map_err(failed("lock the store"))? else {
             return Ok(Pruned::default());
         };
