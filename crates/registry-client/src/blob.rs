@@ -1,0 +1,320 @@
+//! Blobs, as streams that outlive their connections (spec.md, "Pulling blobs").
+//!
+//! After a cut the rest is asked for by its range, of the registry itself: the addresses that redirects lead to are signed for
+//! minutes. A host that sends the whole blob again has what is known already skipped.
+
+use std::io::{self, Read};
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use oci::{Descriptor, Hasher};
+
+use crate::error::{Error, Result};
+use crate::manifest::mismatch;
+use crate::session::{Answer, chance};
+use crate::{Need, Repository};
+
+/// So many bytes between two cuts are a success, after which attempts are counted anew.
+const PROGRESS: u64 = 1 << 20;
+
+/// The content of a blob; an error, never an end, where it is not all of it or not what its digest names.
+pub struct BlobReader {
+    repository: Repository,
+    descriptor: Descriptor,
+    answer: Option<Answer>,
+    part: Bytes,
+    /// Bytes that the current answer still has to skip, as it begins before where we are.
+    skip: u64,
+    received: u64,
+    /// Attempts that failed since the last progress, which was here.
+    failed: u32,
+    progressed: u64,
+    hasher: Option<Hasher>,
+    is_checked: bool,
+    may_range: bool,
+}
+
+impl std::fmt::Debug for BlobReader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} at {}", self.descriptor.digest, self.received)
+    }
+}
+
+impl Repository {
+    /// The content of a blob. It is asked for at once, so that one that is not there is told here.
+    ///
+    /// # Errors
+    /// If no host has it.
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+        let mut reader = BlobReader {
+            repository: self.clone(),
+            hasher: descriptor.digest.hasher(),
+            descriptor: descriptor.clone(),
+            answer: None,
+            part: Bytes::new(),
+            skip: 0,
+            received: 0,
+            failed: 0,
+            progressed: 0,
+            is_checked: false,
+            may_range: true,
+        };
+        reader.reopen()?;
+        Ok(reader)
+    }
+
+    /// The whole content of a small blob: a config.
+    ///
+    /// # Errors
+    /// If it cannot be had, is larger than `limit`, or is not what it is named.
+    pub fn small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        if descriptor.size > limit {
+            return Err(Error::TooMuch { url: descriptor.digest.to_string(), limit, what: "bytes" });
+        }
+        let mut reader = self.blob(descriptor)?;
+        let mut content = Vec::new();
+        while reader.fill()? {
+            content.append(&mut Vec::from(std::mem::take(&mut reader.part)));
+        }
+        Ok(content)
+    }
+
+    /// Whether the registry has a blob.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
+        let found = self.on_hosts(Need::Pull, |host| {
+            let url = self.url(host, &format!("blobs/{}", descriptor.digest))?;
+            self.ask(host, Method::HEAD, url, &[], (&[200], descriptor.digest.as_str()))
+        });
+        match found {
+            Ok(answer) => Ok(answer.length().is_none_or(|length| length == descriptor.size)),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl BlobReader {
+    /// Leaves it to the reader of the content to check its digest; size and completeness are checked all the same.
+    #[must_use]
+    pub fn unhashed(mut self) -> Self {
+        self.hasher = None;
+        self
+    }
+
+    /// Asks for what is still missing.
+    fn reopen(&mut self) -> Result<()> {
+        let Self { repository, descriptor, received, may_range, .. } = self;
+        let digest = &descriptor.digest;
+        let mut skip = 0;
+        let answer = repository.on_hosts(Need::Pull, |host| {
+            let url = repository.url(host, &format!("blobs/{digest}"))?;
+            let mut headers = vec![
+                (ACCEPT, "application/octet-stream, */*".to_owned()),
+                (ACCEPT_ENCODING, "identity".to_owned()),
+            ];
+            if *received > 0 && *may_range {
+                headers.push((RANGE, format!("bytes={received}-")));
+            }
+            let answer = repository.ask(
+                host,
+                Method::GET,
+                url.clone(),
+                &headers,
+                (&[200, 206, 416], digest.as_str()),
+            )?;
+            if answer.status == 416 {
+                if *received == 0 || !*may_range {
+                    return Err(answer.refusal(host, digest.as_str()));
+                }
+                // It cannot give the rest alone, so it is asked for all of it.
+                *may_range = false;
+                headers.pop();
+                drop(answer.discard());
+                let answer = repository.ask(host, Method::GET, url, &headers, (&[200], digest.as_str()))?;
+                skip = begins(&answer, *received, descriptor.size)?;
+                return Ok(answer);
+            }
+            skip = begins(&answer, *received, descriptor.size)?;
+            Ok(answer)
+        })?;
+        self.answer = Some(answer);
+        self.skip = skip;
+        Ok(())
+    }
+
+    /// Makes sure that there is a part to read; `false` at the end.
+    fn fill(&mut self) -> Result<bool> {
+        while self.part.is_empty() {
+            if self.received == self.descriptor.size && self.skip == 0 {
+                return self.finish().map(|()| false);
+            }
+            match self.next_part() {
+                Ok(Some(part)) => self.take(part)?,
+                Ok(None) => {
+                    let url = self.answer.take().map(|answer| answer.url.shown()).unwrap_or_default();
+                    let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the answer ends too soon");
+                    self.recover(Error::Exchange { method: "GET".to_owned(), url, source })?;
+                }
+                Err(error) => self.recover(error)?,
+            }
+        }
+        Ok(true)
+    }
+
+    fn next_part(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.answer {
+            Some(answer) => answer.next(),
+            None => Ok(None),
+        }
+    }
+
+    fn take(&mut self, mut part: Bytes) -> Result<()> {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(part.len());
+        self.skip -= skipped as u64;
+        let part = part.split_off(skipped);
+        let received = self.received + part.len() as u64;
+        if received > self.descriptor.size {
+            let found = format!("{received} or more");
+            return Err(mismatch(&self.shown(), "size", self.descriptor.size, found));
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&part);
+        }
+        self.received = received;
+        self.part = part;
+        if self.received - self.progressed >= PROGRESS {
+            (self.progressed, self.failed) = (self.received, 0);
+        }
+        Ok(())
+    }
+
+    /// Waits and asks for the rest, unless that would not help.
+    fn recover(&mut self, error: Error) -> Result<()> {
+        self.answer = None;
+        let mut error = error;
+        loop {
+            // Who was there a moment ago may be back in a moment.
+            if !(error.is_passing() || error.is_unreached()) {
+                return Err(error);
+            }
+            self.failed += 1;
+            let patience = &self.repository.session.settings.patience;
+            let Some(wait) = patience.wait(self.failed, error.asked(), chance()) else { return Err(error) };
+            tracing::debug!(%error, ?wait, blob = ?self, "going on after a cut");
+            std::thread::sleep(wait);
+            match self.reopen() {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    /// At the end: nothing may follow, and the digest must be right.
+    fn finish(&mut self) -> Result<()> {
+        if self.is_checked {
+            return Ok(());
+        }
+        if let Some(mut answer) = self.answer.take()
+            // A cut behind the last byte cuts nothing off.
+            && let Ok(Some(part)) = answer.next()
+        {
+            let found = self.received + part.len() as u64;
+            return Err(mismatch(&self.shown(), "size", self.descriptor.size, format!("{found} or more")));
+        }
+        if let Some(hasher) = self.hasher.take() {
+            let found = hasher.finish();
+            if found != self.descriptor.digest {
+                return Err(mismatch(&self.shown(), "digest", &self.descriptor.digest, found));
+            }
+        }
+        self.is_checked = true;
+        Ok(())
+    }
+
+    fn shown(&self) -> String {
+        format!("{:?}: blob {}", self.repository, self.descriptor.digest)
+    }
+}
+
+/// How many bytes of an answer come before `received`, which are to be skipped. What the headers say of it must be true of
+/// a blob of `size` bytes.
+fn begins(answer: &Answer, received: u64, size: u64) -> Result<u64> {
+    let url = answer.url.shown();
+    let length = answer.length();
+    if answer.status == 200 {
+        return match length {
+            Some(length) if length != size => Err(mismatch(&url, "size", size, length)),
+            _ => Ok(received),
+        };
+    }
+    let wrong = |reason: String| Error::Header { url: url.clone(), header: "Content-Range", reason };
+    let value = answer.header(CONTENT_RANGE, "Content-Range")?;
+    let (first, last, whole) = content_range(&value)
+        .ok_or_else(|| wrong(format!("makes no sense: {:?}", crate::error::excerpt(&value))))?;
+    if whole.is_some_and(|whole| whole != size) {
+        return Err(mismatch(&url, "size", size, whole.unwrap_or_default()));
+    }
+    if first > received || last < received || last >= size {
+        return Err(wrong(format!("says {first} to {last}, but {received} to {} was asked for", size - 1)));
+    }
+    if length.is_some_and(|length| length != last - first + 1) {
+        return Err(wrong(format!("says {first} to {last}, and Content-Length another number")));
+    }
+    Ok(received - first)
+}
+
+/// First and last byte, and the size of all where it is told (RFC 9110, 14.4).
+fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let (range, whole) = text.trim().strip_prefix("bytes")?.trim_start_matches([' ', '=']).split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let whole = if whole == "*" { None } else { Some(number(whole)?) };
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some((first, last, whole))
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() || !self.fill().map_err(io::Error::other)? {
+            return Ok(0);
+        }
+        let part = self.part.split_to(self.part.len().min(buffer.len()));
+        buffer[..part.len()].copy_from_slice(&part);
+        Ok(part.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::content_range;
+
+    #[test]
+    fn ranges_are_read_or_refused() {
+        for (text, want) in [
+            ("bytes 0-9/10", Some((0, 9, Some(10)))),
+            ("bytes 5-5/*", Some((5, 5, None))),
+            ("bytes=1-2/3", Some((1, 2, Some(3)))),
+            ("bytes 9-0/10", None),
+            ("bytes */10", None),
+            ("bytes 0-/10", None),
+            ("bytes +0-1/10", None),
+            ("bytes 0-18446744073709551616/10", None),
+            ("", None),
+        ] {
+            assert_eq!(content_range(text), want, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_does_harm(text in "\\PC{0,40}|bytes [0-9*/-]{0,30}") {
+            if let Some((first, last, _)) = content_range(&text) {
+                proptest::prop_assert!(first <= last);
+            }
+        }
+    }
+}

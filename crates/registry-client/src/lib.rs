@@ -1,0 +1,253 @@
+//! A client of image registries (OCI distribution specification 1.1) with a blocking face.
+//!
+//! ```text
+//! Client ──► Repository ──► manifest, blob, tags
+//!               │ hosts: mirrors in their order, the registry last; each with its own certificates, headers, credential
+//!               ▼
+//!            Session ── exchange: token or password, redirects, attempts ──► Connection ── HTTP/1.1, TLS, proxy
+//! ```
+//!
+//! ```ignore
+//! let client = Client::new(Settings { hosts, credentials, proxies, ..Settings::default() });
+//! let repository = client.repository(&reference)?;
+//! let Fetched { descriptor, bytes, document, .. } = repository.manifest(&reference)?;
+//! let mut layer: BlobReader = repository.blob(&manifest.layers[0])?;   // Read; goes on by itself after a cut
+//! ```
+//!
+//! Pure are the parts that read what strangers write ([`challenge`], [`link`], [`backoff`], [`Url`], [`Proxies`], the files
+//! of [`hosts`] and [`credential`]); all else waits for the network. Any number of threads may share a client.
+//!
+//! What must hold:
+//! - Everything has a bound: bytes of headers, documents and pages, redirects, attempts, waits, names of a list.
+//! - A credential, a token, a client certificate and configured headers go to the origin they are for, and to no other.
+//! - Content is what its digest, size and media type say, or an error that names both sides.
+
+mod auth;
+pub mod backoff;
+mod blob;
+pub mod challenge;
+mod connection;
+pub mod credential;
+mod error;
+pub mod hosts;
+pub mod link;
+mod manifest;
+mod proxy;
+mod session;
+mod tags;
+mod tls;
+mod url;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::HeaderName;
+use oci::Reference;
+
+pub use backoff::Patience;
+pub use blob::BlobReader;
+pub use credential::{Credential, Credentials};
+pub use error::{Error, Result};
+pub use hosts::HostRules;
+pub use manifest::Fetched;
+pub use proxy::Proxies;
+pub use url::{Origin, Url};
+
+use hosts::Host;
+use session::{Answer, Ask, Session, locked};
+
+/// What a client is told by the configuration and the environment of its caller.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which hosts serve which registry.
+    pub hosts: HostRules,
+    /// Where credentials are found.
+    pub credentials: Credentials,
+    /// Which proxies to use.
+    pub proxies: Proxies,
+    /// A file of certificates to trust in place of the system's.
+    pub certificates: Option<PathBuf>,
+    /// What we call ourselves.
+    pub agent: String,
+    /// How long to wait, and how often to try.
+    pub patience: Patience,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hosts: HostRules::default(),
+            credentials: Credentials::default(),
+            proxies: Proxies::default(),
+            certificates: None,
+            agent: concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// A client of any number of registries. Making one opens nothing.
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<Session>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").field("settings", &self.session.settings).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client that follows `settings`.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { session: Arc::new(Session::new(settings)) }
+    }
+
+    /// The repository of a reference, with the hosts that serve it.
+    ///
+    /// # Errors
+    /// If a file that says which hosts serve it makes no sense.
+    pub fn repository(&self, reference: &Reference) -> Result<Repository> {
+        Ok(Repository {
+            session: Arc::clone(&self.session),
+            hosts: self.session.settings.hosts.hosts(reference.registry())?,
+            name: reference.repository().to_owned(),
+            registry: reference.registry().to_owned(),
+            unreached: Arc::default(),
+        })
+    }
+}
+
+/// One repository of a registry.
+#[derive(Clone)]
+pub struct Repository {
+    session: Arc<Session>,
+    hosts: Vec<Host>,
+    name: String,
+    registry: String,
+    /// Hosts at which nobody was there: asked last from then on.
+    unreached: Arc<Mutex<Vec<Origin>>>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.registry, self.name)
+    }
+}
+
+/// What a host must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Pull,
+    Resolve,
+}
+
+impl Need {
+    fn is_met_by(self, host: &Host) -> bool {
+        match self {
+            Self::Pull => host.capabilities.pull,
+            Self::Resolve => host.capabilities.resolve,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
+/// How often a host is tried that has others behind it.
+const ATTEMPTS_BEFORE_OTHERS: u32 = 2;
+
+impl Repository {
+    /// The scope that lets us read.
+    fn pull_scope(&self) -> String {
+        format!("repository:{}:pull", self.name)
+    }
+
+    /// An address below a host's repository; the host is told for whom it stands in.
+    fn url(&self, host: &Host, rest: &str) -> Result<Url> {
+        let url = host.base.join(&format!("{}/{}/{rest}", host.base.path, self.name))?;
+        Ok(host.stands_for.as_ref().map_or(url.clone(), |registry| url.with_query("ns", registry)))
+    }
+
+    /// Asks the hosts in their order until one gives what is wanted.
+    fn on_hosts<T>(&self, need: Need, mut ask: impl FnMut(&Host) -> Result<T>) -> Result<T> {
+        let mut hosts: Vec<&Host> = self.hosts.iter().filter(|host| need.is_met_by(host)).collect();
+        {
+            let unreached = locked(&self.unreached);
+            hosts.sort_by_key(|host| unreached.contains(&host.base.origin));
+        }
+        let mut failures = Vec::new();
+        for (place, host) in hosts.iter().copied().enumerate() {
+            let next = hosts.get(place + 1);
+            let is_last = next.is_none();
+            let attempts = match next {
+                None => u32::MAX,
+                // The same one without TLS.
+                Some(next) if next.name == host.name => 1,
+                Some(_) => ATTEMPTS_BEFORE_OTHERS,
+            };
+            match self.session.persist(attempts, || ask(host)) {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    tracing::debug!(host = %host.base, %error, "the host has failed");
+                    if error.is_unreached() && !is_last {
+                        locked(&self.unreached).push(host.base.origin.clone());
+                    }
+                    failures.push((host, error));
+                }
+            }
+        }
+        Err(self.failure(need, failures))
+    }
+
+    /// The one failure that says most, or all of them.
+    fn failure(&self, need: Need, mut failures: Vec<(&Host, Error)>) -> Error {
+        // That the registry does not speak TLS is no news where it has answered without.
+        let has_answered =
+            failures.iter().any(|(host, error)| host.name == self.registry && !error.is_unreached());
+        if has_answered {
+            failures.retain(|(host, error)| host.name != self.registry || !error.is_unreached());
+        }
+        let refused = |error: &Error| matches!(error, Error::Connect { .. });
+        if failures.len() > 1
+            && failures.iter().all(|(host, error)| host.name == self.registry && refused(error))
+        {
+            failures.truncate(1);
+        }
+        if failures.len() == 1 || failures.iter().all(|(_, error)| matches!(error, Error::NotFound { .. })) {
+            if let Some((_, error)) = failures.pop() {
+                return error;
+            }
+            return Error::NoHost { registry: self.registry.clone(), capability: need.name() };
+        }
+        let failures =
+            failures.into_iter().map(|(host, error)| (host.base.origin.to_string(), error)).collect();
+        Error::EveryHost { registry: self.registry.clone(), failures }
+    }
+
+    /// One request without a body; any other status than `wanted` is an error about `what`.
+    fn ask(
+        &self,
+        host: &Host,
+        method: Method,
+        url: Url,
+        headers: &[(HeaderName, String)],
+        (wanted, what): (&[u16], &str),
+    ) -> Result<Answer> {
+        let scope = self.pull_scope();
+        let ask = Ask { method, url, host, scope: &scope, headers };
+        let answer = self.session.exchange(&ask, &Bytes::new())?;
+        match wanted.contains(&answer.status) {
+            true => Ok(answer),
+            false => Err(answer.refusal(host, what)),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What all requests share: connections that are free, trusted certificates, and one exchange with a host: proof of who we
+//! are when it is asked for, redirects, attempts.
+//!
+//! A credential, a token and the headers of a configuration go to the origin (scheme, host and port) of the host they are
+//! for, and to no other: a redirect elsewhere is followed without them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::auth::Tokens;
+use crate::backoff::retry_after;
+use crate::connection::{Connection, Payload, Route, Streaming};
+use crate::error::{Error, Result, excerpt};
+use crate::hosts::{Host, Tls};
+use crate::url::{Origin, Url};
+use crate::{Settings, tls};
+
+/// The most redirects of one request.
+const REDIRECTS: usize = 8;
+/// Connections that are kept for another request, and for how long.
+const IDLE: usize = 8;
+const IDLE_FOR: Duration = Duration::from_secs(20);
+/// Bytes of an answer that says why not.
+const SAID_LIMIT: u64 = 64 << 10;
+
+/// What the requests of one client share.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) tokens: Tokens,
+    roots: OnceLock<RootCertStore>,
+    configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
+    idle: Mutex<Vec<(Key, Connection)>>,
+}
+
+type Key = (Origin, Tls);
+
+/// A request to a host.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) host: &'a Host,
+    /// What the token must allow: `repository:NAME:pull`.
+    pub(crate) scope: &'a str,
+    pub(crate) headers: &'a [(HeaderName, String)],
+}
+
+/// An answer that has begun.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Where it came from in the end.
+    pub(crate) url: Url,
+    method: Method,
+    streaming: Option<Streaming>,
+    key: Key,
+    session: Arc<Session>,
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-done under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tokens: Tokens::default(),
+            roots: OnceLock::new(),
+            configs: Mutex::default(),
+            idle: Mutex::default(),
+        }
+    }
+
+    fn config(&self, tls: &Tls) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = locked(&self.configs).get(tls) {
+            return Ok(Arc::clone(config));
+        }
+        let roots = match self.roots.get() {
+            Some(roots) => roots,
+            None => {
+                let roots = tls::system_roots(self.settings.certificates.as_deref())?;
+                self.roots.get_or_init(|| roots)
+            }
+        };
+        let config = tls::config(roots, tls)?;
+        locked(&self.configs).insert(tls.clone(), Arc::clone(&config));
+        Ok(config)
+    }
+
+    /// A connection that is free; `None` if there is none.
+    fn free(&self, key: &Key) -> Option<Connection> {
+        loop {
+            let mut connection = {
+                let mut idle = locked(&self.idle);
+                idle.retain(|(_, connection)| connection.idle_since.elapsed() < IDLE_FOR);
+                let place = idle.iter().position(|(other, _)| other == key)?;
+                idle.swap_remove(place).1
+            };
+            if connection.is_usable() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, key: Key, connection: Connection) {
+        let mut idle = locked(&self.idle);
+        if idle.len() < IDLE {
+            idle.push((key, connection));
+        }
+    }
+
+    /// Asks, proving who we are where that is wanted. Any status is an answer, but 401 only once nothing helps.
+    pub(crate) fn exchange(self: &Arc<Self>, ask: &Ask<'_>, payload: &Bytes) -> Result<Answer> {
+        let shown = self.tokens.known(ask.host, ask.scope);
+        let answer = self.follow(ask, shown.as_deref(), payload)?;
+        if answer.status != 401 || answer.url.origin != ask.host.base.origin {
+            return Ok(answer);
+        }
+        let challenges: Vec<_> = answer
+            .headers
+            .get_all(hyper::header::WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(crate::challenge::parse)
+            .collect();
+        match crate::auth::authorize(self, ask.host, ask.scope, &challenges, shown.as_deref())? {
+            Some(header) => {
+                drop(answer.discard());
+                self.follow(ask, Some(&header), payload)
+            }
+            None => Ok(answer),
+        }
+    }
+
+    /// Asks, and goes where the answer points.
+    fn follow(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        authorization: Option<&str>,
+        payload: &Bytes,
+    ) -> Result<Answer> {
+        let may_follow = ask.method == Method::GET || ask.method == Method::HEAD;
+        let mut url = ask.url.clone();
+        for _ in 0..=REDIRECTS {
+            let answer = self.send(ask, &url, authorization, payload)?;
+            if !(may_follow && matches!(answer.status, 301 | 302 | 303 | 307 | 308)) {
+                return Ok(answer);
+            }
+            let target = answer.header(LOCATION, "Location")?;
+            let refuse = |reason| Error::Redirect { url: url.shown(), target: excerpt(&target), reason };
+            let next = url.join(&target).map_err(|_| refuse("which is no address"))?;
+            if url.origin.is_secure && !next.origin.is_secure {
+                return Err(refuse("which is less safe than where it comes from"));
+            }
+            tracing::debug!(from = %url.shown(), to = %next.shown(), "redirected");
+            drop(answer.discard());
+            url = next;
+        }
+        Err(Error::Redirect {
+            url: ask.url.shown(),
+            target: url.shown(),
+            reason: "after too many other redirects",
+        })
+    }
+
+    /// One request and the beginning of its answer.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        url: &Url,
+        authorization: Option<&str>,
+        payload: &Bytes,
+    ) -> Result<Answer> {
+        let is_own = url.origin == ask.host.base.origin;
+        let key = (url.origin.clone(), tls_towards(ask.host, &url.origin));
+        let failed = |source| Error::Exchange { method: ask.method.to_string(), url: url.shown(), source };
+        let free = self.free(&key);
+        let is_reused = free.is_some();
+        let connection = match free {
+            Some(connection) => connection,
+            None => self.connect(&key)?,
+        };
+        let request = || self.request(ask, url, authorization.filter(|_| is_own), is_own);
+        let sent = connection.send(with(request()?, payload), &url.origin);
+        let sent = match sent {
+            // Kept connections are closed by peers at any time; that is no failure of the peer's.
+            Err(error) if is_reused && error.kind() != io::ErrorKind::TimedOut => {
+                self.connect(&key)?.send(with(request()?, payload), &url.origin)
+            }
+            sent => sent,
+        };
+        let (parts, streaming) = sent.map_err(failed)?.into_parts();
+        let mut answer = Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            url: url.clone(),
+            method: ask.method.clone(),
+            streaming: Some(streaming),
+            key,
+            session: Arc::clone(self),
+        };
+        if ask.method == Method::HEAD {
+            // There is none, and seeing that frees the connection.
+            answer.next()?;
+        }
+        Ok(answer)
+    }
+
+    fn connect(&self, (origin, tls): &Key) -> Result<Connection> {
+        let config = self.config(tls)?;
+        let route = Route { origin, tls: &config, proxy: self.settings.proxies.to(origin) };
+        Connection::open(&route, &self.settings.patience)
+    }
+
+    fn request(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        authorization: Option<&str>,
+        is_own: bool,
+    ) -> Result<Request<()>> {
+        let refuse = |reason| Error::Address { text: url.shown(), reason };
+        let mut request = Request::builder().method(ask.method.clone()).uri(&url.path);
+        request = request.header(USER_AGENT, &self.settings.agent);
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
+        }
+        if is_own {
+            for (name, value) in &ask.host.headers {
+                request = request.header(name, value);
+            }
+        }
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::from_str(authorization)
+                .map_err(|_| refuse("the credential for it has characters that no header may have"))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        request.body(()).map_err(|_| refuse("it cannot be asked for"))
+    }
+
+    /// Does something until it succeeds, fails for good, or patience ends; `attempts` bounds it further.
+    pub(crate) fn persist<T>(&self, attempts: u32, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut failed = 0;
+        loop {
+            let error = match attempt() {
+                Err(error) if error.is_passing() => error,
+                done => return done,
+            };
+            failed += 1;
+            match self.settings.patience.wait(failed, error.asked(), chance()) {
+                Some(wait) if failed < attempts => {
+                    tracing::debug!(%error, ?wait, failed, "trying again");
+                    std::thread::sleep(wait);
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+fn with(request: Request<()>, payload: &Bytes) -> Request<Payload> {
+    request.map(|()| Payload::new(payload.clone()))
+}
+
+/// What proves who is at `origin`, and who we are, when `host` has sent us there: a certificate of ours goes to the host
+/// alone, and who is believed unseen is the host by its name alone.
+fn tls_towards(host: &Host, origin: &Origin) -> Tls {
+    if !origin.is_secure {
+        return Tls::default();
+    }
+    if *origin == host.base.origin {
+        return host.tls.clone();
+    }
+    let skip_verify = host.tls.skip_verify && origin.host == host.base.origin.host;
+    Tls { ca: host.tls.ca.clone(), client: None, skip_verify }
+}
+
+/// A number nobody can foresee.
+pub(crate) fn chance() -> u32 {
+    let bits = RandomState::new().build_hasher().finish();
+    u32::try_from(bits >> 32).unwrap_or(0)
+}
+
+impl Answer {
+    /// A header that must be there, as text.
+    pub(crate) fn header(&self, name: HeaderName, shown: &'static str) -> Result<String> {
+        let wrong =
+            |reason: &str| Error::Header { url: self.url.shown(), header: shown, reason: reason.to_owned() };
+        let value = self.headers.get(name).ok_or_else(|| wrong("is missing"))?;
+        value.to_str().map(str::to_owned).map_err(|_| wrong("is not text"))
+    }
+
+    /// The number that `Content-Length` tells.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.headers.get(hyper::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The next part of the body; `None` at its end, where the connection becomes free.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some(mut streaming) = self.streaming.take() else { return Ok(None) };
+        match streaming.next() {
+            Ok(Some(part)) => {
+                self.streaming = Some(streaming);
+                Ok(Some(part))
+            }
+            Ok(None) => {
+                self.session.keep(self.key.clone(), streaming.into_connection());
+                Ok(None)
+            }
+            Err(source) => {
+                Err(Error::Exchange { method: self.method.to_string(), url: self.url.shown(), source })
+            }
+        }
+    }
+
+    /// The whole body, of at most so many bytes.
+    pub(crate) fn read(mut self, limit: u64) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        while let Some(part) = self.next()? {
+            content.extend_from_slice(&part);
+            if content.len() as u64 > limit {
+                return Err(Error::TooMuch { url: self.url.shown(), limit, what: "bytes" });
+            }
+        }
+        Ok(content)
+    }
+
+    /// Reads what is left, if it is short, so that the connection can be used again.
+    pub(crate) fn discard(self) -> Result<()> {
+        self.read(SAID_LIMIT).map(drop)
+    }
+
+    /// The error that an answer is which is not what was wanted. `what` was asked for.
+    pub(crate) fn refusal(self, host: &Host, what: &str) -> Error {
+        let (status, url, method) = (self.status, self.url.shown(), self.method.to_string());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let asked =
+            header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, now)).map(|wait| wait.as_secs());
+        let limits: Vec<String> = ["ratelimit-limit", "ratelimit-remaining"]
+            .iter()
+            .filter_map(|name| Some(format!("{name}: {}", excerpt(header(name)?))))
+            .collect();
+        let session = Arc::clone(&self.session);
+        let body =
+            if self.method == Method::HEAD { Vec::new() } else { self.read(SAID_LIMIT).unwrap_or_default() };
+        let mut said = said(&body);
+        let registry = host.name.clone();
+        match status {
+            401 | 403 => {
+                let anonymous = session.tokens.is_anonymous(&registry);
+                Error::Unauthorized { registry, repository: what.to_owned(), anonymous, said }
+            }
+            404 => Error::NotFound { what: what.to_owned(), registry, said },
+            429 => {
+                for limit in limits {
+                    said = if said.is_empty() { limit } else { format!("{said}; {limit}") };
+                }
+                Error::RateLimit { url, retry_after: asked, said }
+            }
+            _ => Error::Status { method, url, status, retry_after: asked, said },
+        }
+    }
+}
+
+/// What the body of an answer says: the errors of the specification (spec.md, "Error codes"), else nothing.
+fn said(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        #[serde(default)]
+        errors: Vec<Said>,
+        /// As token servers say it.
+        #[serde(default)]
+        details: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Said {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(body) = serde_json::from_slice::<Body>(body) else { return String::new() };
+    let errors =
+        body.errors.iter().take(3).map(|error| match (error.code.as_str(), error.message.as_str()) {
+            (code, "") => code.to_owned(),
+            ("", message) => message.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        });
+    let all: Vec<String> = errors.chain((!body.details.is_empty()).then_some(body.details.clone())).collect();
+    excerpt(&all.join("; "))
+}
+
+/// When something ends that lasts so many seconds from now, with some time to spare.
+pub(crate) fn expiry(seconds: u64) -> Instant {
+    let lasting = Duration::from_secs(seconds.min(24 * 3600));
+    Instant::now() + lasting.saturating_sub(Duration::from_secs(10).min(lasting / 4))
+}
