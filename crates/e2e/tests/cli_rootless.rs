@@ -76,3 +76,59 @@ fn limits_that_nobody_delegated_are_warned_of() {
     assert_eq!(limited.code, 0, "{limited:?}");
     assert!(limited.stderr.contains("Limits have no effect"), "{limited:?}");
 }
+
+/// A control group of the user's own in every hierarchy: what a container of the user must not reach (CVE-2023-25809).
+struct Delegated(Vec<std::path::PathBuf>);
+
+impl Delegated {
+    fn to(user: &User) -> Delegated {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the host's mounts");
+        let hierarchies = mounts.lines().filter_map(|line| {
+            let mut fields = line.split(' ');
+            let (path, kind) = (fields.nth(1)?, fields.next()?);
+            kind.starts_with("cgroup").then(|| std::path::PathBuf::from(path))
+        });
+        let groups: Vec<_> = hierarchies
+            .map(|hierarchy| hierarchy.join(testkit::own_name("delegated")))
+            .filter(|group| std::fs::create_dir(group).is_ok())
+            .collect();
+        for group in &groups {
+            for path in [group.clone(), group.join("cgroup.procs")] {
+                std::os::unix::fs::chown(path, Some(user.uid()), None).expect("a group of the user's");
+            }
+        }
+        assert!(!groups.is_empty());
+        Delegated(groups)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            drop(std::fs::remove_dir(group));
+        }
+    }
+}
+
+#[test]
+fn no_control_group_of_the_host_can_be_written() {
+    let user = User::new();
+    let skiff = Skiff::of(&user);
+    skiff.load(&busybox());
+    let delegated = Delegated::to(&user);
+    let group = delegated.0[0].file_name().expect("a name").to_string_lossy().into_owned();
+    // Opened, for root inside counts as allowed to write whatever the shell is asked about.
+    let script = format!(
+        "mount -o remount,rw /sys/fs/cgroup 2>/dev/null && echo remounted
+         for dir in $(find /sys/fs/cgroup -type d); do mkdir $dir/made 2>/dev/null && echo $dir/made; done
+         for file in $(find /sys/fs/cgroup -type f); do true 2>/dev/null >>$file && echo $file; done
+         find /sys/fs/cgroup -name {group} | grep -q . && echo seen"
+    );
+    for mode in ["private", "host"] {
+        let output = skiff.run(&["run", "--rm", "--cgroupns", mode, "busybox", "sh", "-c", &script]);
+        let start: String = output.stdout.chars().take(2000).collect();
+        assert!(start.is_empty() || start == "seen\n", "{mode}: {start}");
+        // With its own view a container may see none of them; with the host's there is something to be refused.
+        assert!(mode == "private" || start == "seen\n", "{output:?}");
+    }
+}
