@@ -111,6 +111,30 @@ fn folder_and_crate_have_one_name_and_the_map_knows_it() {
     }
 }
 
+/// What stands between backticks in the rows of tables.
+fn named_in_tables(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(workspace().join(document)).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn tests_that_the_security_document_names_exist() {
+    let named = named_in_tables("SECURITY.md");
+    let names: Vec<&String> =
+        named.iter().filter(|name| name.matches('_').count() > 2 && !name.contains('/')).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let all: String =
+        packages().iter().flat_map(|package| sources(&package.folder)).map(|(_, text)| text).collect();
+    for name in names {
+        assert!(
+            all.contains(&format!("#[test]\n    fn {name}()"))
+                || all.contains(&format!("#[test]\nfn {name}()")),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn no_executor_outside_the_crates_that_may_have_one() {
     for package in packages().iter().filter(|p| !ASYNC_CRATES.contains(&p.name.as_str())) {
