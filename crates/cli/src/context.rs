@@ -103,11 +103,13 @@ impl Context {
         given.or_else(default_settings)
     }
 
+    /// The folder of images and containers.
+    pub(crate) fn root(&self) -> Result<PathBuf> {
+        self.root.clone().map_or_else(default_root, Ok)
+    }
+
     fn config(&self) -> Result<Config> {
-        let root = match &self.root {
-            Some(path) => path.clone(),
-            None => default_root()?,
-        };
+        let root = self.root()?;
         let run = match &self.run {
             Some(path) => path.clone(),
             None => default_run()?,

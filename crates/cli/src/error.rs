@@ -110,6 +110,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     File(#[from] linux::file::Error),
     #[error(transparent)]
+    Registry(#[from] registry_server::Error),
+    #[error(transparent)]
     Engine(#[from] engine::Error),
     #[error(transparent)]
     Monitor(#[from] monitor::Error),

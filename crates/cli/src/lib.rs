@@ -24,6 +24,7 @@ mod inspect;
 mod log;
 mod oci;
 mod output;
+mod registry;
 mod system;
 mod terminal;
 mod usage;

@@ -25,11 +25,20 @@ pub(crate) fn start(global: &Parsed) -> Result<()> {
     })?;
     let level = if global.on("debug") { Some(LevelFilter::DEBUG) } else { level };
     let Some(level) = level else { return Ok(()) };
-    let printer = Printer { level, spans: AtomicU64::new(1) };
-    tracing::subscriber::set_global_default(printer).map_err(|_| Error::System {
+    install(level).map_err(|_| Error::System {
         attempt: "install the trace printer twice",
         source: rustix::io::Errno::EXIST,
     })
+}
+
+/// Installs a printer for a command that serves, and whose log this is, unless the flags have asked for one.
+pub(crate) fn serve() {
+    // What the flags say counts.
+    drop(install(LevelFilter::INFO));
+}
+
+fn install(level: LevelFilter) -> std::result::Result<(), tracing::subscriber::SetGlobalDefaultError> {
+    tracing::subscriber::set_global_default(Printer { level, spans: AtomicU64::new(1) })
 }
 
 struct Printer {

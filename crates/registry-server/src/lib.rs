@@ -1,4 +1,63 @@
 //! Serves a store of its own over the distribution protocol (distribution-spec 1.1).
+//!
+//! ```text
+//! serve ── listener ── one task per connection ── http::Service ── store::Store ── ledger (one thread), files
+//!       └─ keeper: expires uploads, collects garbage
+//! ```
+//!
+//! A few threads run the tasks, which only parse, look up and send; whatever may wait for the disk (receiving, hashing,
+//! syncing) is done by threads that may wait. [`serve`] returns when it is told to end, or cannot begin.
+//!
+//! What must hold is in the head of [`store`].
 
 pub mod names;
 pub mod store;
+
+mod http;
+mod keeper;
+mod limits;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use serve::{Error, Listening, serve};
+
+/// What a server is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it keeps everything.
+    pub root: PathBuf,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Content that no manifest uses is kept so long after a client was told that it is there.
+    pub grace: Duration,
+    /// An upload that nobody goes on with is removed after so long.
+    pub upload_expiry: Duration,
+    /// Pauses between collections of garbage.
+    pub collect_every: Duration,
+    /// Manifests that nothing leads to are garbage after so long; never, unless given.
+    pub untagged: Option<Duration>,
+    /// Bodies that one client may send at once.
+    pub uploads_per_client: usize,
+    /// Whether an index may name manifests that its repository does not have.
+    pub sparse_indexes: bool,
+}
+
+impl Settings {
+    /// What is usual, for a root and an address.
+    #[must_use]
+    pub fn new(root: PathBuf, address: SocketAddr) -> Self {
+        Self {
+            root,
+            address,
+            grace: Duration::from_secs(60 * 60),
+            upload_expiry: Duration::from_secs(24 * 60 * 60),
+            collect_every: Duration::from_secs(10 * 60),
+            untagged: None,
+            uploads_per_client: 64,
+            sparse_indexes: false,
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod craft;
 mod create_flags;
 mod files;
 mod image;
+mod registry;
 mod system;
 mod watch;
 
@@ -12,6 +13,7 @@ use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
 pub(crate) use container::CONTAINER;
 pub(crate) use image::IMAGE;
+pub(crate) use registry::REGISTRY;
 pub(crate) use system::SYSTEM;
 
 /// Flags before the command.
@@ -49,6 +51,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("info", Section::Common, &system::INFO),
     group("container", &CONTAINER),
     group("image", &IMAGE),
+    group("registry", &REGISTRY),
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
     verb("commit", Section::Plain, &files::COMMIT),

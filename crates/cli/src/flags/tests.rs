@@ -220,6 +220,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../image/list.rs"),
         include_str!("../image/remove.rs"),
         include_str!("../inspect/mod.rs"),
+        include_str!("../registry.rs"),
         include_str!("../system.rs"),
         include_str!("../usage.rs"),
         include_str!("../values/filter.rs"),

@@ -1,0 +1,65 @@
+//! `registry serve`.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use registry_server::Settings;
+
+use crate::context::{Context, absolute};
+use crate::error::Result;
+use crate::flags::Parsed;
+use crate::{log, output};
+
+/// `skiff registry serve`.
+pub(crate) fn serve(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let address = parsed.value("addr", address)?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5000)));
+    let root = match parsed.text("root") {
+        Some(root) => absolute(root)?,
+        None => context.root()?.join("registry"),
+    };
+    let settings = settings(parsed, root, address)?;
+    log::serve();
+    registry_server::serve(settings, |listening| {
+        output::print(&format!("serving http://{}\n", listening.address));
+    })?;
+    Ok(0)
+}
+
+fn settings(parsed: &Parsed, root: PathBuf, address: SocketAddr) -> Result<Settings> {
+    let mut settings = Settings::new(root, address);
+    for (flag, place) in [
+        ("grace", &mut settings.grace),
+        ("upload-expiry", &mut settings.upload_expiry),
+        ("collect-every", &mut settings.collect_every),
+    ] {
+        if let Some(duration) = parsed.value(flag, duration)? {
+            *place = duration;
+        }
+    }
+    settings.untagged = parsed.value("collect-untagged", duration)?;
+    if let Some(count) = parsed.value("uploads-per-client", |text| {
+        text.parse().ok().filter(|count| *count > 0).ok_or("a number above 0")
+    })? {
+        settings.uploads_per_client = count;
+    }
+    settings.sparse_indexes = parsed.on("sparse-indexes");
+    Ok(settings)
+}
+
+/// `HOST:PORT` or `:PORT`, which is every address of this machine.
+fn address(text: &str) -> std::result::Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from(([0; 16], port)));
+    }
+    let mut found = text.to_socket_addrs().map_err(|error| format!("want HOST:PORT: {error}"))?;
+    found.next().ok_or_else(|| "no such host".to_owned())
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, &'static str> {
+    let nanoseconds = crate::values::time::duration(text).and_then(|time| u64::try_from(time).ok());
+    nanoseconds
+        .filter(|time| *time > 0)
+        .map(Duration::from_nanos)
+        .ok_or("want a duration, such as 90s or 24h")
+}

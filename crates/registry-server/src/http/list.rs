@@ -1,0 +1,106 @@
+//! Lists: tags, repositories, referrers. All are paged by `n` and `last`, and name the next page in a Link header.
+
+use hyper::header::{CONTENT_TYPE, HeaderName, LINK};
+use oci::{Digest, MediaType};
+use serde_json::{Map, Value};
+
+use super::refusal::{Code, Refusal};
+use super::route::{Query, encode};
+use super::{Answer, Service, json, set};
+use crate::names::Repository;
+use crate::store::Referrer;
+
+/// Entries of a page that nobody has limited, and the most that can be asked for.
+const TAGS: u32 = 10_000;
+const REPOSITORIES: u32 = 1_000;
+/// A referrer has annotations, so a page of them is much larger.
+const REFERRERS: u32 = 500;
+
+impl Service {
+    pub(super) fn tags(&self, name: &Repository, query: &Query) -> Answer {
+        let limit = limit(query, TAGS)?;
+        let last = query.get("last").unwrap_or_default();
+        let unknown = || Refusal::about(Code::NameUnknown, "no such repository", "name", name.as_str());
+        let mut tags = self.store.tags(name, last, limit.saturating_add(1))?.ok_or_else(unknown)?;
+        let more = cut(&mut tags, limit);
+        let next = tags
+            .last()
+            .filter(|_| more)
+            .map(|last| format!("/v2/{name}/tags/list?n={limit}&last={}", encode(last)));
+        Ok(page(serde_json::json!({ "name": name.as_str(), "tags": tags }), next))
+    }
+
+    pub(super) fn catalog(&self, query: &Query) -> Answer {
+        let limit = limit(query, REPOSITORIES)?;
+        let last = query.get("last").unwrap_or_default();
+        let mut names = self.store.repositories(last, limit.saturating_add(1))?;
+        let more = cut(&mut names, limit);
+        let next =
+            names.last().filter(|_| more).map(|last| format!("/v2/_catalog?n={limit}&last={}", encode(last)));
+        Ok(page(serde_json::json!({ "repositories": names }), next))
+    }
+
+    /// Distribution-spec, "Listing Referrers": an index of the manifests that have `subject` as theirs, which may be empty.
+    pub(super) fn referrers(&self, name: &Repository, subject: &Digest, query: &Query) -> Answer {
+        let limit = limit(query, REFERRERS)?;
+        let (last, kind) = (query.get("last").unwrap_or_default(), query.get("artifactType"));
+        let mut found = self.store.referrers(name, subject, kind, last, limit.saturating_add(1))?;
+        let more = cut(&mut found, limit);
+        let next = found.last().filter(|_| more).map(|last| {
+            let kind = kind.map_or_else(String::new, |kind| format!("&artifactType={}", encode(kind)));
+            format!("/v2/{name}/referrers/{subject}?n={limit}&last={}{kind}", last.digest)
+        });
+        let manifests: Vec<Value> = found.into_iter().map(descriptor).collect();
+        let media_type = MediaType::OCI_INDEX;
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type.as_str(), "manifests": manifests,
+        });
+        let mut response = page(index, next);
+        response.headers_mut().remove(CONTENT_TYPE);
+        set(&mut response, CONTENT_TYPE, media_type.as_str());
+        if kind.is_some() {
+            set(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
+        }
+        Ok(response)
+    }
+}
+
+fn descriptor(referrer: Referrer) -> Value {
+    let mut descriptor = Map::new();
+    descriptor.insert("mediaType".to_owned(), referrer.media_type.into());
+    descriptor.insert("digest".to_owned(), referrer.digest.into());
+    descriptor.insert("size".to_owned(), referrer.size.into());
+    if let Some(kind) = referrer.artifact_type {
+        descriptor.insert("artifactType".to_owned(), kind.into());
+    }
+    if let Some(annotations) = referrer.annotations.and_then(|text| serde_json::from_str(&text).ok()) {
+        descriptor.insert("annotations".to_owned(), annotations);
+    }
+    Value::Object(descriptor)
+}
+
+/// How many entries are wanted, at most `most`.
+fn limit(query: &Query, most: u32) -> Result<u32, Refusal> {
+    let Some(text) = query.get("n") else { return Ok(most) };
+    let number = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let Some(number) = number else {
+        return Err(Refusal::about(Code::PaginationNumberInvalid, "n is not a number of entries", "n", text));
+    };
+    Ok(u32::try_from(number).unwrap_or(most).min(most))
+}
+
+/// Takes off the entry that was read to know whether there are more.
+fn cut<T>(entries: &mut Vec<T>, limit: u32) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    more
+}
+
+fn page(content: Value, next: Option<String>) -> hyper::Response<super::Body> {
+    let mut response = json(content.to_string());
+    if let Some(next) = next {
+        set(&mut response, LINK, &format!("<{next}>; rel=\"next\""));
+    }
+    response
+}

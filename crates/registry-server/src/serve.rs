@@ -1,0 +1,182 @@
+//! Listening, connections, and the end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::Settings;
+use crate::http::Service;
+use crate::http::body::Buffers;
+use crate::keeper;
+use crate::limits::Limits;
+use crate::store::{self, Store};
+
+/// Connections at once; whoever comes later waits to be accepted.
+const CONNECTIONS: usize = 1024;
+/// Bytes of a request's head, and of its body that are read at once.
+const HEAD: usize = 64 << 10;
+/// A head must have come after so long; idle connections are closed after it, too.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// Requests that are being answered when the server is told to end have so long.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// Threads that wait for the disk. Beyond these, requests wait for one.
+const WAITING_THREADS: usize = 48;
+
+/// Why a server has not begun, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be used.
+    #[error("open the registry's store")]
+    Store(#[source] store::Error),
+    /// The address cannot be had.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refuses what a server needs.
+    #[error("{attempt}")]
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A server that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// Where clients reach it, with the port that was taken.
+    pub address: SocketAddr,
+}
+
+/// Serves until SIGTERM or SIGINT, then answers what has been asked and returns. `ready` is called once, when clients
+/// can connect.
+///
+/// # Errors
+/// If it cannot begin.
+pub fn serve(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Error> {
+    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(4));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(WAITING_THREADS)
+        .thread_stack_size(512 << 10)
+        .thread_name("registry")
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|source| Error::System { attempt: "start the threads of the server", source })?;
+    let ended = runtime.block_on(run(settings, ready));
+    // What still waits for the disk ends with the process; nothing of it was acknowledged.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Error> {
+    let system = |attempt| move |source| Error::System { attempt, source };
+    // Before anybody can know of the server and end it.
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
+    let store = Arc::new(Store::open(&settings.root, settings.grace).map_err(Error::Store)?);
+    let listen = |source| Error::Listen { address: settings.address, source };
+    let listener = TcpListener::bind(settings.address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let service = Arc::new(Service {
+        store: store.clone(),
+        buffers: Arc::new(Buffers::default()),
+        limits: Limits::new(settings.uploads_per_client),
+        sparse: settings.sparse_indexes,
+    });
+    let keeper = tokio::spawn(keeper::keep(store, settings));
+    let (farewell, ending) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    ready(Listening { address });
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        let Some((stream, peer, seat)) = accepted else { continue };
+        let connection = converse(stream, peer, service.clone(), ending.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(seat);
+        });
+        // Those that have ended leave no trace but memory.
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    keeper.abort();
+    // Receivers live as long as their connections.
+    farewell.send_replace(true);
+    let all_gone = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, all_gone).await.is_err() {
+        tracing::warn!("requests were cut, for the server is to end");
+    }
+    Ok(())
+}
+
+/// The next client, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let seat = room.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Answers are written whole: waiting for more to send would only delay them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection was lost at once");
+            }
+            Some((stream, peer.ip().to_canonical(), seat))
+        }
+        Err(error) => {
+            // Out of descriptors, most likely: others have to end first.
+            tracing::warn!(%error, "a connection was not accepted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// One connection, from its first request to its last.
+async fn converse(stream: TcpStream, peer: IpAddr, service: Arc<Service>, mut ending: watch::Receiver<bool>) {
+    let answer = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, std::convert::Infallible>(service.answer(request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD)
+        .max_headers(100)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = ending.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        // The client has gone, or has never spoken HTTP.
+        tracing::debug!(%peer, %error, "a connection was cut");
+    }
+}
