@@ -39,6 +39,8 @@ pub(crate) enum Error {
     NotUtf8 { number: usize, shown: String },
     #[error("no place for {what}: set {variable}, or give {flag}")]
     NoPlace { what: &'static str, variable: &'static str, flag: &'static str },
+    #[error("SOURCE_DATE_EPOCH is {text:?}: wanted are seconds since 1970")]
+    SourceDateEpoch { text: String },
     #[error("no skiff-monitor beside {executable}, and none in ../libexec/skiff")]
     NoMonitor { executable: String },
     #[error("cannot use {path}: {reason}")]

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use package::{Package, Priority, Universe};
 pub use relation::{Operator, Relation, parse_relations};
 pub use release::{IndexFile, Release};
-pub use resolve::{Base, Selection, Unresolved, Wanted, resolve};
+pub use resolve::{Base, Selection, Unresolved, Wanted, nothing_omitted, resolve};
 pub use version::Version;
 
 /// A SHA-256 as bytes.

@@ -22,12 +22,20 @@ pub enum Base {
 }
 
 /// What to select.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Wanted<'w> {
     /// `name` or `name=version`.
     pub packages: &'w [String],
     /// What else.
     pub base: Base,
+    /// Whether the first, a package, can do without what it depends on, the second.
+    pub omit: &'w dyn Fn(&str, &str) -> bool,
+}
+
+/// For [`Wanted::omit`]: everything is needed.
+#[must_use]
+pub fn nothing_omitted(_: &str, _: &str) -> bool {
+    false
 }
 
 /// Packages that belong together, as places in [`Universe::packages`].
@@ -72,7 +80,7 @@ const ATTEMPTS: u32 = 2000;
 /// # Errors
 /// What is missing, or what conflicts with what.
 pub fn resolve(universe: &Universe<'_>, wanted: Wanted<'_>) -> Result<Selection, Unresolved> {
-    let mut solver = Solver { universe, needs: HashMap::new() };
+    let mut solver = Solver { universe, omit: wanted.omit, needs: HashMap::new() };
     let mut state = State::default();
     for request in wanted.packages {
         state.open.push_back(requested(universe, request)?);
@@ -154,6 +162,7 @@ struct Needs<'u> {
 
 struct Solver<'s, 'u> {
     universe: &'s Universe<'u>,
+    omit: &'s dyn Fn(&str, &str) -> bool,
     needs: HashMap<usize, Rc<Needs<'u>>>,
 }
 
@@ -308,12 +317,15 @@ impl<'u> Solver<'_, 'u> {
             return Ok(Rc::clone(known));
         }
         let package = &self.universe.packages()[at];
+        let needed = |group: &Vec<Relation<'_>>| {
+            !group.iter().any(|relation| (self.omit)(package.name, relation.name))
+        };
         let field = |field| {
             parse_relations(field, package.stanza.get(field).unwrap_or(""))
                 .map_err(|source| Unresolved::Package { package: package.full_name(), source })
         };
-        let before = field("Pre-Depends")?;
-        let groups = before.iter().cloned().chain(field("Depends")?);
+        let before: Vec<_> = field("Pre-Depends")?.into_iter().filter(needed).collect();
+        let groups = before.iter().cloned().chain(field("Depends")?.into_iter().filter(needed));
         let by = package.full_name();
         let groups = groups.map(|alternatives| Rc::new(Group { by: by.clone(), alternatives })).collect();
         let against = field("Conflicts")?.into_iter().chain(field("Breaks")?).flatten().collect();

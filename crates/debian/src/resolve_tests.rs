@@ -24,7 +24,7 @@ fn selected(lines: &[&str], packages: &[&str], base: Base) -> Result<String, Unr
     let mut universe = Universe::default();
     universe.add(&index, "amd64", 0).unwrap();
     let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-    let selection = resolve(&universe, Wanted { packages: &packages, base })?;
+    let selection = resolve(&universe, Wanted { packages: &packages, base, omit: &nothing_omitted })?;
     let mut staged: Vec<usize> = selection.stages.concat();
     staged.sort_unstable();
     let mut all = selection.packages.clone();
@@ -147,7 +147,8 @@ fn what_a_package_needs_to_be_unpacked_is_in_a_stage_before_it() {
     let mut universe = Universe::default();
     universe.add(&index, "amd64", 0).unwrap();
     let packages: Vec<String> = ["d", "f"].map(str::to_owned).to_vec();
-    let selection = resolve(&universe, Wanted { packages: &packages, base: Base::None }).unwrap();
+    let selection =
+        resolve(&universe, Wanted { packages: &packages, base: Base::None, omit: &nothing_omitted }).unwrap();
     let stages: Vec<String> = selection
         .stages
         .iter()
@@ -175,4 +176,20 @@ fn a_hostile_tangle_ends() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = selected(&lines, &names, Base::None).unwrap_err();
     assert!(matches!(error, Unresolved::Entangled { .. }), "{error}");
+}
+
+#[test]
+fn what_may_be_omitted_comes_only_where_it_is_wanted() {
+    let archive = ["a 1 Depends=tool_|_other,lib", "lib 1 Pre-Depends=tool", "tool 1", "other 1"];
+    let index = index(&archive);
+    let mut universe = Universe::default();
+    universe.add(&index, "amd64", 0).unwrap();
+    let omit = |_: &str, needed: &str| needed == "tool";
+    for (wanted, expected) in [(&["a"][..], "a lib"), (&["a", "tool"], "a lib tool")] {
+        let packages: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let selection =
+            resolve(&universe, Wanted { packages: &packages, base: Base::None, omit: &omit }).unwrap();
+        let names: Vec<&str> = selection.packages.iter().map(|at| universe.packages()[*at].name).collect();
+        assert_eq!(names.join(" "), expected);
+    }
 }

@@ -74,6 +74,10 @@ pub enum Error {
         source: monitor::Error,
     },
 
+    // What cannot be made from packages.
+    #[error("make an image from packages")]
+    Bootstrap(#[source] Box<crate::BootstrapError>),
+
     // What the state does not allow.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or \
@@ -382,6 +386,7 @@ impl Error {
             | Error::QuotaNeedsRoot
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
+            Error::Bootstrap(source) => source.kind(),
             Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {
                 of_monitor(source)
             }
@@ -499,6 +504,12 @@ fn of_io(kind: ErrorKind) -> Kind {
         Kind::NotFound
     } else {
         Kind::Internal
+    }
+}
+
+impl From<crate::BootstrapError> for Error {
+    fn from(source: crate::BootstrapError) -> Error {
+        Error::Bootstrap(Box::new(source))
     }
 }
 

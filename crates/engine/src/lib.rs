@@ -20,6 +20,7 @@
 //! - Whoever reads a container's state and finds it lost reaps and records it.
 
 mod boot;
+mod bootstrap;
 mod commit;
 mod container;
 mod copy;
@@ -66,6 +67,7 @@ use linux::file;
 use state::{Event, EventLog, State};
 
 pub use boot::Handled;
+pub use bootstrap::BootstrapError;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;

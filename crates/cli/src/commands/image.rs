@@ -9,6 +9,7 @@ use crate::image;
 pub(crate) static IMAGE: Group = Group { path: "image", about: "Manage images", entries: ENTRIES };
 
 static ENTRIES: &[Entry] = &[
+    verb("bootstrap", Section::Plain, &BOOTSTRAP),
     verb("history", Section::Plain, &HISTORY),
     verb("import", Section::Plain, &IMPORT),
     verb("inspect", Section::Plain, &INSPECT),
@@ -183,4 +184,26 @@ pub(crate) static VERIFY: Verb = Verb {
     interspersed: true,
     flags: &[],
     run: image::remove::verify,
+};
+
+/// `skiff image bootstrap`.
+static BOOTSTRAP: Verb = Verb {
+    usage: "[OPTIONS] SYSTEM:SUITE [PACKAGE[=VERSION]...]",
+    about: "Make a reproducible image straight from an archive of Debian or Ubuntu",
+    aliases: &[],
+    arguments: Arguments::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        switch("allow-expired", "Take an archive past the time for which it was signed, such as a snapshot"),
+        list("component", "string", "Parts of the archive (default main)"),
+        value("keyring", "file", "Keys to trust, instead of the distribution's below /usr/share/keyrings"),
+        value("mirror", "url", "Archive to read (http, https or file), instead of the distribution's own"),
+        value("platform", "string", "Platform of the image (os[/arch[/variant]])"),
+        switch("quiet", "Print only the id").short('q'),
+        list("source", "string", "Read a further suite as well: \"URL SUITE [COMPONENT...]\""),
+        value("tag", "string", "Name of the image, instead of SYSTEM:SUITE").short('t'),
+        value("variant", "string", "What comes along: distroless, only what the packages need at run time")
+            .default("distroless"),
+    ]],
+    run: image::bootstrap::run,
 };

@@ -216,6 +216,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../container/update.rs"),
         include_str!("../events.rs"),
         include_str!("../image/archive.rs"),
+        include_str!("../image/bootstrap.rs"),
         include_str!("../image/history.rs"),
         include_str!("../image/list.rs"),
         include_str!("../image/remove.rs"),

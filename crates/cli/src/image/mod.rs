@@ -1,6 +1,7 @@
 //! Commands about images: each asks the engine and prints.
 
 pub(crate) mod archive;
+pub(crate) mod bootstrap;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod pressure;

@@ -333,3 +333,51 @@ pub struct Import {
     /// `os[/architecture[/variant]]`; missing is the host's.
     pub platform: Option<String>,
 }
+
+/// `skiff image bootstrap`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// `debian:SUITE` or `ubuntu:SUITE`; another name needs a mirror and a keyring.
+    pub system: String,
+    /// `NAME` or `NAME=VERSION`.
+    pub packages: Vec<String>,
+    /// `repository[:tag]`; missing is what the system is called.
+    pub tag: Option<String>,
+    /// What comes along.
+    pub variant: Variant,
+    /// The archive; missing is the distribution's own, with its suites of corrections.
+    pub mirror: Option<String>,
+    /// Further suites: `URL SUITE [COMPONENT…]`.
+    pub sources: Vec<String>,
+    /// Empty is `main`.
+    pub components: Vec<String>,
+    /// Missing is where the distribution's package puts it.
+    pub keyring: Option<PathBuf>,
+    /// `os[/architecture[/variant]]`; missing is the host's.
+    pub platform: Option<String>,
+    /// Takes a Release file that is past its `Valid-Until`.
+    pub allow_expired: bool,
+    /// Seconds since 1970: when the image was made, and the latest time of a file; missing is the archive's date.
+    pub source_date_epoch: Option<i64>,
+    /// How servers are reached.
+    pub proxies: Proxies,
+}
+
+/// What an image from packages holds beside those that are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variant {
+    /// What they need at run time.
+    #[default]
+    Distroless,
+}
+
+/// Proxies, as the environment names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http`.
+    pub http: Option<String>,
+    /// For `https`.
+    pub https: Option<String>,
+    /// Hosts that are reached without, separated by commas.
+    pub except: Option<String>,
+}

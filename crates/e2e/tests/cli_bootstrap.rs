@@ -1,0 +1,260 @@
+//! Images straight from an archive of packages: what is trusted, what is refused, and what is in them.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and fail loudly"
+)]
+
+mod packages;
+
+use packages::{Archive, architecture, serve};
+use testkit::{Output, Skiff};
+
+const QUIET: [&str; 3] = ["-q", "--variant", "distroless"];
+
+fn bootstrap(skiff: &Skiff, archive: &Archive, more: &[&str]) -> Output {
+    skiff.run(&archive.arguments(&[&QUIET, more].concat()))
+}
+
+/// The id of the image.
+fn made(skiff: &Skiff, archive: &Archive, more: &[&str]) -> String {
+    let output = bootstrap(skiff, archive, more);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{more:?}");
+    output.stdout.trim_end().to_owned()
+}
+
+#[test]
+fn an_image_holds_what_is_named_and_what_that_needs_and_says_so() {
+    let (archive, skiff) = (Archive::usual(), Skiff::new());
+    let id = made(&skiff, &archive, &["tool", "-t", "example.test/tool:1"]);
+    assert!(id.starts_with("sha256:"), "{id}");
+    let run =
+        |words: &[&str]| skiff.ok(&[&["run", "--rm", "example.test/tool:1", "/bin/busybox"], words].concat());
+    assert_eq!(run(&["cat", "/lib/libthing.so.1"]), "thing");
+    assert_eq!(run(&["cat", "/etc/os-release"]), "ID=test\nVERSION_CODENAME=test\n");
+    assert_eq!(
+        run(&["ls", "/var/lib/dpkg/status.d"]).lines().collect::<Vec<_>>(),
+        ["base-files", "base-files.md5sums", "libthing1", "libthing1.md5sums", "tool", "tool.md5sums"]
+    );
+    let status = run(&["cat", "/var/lib/dpkg/status.d/tool"]);
+    assert!(
+        status.starts_with("Package: tool\nStatus: install ok installed\nVersion: 1:2.0-1\n"),
+        "{status}"
+    );
+    assert_eq!(run(&["readlink", "/bin"]), "usr/bin\n");
+    assert_eq!(run(&["stat", "-c", "%a %u:%g %Y", "/usr/bin/busybox"]), "4755 0:0 1700000000\n");
+    assert_eq!(run(&["stat", "-c", "%a", "/tmp", "/etc/tool.conf"]), "1777\n640\n");
+    assert!(run(&["cat", "/etc/passwd"]).contains("nonroot:x:65532:65532:"));
+    let sbom = skiff.said("{{index .Config.Labels \"dev.skiff.sbom\"}}", "example.test/tool:1");
+    let document: serde_json::Value = serde_json::from_str(&run(&["cat", &sbom])).unwrap();
+    let locators: Vec<&str> = document["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["externalRefs"][0]["referenceLocator"].as_str().unwrap())
+        .collect();
+    let own = architecture();
+    assert_eq!(
+        locators,
+        [
+            format!("pkg:deb/base-files@12.4?arch={own}"),
+            format!("pkg:deb/libthing1@1.10?arch={own}"),
+            format!("pkg:deb/tool@1:2.0-1?arch={own}"),
+        ]
+    );
+    assert_eq!(document["packages"][1]["sourceInfo"], "built package from: thing 2.1");
+    assert_eq!(skiff.said("{{.Created}}", &id), "2026-07-11T10:16:37Z");
+}
+
+#[test]
+fn equal_inputs_give_an_equal_digest_wherever_and_however_often_they_are_read() {
+    let archive = Archive::usual();
+    let (one, other) = (Skiff::new(), Skiff::new());
+    let first = made(&one, &archive, &["tool", "-t", "a"]);
+    assert_eq!(made(&one, &archive, &["tool", "-t", "b"]), first);
+    assert_eq!(made(&other, &archive, &["tool"]), first);
+    assert_ne!(made(&one, &archive, &["tool", "libthing1=1.9"]), first);
+    let epoch = |seconds: &str| {
+        let mut command = one.command(&archive.arguments(&[&QUIET[..], &["tool"]].concat()));
+        Output::of(command.env("SOURCE_DATE_EPOCH", seconds).output().unwrap())
+    };
+    let old = epoch("1600000000");
+    assert_ne!(old.stdout.trim_end(), first);
+    assert_eq!(one.said("{{.Created}}", old.stdout.trim_end()), "2020-09-13T12:26:40Z");
+    let oldest =
+        one.ok(&["run", "--rm", old.stdout.trim_end(), "/bin/busybox", "stat", "-c", "%Y", "/bin/busybox"]);
+    assert_eq!(oldest, "1600000000\n");
+    for (seconds, reason) in [("99999999999", "lie in the future"), ("soon", "wanted are seconds since 1970")]
+    {
+        let refused = epoch(seconds);
+        assert!(refused.code != 0 && refused.stderr.contains(reason), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_is_not_what_was_signed_is_refused() {
+    let skiff = Skiff::new();
+    let index = format!("dists/test/main/binary-{}/Packages.xz", architecture());
+    // What is done to the archive after it was signed; then signed again or not; what is said.
+    let replace = |path: &'static str, from: &'static str, to: &'static str| {
+        move |archive: &Archive| {
+            let path = archive.path("archive").join(path);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{text}");
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+        }
+    };
+    let damage = |path: String| {
+        move |archive: &Archive| {
+            let path = archive.path("archive").join(&path);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    };
+    let publish = |more: &'static str| move |archive: &Archive| archive.publish(more);
+    type Change = Box<dyn Fn(&Archive)>;
+    let cases: Vec<(Change, &str)> = vec![
+        (Box::new(replace("dists/test/InRelease", "Origin: Test", "Origin: Best")), "the text was changed"),
+        (Box::new(damage(index.clone())), "does not match what is signed"),
+        (Box::new(damage("pool/tool_1.2.0-1.deb".to_owned())), "does not match what is signed"),
+        (Box::new(publish("Suite: other")), "is the Release file of other, not of test"),
+        (Box::new(publish("Date: Sat, 11 Jul 2099 10:16:37 UTC")), "is from the future"),
+        (
+            Box::new(publish("Valid-Until: Sun, 12 Jul 2026 10:16:37 UTC")),
+            "was valid until 2026-07-12T10:16:37Z",
+        ),
+        (
+            Box::new(|archive| std::fs::remove_file(archive.path("archive/pool/tool_1.2.0-1.deb")).unwrap()),
+            "is not there",
+        ),
+        (Box::new(|archive| std::fs::write(archive.keyring(), b"nothing").unwrap()), "it is no OpenPGP data"),
+        (Box::new(|archive| std::fs::remove_file(archive.keyring()).unwrap()), "read the keyring"),
+        (
+            Box::new(|archive| {
+                let folder = archive.path("archive/dists/test");
+                let text = std::fs::read_to_string(folder.join("Release")).unwrap();
+                std::fs::write(folder.join("Release"), text.replace("SHA256:", "MD5Sum:")).unwrap();
+                archive.sign();
+            }),
+            "there is no field SHA256",
+        ),
+    ];
+    for (change, reason) in cases {
+        let archive = Archive::usual();
+        change(&archive);
+        let refused = bootstrap(&skiff, &archive, &["tool"]);
+        assert!(refused.code == 1 && refused.stderr.contains(reason), "{reason}: {refused:?}");
+        assert_eq!(skiff.ok(&["images", "-aq"]), "", "{reason}");
+    }
+    let archive = Archive::usual();
+    archive.publish("Valid-Until: Sun, 12 Jul 2026 10:16:37 UTC");
+    made(&skiff, &archive, &["tool", "--allow-expired"]);
+    // Signed, but by a key that is not trusted.
+    let other = Archive::usual();
+    let refused = bootstrap(&skiff, &archive, &["tool", "--mirror", &other.url()]);
+    assert!(refused.stderr.contains("is not in the keyring"), "{refused:?}");
+}
+
+#[test]
+fn packages_that_do_not_fit_are_told_by_name() {
+    let (archive, skiff) = (Archive::usual(), Skiff::new());
+    for (packages, reason) in [
+        (&["nothing"][..], "the archive has no package nothing"),
+        (&["tool=7"], "the archive has no version 7 of tool, but 1:2.0-1"),
+        (&["lost"], "lost=1 needs nothing (>= 3), which no package of the archive fulfils"),
+        (
+            &["libthing1=1.10", "against"],
+            "against=1 conflicts with libthing1 (>= 1.10), which libthing1=1.10 fulfils",
+        ),
+        (&["clasher"], "both clasher and tool have the file /etc/tool.conf"),
+        (&["under-link"], "/usr/bin/tool/x lies below what is no directory"),
+    ] {
+        let refused = bootstrap(&skiff, &archive, packages);
+        assert!(refused.code == 1 && refused.stderr.contains(reason), "{packages:?}: {refused:?}");
+    }
+    let id = made(&skiff, &archive, &["replacer"]);
+    assert_eq!(skiff.ok(&["run", "--rm", &id, "/bin/busybox", "cat", "/etc/tool.conf"]), "mine\n");
+}
+
+#[test]
+fn an_archive_is_read_over_http_with_redirects_and_a_detached_signature() {
+    let (archive, skiff) = (Archive::usual(), Skiff::new());
+    let local = made(&skiff, &archive, &["tool"]);
+    std::fs::remove_file(archive.path("archive/dists/test/InRelease")).unwrap();
+    let plain = serve(archive.path("archive"), |_| None);
+    let target = plain.clone();
+    let redirecting = serve(archive.path("archive"), move |path| {
+        let moved = path.ends_with(".deb") || path.ends_with(".xz");
+        moved.then(|| format!("HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+    });
+    let circle = serve(archive.path("archive"), |path| {
+        Some(format!(
+            "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
+    });
+    let long = serve(archive.path("archive"), |path| {
+        path.ends_with(".xz")
+            .then(|| format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20)))
+    });
+    let broken = serve(archive.path("archive"), |_| {
+        Some("HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned())
+    });
+    let layers = |id: &str| skiff.said("{{json .RootFS.Layers}}", id);
+    for mirror in [&plain, &redirecting] {
+        let other = Skiff::new();
+        let id = made(&other, &archive, &["tool", "--mirror", mirror]);
+        assert_eq!(other.said("{{json .RootFS.Layers}}", &id), layers(&local));
+    }
+    for (mirror, reason) in
+        [(circle, "redirect"), (long, "is longer than"), (broken, "answers with status 503")]
+    {
+        let refused = bootstrap(&Skiff::new(), &archive, &["tool", "--mirror", &mirror]);
+        assert!(refused.code == 1 && refused.stderr.contains(reason), "{reason}: {refused:?}");
+    }
+}
+
+#[test]
+fn package_files_are_kept_and_one_that_was_damaged_is_fetched_again() {
+    let (archive, skiff) = (Archive::usual(), Skiff::new());
+    let id = made(&skiff, &archive, &["tool"]);
+    let cache = skiff.root().join("cache/debian");
+    let kept = || {
+        let names = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept().len(), 3);
+    std::fs::remove_dir_all(archive.path("archive/pool")).unwrap();
+    assert_eq!(made(&skiff, &archive, &["tool"]), id);
+    std::fs::write(&kept()[0], b"damaged").unwrap();
+    let refused = bootstrap(&skiff, &archive, &["tool"]);
+    assert!(refused.code == 1 && refused.stderr.contains("is not there"), "{refused:?}");
+}
+
+#[test]
+fn the_distribution_s_own_archive_gives_an_image_without_a_shell() {
+    testkit::require("debootstrap", "debootstrap");
+    let skiff = Skiff::new();
+    let words = ["image", "bootstrap", "debian:bookworm", "--mirror", "http://deb.debian.org/debian"];
+    let id = skiff.ok(&[&words, &QUIET[..], &["ca-certificates", "busybox-static", "zlib1g"]].concat());
+    let id = id.trim_end();
+    let run = |words: &[&str]| skiff.ok(&[&["run", "--rm", "debian:bookworm", "busybox"], words].concat());
+    assert!(run(&["cat", "/etc/os-release"]).contains("VERSION_CODENAME=bookworm"));
+    let installed = run(&["ls", "/var/lib/dpkg/status.d"]);
+    let installed: Vec<&str> = installed.lines().filter(|name| !name.ends_with(".md5sums")).collect();
+    assert_eq!(
+        installed,
+        ["base-files", "busybox-static", "ca-certificates", "gcc-12-base", "libc6", "libgcc-s1", "zlib1g"]
+    );
+    assert!(
+        run(&["grep", "-c", "BEGIN CERTIFICATE", "/etc/ssl/certs/ca-certificates.crt"])
+            .trim()
+            .parse::<u32>()
+            .unwrap()
+            > 100
+    );
+    assert_eq!(skiff.run(&["run", "--rm", id, "/bin/sh"]).code, 127);
+    assert_eq!(skiff.run(&["run", "--rm", id, "/lib64/ld-linux-x86-64.so.2", "--version"]).code, 0);
+}
