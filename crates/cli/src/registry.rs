@@ -4,10 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use registry_server::Settings;
+use registry_server::{Config, Settings, TlsFiles};
 
 use crate::context::{Context, absolute};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::{log, output};
 
@@ -18,10 +18,21 @@ pub(crate) fn serve(context: &Context, parsed: &Parsed) -> Result<u8> {
         Some(root) => absolute(root)?,
         None => context.root()?.join("registry"),
     };
-    let settings = settings(parsed, root, address)?;
+    let mut settings = settings(parsed, root, address)?;
+    settings.tls = match (parsed.text("tls-cert"), parsed.text("tls-key")) {
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: absolute(certificate)?, key: absolute(key)? })
+        }
+        (None, None) => None,
+        _ => return Err(Error::Conflict("--tls-cert and --tls-key need each other")),
+    };
+    if let Some(path) = parsed.text("config") {
+        settings.config = Config::read(&absolute(path)?).map_err(registry_server::Error::from)?;
+    }
     log::serve();
     registry_server::serve(settings, |listening| {
-        output::print(&format!("serving http://{}\n", listening.address));
+        let scheme = if listening.tls { "https" } else { "http" };
+        output::print(&format!("serving {scheme}://{}\n", listening.address));
     })?;
     Ok(0)
 }

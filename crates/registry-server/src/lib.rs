@@ -13,16 +13,22 @@
 pub mod names;
 pub mod store;
 
+mod auth;
+mod config;
 mod http;
 mod keeper;
 mod limits;
 mod serve;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use auth::passwords::Error as PasswordsError;
+pub use config::{Config, Error as ConfigError};
 pub use serve::{Error, Listening, serve};
+pub use tls::{Error as TlsError, Files as TlsFiles};
 
 /// What a server is to do.
 #[derive(Clone, Debug)]
@@ -31,6 +37,10 @@ pub struct Settings {
     pub root: PathBuf,
     /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Certificate and key, to speak TLS.
+    pub tls: Option<TlsFiles>,
+    /// Who may do what.
+    pub config: Config,
     /// Content that no manifest uses is kept so long after a client was told that it is there.
     pub grace: Duration,
     /// An upload that nobody goes on with is removed after so long.
@@ -52,6 +62,8 @@ impl Settings {
         Self {
             root,
             address,
+            tls: None,
+            config: Config::default(),
             grace: Duration::from_secs(60 * 60),
             upload_expiry: Duration::from_secs(24 * 60 * 60),
             collect_every: Duration::from_secs(10 * 60),

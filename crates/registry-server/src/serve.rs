@@ -8,17 +8,19 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::Settings;
+use crate::auth::{Access, passwords};
 use crate::http::Service;
 use crate::http::body::Buffers;
 use crate::keeper;
 use crate::limits::Limits;
 use crate::store::{self, Store};
+use crate::{Settings, config, tls};
 
 /// Connections at once; whoever comes later waits to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -26,6 +28,8 @@ const CONNECTIONS: usize = 1024;
 const HEAD: usize = 64 << 10;
 /// A head must have come after so long; idle connections are closed after it, too.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// So long may the beginning of TLS take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests that are being answered when the server is told to end have so long.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// Threads that wait for the disk. Beyond these, requests wait for one.
@@ -46,6 +50,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("prepare TLS")]
+    Tls(#[source] tls::Error),
+    /// The configuration is not to be followed.
+    #[error("read the configuration of the registry")]
+    Config(#[from] config::Error),
+    /// The passwords cannot be checked.
+    #[error("read who may log in")]
+    Passwords(#[source] passwords::Error),
     /// The kernel refuses what a server needs.
     #[error("{attempt}")]
     System {
@@ -62,6 +75,8 @@ pub enum Error {
 pub struct Listening {
     /// Where clients reach it, with the port that was taken.
     pub address: SocketAddr,
+    /// Whether they have to speak TLS.
+    pub tls: bool,
 }
 
 /// Serves until SIGTERM or SIGINT, then answers what has been asked and returns. `ready` is called once, when clients
@@ -91,21 +106,26 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     // Before anybody can know of the server and end it.
     let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
+    let tls = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(Error::Tls)?;
+    let access = settings.config.auth.as_ref().map(|auth| Access::new(auth, tls.is_some()));
+    let access = access.transpose().map_err(Error::Passwords)?;
     let store = Arc::new(Store::open(&settings.root, settings.grace).map_err(Error::Store)?);
     let listen = |source| Error::Listen { address: settings.address, source };
     let listener = TcpListener::bind(settings.address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    warn_of_openness(address, access.is_some(), tls.is_some());
     let service = Arc::new(Service {
         store: store.clone(),
         buffers: Arc::new(Buffers::default()),
         limits: Limits::new(settings.uploads_per_client),
+        access,
         sparse: settings.sparse_indexes,
     });
     let keeper = tokio::spawn(keeper::keep(store, settings));
     let (farewell, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    ready(Listening { address });
+    ready(Listening { address, tls: tls.is_some() });
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
@@ -113,9 +133,16 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
             _ = interrupt.recv() => break,
         };
         let Some((stream, peer, seat)) = accepted else { continue };
-        let connection = converse(stream, peer, service.clone(), ending.clone());
+        let (service, ending, tls) = (service.clone(), ending.clone(), tls.clone());
         connections.spawn(async move {
-            connection.await;
+            match tls {
+                None => converse(stream, peer, service, ending).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, peer, service, ending).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a client did not come to speak TLS"),
+                    Err(_) => tracing::debug!(%peer, "a client was too slow to speak TLS"),
+                },
+            }
             drop(seat);
         });
         // Those that have ended leave no trace but memory.
@@ -155,8 +182,29 @@ async fn accept(
     }
 }
 
+/// Says what a server beyond loopback gives away.
+fn warn_of_openness(address: SocketAddr, access: bool, tls: bool) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    if !access {
+        tracing::warn!(
+            "everybody who can reach {address} may push and delete: a configuration with [auth] says who may"
+        );
+    } else if !tls {
+        tracing::warn!(
+            "passwords and tokens reach {address} unencrypted: give a certificate, or put TLS in front of it"
+        );
+    }
+}
+
 /// One connection, from its first request to its last.
-async fn converse(stream: TcpStream, peer: IpAddr, service: Arc<Service>, mut ending: watch::Receiver<bool>) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    service: Arc<Service>,
+    mut ending: watch::Receiver<bool>,
+) {
     let answer = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, std::convert::Infallible>(service.answer(request, peer).await) }

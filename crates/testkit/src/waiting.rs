@@ -59,7 +59,16 @@ pub fn require(program: &str, package: &str) {
     // Installed, an engine's own service must not start.
     let mut install = Command::new("apt-get");
     install.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive");
-    install.args(["install", "-y", "-qq", "--no-install-recommends", package]);
+    // Another test may be installing something.
+    install.args([
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        package,
+    ]);
     let done = install.output().expect("start apt-get");
     assert!(done.status.success() && found(), "{program} is missing and cannot be installed: {done:?}");
 }

@@ -27,8 +27,13 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start(options: &[&str]) -> Registry {
+        Registry::prepared(|_| options.iter().map(|&option| option.to_owned()).collect())
+    }
+
+    /// One whose files are made first; they say with which options it begins.
+    pub(crate) fn prepared(prepare: impl FnOnce(&Skiff) -> Vec<String>) -> Registry {
         let skiff = Skiff::new();
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let options = prepare(&skiff);
         let (server, address) = begin(&skiff, &options, "127.0.0.1:0");
         Registry { skiff, options, server, address }
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::refusal::{Code, Refusal};
 use super::route::{Query, encode};
 use super::{Answer, Service, json, set};
+use crate::auth::Caller;
 use crate::names::Repository;
 use crate::store::Referrer;
 
@@ -30,10 +31,19 @@ impl Service {
         Ok(page(serde_json::json!({ "name": name.as_str(), "tags": tags }), next))
     }
 
-    pub(super) fn catalog(&self, query: &Query) -> Answer {
+    /// What the caller may see, by itself.
+    pub(super) fn catalog(&self, query: &Query, caller: &Caller<'_>) -> Answer {
         let limit = limit(query, REPOSITORIES)?;
-        let last = query.get("last").unwrap_or_default();
-        let mut names = self.store.repositories(last, limit.saturating_add(1))?;
+        let mut last = query.get("last").unwrap_or_default().to_owned();
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+        let mut names = Vec::new();
+        while names.len() < wanted {
+            let page = self.store.repositories(&last, REPOSITORIES)?;
+            let Some(end) = page.last() else { break };
+            last.clone_from(end);
+            let visible = |name: &String| Repository::parse(name).is_some_and(|name| caller.may_see(&name));
+            names.extend(page.into_iter().filter(visible));
+        }
         let more = cut(&mut names, limit);
         let next =
             names.last().filter(|_| more).map(|last| format!("/v2/_catalog?n={limit}&last={}", encode(last)));

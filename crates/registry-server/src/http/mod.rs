@@ -6,6 +6,7 @@ mod list;
 mod manifest;
 pub(crate) mod refusal;
 mod route;
+mod token;
 mod upload;
 
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use oci::Digest;
 
+use crate::auth::rights::Action;
+use crate::auth::{Access, Caller, Need};
 use crate::limits::Limits;
 use crate::store::Store;
 use body::{Body, Buffers};
@@ -34,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) limits: Limits,
+    /// Who may do what; everybody everything where it is missing.
+    pub(crate) access: Option<Access>,
     /// Whether an index may name manifests that its repository does not have.
     pub(crate) sparse: bool,
 }
@@ -54,12 +59,19 @@ impl Service {
     }
 
     async fn dispatch(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        if let Some(access) = self.access.as_ref().filter(|_| request.uri().path() == token::PATH) {
+            return token::answer(access, request).await;
+        }
         let route = Route::parse(request.uri().path())?;
         let query = Query::parse(request.uri().query());
         let method = request.method().clone();
+        let caller = match &self.access {
+            Some(access) => access.admit(request.headers(), &route.need(&method)).await?,
+            None => Caller::Anybody,
+        };
         match (route, method) {
             (Route::Version, Method::GET | Method::HEAD) => Ok(json("{}".to_owned())),
-            (Route::Catalog, Method::GET | Method::HEAD) => self.catalog(&query),
+            (Route::Catalog, Method::GET | Method::HEAD) => self.catalog(&query, &caller),
             (Route::Tags(name), Method::GET | Method::HEAD) => self.tags(&name, &query),
             (Route::Referrers(name, subject), Method::GET | Method::HEAD) => {
                 self.referrers(&name, &subject, &query)
@@ -76,12 +88,33 @@ impl Service {
             (Route::Blob(name, digest), Method::GET) => self.blob(&name, &digest, request.headers(), true),
             (Route::Blob(name, digest), Method::HEAD) => self.blob(&name, &digest, request.headers(), false),
             (Route::Blob(name, digest), Method::DELETE) => self.delete_blob(&name, &digest).await,
-            (Route::Uploads(name), Method::POST) => self.begin_upload(&name, &query, request, peer).await,
+            (Route::Uploads(name), Method::POST) => {
+                self.begin_upload(&name, &query, &caller, request, peer).await
+            }
             (Route::Upload(name, id), Method::GET | Method::HEAD) => self.upload_status(&name, &id).await,
             (Route::Upload(name, id), Method::PATCH) => self.append(&name, &id, request, peer).await,
             (Route::Upload(name, id), Method::PUT) => self.finish(&name, &id, &query, request, peer).await,
             (Route::Upload(name, id), Method::DELETE) => self.cancel(&name, &id).await,
             (route, _) => Err(not_allowed(&route)),
+        }
+    }
+}
+
+impl Route {
+    /// What must be allowed for `method`.
+    fn need(&self, method: &Method) -> Need<'_> {
+        let read = matches!(*method, Method::GET | Method::HEAD);
+        let action = |otherwise| if read { Action::Pull } else { otherwise };
+        match self {
+            Self::Version => Need::Nothing,
+            Self::Catalog => Need::Catalog,
+            Self::Tags(name) | Self::Referrers(name, _) => Need::Repository(name, Action::Pull),
+            Self::Manifest(name, _) | Self::Blob(name, _) if *method == Method::DELETE => {
+                Need::Repository(name, Action::Delete)
+            }
+            Self::Manifest(name, _) | Self::Blob(name, _) => Need::Repository(name, action(Action::Push)),
+            // Also to ask about an upload, or to give it up, is part of pushing.
+            Self::Uploads(name) | Self::Upload(name, _) => Need::Repository(name, Action::Push),
         }
     }
 }

@@ -19,6 +19,8 @@ use super::body::Body;
 use super::refusal::{Code, Refusal};
 use super::route::{Query, digest, unknown_upload};
 use super::{Answer, PATIENCE, Service, created, empty, set};
+use crate::auth::Caller;
+use crate::auth::rights::Action;
 use crate::names::{Repository, UploadId};
 use crate::store::{self, Finished, Upload, Writer};
 
@@ -32,12 +34,15 @@ impl Service {
         &self,
         name: &Repository,
         query: &Query,
+        caller: &Caller<'_>,
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Answer {
         if let (Some(text), Some(from)) = (query.get("mount"), query.get("from")) {
             // What cannot be mounted is uploaded.
+            // That includes what the client may not read.
             if let (Ok(digest), Some(from)) = (digest(text), Repository::parse(from))
+                && caller.may(&from, Action::Pull)
                 && self.store.mount(name, &from, &digest).settled().await?
             {
                 return Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest));
