@@ -81,12 +81,14 @@ impl Context {
     /// The client configuration (`config.json`).
     pub(crate) fn configuration(&self) -> &Configuration {
         self.configuration.get_or_init(|| {
-            let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-            let folder = self.config_folder.clone().or_else(|| Some(home()?.join(".docker")));
-            folder.map_or_else(Configuration::default, |folder| {
-                Configuration::read(&folder.join("config.json"))
-            })
+            self.configuration_file().map_or_else(Configuration::default, |file| Configuration::read(&file))
         })
+    }
+
+    /// Where the client configuration lies, whether or not it is there.
+    pub(crate) fn configuration_file(&self) -> Option<PathBuf> {
+        let folder = self.config_folder.clone().or_else(|| Some(home()?.join(".docker")));
+        folder.map(|folder| folder.join("config.json"))
     }
 
     /// The format that a list is asked for in: by `--format`, else by the client configuration.
@@ -118,6 +120,11 @@ impl Context {
             std::env::var_os("SKIFF_TRACE").filter(|path| !path.is_empty()).map(absolute).transpose()?;
         Ok(Config { root, run, monitor: monitor_program()?, snapshotter: self.snapshotter, trace })
     }
+}
+
+/// The caller's own folder.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// The path seen from `/`, without asking what lies there.

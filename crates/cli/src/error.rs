@@ -115,6 +115,8 @@ pub(crate) enum Error {
     Registry(#[from] registry_server::Error),
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    #[error("set up a client of registries")]
+    Registries(#[source] Box<engine::registries::Error>),
     #[error(transparent)]
     Monitor(#[from] monitor::Error),
     #[error("nobody reads the output")]

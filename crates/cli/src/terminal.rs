@@ -78,6 +78,11 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// Has signals end this program again, after a session that never began.
+pub(crate) fn heed_signals() {
+    linux::signal::unblock(&FORWARDED);
+}
+
 /// Signals that are passed on: all that can be caught, but those about children and pipes (CHLD, PIPE, URG), those
 /// that a fault of this program raises, and those that stop it in the background (TTIN, TTOU).
 const FORWARDED: [i32; 17] = [

@@ -55,9 +55,10 @@ fn a_program_that_cannot_be_started_has_the_shells_exit_code() {
     assert!(refused.stderr.to_lowercase().contains("permission denied"), "{refused:?}");
     assert_eq!(skiff.ok(&["ps", "-aq"]), "", "a failed start left a container");
 
-    let unknown = skiff.run(&["run", "--rm", "nosuch:1", "true"]);
+    // Nobody listens there.
+    let unknown = skiff.run(&["run", "--rm", "127.0.0.1:1/nosuch:1", "true"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (125, ""), "{unknown:?}");
-    assert!(unknown.stderr.contains("Unable to find image 'nosuch:1' locally"), "{unknown:?}");
+    assert!(unknown.stderr.contains("Unable to find image '127.0.0.1:1/nosuch:1' locally"), "{unknown:?}");
 }
 
 #[test]

@@ -44,11 +44,10 @@ pub enum Error {
     NoSuchDirectory,
     #[error("No such image: {name}")]
     NoSuchImage { name: String },
-    #[error(
-        "Unable to find image '{name}' locally: pulling from registries comes with a later version of Skiff; \
-         use `skiff load` or `skiff import`"
-    )]
+    #[error("Unable to find image '{name}' locally")]
     ImageNotHere { name: String },
+    #[error("no matching manifest for {platform} in the manifest list entries of {name}")]
+    NoMatchingManifest { platform: String, name: String },
     #[error("network {name} not found")]
     NoSuchNetwork { name: String },
     #[error("multiple IDs found with provided prefix: {prefix}")]
@@ -301,6 +300,19 @@ pub enum Error {
         #[source]
         source: oci::Error,
     },
+    #[error("tag can't be used with --all-tags/-a")]
+    AllOfOneTag,
+    #[error("{name} is not an image but {kind}")]
+    NotAnImage { name: String, kind: String },
+    #[error("{name}: indexes lie more than {limit} deep in each other")]
+    IndexTooDeep { name: String, limit: usize },
+    #[error("{action} {name}")]
+    Registry {
+        action: &'static str,
+        name: String,
+        #[source]
+        source: Box<registry_client::Error>,
+    },
     #[error("start container {id}")]
     Start {
         id: ContainerId,
@@ -352,6 +364,7 @@ impl Error {
             | Error::NoSuchDirectory
             | Error::NoSuchImage { .. }
             | Error::ImageNotHere { .. }
+            | Error::NoMatchingManifest { .. }
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
             Error::NameTaken { .. }
             | Error::RunFolderTaken { .. }
@@ -387,6 +400,7 @@ impl Error {
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
             Error::Bootstrap(source) => source.kind(),
+            Error::Registry { source, .. } => of_registry(source),
             Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {
                 of_monitor(source)
             }
@@ -399,6 +413,9 @@ impl Error {
             | Error::Cgroup { .. }
             | Error::Record { .. } => Kind::Internal,
             Error::AmbiguousPrefix { .. }
+            | Error::AllOfOneTag
+            | Error::NotAnImage { .. }
+            | Error::IndexTooDeep { .. }
             | Error::NotADirectory { .. }
             | Error::CannotCopyDirectory
             | Error::MustBeDirectory { .. }
@@ -476,6 +493,22 @@ fn of_state(error: &state::Error) -> Kind {
         | state::Error::Statement { .. }
         | state::Error::Malformed { .. }
         | state::Error::File { .. } => Kind::Internal,
+    }
+}
+
+fn of_registry(error: &registry_client::Error) -> Kind {
+    use registry_client::Error as Of;
+    if matches!(error, Of::NotFound { .. }) {
+        Kind::NotFound
+    } else if matches!(error, Of::Unauthorized { .. }) {
+        Kind::Unauthorized
+    } else if matches!(
+        error,
+        Of::Connect { .. } | Of::Exchange { .. } | Of::RateLimit { .. } | Of::Status { .. }
+    ) {
+        Kind::Unavailable
+    } else {
+        Kind::Internal
     }
 }
 

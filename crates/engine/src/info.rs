@@ -223,6 +223,21 @@ pub struct LoadedImage {
     pub moved: Vec<(String, String)>,
 }
 
+/// An image that was pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// `sha256:…`.
+    pub id: String,
+    /// Its name, spelled out.
+    pub reference: String,
+    /// Its name, as people type it.
+    pub familiar: String,
+    /// What the registry calls it.
+    pub digest: String,
+    /// Whether it was not here under this name before.
+    pub is_new: bool,
+}
+
 /// What `image verify` found about one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {

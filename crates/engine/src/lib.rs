@@ -10,7 +10,9 @@
 //!                        plan::launch (pure) ──► MonitorPlan ──► monitor::spawn
 //! ```
 //!
-//! What is not here yet: registries (a missing image is an error that says so), bridge networks (a container that
+//! A missing image is an error: whoever asks for a container decides whether to pull it, and shows how far that is.
+//!
+//! What is not here yet: bridge networks (a container that
 //! names no network has none but its loopback), and volumes that a user names (what an image declares as one is a
 //! directory of the container's own, which goes with it).
 //!
@@ -71,10 +73,11 @@ pub use bootstrap::BootstrapError;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;
-pub use images::{Archive, Pressure, Relief};
+pub use images::{Archive, Pressure, PullEvent, PullStep, PullWatch, Relief};
 use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};
 pub use plan::LogError;
+pub use registry_client as registries;
 pub use start::{Launcher, Started};
 pub use top::{ClockOffset, Top};
 

@@ -57,8 +57,8 @@ pub mod store;
 pub mod tar;
 
 pub use archive::{
-    CommitOptions, ImportOptions, LoadOptions, Loaded, LoadedImage, LoadedLayer, SavedImage, Source, commit,
-    decompressed, import, load, save,
+    CommitOptions, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob, Remote,
+    SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

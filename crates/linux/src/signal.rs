@@ -38,6 +38,19 @@ impl AsFd for SignalFd {
     }
 }
 
+/// Lets `signals` reach the calling thread again, once no [`SignalFd`] receives them any more.
+pub fn unblock(signals: &[i32]) {
+    // SAFETY: sigset_t is plain integers, for which zero is a value; the set lives across each call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for &signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
 /// The next signal that a signalfd holds; None when there is none.
 pub fn next(signalfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];

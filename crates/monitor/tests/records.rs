@@ -31,6 +31,7 @@ impl Books {
             id: Digest::of(b"image"),
             manifest: None,
             repositories: Vec::new(),
+            digests: Vec::new(),
             platform: Platform::host(),
             created: None,
             stored: Timestamp::EPOCH,

@@ -172,8 +172,9 @@ fn ended(error: hyper::Error) -> io::Error {
 
 fn resolve(peer: &Origin) -> Result<Vec<SocketAddr>> {
     let failed = |source| Error::Connect { origin: peer.clone(), source };
+    let unknown = |error| failed(io::Error::new(io::ErrorKind::NotFound, error));
     let addresses: Vec<_> =
-        (peer.host.as_str(), peer.port).to_socket_addrs().map_err(failed)?.take(16).collect();
+        (peer.host.as_str(), peer.port).to_socket_addrs().map_err(unknown)?.take(16).collect();
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
     }

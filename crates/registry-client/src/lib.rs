@@ -129,7 +129,7 @@ pub struct Repository {
     hosts: Vec<Host>,
     name: String,
     registry: String,
-    /// Hosts at which nobody was there: asked last from then on.
+    /// Hosts at which nobody was there: not asked again as long as there are others.
     unreached: Arc<Mutex<Vec<Origin>>>,
 }
 
@@ -179,10 +179,12 @@ impl Repository {
 
     /// Asks the hosts in their order until one gives what is wanted.
     fn on_hosts<T>(&self, need: Need, mut ask: impl FnMut(&Host) -> Result<T>) -> Result<T> {
-        let mut hosts: Vec<&Host> = self.hosts.iter().filter(|host| need.is_met_by(host)).collect();
-        {
-            let unreached = locked(&self.unreached);
-            hosts.sort_by_key(|host| unreached.contains(&host.base.origin));
+        let able = self.hosts.iter().filter(|host| need.is_met_by(host));
+        let unreached = locked(&self.unreached).clone();
+        let mut hosts: Vec<&Host> =
+            able.clone().filter(|host| !unreached.contains(&host.base.origin)).collect();
+        if hosts.is_empty() {
+            hosts = able.collect();
         }
         let mut failures = Vec::new();
         for (place, host) in hosts.iter().copied().enumerate() {

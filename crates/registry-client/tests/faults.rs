@@ -252,3 +252,19 @@ fn mirrors_are_asked_first_and_each_failure_is_told() {
         "{text}"
     );
 }
+
+#[test]
+fn a_busy_registry_without_tls_on_this_host_is_waited_for() {
+    let count = AtomicUsize::new(0);
+    let peer = Peer::serve(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        1 | 2 => Reply::new(503, ""),
+        _ => Reply::new(200, r#"{"tags":["t"]}"#),
+    });
+    let client =
+        Client::new(registry_client::Settings { patience: common::patience(), ..Default::default() });
+    let repository = client.repository(&reference(&format!("{}/a", peer.address()))).unwrap();
+    for _ in 0..2 {
+        assert_eq!(repository.tags().unwrap(), ["t"]);
+    }
+    assert_eq!(peer.seen().len(), 4);
+}

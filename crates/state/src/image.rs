@@ -19,6 +19,9 @@ pub struct ImageRecord {
     /// Repositories in which that manifest is known (`docker.io/library/busybox`).
     #[serde(default)]
     pub repositories: Vec<String>,
+    /// Names with a digest under which registries gave it: that of its manifest, or of an index that leads there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<Reference>,
     /// What it runs on.
     pub platform: Platform,
     /// When it was made, as it says itself.
@@ -42,6 +45,15 @@ pub struct LayerRecord {
     pub blob: Option<Descriptor>,
 }
 
+/// Where a layer can be had.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSource {
+    /// `docker.io/library/busybox`.
+    pub repository: String,
+    /// What it is there.
+    pub blob: Descriptor,
+}
+
 /// An image with its names, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedImage {
@@ -63,9 +75,28 @@ pub struct MovedTag {
 impl State {
     /// Makes an image known, with names for it; returns the names that other images lost. Content must be on disk
     /// before, and be durable: this is what makes it reachable.
+    ///
+    /// What is known of the image from before, and not said now, stays: its manifest, and where it has been found.
     pub fn put_image(&self, image: &ImageRecord, tags: &[Reference]) -> Result<Vec<MovedTag>> {
-        let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
+        self.put_fetched_image(image, tags, None)
+    }
+
+    /// The same for one that comes from `repository`, where its layers are the blobs that its record names.
+    pub fn put_fetched_image(
+        &self,
+        image: &ImageRecord,
+        tags: &[Reference],
+        repository: Option<&str>,
+    ) -> Result<Vec<MovedTag>> {
         self.atomically(Durability::Power, || {
+            let known = self.image(&image.id)?;
+            let image = &known.map_or_else(|| image.clone(), |known| image.clone().with_known(known));
+            let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
+            if let Some(repository) = repository {
+                for layer in &image.layers {
+                    self.put_source(layer, repository)?;
+                }
+            }
             self.query("record an image", |connection| {
                 connection
                     .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
@@ -227,11 +258,77 @@ impl State {
         self.query("remove an image", |connection| {
             connection.prepare_cached("DELETE FROM tags WHERE image = ?1")?.execute([id.as_str()])?;
             connection.prepare_cached("DELETE FROM image_uses WHERE image = ?1")?.execute([id.as_str()])?;
+            let removed =
+                connection.prepare_cached("DELETE FROM images WHERE id = ?1")?.execute([id.as_str()])?;
             connection
-                .prepare_cached("DELETE FROM images WHERE id = ?1")?
-                .execute([id.as_str()])
-                .map(|removed| removed != 0)
+                .prepare_cached(
+                    "DELETE FROM sources WHERE diff_id NOT IN (SELECT json_extract(layer.value, '$.diff_id')
+                     FROM images, json_each(images.record, '$.layers') AS layer)",
+                )?
+                .execute([])?;
+            Ok(removed != 0)
         })
+    }
+
+    /// Remembers the blob that a layer is in a repository.
+    fn put_source(&self, layer: &LayerRecord, repository: &str) -> Result<()> {
+        let Some(blob) = &layer.blob else { return Ok(()) };
+        let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
+        self.query("record where a layer came from", |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO sources (diff_id, repository, digest, size, media_type)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    layer.diff_id.as_str(),
+                    repository,
+                    blob.digest.as_str(),
+                    size,
+                    blob.media_type.as_str()
+                ])
+                .map(drop)
+        })
+    }
+
+    /// The repositories in which a layer is known to be, with the blob that it is there.
+    pub fn sources_of(&self, layer: &DiffId) -> Result<Vec<LayerSource>> {
+        let rows: Vec<(String, String, i64, String)> =
+            self.query("look for where a layer came from", |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT repository, digest, size, media_type FROM sources
+                         WHERE diff_id = ?1 ORDER BY repository, digest",
+                    )?
+                    .query_map([layer.as_str()], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    })?
+                    .collect()
+            })?;
+        let source = |(repository, text, size, kind): (String, String, i64, String)| {
+            let blob =
+                Descriptor::new(kind.as_str().into(), digest(&text)?, u64::try_from(size).unwrap_or(0));
+            Ok(LayerSource { repository, blob })
+        };
+        rows.into_iter().map(source).collect()
+    }
+}
+
+impl ImageRecord {
+    /// With what was known before and is not said now.
+    fn with_known(mut self, known: ImageRecord) -> Self {
+        self.manifest = self.manifest.or(known.manifest);
+        let repositories = known.repositories.into_iter().filter(|name| !self.repositories.contains(name));
+        let repositories: Vec<_> = repositories.collect();
+        self.repositories.extend(repositories);
+        let digests: Vec<_> = known.digests.into_iter().filter(|name| !self.digests.contains(name)).collect();
+        self.digests.extend(digests);
+        for (layer, known) in self.layers.iter_mut().zip(known.layers) {
+            if layer.diff_id == known.diff_id && layer.blob.is_none() {
+                layer.blob = known.blob;
+            }
+        }
+        self
     }
 }
 

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 5] = [
+pub(crate) const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -56,6 +56,17 @@ pub(crate) const MIGRATIONS: [&str; 5] = [
     CREATE TABLE image_uses (
         image TEXT PRIMARY KEY,
         used INTEGER NOT NULL
+    ) WITHOUT ROWID;
+",
+    // The blob that a layer was in a repository, which need not be sent there again, nor to others of that registry.
+    "
+    CREATE TABLE sources (
+        diff_id TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        media_type TEXT NOT NULL,
+        PRIMARY KEY (diff_id, repository, digest)
     ) WITHOUT ROWID;
 ",
 ];

@@ -114,7 +114,7 @@ fn an_older_schema_keeps_what_it_holds() {
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
          ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
-         DROP TABLE image_uses";
+         DROP TABLE image_uses; DROP TABLE sources";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
@@ -124,6 +124,8 @@ fn an_older_schema_keeps_what_it_holds() {
     let asked = state::Asked::Nobody;
     assert_eq!(found, state::ExitRecord { asked, restarts: 0, log_lines_lost: 0, ..exit });
     assert!(state.image_uses().unwrap().is_empty());
+    let layer = oci::DiffId::try_from(oci::Digest::of(b"")).unwrap();
+    assert!(state.sources_of(&layer).unwrap().is_empty());
 }
 
 #[test]

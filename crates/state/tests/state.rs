@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use common::*;
 use oci::Digest;
-use state::{Error, IdPool, Lookup, State};
+use state::{Error, IdPool, ImageRecord, LayerRecord, Lookup, State};
 
 #[test]
 fn a_new_root_becomes_a_private_database() {
@@ -271,4 +271,60 @@ fn processes_that_come_one_after_the_other_keep_the_log_short() {
         assert!(length() < 300 * 2072, "{} after {number} containers", length());
     }
     assert_eq!(root.state().containers().unwrap().len(), 200);
+}
+
+#[test]
+fn where_layers_came_from_is_known_until_no_image_has_them() {
+    let root = Scratch::new();
+    let state = root.state();
+    let layer = |content: &[u8], blob: &[u8]| LayerRecord {
+        diff_id: oci::DiffId::try_from(Digest::of(content)).unwrap(),
+        size: 1,
+        blob: Some(oci::Descriptor::of(oci::MediaType::OCI_LAYER_GZIP, blob)),
+    };
+    let (shared, own) = (layer(b"shared", b"s.gz"), layer(b"own", b"o.gz"));
+    let first = ImageRecord { layers: vec![shared.clone(), own.clone()], ..image_record(b"1") };
+    let second = ImageRecord { layers: vec![shared.clone()], ..image_record(b"2") };
+    state.put_fetched_image(&first, &[], Some("host/a")).unwrap();
+    state.put_fetched_image(&second, &[], Some("host/b")).unwrap();
+    let of = |layer: &LayerRecord| {
+        let sources = state.sources_of(&layer.diff_id).unwrap();
+        let told = |source: &state::LayerSource| {
+            assert_eq!(Some(&source.blob), layer.blob.as_ref());
+            source.repository.clone()
+        };
+        sources.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (of(&shared), of(&own)),
+        (vec!["host/a".to_owned(), "host/b".to_owned()], vec!["host/a".to_owned()])
+    );
+    state.remove_image(&first.id).unwrap();
+    assert_eq!((of(&shared).len(), of(&own).len()), (2, 0));
+    state.remove_image(&second.id).unwrap();
+    assert_eq!(of(&shared).len(), 0);
+}
+
+#[test]
+fn what_was_known_of_an_image_stays_when_it_comes_again_from_elsewhere() {
+    let root = Scratch::new();
+    let state = root.state();
+    let manifest = oci::Descriptor::of(oci::MediaType::OCI_MANIFEST, b"m");
+    let named = |repository: &str| -> oci::Reference {
+        format!("{repository}@{}", Digest::of(b"m")).parse().unwrap()
+    };
+    let pulled = ImageRecord {
+        manifest: Some(manifest.clone()),
+        digests: vec![named("host/a")],
+        ..image_record(b"1")
+    };
+    state.put_fetched_image(&pulled, &[], Some("host/a")).unwrap();
+    state
+        .put_fetched_image(&ImageRecord { digests: vec![named("host/b")], ..pulled }, &[], Some("host/b"))
+        .unwrap();
+    // As from an archive of Docker's, which has no manifest.
+    let loaded = image_record(b"1");
+    state.put_image(&loaded, &[]).unwrap();
+    let known = state.image(&loaded.id).unwrap().unwrap();
+    assert_eq!((known.manifest, known.digests), (Some(manifest), vec![named("host/b"), named("host/a")]));
 }

@@ -17,13 +17,13 @@ static ENTRIES: &[Entry] = &[
     verb("ls", Section::Plain, &LIST),
     verb("list", Section::Hidden, &LIST),
     verb("prune", Section::Plain, &PRUNE),
+    verb("pull", Section::Plain, &PULL),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
     verb("save", Section::Plain, &SAVE),
     verb("tag", Section::Plain, &TAG),
     verb("verify", Section::Plain, &VERIFY),
     later("build", "the builder"),
-    later("pull", "registries"),
     later("push", "registries"),
     later("repair", "registries"),
 ];
@@ -125,6 +125,27 @@ pub(crate) static IMPORT: Verb = Verb {
         value("platform", "string", "Platform of the image (os[/arch[/variant]])"),
     ]],
     run: image::archive::import,
+};
+
+/// `skiff pull`.
+pub(crate) static PULL: Verb = Verb {
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    about: "Fetch an image from a registry",
+    aliases: &["image pull", "pull"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        switch("all-tags", "Fetch every tag of the repository").short('a'),
+        switch("disable-content-trust", "Skip the verification of signatures").ignored(),
+        value(
+            "platform",
+            "string",
+            "Of an image for several platforms, the one to fetch (os[/arch[/variant]])",
+        ),
+        value("progress", "string", "How to show how far it is: auto, plain or json").default("\"auto\""),
+        switch("quiet", "Print the name alone").short('q'),
+    ]],
+    run: image::pull::run,
 };
 
 /// `skiff rmi`.

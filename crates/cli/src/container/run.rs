@@ -12,6 +12,7 @@ use super::{create, detach_keys, exit_code};
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::image::pull::with_image;
 use crate::output;
 use crate::terminal::{Caller, Wish};
 
@@ -19,7 +20,8 @@ use crate::terminal::{Caller, Wish};
 pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
     let request = create::request(context, parsed, false).map_err(|error| fail(error, &parsed.path))?;
     let cidfile = refuse_cidfile(&request)?;
-    let created = context.engine()?.create(&request)?;
+    let make = |request: &Create| Ok(context.engine()?.create(request)?);
+    let created = with_image(context, &request, parsed.on("quiet"), make)?;
     warn(&created.warnings);
     write_cidfile(cidfile, created.id.as_str())?;
     output::print(&format!("{}\n", created.id.as_str()));
@@ -29,10 +31,13 @@ pub(crate) fn create(context: &Context, parsed: &Parsed) -> Result<u8> {
 /// `skiff run`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let detach = parsed.on("detach");
-    let outcome = create::request(context, parsed, detach).and_then(|request| match detach {
-        true => run_detached(context, &request),
-        false => run_attached(context, parsed, &request),
-    });
+    // All of it begins anew once an image has been pulled, which the terminal and its signals must be free for.
+    let run = |request: &Create| match detach {
+        true => run_detached(context, request),
+        false => run_attached(context, parsed, request),
+    };
+    let outcome = create::request(context, parsed, detach)
+        .and_then(|request| with_image(context, &request, parsed.on("quiet"), run));
     outcome.map_err(|error| fail(error, &parsed.path))
 }
 

@@ -5,4 +5,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod pressure;
+mod progress;
+pub(crate) mod pull;
+mod registries;
 pub(crate) mod remove;

@@ -58,26 +58,8 @@ impl Engine {
 
     /// Writes the names of stored content, in one transaction.
     pub(crate) fn name(&self, image: &image::LoadedImage, action: &str) -> Result<LoadedImage> {
-        let record = ImageRecord {
-            id: image.id.clone(),
-            manifest: image.manifest.clone(),
-            repositories: Vec::new(),
-            platform: image.platform(),
-            created: image.config.created,
-            stored: state::now(),
-            size: image.size(),
-            layers: image
-                .layers
-                .iter()
-                .map(|layer| LayerRecord {
-                    diff_id: layer.diff_id.clone(),
-                    size: layer.size,
-                    blob: layer.blob.clone(),
-                })
-                .collect(),
-        };
         let tags: Vec<Reference> = image.references.iter().map(|tag| tag.clone().or_latest()).collect();
-        let moved = self.state().put_image(&record, &tags)?;
+        let moved = self.state().put_image(&record(image), &tags)?;
         let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
         let id = image.id.to_string();
         self.image_event(action, &image.id, names.first().unwrap_or(&id));
@@ -101,7 +83,30 @@ impl Engine {
     }
 }
 
-fn parse_platform(text: &str) -> Result<Platform> {
+/// What is known of an image that has just been stored.
+pub(super) fn record(image: &image::LoadedImage) -> ImageRecord {
+    ImageRecord {
+        id: image.id.clone(),
+        manifest: image.manifest.clone(),
+        repositories: Vec::new(),
+        digests: Vec::new(),
+        platform: image.platform(),
+        created: image.config.created,
+        stored: state::now(),
+        size: image.size(),
+        layers: image
+            .layers
+            .iter()
+            .map(|layer| LayerRecord {
+                diff_id: layer.diff_id.clone(),
+                size: layer.size,
+                blob: layer.blob.clone(),
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn parse_platform(text: &str) -> Result<Platform> {
     text.parse().map_err(|source| Error::InvalidPlatform { text: text.chars().take(80).collect(), source })
 }
 

@@ -43,7 +43,12 @@ impl Engine {
         Ok(ImageSummary {
             id: image.id.to_string(),
             tags: named.tags.iter().map(Reference::familiar).collect(),
-            repo_digests: image.repositories.iter().filter_map(repo_digest).collect(),
+            repo_digests: image
+                .repositories
+                .iter()
+                .filter_map(repo_digest)
+                .chain(image.digests.iter().map(Reference::familiar))
+                .collect(),
             created: image.created,
             size: image.size,
             labels,

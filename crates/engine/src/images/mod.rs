@@ -3,12 +3,14 @@
 mod add;
 mod list;
 mod pressure;
+mod pull;
 mod remove;
 mod save;
 
 pub use add::Archive;
 pub(crate) use add::parse_tag;
 pub use pressure::{Pressure, Relief};
+pub use pull::{PullEvent, PullStep, PullWatch};
 
 use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;
@@ -65,7 +67,9 @@ impl Engine {
         let repository = reference.name();
         let found = self.state().images()?.into_iter().find(|named| {
             let manifest = named.image.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest);
-            manifest && named.image.repositories.contains(&repository)
+            let is_known = |name: &Reference| name.digest() == Some(digest) && name.name() == repository;
+            (manifest && named.image.repositories.contains(&repository))
+                || named.image.digests.iter().any(is_known)
         });
         Ok(found.map(|named| named.image.id))
     }

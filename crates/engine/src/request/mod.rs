@@ -165,6 +165,17 @@ pub struct HostOptions {
     pub storage: BTreeMap<String, String>,
 }
 
+/// `skiff pull`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullImage {
+    /// As the user wrote it.
+    pub reference: String,
+    /// Every tag of the repository.
+    pub all_tags: bool,
+    /// `os[/architecture[/variant]]`; missing is the host's.
+    pub platform: Option<String>,
+}
+
 /// `skiff stop`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stop {

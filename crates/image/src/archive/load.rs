@@ -1,23 +1,21 @@
 //! Loads the images of an archive into the store.
 
-use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use oci::{Descriptor, Digest, ImageConfig, Platform};
 
-use super::contents::{Contents, Found};
-use super::plan::{Config, Planned, PlannedLayer};
+use super::contents::Contents;
+use super::layers::Layers;
+use super::plan::{Config, Planned};
 use super::{Loaded, LoadedImage, LoadedLayer, Source, docker, layout, legacy};
 use crate::error::{Error, Result};
 use crate::ingest::{Expected, Ingested};
 use crate::store::{Staged, Store};
 
 /// How many layers are ingested at once at most: more would need memory without being faster.
-const PARALLEL: usize = 4;
+pub(super) const PARALLEL: usize = 4;
 
 /// The most images that an archive may have, and the most names.
 const IMAGES_LIMIT: usize = 4096;
@@ -89,66 +87,21 @@ fn check_counts(contents: &Contents, planned: &[Planned]) -> Result<()> {
     Ok(())
 }
 
-/// Which layers there are, each once: one that several images have, or one image twice, is read once.
-fn jobs(planned: &[Planned]) -> Vec<(&str, &PlannedLayer)> {
-    let mut jobs: Vec<(&str, &PlannedLayer)> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for image in planned {
-        for layer in &image.layers {
-            if seen.insert(key(layer)) {
-                jobs.push((&image.entry, layer));
-            }
-        }
-    }
-    jobs
-}
-
-/// What makes two layers of a plan the same: where they are, and what is expected of them.
-type Key = (String, Option<String>, Option<u64>);
-
-fn key(layer: &PlannedLayer) -> Key {
-    let diff_id = layer.diff_id.as_ref().map(ToString::to_string);
-    (layer.member.clone(), diff_id, layer.blob.as_ref().map(|blob| blob.size))
-}
-
-/// Ingests all layers, several at once. The first failure stops the others between two layers.
-fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<BTreeMap<Key, Found>> {
-    let jobs = jobs(planned);
+/// Ingests all layers of an archive.
+fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<Layers> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = cores.min(PARALLEL).min(jobs.len());
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let results: Mutex<Vec<(usize, Result<Found>)>> = Mutex::new(Vec::new());
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some((needed_by, layer)) = jobs.get(place) else { break };
-            let expected =
-                Expected { diff_id: layer.diff_id.as_ref(), blob: layer.blob.as_ref(), blob_digest: None };
-            let result = contents.layer(&layer.member, expected, staged, needed_by);
-            if result.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((place, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.sort_by_key(|(place, _)| *place);
-    let pair = |(place, result): (usize, Result<Found>)| result.map(|found| (key(jobs[place].1), found));
-    results.into_iter().map(pair).collect()
+    Layers::read(planned, cores.min(PARALLEL), &|layer, needed_by| {
+        let expected =
+            Expected { diff_id: layer.diff_id.as_ref(), blob: layer.blob.as_ref(), blob_digest: None };
+        contents.layer(&layer.member, expected, staged, needed_by)
+    })
 }
 
 /// Stages one image of which the layers have been read.
-fn stage(image: Planned, found: &BTreeMap<Key, Found>, staged: &mut Staged<'_>) -> Result<LoadedImage> {
+pub(super) fn stage(image: Planned, found: &Layers, staged: &mut Staged<'_>) -> Result<LoadedImage> {
     let mut layers = Vec::with_capacity(image.layers.len());
     for layer in &image.layers {
-        let Some((ingested, path)) = found.get(&key(layer)) else {
+        let Some((ingested, path)) = found.get(layer) else {
             return Err(Error::MissingEntry { entry: layer.member.clone(), needed_by: image.entry });
         };
         layers.push(stage_layer(ingested, path.as_ref(), layer.blob.clone(), staged));

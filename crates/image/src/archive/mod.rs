@@ -1,4 +1,4 @@
-//! Images from and to archives.
+//! Images from and to archives, and from registries.
 //!
 //! ```text
 //! Source ─► Contents ─► Plan ─► layers in parallel ─► Staged ─► publish
@@ -16,7 +16,9 @@ mod change;
 mod commit;
 mod contents;
 mod docker;
+mod fetch;
 mod import;
+mod layers;
 mod layout;
 mod legacy;
 mod load;
@@ -34,6 +36,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 use crate::store::Hold;
 
 pub use commit::{CommitOptions, commit};
+pub use fetch::{LayerStep, OpenBlob, Remote, Watch, fetch};
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
 pub use save::{SavedImage, save};

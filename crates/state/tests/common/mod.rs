@@ -31,17 +31,22 @@ pub(crate) fn id(first: u8, last: u8) -> ContainerId {
     ContainerId::from_bytes(bytes)
 }
 
-pub(crate) fn put_image(state: &State, content: &[u8]) -> Digest {
-    let image = ImageRecord {
+pub(crate) fn image_record(content: &[u8]) -> ImageRecord {
+    ImageRecord {
         id: Digest::of(content),
         manifest: None,
         repositories: Vec::new(),
+        digests: Vec::new(),
         platform: "linux/amd64".parse().unwrap(),
         created: None,
         stored: state::now(),
         size: 0,
         layers: Vec::new(),
-    };
+    }
+}
+
+pub(crate) fn put_image(state: &State, content: &[u8]) -> Digest {
+    let image = image_record(content);
     state.put_image(&image, &[]).unwrap();
     image.id
 }

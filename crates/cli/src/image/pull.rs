@@ -1,0 +1,84 @@
+//! `skiff pull`, and the pull that `run` and `create` need first.
+//!
+//! What scripts read is as Docker prints it: the digest, the status, and the full name as the last line.
+
+use engine::info::Pulled;
+use engine::request::{Create, Pull, PullImage};
+
+use super::progress::{Display, Out, Style};
+use super::{pressure, registries};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::flags::Parsed;
+use crate::output;
+use crate::terminal::heed_signals;
+use crate::values::environment;
+
+/// `skiff pull`.
+pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let quiet = parsed.on("quiet");
+    let style = parsed.value("progress", Style::parse)?.unwrap_or_default();
+    let request = PullImage {
+        reference: parsed.arguments[0].clone(),
+        all_tags: parsed.on("all-tags"),
+        platform: parsed
+            .text("platform")
+            .map(str::to_owned)
+            .or_else(|| environment::caller("DOCKER_DEFAULT_PLATFORM"))
+            .filter(|platform| !platform.is_empty()),
+    };
+    let is_bare = request
+        .reference
+        .parse::<oci::Reference>()
+        .is_ok_and(|name| name.tag().or(name.digest().map(|digest| digest.as_str())).is_none());
+    if is_bare && !request.all_tags && !quiet && style != Style::Json {
+        output::print("Using default tag: latest\n");
+    }
+    let display = Display::new(Out::Stdout, if quiet { Style::Quiet } else { style });
+    let pulled = pull(context, &request, &display)?;
+    display.status(&request, &pulled);
+    let added: Vec<&str> = pulled.iter().map(|image| image.id.as_str()).collect();
+    pressure::relieve_after(context, &added);
+    Ok(0)
+}
+
+fn pull(context: &Context, request: &PullImage, display: &Display) -> Result<Vec<Pulled>> {
+    let client = registries::client(context)?;
+    let pulled = context.engine()?.pull(&client, request, &|event| display.show(event));
+    display.finish();
+    Ok(pulled?)
+}
+
+/// Makes what needs an image, and pulls that first where it is missing or asked for. What is said about it goes to standard
+/// error, as standard output is the container's.
+pub(crate) fn with_image<T>(
+    context: &Context,
+    request: &Create,
+    quiet: bool,
+    make: impl Fn(&Create) -> Result<T>,
+) -> Result<T> {
+    let out = Display::new(Out::Stderr, if quiet { Style::Quiet } else { Style::default() });
+    let fetch = || {
+        let wanted = PullImage {
+            reference: request.image.clone(),
+            all_tags: false,
+            platform: request.platform.clone(),
+        };
+        let pulled = pull(context, &wanted, &out)?;
+        if !quiet {
+            out.status(&wanted, &pulled);
+        }
+        make(&Create { pull: Pull::Never, ..request.clone() })
+    };
+    if request.pull == Pull::Always {
+        return fetch();
+    }
+    match make(request) {
+        Err(Error::Engine(missing @ engine::Error::ImageNotHere { .. })) => {
+            output::warn(&format!("{missing}\n"));
+            heed_signals();
+            fetch()
+        }
+        made => made,
+    }
+}

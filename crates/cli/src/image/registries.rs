@@ -1,0 +1,47 @@
+//! What a client of registries is told by the environment and the configuration.
+//!
+//! ```text
+//! $XDG_CONFIG_HOME/skiff, ~/.config/skiff   registries.toml, certs.d
+//! /etc/skiff                                registries.toml, certs.d
+//! /etc/containerd, /etc/docker              certs.d
+//! ```
+
+#![allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
+
+use std::path::{Path, PathBuf};
+
+use engine::registries::{Client, Credentials, HostRules, Proxies, Settings};
+
+use crate::context::{Context, home};
+use crate::error::{Error, Result};
+
+/// A client of registries, as the caller has set things up.
+pub(crate) fn client(context: &Context) -> Result<Client> {
+    let failed = |source| Error::Registries(Box::new(source));
+    let variable = |name: &str| {
+        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        value(name).or_else(|| value(&name.to_lowercase())).unwrap_or_default()
+    };
+    let proxies = Proxies::new(&variable("HTTP_PROXY"), &variable("HTTPS_PROXY"), &variable("NO_PROXY"));
+    let credentials = context
+        .configuration_file()
+        .map_or_else(|| Ok(Credentials::default()), |file| Credentials::read(&file));
+    Ok(Client::new(Settings {
+        hosts: host_rules(),
+        credentials: credentials.map_err(failed)?,
+        proxies: proxies.map_err(failed)?,
+        certificates: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+        ..Settings::default()
+    }))
+}
+
+fn host_rules() -> HostRules {
+    let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = own.or_else(|| Some(home()?.join(".config"))).map(|folder| folder.join("skiff"));
+    let folders: Vec<PathBuf> = own.into_iter().chain([PathBuf::from("/etc/skiff")]).collect();
+    let others = ["/etc/containerd", "/etc/docker"].map(|folder| Path::new(folder).join("certs.d"));
+    HostRules {
+        files: folders.iter().map(|folder| folder.join("registries.toml")).collect(),
+        folders: folders.iter().map(|folder| folder.join("certs.d")).chain(others).collect(),
+    }
+}

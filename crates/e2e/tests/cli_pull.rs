@@ -1,0 +1,280 @@
+//! `skiff pull`, and what `run` and `create` pull, from Debian's `docker-registry` on loopback; beside it a proxy of the tests'
+//! own that does to the traffic what networks and bad registries do.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests handle their own files")]
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use oci::{Digest, MediaType};
+use serde_json::{Value, json};
+use testkit::{Entry, Output, Peer, Registry, Reply, Skiff, busybox_layer, layer, peer, registry};
+
+/// A layer as registries hold it, and what it is unpacked.
+#[derive(Clone)]
+struct Blob {
+    bytes: Vec<u8>,
+    diff_id: String,
+    kind: MediaType,
+}
+
+fn gzip(tar: &[u8]) -> Blob {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(tar).unwrap();
+    Blob {
+        bytes: encoder.finish().unwrap(),
+        diff_id: Digest::of(tar).to_string(),
+        kind: MediaType::OCI_LAYER_GZIP,
+    }
+}
+
+/// Puts an image for one platform there, under a tag; returns its descriptor.
+fn put(registry: &Registry, name: &str, architecture: &str, layers: &[Blob]) -> Value {
+    let (repository, tag) = name.split_once(':').unwrap();
+    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let config = json!({"os": "linux", "architecture": architecture, "config": {"Cmd": ["cat", "/hello"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = registry.put_blob(repository, MediaType::OCI_CONFIG.as_str(), config.to_string().as_bytes());
+    let layers: Vec<Value> =
+        layers.iter().map(|layer| registry.put_blob(repository, layer.kind.as_str(), &layer.bytes)).collect();
+    let kind = MediaType::OCI_MANIFEST;
+    registry.put_manifest(
+        repository,
+        tag,
+        &json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers}),
+    )
+}
+
+fn put_index(registry: &Registry, name: &str, entries: &[(&str, &Value)]) -> Value {
+    let (repository, tag) = name.split_once(':').unwrap();
+    let entry = |(architecture, descriptor): &(&str, &Value)| {
+        let mut entry = (*descriptor).clone();
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        entry
+    };
+    let manifests: Vec<Value> = entries.iter().map(entry).collect();
+    let kind = MediaType::OCI_INDEX;
+    registry.put_manifest(
+        repository,
+        tag,
+        &json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}),
+    )
+}
+
+fn file(path: &str, content: &[u8]) -> Vec<u8> {
+    layer(&[Entry::File(path, 0o644, content)])
+}
+
+fn host() -> &'static str {
+    if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }
+}
+
+/// Busybox with a file that says hello, in two layers.
+fn hello() -> [Blob; 2] {
+    [gzip(&busybox_layer(&[])), gzip(&file("hello", b"hello\n"))]
+}
+
+/// Whoever set things up for the user that runs the tests is left out.
+fn run(skiff: &Skiff, arguments: &[&str]) -> Output {
+    let mut command = skiff.command(arguments);
+    command.env("XDG_CONFIG_HOME", skiff.folder()).env("DOCKER_CONFIG", skiff.folder());
+    Output::of(command.output().unwrap())
+}
+
+fn ok(skiff: &Skiff, arguments: &[&str]) -> String {
+    let output = run(skiff, arguments);
+    assert_eq!(output.code, 0, "{arguments:?}: {output:?}");
+    output.stdout
+}
+
+#[test]
+fn an_image_is_pulled_and_said_so_in_dockers_words() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    let one = put(&registry, "a/hello:one", host(), &hello());
+    let other = put(&registry, "a/hello:other", "s390x", &hello()[1..]);
+    let index = put_index(&registry, "a/hello:latest", &[("s390x", &other), (host(), &one)]);
+    let name = format!("{}/a/hello", registry.address());
+    let said = ok(&skiff, &["pull", &name]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..2], ["Using default tag: latest", "latest: Pulling from a/hello"]);
+    assert_eq!(lines[2..].iter().filter(|line| line.ends_with(": Pull complete")).count(), 2, "{said}");
+    let digest = index["digest"].as_str().unwrap();
+    let last = [
+        format!("Digest: {digest}"),
+        format!("Status: Downloaded newer image for {name}:latest"),
+        format!("{name}:latest"),
+    ];
+    assert_eq!(lines[lines.len() - 3..], last);
+    assert_eq!(ok(&skiff, &["run", "--rm", &name]), "hello\n");
+    let again = ok(&skiff, &["pull", &name]);
+    assert!(
+        again.contains("Already exists") && !again.contains("Pulling fs layer\nPull complete"),
+        "{again}"
+    );
+    assert!(again.contains(&format!("Status: Image is up to date for {name}:latest\n")), "{again}");
+    // The digest is that of the index, and a name as good as the tag.
+    let by_digest = format!("{name}@{digest}");
+    assert_eq!(skiff.said("{{json .RepoDigests}}", &name).trim(), format!("[{by_digest:?}]"));
+    assert_eq!(ok(&skiff, &["run", "--rm", "--pull=never", &by_digest]), "hello\n");
+    assert_eq!(ok(&skiff, &["pull", "-q", &format!("{name}:one")]), format!("{name}:one\n"));
+    assert!(ok(&skiff, &["image", "verify", &name]).ends_with(": good\n"));
+    let all = ok(&skiff, &["pull", "--platform", &format!("linux/{}", host()), &by_digest]);
+    assert!(all.ends_with(&format!("{by_digest}\n")), "{all}");
+}
+
+#[test]
+fn what_is_not_there_is_told_as_docker_does() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    let other = put(&registry, "a:other", "s390x", &hello()[1..]);
+    put_index(&registry, "a:index", &[("s390x", &other)]);
+    let name = |rest: &str| format!("{}/{rest}", registry.address());
+    for (arguments, code, parts) in [
+        (vec!["pull", &name("a:missing")], 1, vec!["a:missing is not found", "manifest unknown"]),
+        (vec!["pull", &name("missing")], 1, vec!["is not found"]),
+        (vec!["pull", &name("a:index")], 1, vec!["no matching manifest for linux/"]),
+        (
+            vec!["pull", "--platform", "linux/mips", &name("a:other")],
+            1,
+            vec!["no image for platform linux/mips"],
+        ),
+        (vec!["pull", "-a", &name("a:other")], 1, vec!["tag can't be used with --all-tags/-a"]),
+        (vec!["pull", "A"], 1, vec!["must be lowercase"]),
+        (vec!["pull", "--progress", "loud", "a"], 125, vec!["\"auto\", \"plain\" or \"json\""]),
+        (vec!["run", &name("a:missing")], 125, vec!["Unable to find image", "locally\n", "is not found"]),
+        (vec!["run", "--pull=never", &name("a:missing")], 125, vec!["No such image"]),
+        (vec!["create", &name("a:missing")], 1, vec!["Unable to find image"]),
+    ] {
+        let output = run(&skiff, &arguments);
+        assert_eq!(output.code, code, "{arguments:?}: {output:?}");
+        assert!(parts.iter().all(|part| output.stderr.contains(part)), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(ok(&skiff, &["images", "-q"]), "");
+}
+
+#[test]
+fn run_pulls_what_is_missing_and_always_what_is_newer() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    put(&registry, "a:1", host(), &hello());
+    let name = format!("{}/a:1", registry.address());
+    let output = run(&skiff, &["run", "--rm", &name]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "hello\n"), "{output:?}");
+    assert!(
+        output.stderr.starts_with(&format!("Unable to find image '{name}' locally\n1: Pulling from a\n"))
+    );
+    assert!(output.stderr.ends_with(&format!("Status: Downloaded newer image for {name}\n")), "{output:?}");
+    put(&registry, "a:1", host(), &[gzip(&busybox_layer(&[])), gzip(&file("hello", b"newer\n"))]);
+    assert_eq!(ok(&skiff, &["run", "--rm", &name]), "hello\n");
+    let output = run(&skiff, &["run", "--rm", "--pull=always", "-q", &name]);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("newer\n", ""));
+    let id = ok(&skiff, &["create", "--pull=always", &name]);
+    assert_eq!(ok(&skiff, &["start", "-a", id.trim()]), "newer\n");
+    ok(&skiff, &["rm", id.trim()]);
+}
+
+#[test]
+fn all_tags_are_pulled_and_layers_in_common_once() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    for tag in ["x", "y"] {
+        put(
+            &registry,
+            &format!("a:{tag}"),
+            host(),
+            &[gzip(&busybox_layer(&[])), gzip(&file("hello", tag.as_bytes()))],
+        );
+    }
+    let address = registry.address();
+    let seen = Peer::serve(move |seen| peer::exchange(&address, seen));
+    let name = format!("{}/a", seen.address());
+    let said = ok(&skiff, &["pull", "-a", "--progress", "json", &name]);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses: Vec<&str> = lines.iter().filter_map(|line| line["status"].as_str()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == "Pull complete").count(), 3, "{said}");
+    assert_eq!(statuses.iter().filter(|status| **status == "Already exists").count(), 1, "{said}");
+    let done = lines.iter().rfind(|line| line["status"] == "Downloading").unwrap();
+    assert_eq!(done["progressDetail"]["current"], done["progressDetail"]["total"]);
+    for tag in ["x", "y"] {
+        assert_eq!(ok(&skiff, &["run", "--rm", "--pull=never", &format!("{name}:{tag}")]), tag);
+    }
+    let blobs: Vec<String> = seen.lines().into_iter().filter(|line| line.contains("/blobs/")).collect();
+    let mut once = blobs.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(blobs.len(), once.len(), "nothing is fetched twice: {blobs:?}");
+    assert_eq!(once.len(), 5, "two configs and three layers: {blobs:?}");
+}
+
+#[test]
+fn a_pull_through_a_bad_network_gives_the_same_image() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    let noise: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    put(&registry, "a:1", host(), &[hello().to_vec(), vec![gzip(&file("noise", &noise))]].concat());
+    let (address, count) = (registry.address(), AtomicUsize::new(0));
+    let bad = Peer::serve(move |seen| {
+        let turn = count.fetch_add(1, Ordering::SeqCst);
+        let honest = peer::exchange(&address, seen);
+        match turn % 9 {
+            0 => Reply::new(503, "").with("Retry-After", 0),
+            2 => Reply::new(429, "").with("Retry-After", 0),
+            4 => honest.cut(400_000),
+            6 => honest.cut(0),
+            _ => honest,
+        }
+    });
+    let name = format!("{}/a:1", bad.address());
+    ok(&skiff, &["pull", &name]);
+    assert_eq!(ok(&skiff, &["run", "--rm", &name]), "hello\n");
+    assert!(ok(&skiff, &["image", "verify", &name]).ends_with(": good\n"));
+    let ranges: Vec<String> = bad.seen().iter().map(|seen| seen.header("range").to_owned()).collect();
+    assert!(
+        ranges.iter().any(|range| range.starts_with("bytes=")),
+        "it went on where it was cut: {ranges:?}"
+    );
+}
+
+#[test]
+fn damaged_and_lying_content_stops_the_pull_and_leaves_nothing() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    let good = hello();
+    let size = good[1].bytes.len();
+    let digest = Digest::of(&good[1].bytes).to_string();
+    put(&registry, "a:1", host(), &good);
+    // Its config says something else of the layer than is in it.
+    let lie = Blob { diff_id: Digest::of(b"else").to_string(), ..gzip(&file("x", b"x")) };
+    put(&registry, "a:lie", host(), &[lie]);
+    let address = registry.address();
+    let is_damaging = Arc::new(AtomicBool::new(true));
+    let damaging = Arc::clone(&is_damaging);
+    let wanted = digest.clone();
+    let bad = Peer::serve(move |seen| {
+        let mut reply = peer::exchange(&address, seen);
+        if seen.path.contains(&wanted) && damaging.load(Ordering::SeqCst) {
+            let middle = reply.body.len() / 2;
+            reply.body[middle] ^= 0x40;
+        }
+        reply
+    });
+    let name = |tag: &str| format!("{}/a:{tag}", bad.address());
+    let output = run(&skiff, &["pull", &name("1")]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains(&digest), "{output:?}");
+    let output = run(&skiff, &["pull", &name("lie")]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let (says, is) = (Digest::of(b"else").to_string(), Digest::of(&file("x", b"x")).to_string());
+    assert!(output.stderr.contains(&says) && output.stderr.contains(&is), "{output:?}");
+    assert_eq!(ok(&skiff, &["images", "-aq"]), "");
+    for folder in ["layers", "images", "tmp", "blobs"] {
+        let left = std::fs::read_dir(skiff.root().join(folder)).unwrap().count();
+        assert_eq!(left, 0, "{folder} of {size} bytes");
+    }
+    is_damaging.store(false, Ordering::SeqCst);
+    ok(&skiff, &["pull", &name("1")]);
+    assert_eq!(ok(&skiff, &["run", "--rm", &name("1")]), "hello\n");
+}
