@@ -130,7 +130,7 @@ fn states_and_their_words() {
         D unpause c1; D exec c1 sh -c 'exit 9'; echo $?
         D stop -t 0 c1; D stop c1; D wait c1; D inspect -f '{{.State.Status}} {{.State.ExitCode}}' c1
         D restart -t 0 c1; D kill -s KILL c1; D wait c1
-        D run --name r1 --restart on-failure:1 -d busybox sh -c 'exit 3'; sleep 2; D inspect -f '{{.RestartCount}} {{.State.Status}}' r1
+        D run --name r1 --restart on-failure:1 -d busybox sh -c 'exit 3'; for i in $(seq 100); do D inspect -f '{{.RestartCount}} {{.State.Status}}' r1 | grep '1 exited' && break; sleep 0.1; done
         D run --rm -d -a stdout busybox true; echo $?
         D run --rm busybox nope; echo $?
         D run --rm busybox /etc/passwd; echo $?
@@ -202,7 +202,7 @@ fn what_is_told_of_containers() {
         r#"
         D run -d --name up --health-cmd 'echo fine' --health-interval 100ms -m 64m --pids-limit 50 --label tier=back busybox sleep 1000
         D run --name down declares sh -c 'echo out; echo more; sleep 0.1; echo err >&2; exit 4'
-        sleep 1; D ps --filter health=healthy --format '{{.Names}}'
+        for i in $(seq 100); do D ps --filter health=healthy --format '{{.Names}}' | grep up && break; sleep 0.1; done
         D ps -a --filter health=none --format '{{.Names}}'
         D ps --format '{{.Names}} {{.Status}}' | sed 's/Up .* (/Up (/'
         D inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}} {{(index .State.Health.Log 0).ExitCode}} {{json (index .State.Health.Log 0).Output}}' up
@@ -232,7 +232,7 @@ fn what_is_told_of_containers() {
         D ps -a --format '{{.Names}}: {{.Label "tier"}} {{.Command}} {{.LocalVolumes}} {{.State}}'
         D logs down; D logs --tail 1 down; D logs -n 0 down; D logs --since 1h down; D logs --until 1h down; D logs -t down | wc -l
         D logs down 2>/dev/null; D logs --details down 2>/dev/null
-        D top up -o pid,comm,args | sed 's/^[0-9]*//'
+        D top up -o pid,comm,args | sed 's/^[0-9]*//' | grep -v fine
         D update --cpus 1.5 --restart on-failure:4 up; D inspect -f '{{.HostConfig.NanoCpus}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}' up
         D update --restart no up; D update -m 200m --memory-swap 300m up; D inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' up
         D exec up sh -c 'mkdir -p /a/b; echo x > /a/b/c; rm /data/one; rm -r /data/sub; mkdir /data/sub; chmod 700 /tmp; touch "/with blank"'
