@@ -76,26 +76,33 @@ impl Sweep {
         Self { folder, scenario, group }
     }
 
-    /// Runs once with `injection`; the report, if the driver lived to write one.
-    fn run(&self, injection: &str) -> Option<Value> {
+    /// Runs once with `injection`; the report, or how it ended if the driver did not live to write one.
+    fn run(&self, injection: &str) -> Result<Value, String> {
         let report = self.folder.path().join("report");
         drop(std::fs::remove_file(&report));
+        let said = self.folder.path().join("stderr");
         let mut strace = Command::new("strace")
             .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injection}")])
             .arg(env!("CARGO_BIN_EXE_runtime-testrun"))
             .args([&self.scenario, &report])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .expect("this test needs strace: install the package of that name");
         let begin = Instant::now();
-        while strace.try_wait().unwrap().is_none() {
+        let status = loop {
+            if let Some(status) = strace.try_wait().unwrap() {
+                break status;
+            }
             assert!(begin.elapsed() < Duration::from_secs(20), "{injection}: it hangs");
             std::thread::sleep(Duration::from_millis(2));
-        }
+        };
         self.assert_nothing_left(injection);
-        std::fs::read(&report).ok().map(|report| serde_json::from_slice(&report).unwrap())
+        match std::fs::read(&report) {
+            Ok(report) => Ok(serde_json::from_slice(&report).unwrap()),
+            Err(_) => Err(format!("{status}, {:?}", std::fs::read_to_string(&said).unwrap_or_default())),
+        }
     }
 
     fn assert_nothing_left(&self, injection: &str) {
@@ -128,7 +135,8 @@ fn a_call_that_fails_ends_the_start_and_is_told() {
     for call in CALLS {
         for when in WHEN {
             let injection = format!("{call}:error=EDQUOT:when={when}");
-            let report = sweep.run(&injection).unwrap_or_else(|| panic!("{injection}: the driver died"));
+            let report =
+                sweep.run(&injection).unwrap_or_else(|end| panic!("{injection}: the driver died: {end}"));
             if report["status"] == 0 {
                 // Made no difference, or there was no such call.
                 continue;
@@ -145,7 +153,7 @@ fn a_process_that_is_killed_at_any_call_takes_the_start_along() {
     let sweep = Sweep::new("kill");
     for call in CALLS {
         for when in WHEN {
-            sweep.run(&format!("{call}:signal=KILL:when={when}"));
+            drop(sweep.run(&format!("{call}:signal=KILL:when={when}")));
             sweep.remove_group();
         }
     }
