@@ -33,6 +33,9 @@ pub(crate) fn serve(context: &Context, parsed: &Parsed) -> Result<u8> {
     registry_server::serve(settings, |listening| {
         let scheme = if listening.tls { "https" } else { "http" };
         output::print(&format!("serving {scheme}://{}\n", listening.address));
+        if let Some(address) = listening.metrics_address {
+            output::print(&format!("monitored at http://{address}\n"));
+        }
     })?;
     Ok(0)
 }
@@ -48,6 +51,7 @@ fn settings(parsed: &Parsed, root: PathBuf, address: SocketAddr) -> Result<Setti
             *place = duration;
         }
     }
+    settings.metrics_address = parsed.value("metrics-addr", self::address)?;
     settings.untagged = parsed.value("collect-untagged", duration)?;
     if let Some(count) = parsed.value("uploads-per-client", |text| {
         text.parse().ok().filter(|count| *count > 0).ok_or("a number above 0")

@@ -399,3 +399,35 @@ fn hostile_heads_are_turned_away() {
         refused.status == 429 && refused.header("retry-after").is_some()
     });
 }
+
+#[test]
+fn monitoring_has_an_address_of_its_own() {
+    let mut registry = Registry::start(&["--metrics-addr", "127.0.0.1:0"]);
+    let mut line = String::new();
+    // Behind the line that the fixture has read; the pipe is read without a buffer until its end of line.
+    let output = registry.server().stdout.as_mut().unwrap();
+    while !line.ends_with('\n') {
+        let mut byte = [0];
+        output.read_exact(&mut byte).unwrap();
+        line.push(char::from(byte[0]));
+    }
+    let address = line.trim().rsplit_once("//").unwrap().1.parse().unwrap();
+    let name = registry.push("a", b"content");
+    assert_eq!(registry.get(&format!("/v2/a/blobs/{name}")).status, 200);
+    let health = Request::new("GET", "/healthz").send(address);
+    assert_eq!((health.status, health.body.as_slice()), (200, b"ok\n".as_slice()));
+    let page = Request::new("GET", "/metrics").send(address);
+    let text = String::from_utf8(page.body).unwrap();
+    for line in [
+        "skiff_registry_requests_total{method=\"POST\",status=\"2xx\"} 1",
+        "skiff_registry_requests_total{method=\"PUT\",status=\"2xx\"} 1",
+        "skiff_registry_received_bytes_total 7",
+        "skiff_registry_served_bytes_total 7",
+        "skiff_registry_blobs 1",
+        "skiff_registry_blob_bytes 7",
+        "skiff_registry_answer_seconds_count 3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert_eq!(registry.get("/metrics").status, 404, "not for those who push and pull");
+}

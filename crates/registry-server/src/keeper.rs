@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Settings;
+use crate::metrics::Metrics;
 use crate::store::{Rules, Store};
 
 /// How often uploads are looked at, at least.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Looks after `store` until it is dropped.
-pub(crate) async fn keep(store: Arc<Store>, settings: Settings) {
+pub(crate) async fn keep(store: Arc<Store>, metrics: Arc<Metrics>, settings: Settings) {
     let rules = Rules { untagged: settings.untagged };
     let mut collected = tokio::time::Instant::now();
     loop {
@@ -19,13 +20,16 @@ pub(crate) async fn keep(store: Arc<Store>, settings: Settings) {
         if due {
             collected = tokio::time::Instant::now();
         }
-        let (store, expiry) = (store.clone(), settings.upload_expiry);
+        let (store, metrics, expiry) = (store.clone(), metrics.clone(), settings.upload_expiry);
         let done = tokio::task::spawn_blocking(move || {
             let expired = store.expire_uploads(expiry)?;
+            metrics.expired(expired);
             if expired > 0 {
                 tracing::info!(expired, "old uploads were removed");
             }
-            due.then(|| store.collect(rules)).transpose()
+            let collected = due.then(|| store.collect(rules)).transpose()?;
+            collected.iter().for_each(|collected| metrics.collected(collected));
+            Ok::<_, crate::store::Error>(collected)
         });
         match done.await {
             Ok(Ok(Some(collected))) if collected != crate::store::Collected::default() => {

@@ -18,6 +18,7 @@ mod config;
 mod http;
 mod keeper;
 mod limits;
+mod metrics;
 mod serve;
 mod tls;
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Where `/metrics` and `/healthz` are answered; nowhere, unless given.
+    pub metrics_address: Option<SocketAddr>,
     /// Certificate and key, to speak TLS.
     pub tls: Option<TlsFiles>,
     /// Who may do what.
@@ -62,6 +65,7 @@ impl Settings {
         Self {
             root,
             address,
+            metrics_address: None,
             tls: None,
             config: Config::default(),
             grace: Duration::from_secs(60 * 60),

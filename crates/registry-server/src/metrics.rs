@@ -14,7 +14,8 @@ use crate::http::body::Body;
 use crate::store::{Collected, Store};
 
 /// Methods that are counted by name.
-const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
+const METHODS: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
 /// Upper ends of the times that answers take to begin, in milliseconds.
 const BUCKETS: [u64; 8] = [1, 5, 20, 100, 500, 2_000, 10_000, 60_000];
 /// Whoever asks for our health waits no longer.
@@ -86,14 +87,20 @@ impl Metrics {
         for (row, counters) in self.requests.iter().enumerate() {
             let method = METHODS.get(row).map_or("other", Method::as_str);
             for (class, counter) in counters.iter().enumerate().filter(|(_, counter)| load(counter) > 0) {
-                page.line("requests_total", &format!("{{method=\"{method}\",status=\"{class}xx\"}}"), load(counter));
+                page.line(
+                    "requests_total",
+                    &format!("{{method=\"{method}\",status=\"{class}xx\"}}"),
+                    load(counter),
+                );
             }
         }
         page.head("answer_seconds", "histogram", "Time until an answer began.");
         let mut count = 0;
         for (bucket, counter) in self.took.iter().enumerate() {
             count += load(counter);
-            let end = BUCKETS.get(bucket).map_or("+Inf".to_owned(), |end| format!("{}.{:03}", end / 1000, end % 1000));
+            let end = BUCKETS
+                .get(bucket)
+                .map_or("+Inf".to_owned(), |end| format!("{}.{:03}", end / 1000, end % 1000));
             page.line("answer_seconds_bucket", &format!("{{le=\"{end}\"}}"), count);
         }
         let sum = load(&self.took_microseconds);
@@ -101,13 +108,23 @@ impl Metrics {
         page.line("answer_seconds_count", "", count);
         for (name, kind, about, value) in [
             ("received_bytes_total", "counter", "Bytes of bodies that were received.", load(&self.received)),
-            ("served_bytes_total", "counter", "Bytes of blobs that were read to be sent.", load(&self.served)),
+            (
+                "served_bytes_total",
+                "counter",
+                "Bytes of blobs that were read to be sent.",
+                load(&self.served),
+            ),
             ("connections", "gauge", "Connections that are open.", load(&self.connections)),
             ("uploads", "gauge", "Uploads that are open.", store.open_uploads() as u64),
             ("uploads_expired_total", "counter", "Uploads that nobody went on with.", load(&self.expired)),
             ("collections_total", "counter", "Collections of garbage.", load(&self.collections)),
             ("collected_blobs_total", "counter", "Blobs that were collected.", load(&self.collected_blobs)),
-            ("collected_bytes_total", "counter", "Bytes of blobs that were collected.", load(&self.collected_bytes)),
+            (
+                "collected_bytes_total",
+                "counter",
+                "Bytes of blobs that were collected.",
+                load(&self.collected_bytes),
+            ),
             ("blobs", "gauge", "Blobs that are stored.", totals.blobs),
             ("blob_bytes", "gauge", "Bytes of the blobs that are stored.", totals.bytes),
             ("manifests", "gauge", "Manifests that are stored.", totals.manifests),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -19,6 +20,7 @@ use crate::http::Service;
 use crate::http::body::Buffers;
 use crate::keeper;
 use crate::limits::Limits;
+use crate::metrics::{self, Metrics};
 use crate::store::{self, Store};
 use crate::{Settings, config, tls};
 
@@ -26,6 +28,8 @@ use crate::{Settings, config, tls};
 const CONNECTIONS: usize = 1024;
 /// Bytes of a request's head, and of its body that are read at once.
 const HEAD: usize = 64 << 10;
+/// Connections of those who monitor.
+const MONITORS: usize = 16;
 /// A head must have come after so long; idle connections are closed after it, too.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// So long may the beginning of TLS take.
@@ -75,6 +79,8 @@ pub enum Error {
 pub struct Listening {
     /// Where clients reach it, with the port that was taken.
     pub address: SocketAddr,
+    /// Where monitoring reaches it.
+    pub metrics_address: Option<SocketAddr>,
     /// Whether they have to speak TLS.
     pub tls: bool,
 }
@@ -114,18 +120,28 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     let listener = TcpListener::bind(settings.address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     warn_of_openness(address, access.is_some(), tls.is_some());
+    let monitored = match settings.metrics_address {
+        Some(address) => {
+            Some(TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?)
+        }
+        None => None,
+    };
+    let metrics_address = monitored.as_ref().and_then(|listener| listener.local_addr().ok());
+    let metrics = Arc::new(Metrics::default());
     let service = Arc::new(Service {
         store: store.clone(),
         buffers: Arc::new(Buffers::default()),
+        metrics: metrics.clone(),
         limits: Limits::new(settings.uploads_per_client),
         access,
         sparse: settings.sparse_indexes,
     });
-    let keeper = tokio::spawn(keeper::keep(store, settings));
+    let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings));
+    let monitor = monitored.map(|listener| tokio::spawn(monitor(listener, service.clone())));
     let (farewell, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    ready(Listening { address, tls: tls.is_some() });
+    ready(Listening { address, tls: tls.is_some(), metrics_address });
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
@@ -133,7 +149,8 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
             _ = interrupt.recv() => break,
         };
         let Some((stream, peer, seat)) = accepted else { continue };
-        let (service, ending, tls) = (service.clone(), ending.clone(), tls.clone());
+        let (service, ending, tls, open) = (service.clone(), ending.clone(), tls.clone(), metrics.clone());
+        open.connections.fetch_add(1, Ordering::Relaxed);
         connections.spawn(async move {
             match tls {
                 None => converse(stream, peer, service, ending).await,
@@ -143,6 +160,7 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
                     Err(_) => tracing::debug!(%peer, "a client was too slow to speak TLS"),
                 },
             }
+            open.connections.fetch_sub(1, Ordering::Relaxed);
             drop(seat);
         });
         // Those that have ended leave no trace but memory.
@@ -150,6 +168,7 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     }
     drop(listener);
     keeper.abort();
+    monitor.iter().for_each(tokio::task::JoinHandle::abort);
     // Receivers live as long as their connections.
     farewell.send_replace(true);
     let all_gone = async { while connections.join_next().await.is_some() {} };
@@ -179,6 +198,27 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             None
         }
+    }
+}
+
+/// Answers monitoring, a few connections at a time.
+async fn monitor(listener: TcpListener, service: Arc<Service>) {
+    let room = Arc::new(Semaphore::new(MONITORS));
+    loop {
+        let Some((stream, _, seat)) = accept(&listener, &room).await else { continue };
+        let service = service.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| {
+                let service = service.clone();
+                async move { Ok::<_, std::convert::Infallible>(metrics::answer(&service, request).await) }
+            });
+            let mut connection = http1::Builder::new();
+            connection.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(HEAD);
+            if let Err(error) = connection.serve_connection(TokioIo::new(stream), answer).await {
+                tracing::debug!(%error, "a connection of the monitoring was cut");
+            }
+            drop(seat);
+        });
     }
 }
 

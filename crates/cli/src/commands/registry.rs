@@ -22,6 +22,7 @@ pub(crate) static SERVE: Verb = Verb {
         value("config", "string", "File (TOML) that says who may do what; without one, everybody may"),
         value("grace", "duration", "Keep what no manifest uses for so long after a client relied on it")
             .default("1h"),
+        value("metrics-addr", "address", "Where to answer /metrics (Prometheus) and /healthz"),
         value("root", "string", "Folder of what the registry holds; \"registry\" in Skiff's own by default"),
         switch("sparse-indexes", "Take an index whose manifests are not all there"),
         value("tls-cert", "string", "Certificate (PEM), to speak TLS"),

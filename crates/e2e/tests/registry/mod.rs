@@ -7,7 +7,7 @@
     reason = "tests start programs and handle their own files"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -106,7 +106,12 @@ fn begin(skiff: &Skiff, options: &[String], address: &str) -> (Child, SocketAddr
     words.extend_from_slice(options);
     let mut server = skiff.command(&words).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    // Byte by byte: what follows is for others.
+    while !line.ends_with('\n') {
+        let mut byte = [0];
+        assert_eq!(server.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "the registry has not begun");
+        line.push(char::from(byte[0]));
+    }
     let address = line.trim().rsplit_once("//").and_then(|(_, address)| address.parse().ok());
     (server, address.unwrap_or_else(|| panic!("the registry did not begin: {line:?}")))
 }
@@ -185,27 +190,36 @@ impl Request {
     }
 
     pub(crate) fn send(&self, address: SocketAddr) -> Response {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream.write_all(self.head().as_bytes()).unwrap();
+        self.try_send(address).unwrap()
+    }
+
+    /// The same where the server may end meanwhile.
+    pub(crate) fn try_send(&self, address: SocketAddr) -> io::Result<Response> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(self.head().as_bytes())?;
         // A server may answer before it has taken everything, and close.
         drop(stream.write_all(&self.body));
-        Response::read(&mut stream, self.method == "HEAD")
+        Response::try_read(&mut stream, self.method == "HEAD")
     }
 }
 
 impl Response {
     /// Reads one answer; all of ours say how long they are.
     pub(crate) fn read(stream: &mut impl Read, no_body: bool) -> Response {
+        Response::try_read(stream, no_body).unwrap()
+    }
+
+    fn try_read(stream: &mut impl Read, no_body: bool) -> io::Result<Response> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        reader.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("not an answer: {line:?}"));
+        let status = status.ok_or_else(|| io::Error::other(format!("not an answer: {line:?}")))?;
         let mut headers = Vec::new();
         loop {
             let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
+            reader.read_line(&mut line)?;
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
@@ -213,9 +227,9 @@ impl Response {
         let length: usize = response.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         if !no_body && status != 304 && status != 204 {
             response.body = vec![0; length];
-            reader.read_exact(&mut response.body).unwrap();
+            reader.read_exact(&mut response.body)?;
         }
-        response
+        Ok(response)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -49,6 +49,7 @@ impl Service {
         };
         let body = if content {
             let file = self.store.open_blob(&blob)?.ok_or_else(unknown)?;
+            self.metrics.served(end - start);
             Body::File(FilePart::new(file, start, end, &self.buffers))
         } else {
             Body::empty()

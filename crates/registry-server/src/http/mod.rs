@@ -11,7 +11,7 @@ mod upload;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION};
@@ -21,6 +21,7 @@ use oci::Digest;
 use crate::auth::rights::Action;
 use crate::auth::{Access, Caller, Need};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use body::{Body, Buffers};
 use refusal::{Code, Refusal};
@@ -37,6 +38,7 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
     /// Who may do what; everybody everything where it is missing.
     pub(crate) access: Option<Access>,
     /// Whether an index may name manifests that its repository does not have.
@@ -46,11 +48,13 @@ pub(crate) struct Service {
 impl Service {
     /// Answers one request of a client at `peer`.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        let (began, method) = (Instant::now(), request.method().clone());
         let about = format!("{} {}", request.method(), request.uri().path());
         let mut response = match self.dispatch(request, peer).await {
             Ok(response) => response,
             Err(refusal) => refusal.response(),
         };
+        self.metrics.answered(&method, response.status(), began.elapsed());
         tracing::debug!(%peer, status = response.status().as_u16(), "{about}");
         let headers = response.headers_mut();
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));

@@ -65,7 +65,7 @@ impl Service {
             Some(digest) => {
                 let _seat = self.limits.seat(peer)?;
                 let writer = self.writer(upload, &id).await?;
-                match receive(writer, request, None).await {
+                match self.receive(writer, request, None).await {
                     Ok(writer) => self.publish(name, digest, writer).await,
                     Err(Stopped { writer, refusal }) => {
                         // Nobody was told its name.
@@ -89,7 +89,7 @@ impl Service {
         let _seat = self.limits.seat(peer)?;
         let writer = self.writer(self.found(name, id).await?, id).await?;
         let end = expected_end(name, id, request.headers(), writer.length())?;
-        let writer = receive(writer, request, end).await.map_err(|stopped| stopped.refusal)?;
+        let writer = self.receive(writer, request, end).await.map_err(|stopped| stopped.refusal)?;
         Ok(progress(StatusCode::ACCEPTED, name, id, writer.length()))
     }
 
@@ -108,7 +108,7 @@ impl Service {
         let _seat = self.limits.seat(peer)?;
         let writer = self.writer(self.found(name, id).await?, id).await?;
         let end = expected_end(name, id, request.headers(), writer.length())?;
-        let writer = receive(writer, request, end).await.map_err(|stopped| stopped.refusal)?;
+        let writer = self.receive(writer, request, end).await.map_err(|stopped| stopped.refusal)?;
         self.publish(name, digest, writer).await
     }
 
@@ -147,6 +147,39 @@ impl Service {
                 Err(Refusal::about(Code::DigestInvalid, why, "digest", digest.as_str()))
             }
         }
+    }
+
+    /// Appends a body, which must end at `end` where that is known. What has come before a failure stays received.
+    async fn receive(
+        &self,
+        mut writer: Writer,
+        request: Request<Incoming>,
+        end: Option<u64>,
+    ) -> Result<Writer, Stopped> {
+        let room = end.map_or(u64::MAX, |end| end.saturating_sub(writer.length()));
+        let mut receiver = Receiver::new(request.into_body(), room);
+        loop {
+            let pieces = match receiver.next().await {
+                Ok(Some(pieces)) => pieces,
+                Ok(None) => break,
+                Err(refusal) => return Err(Stopped { writer: Some(writer), refusal }),
+            };
+            self.metrics.received(pieces.iter().map(|piece| piece.len() as u64).sum());
+            let written = aside(move || {
+                let outcome = pieces.iter().try_for_each(|piece| writer.append(piece));
+                (writer, outcome)
+            });
+            let (back, outcome) = written.await.map_err(|refusal| Stopped { writer: None, refusal })?;
+            writer = back;
+            if let Err(error) = outcome {
+                return Err(Stopped { writer: Some(writer), refusal: error.into() });
+            }
+        }
+        if receiver.overflowed() || end.is_some_and(|end| writer.length() != end) {
+            let refusal = Refusal::new(Code::SizeInvalid, "the body is not as long as its Content-Range");
+            return Err(Stopped { writer: Some(writer), refusal });
+        }
+        Ok(writer)
     }
 
     async fn give_up(&self, writer: Writer) -> Result<(), Refusal> {
@@ -225,37 +258,6 @@ struct Stopped {
     /// Missing when the writing thread has failed.
     writer: Option<Writer>,
     refusal: Refusal,
-}
-
-/// Appends a body, which must end at `end` where that is known. What has come before a failure stays received.
-async fn receive(
-    mut writer: Writer,
-    request: Request<Incoming>,
-    end: Option<u64>,
-) -> Result<Writer, Stopped> {
-    let room = end.map_or(u64::MAX, |end| end.saturating_sub(writer.length()));
-    let mut receiver = Receiver::new(request.into_body(), room);
-    loop {
-        let pieces = match receiver.next().await {
-            Ok(Some(pieces)) => pieces,
-            Ok(None) => break,
-            Err(refusal) => return Err(Stopped { writer: Some(writer), refusal }),
-        };
-        let written = aside(move || {
-            let outcome = pieces.iter().try_for_each(|piece| writer.append(piece));
-            (writer, outcome)
-        });
-        let (back, outcome) = written.await.map_err(|refusal| Stopped { writer: None, refusal })?;
-        writer = back;
-        if let Err(error) = outcome {
-            return Err(Stopped { writer: Some(writer), refusal: error.into() });
-        }
-    }
-    if receiver.overflowed() || end.is_some_and(|end| writer.length() != end) {
-        let refusal = Refusal::new(Code::SizeInvalid, "the body is not as long as its Content-Range");
-        return Err(Stopped { writer: Some(writer), refusal });
-    }
-    Ok(writer)
 }
 
 /// A body in portions.

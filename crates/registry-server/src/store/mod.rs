@@ -55,7 +55,7 @@ pub use collect::{Collected, Rules};
 pub use document::Unfit;
 pub use error::{Error, Result};
 pub use ledger::Pending;
-pub use records::{Blob, Document, NewManifest, Referrer, Removed, Stored};
+pub use records::{Blob, Document, NewManifest, Referrer, Removed, Stored, Totals};
 pub use upload::{Upload, Writer};
 
 use crate::names::{Reference, Repository, Tag, UploadId};
@@ -283,6 +283,19 @@ impl Store {
         self.ledger.read("list referrers", |records| {
             records::referrers(records, repository, subject, kind, last, limit)
         })
+    }
+
+    /// How much there is of everything. Counts rows.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    pub fn totals(&self) -> Result<Totals> {
+        self.ledger.read("count what is stored", records::totals)
+    }
+
+    /// Changes nothing, by the way that every change goes.
+    pub fn probe(&self) -> Pending<()> {
+        self.ledger.change("write the records", |_| Ok(()))
     }
 
     /// Removes uploads that nobody has gone on with for `expiry`; returns how many.

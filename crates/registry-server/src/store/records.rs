@@ -75,6 +75,19 @@ pub enum Stored {
     },
 }
 
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Repositories that hold anything.
+    pub repositories: u64,
+    /// Manifests.
+    pub manifests: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of the blobs.
+    pub bytes: u64,
+}
+
 /// What became of something that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
@@ -378,6 +391,20 @@ pub(crate) fn referrers(
         })
     })?;
     page.collect()
+}
+
+/// How much there is of everything.
+pub(crate) fn totals(records: &Connection) -> rusqlite::Result<Totals> {
+    let query = "SELECT (SELECT count(*) FROM repository), (SELECT count(*) FROM manifest),
+        (SELECT count(*) FROM blob), (SELECT coalesce(sum(size), 0) FROM blob)";
+    records.query_row(query, [], |row| {
+        Ok(Totals {
+            repositories: unsigned(row.get(0)?),
+            manifests: unsigned(row.get(1)?),
+            blobs: unsigned(row.get(2)?),
+            bytes: unsigned(row.get(3)?),
+        })
+    })
 }
 
 /// SQLite's integers have a sign; sizes do not, and none comes near the limit.
