@@ -30,6 +30,8 @@ pub struct Wanted<'w> {
     pub base: Base,
     /// Whether the first, a package, can do without what it depends on, the second.
     pub omit: &'w dyn Fn(&str, &str) -> bool,
+    /// Names that come before other alternatives, wherever they stand among them.
+    pub prefer: &'w [&'w str],
 }
 
 /// For [`Wanted::omit`]: everything is needed.
@@ -46,6 +48,8 @@ pub struct Selection {
     /// The same in groups: what a package needs before it can even be unpacked (`Pre-Depends`) is in a group before its
     /// own, unless they need each other.
     pub stages: Vec<Vec<usize>>,
+    /// What [`Base`] asks for and all that it depends on, by name.
+    pub core: Vec<usize>,
 }
 
 /// Why there is no selection.
@@ -80,19 +84,21 @@ const ATTEMPTS: u32 = 2000;
 /// # Errors
 /// What is missing, or what conflicts with what.
 pub fn resolve(universe: &Universe<'_>, wanted: Wanted<'_>) -> Result<Selection, Unresolved> {
-    let mut solver = Solver { universe, omit: wanted.omit, needs: HashMap::new() };
+    let mut solver = Solver { universe, omit: wanted.omit, prefer: wanted.prefer, needs: HashMap::new() };
     let mut state = State::default();
     for request in wanted.packages {
         state.open.push_back(requested(universe, request)?);
     }
-    if wanted.base == Base::Minimal {
-        for name in minimal(universe) {
-            state.open.push_back(Rc::new(Group::of("a minimal system", name)));
-        }
+    let base = if wanted.base == Base::Minimal { minimal(universe) } else { BTreeSet::new() };
+    for name in &base {
+        state.open.push_back(Rc::new(Group::of("a minimal system", name)));
     }
     let chosen = solver.solve(state)?;
     let stages = solver.stages(&chosen)?;
-    Ok(Selection { packages: chosen.into_values().collect(), stages })
+    let base = chosen.iter().filter(|(name, _)| base.contains(*name)).map(|(_, at)| *at).collect();
+    let core = solver.closure(&chosen, base)?;
+    let core = chosen.values().copied().filter(|at| core.contains(at)).collect();
+    Ok(Selection { packages: chosen.into_values().collect(), stages, core })
 }
 
 /// One of these must be there.
@@ -163,6 +169,7 @@ struct Needs<'u> {
 struct Solver<'s, 'u> {
     universe: &'s Universe<'u>,
     omit: &'s dyn Fn(&str, &str) -> bool,
+    prefer: &'s [&'s str],
     needs: HashMap<usize, Rc<Needs<'u>>>,
 }
 
@@ -266,7 +273,9 @@ impl<'u> Solver<'_, 'u> {
     fn candidates(&self, group: &Group<'_>) -> Vec<usize> {
         let packages = self.universe.packages();
         let mut all = Vec::new();
-        for relation in &group.alternatives {
+        let (first, others): (Vec<_>, Vec<_>) =
+            group.alternatives.iter().partition(|relation| self.prefer.contains(&relation.name));
+        for relation in first.into_iter().chain(others) {
             let (mut real, mut providing): (Vec<usize>, Vec<usize>) =
                 self.fulfilling(relation).partition(|at| packages[*at].name == relation.name);
             providing.sort_by(|left, right| {
@@ -365,23 +374,36 @@ impl<'u> Solver<'_, 'u> {
         chosen: &BTreeMap<&'u str, usize>,
         at: usize,
     ) -> Result<BTreeSet<usize>, Unresolved> {
-        let among = |solver: &Self, alternatives: &[Relation<'u>]| -> Vec<usize> {
-            let chosen = |one: &usize| chosen.get(solver.universe.packages()[*one].name) == Some(one);
-            alternatives
-                .iter()
-                .flat_map(|relation| solver.fulfilling(relation).filter(chosen).collect::<Vec<_>>())
-                .collect()
-        };
-        let first = self.needs(at)?;
-        let mut open: Vec<usize> = first.before.iter().flat_map(|group| among(self, group)).collect();
+        let needs = self.needs(at)?;
+        let first = needs.before.iter().flat_map(|group| self.among(chosen, group)).collect();
+        let mut closure = self.closure(chosen, first)?;
+        closure.remove(&at);
+        Ok(closure)
+    }
+
+    /// These, and all of the chosen that they depend on.
+    fn closure(
+        &mut self,
+        chosen: &BTreeMap<&'u str, usize>,
+        mut open: Vec<usize>,
+    ) -> Result<BTreeSet<usize>, Unresolved> {
         let mut closure = BTreeSet::new();
         while let Some(one) = open.pop() {
-            if one != at && closure.insert(one) {
+            if closure.insert(one) {
                 let needs = self.needs(one)?;
-                open.extend(needs.groups.iter().flat_map(|group| among(self, &group.alternatives)));
+                open.extend(needs.groups.iter().flat_map(|group| self.among(chosen, &group.alternatives)));
             }
         }
         Ok(closure)
+    }
+
+    /// Which of the chosen fulfil one of these.
+    fn among(&self, chosen: &BTreeMap<&'u str, usize>, alternatives: &[Relation<'u>]) -> Vec<usize> {
+        let is_chosen = |one: &usize| chosen.get(self.universe.packages()[*one].name) == Some(one);
+        alternatives
+            .iter()
+            .flat_map(|relation| self.fulfilling(relation).filter(is_chosen).collect::<Vec<_>>())
+            .collect()
     }
 }
 

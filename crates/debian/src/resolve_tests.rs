@@ -24,7 +24,8 @@ fn selected(lines: &[&str], packages: &[&str], base: Base) -> Result<String, Unr
     let mut universe = Universe::default();
     universe.add(&index, "amd64", 0).unwrap();
     let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-    let selection = resolve(&universe, Wanted { packages: &packages, base, omit: &nothing_omitted })?;
+    let selection =
+        resolve(&universe, Wanted { packages: &packages, base, omit: &nothing_omitted, prefer: &[] })?;
     let mut staged: Vec<usize> = selection.stages.concat();
     staged.sort_unstable();
     let mut all = selection.packages.clone();
@@ -59,6 +60,27 @@ fn what_is_wanted_brings_what_it_depends_on() {
     ] {
         assert_eq!(selected(&archive, packages, base).as_deref(), Ok(expected), "{packages:?}");
     }
+}
+
+#[test]
+fn the_core_is_the_base_and_what_it_depends_on() {
+    let archive = [
+        "base 1 Essential=yes Pre-Depends=awk",
+        "mawk 1 Provides=awk",
+        "apt 1 Depends=lib",
+        "lib 1",
+        "tool 1 Depends=lib,more",
+        "more 1",
+    ];
+    let index = index(&archive);
+    let mut universe = Universe::default();
+    universe.add(&index, "amd64", 0).unwrap();
+    let packages = ["tool".to_owned()];
+    let wanted = Wanted { packages: &packages, base: Base::Minimal, omit: &nothing_omitted, prefer: &[] };
+    let selection = resolve(&universe, wanted).unwrap();
+    let names: Vec<&str> = selection.core.iter().map(|at| universe.packages()[*at].name).collect();
+    assert_eq!(names, ["apt", "base", "lib", "mawk"]);
+    assert_eq!(selection.packages.len(), 6);
 }
 
 #[test]
@@ -147,8 +169,11 @@ fn what_a_package_needs_to_be_unpacked_is_in_a_stage_before_it() {
     let mut universe = Universe::default();
     universe.add(&index, "amd64", 0).unwrap();
     let packages: Vec<String> = ["d", "f"].map(str::to_owned).to_vec();
-    let selection =
-        resolve(&universe, Wanted { packages: &packages, base: Base::None, omit: &nothing_omitted }).unwrap();
+    let selection = resolve(
+        &universe,
+        Wanted { packages: &packages, base: Base::None, omit: &nothing_omitted, prefer: &[] },
+    )
+    .unwrap();
     let stages: Vec<String> = selection
         .stages
         .iter()
@@ -188,8 +213,22 @@ fn what_may_be_omitted_comes_only_where_it_is_wanted() {
     for (wanted, expected) in [(&["a"][..], "a lib"), (&["a", "tool"], "a lib tool")] {
         let packages: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
         let selection =
-            resolve(&universe, Wanted { packages: &packages, base: Base::None, omit: &omit }).unwrap();
+            resolve(&universe, Wanted { packages: &packages, base: Base::None, omit: &omit, prefer: &[] })
+                .unwrap();
         let names: Vec<&str> = selection.packages.iter().map(|at| universe.packages()[*at].name).collect();
         assert_eq!(names.join(" "), expected);
+    }
+}
+
+#[test]
+fn what_is_preferred_comes_before_what_stands_first() {
+    let index = index(&["a 1 Depends=good_|_better", "good 1", "better 1"]);
+    let mut universe = Universe::default();
+    universe.add(&index, "amd64", 0).unwrap();
+    let packages = ["a".to_owned()];
+    for (prefer, expected) in [(&[][..], "good"), (&["better"], "better")] {
+        let wanted = Wanted { packages: &packages, base: Base::None, omit: &nothing_omitted, prefer };
+        let chosen = resolve(&universe, wanted).unwrap().packages;
+        assert!(chosen.iter().any(|at| universe.packages()[*at].name == expected) && chosen.len() == 2);
     }
 }

@@ -258,3 +258,103 @@ fn the_distribution_s_own_archive_gives_an_image_without_a_shell() {
     assert_eq!(skiff.run(&["run", "--rm", id, "/bin/sh"]).code, 127);
     assert_eq!(skiff.run(&["run", "--rm", id, "/lib64/ld-linux-x86-64.so.2", "--version"]).code, 0);
 }
+
+/// Writes down what it is asked, and leaves what depends on the time and the host.
+const DPKG: &str = "#!/bin/sh
+while [ $# -gt 0 ]; do
+    case $1 in
+        --force*) ;;
+        /*) [ -r $1 ] || exit 9; echo -n ' file' >> /var/lib/asked ;;
+        --audit) exit 0 ;;
+        *) echo -n \" $1\" >> /var/lib/asked ;;
+    esac
+    shift
+done
+echo >> /var/lib/asked
+mkdir -p /var/log/apt
+date +%N > /etc/passwd-
+date +%N > /var/log/apt/term.log
+date +%N > /var/log/dpkg.log
+date +%N > /run/x
+date +%N > /tmp/x
+date +%N > /etc/machine-id
+echo \"root:*:$(($(date +%s) / 86400)):0:99999:7:::\" > /etc/shadow
+";
+
+#[test]
+fn a_minimal_system_is_configured_in_a_container_and_nothing_of_that_run_stays() {
+    let (archive, skiff) = (Archive::with_dpkg(DPKG), Skiff::new());
+    let make = |tag: &str| {
+        let output = skiff.run(&archive.arguments(&["-q", "-t", tag, "second"]));
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+        output.stdout
+    };
+    assert_eq!(make("a"), make("b"));
+    let run = |words: &[&str]| skiff.ok(&[&["run", "--rm", "a"], words].concat());
+    let asked = "\
+--install file
+ --install file
+ --unpack file file file file
+ --configure -a
+ --unpack file
+ --configure -a
+ --unpack file
+ --configure -a
+ --configure -a
+";
+    assert_eq!(run(&["cat", "/var/lib/asked"]).trim_start(), asked);
+    assert_eq!(run(&["cat", "/etc/machine-id"]), "");
+    assert_eq!(run(&["cat", "/etc/shadow"]), "root:*:20645:0:99999:7:::\n");
+    for (folder, holds) in
+        [("/var/log", "apt\n"), ("/var/log/apt", ""), ("/tmp", ""), ("/run", "lock\n"), ("/var/cache", "")]
+    {
+        assert_eq!(run(&["ls", folder]), holds, "{folder}");
+    }
+    assert_eq!(skiff.run(&["run", "--rm", "a", "cat", "/etc/passwd-"]).code, 1);
+    assert_eq!(skiff.run(&["run", "--rm", "a", "cat", "/usr/sbin/policy-rc.d"]).code, 1);
+    assert_eq!(run(&["stat", "-c", "%Y", "/var/lib/asked"]), "1783764997\n");
+    assert_eq!(skiff.said("{{json .Config.Cmd}}", "a"), "[\"sh\"]");
+    // Neither the container nor the image of the way there.
+    assert_eq!(skiff.ok(&["ps", "-aq"]), "");
+    assert_eq!(skiff.ok(&["images", "-aq"]).lines().count(), 1);
+}
+
+#[test]
+fn scripts_that_fail_are_quoted_and_leave_nothing() {
+    let (archive, skiff) = (Archive::with_dpkg("#!/bin/sh\necho broken at $3\nexit 7\n"), Skiff::new());
+    let failed = skiff.run(&archive.arguments(&["-q", "first"]));
+    assert_eq!((failed.code, failed.stdout.as_str()), (1, ""));
+    assert!(failed.stderr.contains("the scripts of packages ended with code 7"), "{failed:?}");
+    assert!(failed.stderr.contains("broken at --force-depends"), "{failed:?}");
+    assert_eq!((skiff.ok(&["ps", "-aq"]), skiff.ok(&["images", "-aq"])), (String::new(), String::new()));
+    let platform = if architecture() == "amd64" { "linux/arm64" } else { "linux/amd64" };
+    let foreign = skiff.run(&archive.arguments(&["-q", "--platform", platform, "first"]));
+    assert!(foreign.code == 1 && foreign.stderr.contains("do not run on this host"), "{foreign:?}");
+}
+
+#[test]
+fn the_distribution_s_own_archive_gives_the_same_system_twice() {
+    testkit::require("debootstrap", "debootstrap");
+    let words = [
+        "image",
+        "bootstrap",
+        "-q",
+        "debian:bookworm",
+        "--mirror",
+        "http://deb.debian.org/debian",
+        "netbase",
+    ];
+    let (one, other) = (Skiff::new(), Skiff::new());
+    let id = one.ok(&words);
+    assert_eq!(other.ok(&words), id);
+    let run = |words: &[&str]| one.ok(&[&["run", "--rm", "debian:bookworm"], words].concat());
+    assert!(run(&["dpkg", "-l", "netbase"]).contains("\nii  netbase "));
+    assert_eq!(run(&["dpkg", "--audit"]), "");
+    assert_eq!(run(&["sh", "-c", "cd / && cat /var/lib/dpkg/info/*.md5sums | md5sum -c --quiet"]), "");
+    let mut installed: Vec<String> =
+        run(&["dpkg-query", "-W", "-f", "${Package}\n"]).lines().map(str::to_owned).collect();
+    installed.retain(|name| name != "netbase");
+    installed.sort();
+    let expected = packages::debootstrapped("bookworm", one.folder());
+    assert_eq!(installed, expected);
+}

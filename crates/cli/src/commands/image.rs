@@ -223,8 +223,12 @@ static BOOTSTRAP: Verb = Verb {
         switch("quiet", "Print only the id").short('q'),
         list("source", "string", "Read a further suite as well: \"URL SUITE [COMPONENT...]\""),
         value("tag", "string", "Name of the image, instead of SYSTEM:SUITE").short('t'),
-        value("variant", "string", "What comes along: distroless, only what the packages need at run time")
-            .default("distroless"),
+        value(
+            "variant",
+            "string",
+            "What comes along: minbase, a minimal system with apt, or distroless, only what the packages need",
+        )
+        .default("minbase"),
     ]],
     run: image::bootstrap::run,
 };

@@ -44,8 +44,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
     match text {
+        "minbase" => Ok(Variant::Minbase),
         "distroless" => Ok(Variant::Distroless),
-        _ => Err("wanted is distroless".to_owned()),
+        _ => Err("wanted is minbase or distroless".to_owned()),
     }
 }
 

@@ -76,6 +76,32 @@ impl Archive {
         archive
     }
 
+    /// An archive with a base of its own, whose `dpkg` is a script: so that it is known what is asked of it, and nothing has to
+    /// be fetched.
+    pub(crate) fn with_dpkg(script: &str) -> Archive {
+        let busybox =
+            ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok()).unwrap();
+        let mut archive = Archive::new();
+        archive.add(
+            "base-files",
+            "12",
+            "Essential: yes\nPre-Depends: awk",
+            &[("etc/os-release", 0o644, b"ID=test\n")],
+        );
+        let tools =
+            ["sh", "echo", "mkdir", "ls", "cat", "date", "stat", "touch"].map(|tool| format!("bin/{tool}"));
+        let mut files: Vec<File<'_>> =
+            tools.iter().map(|tool| (tool.as_str(), 0, &b"-> busybox"[..])).collect();
+        files.push(("bin/busybox", 0o755, &busybox));
+        archive.add("busybox", "1", "Essential: yes\nProvides: awk", &files);
+        archive.add("dpkg", "1.22", "Essential: yes", &[("usr/bin/dpkg", 0o755, script.as_bytes())]);
+        archive.add("apt", "2", "Depends: dpkg", &[]);
+        archive.add("first", "1", "", &[]);
+        archive.add("second", "1", "Pre-Depends: first", &[]);
+        archive.publish("");
+        archive
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
@@ -118,7 +144,7 @@ impl Archive {
         std::fs::write(tree.join("DEBIAN/md5sums"), format!("{:032x}  etc/{name}\n", 7)).unwrap();
         let filename = format!("pool/{name}_{}.deb", version.replace(':', "."));
         let deb = self.path("archive").join(&filename);
-        let kind = if name.len() % 2 == 0 { "-Zgzip" } else { "-Zxz" };
+        let kind = if name.len().is_multiple_of(2) { "-Zgzip" } else { "-Zxz" };
         let built = Command::new("dpkg-deb")
             .args(["--root-owner-group", kind, "--build"])
             .args([&tree, &deb])
@@ -185,7 +211,7 @@ impl Archive {
     }
 
     /// The arguments that make an image of this archive.
-    pub(crate) fn arguments<'a>(&self, more: &[&'a str]) -> Vec<String> {
+    pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
         let keyring = self.keyring();
         let mut all = ["image", "bootstrap", "own:test", "--keyring", keyring.to_str().unwrap()]
             .map(str::to_owned)
@@ -210,6 +236,22 @@ impl Drop for Archive {
 pub(crate) fn architecture() -> String {
     let output = Command::new("dpkg").arg("--print-architecture").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Names of the packages of which debootstrap would make a minimal system, in order.
+pub(crate) fn debootstrapped(suite: &str, folder: &Path) -> Vec<String> {
+    let output = Command::new("debootstrap")
+        .args(["--print-debs", "--variant=minbase", suite])
+        .arg(folder.join("debootstrap"))
+        .arg("http://deb.debian.org/debian")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut names: Vec<String> =
+        String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn sum(path: &Path) -> (u64, String) {

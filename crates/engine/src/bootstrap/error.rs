@@ -26,6 +26,10 @@ pub enum BootstrapError {
         "{seconds} seconds since 1970 lie in the future, or no time is meant: the image must be older than its making"
     )]
     FutureEpoch { seconds: i64 },
+    #[error("the scripts of packages for {platform} do not run on this host; --variant distroless runs none")]
+    ForeignScripts { platform: String },
+    #[error("the scripts of packages ended with code {code}; the last they said:\n{said}")]
+    Scripts { code: i32, said: String },
     #[error("read the keyring {path}; install the package that has it, or name one by --keyring")]
     NoKeyring {
         path: PathBuf,
@@ -118,6 +122,7 @@ impl BootstrapError {
             | BootstrapError::Source { .. }
             | BootstrapError::Address { .. }
             | BootstrapError::Platform { .. }
+            | BootstrapError::ForeignScripts { .. }
             | BootstrapError::FutureEpoch { .. }
             | BootstrapError::Keyring { .. }
             | BootstrapError::Unresolved(_) => Kind::Invalid,
@@ -139,6 +144,7 @@ impl BootstrapError {
             | BootstrapError::Tar { .. }
             | BootstrapError::Contents { .. }
             | BootstrapError::Clash { .. }
+            | BootstrapError::Scripts { .. }
             | BootstrapError::Stream(_)
             | BootstrapError::File(_) => Kind::Internal,
         }

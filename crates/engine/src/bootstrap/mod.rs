@@ -4,6 +4,7 @@
 //! keyring ─► Release (signed) ─► Packages (sums) ─► selection ─► package files (sums), kept in <root>/cache/debian
 //!                                                                    │
 //!              distroless: files of all packages, and what their scripts would have made that matters
+//!              minbase: files of the base ─► dpkg installs all in a container without a network ─► what that left, tidied
 //!                                                                    ▼
 //!                                                 one tree, sorted, no time later than that of the archive ─► layer ─► name
 //! ```
@@ -14,12 +15,14 @@
 //! **What is verified.** The Release file by its signature, its dates, and its name; every index by the size and the SHA-256 that it
 //! gives; every package file by those of its index. So plain HTTP is as good as HTTPS but for who is watching.
 //!
-//! **Maintainer scripts.** In the variant `distroless` none runs, and what they alone need is left out: see [`distroless`].
+//! **Maintainer scripts.** In the variant `distroless` none runs, and what they alone need is left out: see [`distroless`]. In
+//! `minbase` all run, by the release's own dpkg and as it orders them, in a container of ours: see [`minbase`].
 
 mod archive;
 mod distroless;
 mod error;
 mod fetch;
+mod minbase;
 mod package;
 mod pool;
 mod sbom;
@@ -57,6 +60,11 @@ impl Engine {
         let reference = parse_tag(request.tag.as_deref().unwrap_or(&request.system))?;
         let now = state::now().seconds();
         let plan = Plan::new(request)?;
+        if request.variant == Variant::Minbase
+            && Some(plan.architecture.as_str()) != architecture_of(&Platform::host().normalized())
+        {
+            return Err(Failure::ForeignScripts { platform: plan.platform.to_string() }.into());
+        }
         let keyring = archive::keyring(&plan.keyring)?;
         let fetcher = fetch::Fetcher::new(&request.proxies);
         let mut indexes = Vec::new();
@@ -74,7 +82,20 @@ impl Engine {
                 .map_err(|source| Failure::Index { url: index.url.clone(), source })?;
         }
         let named = distroless::wanted(&request.packages);
-        let wanted = Wanted { packages: &named, base: Base::None, omit: &distroless::is_for_scripts };
+        let wanted = match request.variant {
+            Variant::Minbase => Wanted {
+                packages: &request.packages,
+                base: Base::Minimal,
+                omit: &debian::nothing_omitted,
+                prefer: &minbase::PREFERRED,
+            },
+            Variant::Distroless => Wanted {
+                packages: &named,
+                base: Base::None,
+                omit: &distroless::is_for_scripts,
+                prefer: &minbase::PREFERRED,
+            },
+        };
         let selection = resolve(&universe, wanted).map_err(Failure::Unresolved)?;
         let packages: Vec<&Package<'_>> =
             selection.packages.iter().map(|at| &universe.packages()[*at]).collect();
@@ -90,8 +111,15 @@ impl Engine {
         let mut tree = Tree::new(&self.config.root.join("tmp"), &plan.architecture)?;
         let changes = match request.variant {
             Variant::Distroless => distroless::lay_out(&mut tree, &chosen, made)?,
+            Variant::Minbase => {
+                let parts = minbase::Parts::new(&selection, &universe, &chosen);
+                minbase::lay_out(&mut tree, &parts)?;
+                progress("Running the scripts of packages");
+                tree = self.configured(&tree, &parts, &plan, pool.folder(), made)?;
+                minbase::tidy(&mut tree, &plan, &chosen, made)?
+            }
         };
-        let image = self.import_tree(&tree, &plan, &changes, made, reference)?;
+        let image = self.import_tree(&tree, &plan, &changes, made, Some(reference))?;
         pool.trim();
         Ok(image)
     }
@@ -103,7 +131,7 @@ impl Engine {
         plan: &Plan,
         changes: &[String],
         made: Timestamp,
-        reference: oci::Reference,
+        reference: Option<oci::Reference>,
     ) -> Result<LoadedImage> {
         let options = ImportOptions {
             changes: changes.to_vec(),
@@ -131,11 +159,11 @@ impl Engine {
             }
         })?;
         for image in &mut loaded.images {
-            image.references.push(reference.clone());
+            image.references.extend(reference.clone());
         }
         let named = loaded.images.first().map(|image| self.name(image, "import"));
         drop(loaded.hold);
-        named.unwrap_or_else(|| Err(Error::NoSuchImage { name: reference.familiar() }))
+        named.unwrap_or_else(|| Err(Error::NoSuchImage { name: options.name }))
     }
 }
 

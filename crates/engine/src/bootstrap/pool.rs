@@ -44,6 +44,10 @@ impl Pool {
         Ok(Pool { folder: folder.to_owned(), lock })
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The files of packages, in their order.
     pub(super) fn fetch(
         &self,

@@ -283,6 +283,24 @@ impl Tree {
         self.nodes.contains_key(path.as_bytes())
     }
 
+    /// Removes something with all below it.
+    pub(super) fn remove(&mut self, path: &str) {
+        let path = path.as_bytes();
+        self.nodes.retain(|known, _| {
+            known != path && !(known.starts_with(path) && known.get(path.len()) == Some(&b'/'))
+        });
+    }
+
+    /// Puts other content into a file, which keeps its owner and mode.
+    pub(super) fn rewrite(&mut self, path: &str, content: &[u8]) -> Result<(), Failure> {
+        let Some(node) = self.nodes.get(path.as_bytes()).cloned() else { return Ok(()) };
+        self.file(path, node.mode, content)?;
+        if let Some(new) = self.nodes.get_mut(path.as_bytes()) {
+            *new = Node { what: new.what.clone(), ..node };
+        }
+        Ok(())
+    }
+
     /// Names of what lies directly in a folder, in order.
     pub(super) fn list(&self, folder: &str) -> Vec<String> {
         let prefix = format!("{folder}/");

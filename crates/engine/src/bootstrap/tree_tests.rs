@@ -99,4 +99,11 @@ fn what_two_packages_have_is_decided_and_nothing_lies_below_a_link() {
         let refused = add(&mut tree, "r", entries, Clash::Replace).unwrap_err();
         assert!(refused.starts_with("the package file of r cannot be used: /"), "{refused}");
     }
+    tree.rewrite("etc/a", b"333").unwrap();
+    tree.rewrite("etc/none", b"").unwrap();
+    assert_eq!(tree.content("etc/a", 9).unwrap(), b"333");
+    assert!(shown(&tree).contains("etc/a 3 600") && !tree.contains("etc/none"));
+    tree.remove("etc/a");
+    tree.remove("et");
+    assert!(!tree.contains("etc/a") && tree.contains("etc/l"));
 }

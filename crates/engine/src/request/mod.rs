@@ -377,8 +377,10 @@ pub struct Bootstrap {
 /// What an image from packages holds beside those that are named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Variant {
-    /// What they need at run time.
+    /// A minimal system with dpkg and apt, configured by the scripts of its packages.
     #[default]
+    Minbase,
+    /// What they need at run time; no script runs.
     Distroless,
 }
 

@@ -1,0 +1,335 @@
+//! The variant `minbase`: all essential packages, those of priority required, `apt`, and what is named; configured.
+//!
+//! ```text
+//! files of the core, unpacked by us ─► image without a name ─► container: no network, package files mounted read-only
+//!     dpkg --install the few that the others' scripts need (base-passwd first, as debootstrap does)
+//!     dpkg --unpack the core, dpkg --configure -a
+//!     dpkg --unpack the others by what they pre-depend on, dpkg --configure -a
+//! ─► all its files ─► what depends on this run taken away ─► the image
+//! ```
+//!
+//! So what runs is the release's own dpkg with the packages' own scripts, confined as any container is, and dpkg keeps its own
+//! records: `dpkg -l`, `apt` and scanners find what they know. That it was us who unpacked the core first changes nothing: dpkg
+//! unpacks it again.
+//!
+//! **Equal digests.** Taken away is what depends on time or host: logs, caches of the loader and of debconf's former state, backups
+//! (`passwd-`), the machine's id, what lies in `/run`, `/tmp` and `/dev`. Days in `/etc/shadow` are those of the archive, which
+//! `SOURCE_DATE_EPOCH` tells the scripts, too. A package whose script makes a key, or writes the time into a file of its own, gives
+//! another digest each time: no such package is in the core.
+//!
+//! The container and its image go when this ends, whatever the outcome. Killed meanwhile, it leaves both, for
+//! `skiff rm` and `skiff image prune`.
+
+use std::path::Path;
+
+use debian::{Package, Selection, Universe, hex};
+use oci::Timestamp;
+
+use super::error::BootstrapError as Failure;
+use super::package::Opened;
+use super::sources::Plan;
+use super::tree::{Clash, Tree};
+use super::{Chosen, sbom};
+use crate::request::{
+    BindRecursion, Create, HostOptions, Logs, MountRequest, MountSource, NetworkMode, ProcessOptions, Pull,
+    Remove, RemoveImage, WaitFor,
+};
+use crate::{Engine, Result};
+
+/// Where the package files are mounted.
+const FILES: &str = "/var/cache/bootstrap";
+/// What the scripts of the others need, in this order (debootstrap's).
+const FIRST: [&str; 7] = ["base-passwd", "base-files", "dpkg", "libc6", "perl-base", "mawk", "debconf"];
+/// The root is merged from the beginning, so nothing is needed that would merge it (as debootstrap decides).
+pub(super) const PREFERRED: [&str; 1] = ["usr-is-merged"];
+/// Bytes of what the scripts said last that an error repeats.
+const SAID: usize = 4096;
+
+/// Files and folders that depend on this run.
+const TRANSIENT: [&str; 26] = [
+    "var/cache/bootstrap",
+    "usr/sbin/policy-rc.d",
+    ".dockerenv",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
+    "etc/.pwd.lock",
+    "var/cache/ldconfig/aux-cache",
+    "var/cache/debconf/config.dat-old",
+    "var/cache/debconf/templates.dat-old",
+    "var/cache/debconf/passwords.dat-old",
+    "var/lib/dpkg/available",
+    "var/lib/dpkg/available-old",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/diversions-old",
+    "var/lib/dpkg/statoverride-old",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/log/dpkg.log",
+    "var/log/alternatives.log",
+];
+/// Folders that are there for what comes and goes.
+const EMPTIED: [&str; 7] = ["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log/apt"];
+const SHADOW_LIMIT: u64 = 1 << 20;
+
+/// What is installed, in which order.
+pub(super) struct Parts<'s, 'u> {
+    core: Vec<&'s Chosen<'u>>,
+    /// In stages.
+    others: Vec<Vec<&'s Chosen<'u>>>,
+}
+
+impl<'s, 'u> Parts<'s, 'u> {
+    pub(super) fn new(
+        selection: &Selection,
+        universe: &Universe<'_>,
+        chosen: &'s [Chosen<'u>],
+    ) -> Parts<'s, 'u> {
+        let is = |one: &Chosen<'_>, at: usize| one.package.name == universe.packages()[at].name;
+        let in_core = |one: &Chosen<'_>| selection.core.iter().any(|at| is(one, *at));
+        let others = selection.stages.iter().map(|stage| {
+            let of_stage = |one: &&Chosen<'_>| !in_core(one) && stage.iter().any(|at| is(one, *at));
+            chosen.iter().filter(of_stage).collect::<Vec<_>>()
+        });
+        let others = others.filter(|stage| !stage.is_empty()).collect();
+        Parts { core: chosen.iter().filter(|one| in_core(one)).collect(), others }
+    }
+}
+
+/// The files of the core, with which dpkg can run.
+pub(super) fn lay_out(tree: &mut Tree, parts: &Parts<'_, '_>) -> std::result::Result<(), Failure> {
+    let (base, others): (Vec<_>, Vec<_>) =
+        parts.core.iter().partition(|one| one.package.name == "base-files");
+    for one in base.into_iter().chain(others) {
+        // Dpkg decides whose a file is, when it unpacks them again.
+        Opened::new(one)?.unpack(one.package.name, tree, &|_| Clash::Replace)?;
+    }
+    tree.directory("var/lib/dpkg/info", 0o755);
+    tree.directory("var/lib/dpkg/updates", 0o755);
+    tree.directory(FILES.trim_start_matches('/'), 0o755);
+    tree.directory("tmp", 0o1777);
+    tree.directory("root", 0o700);
+    tree.symlink("etc/localtime", "/usr/share/zoneinfo/UTC");
+    // Scripts ask the installed dpkg what it can, before it is.
+    let dpkg = parts.core.iter().find(|one| one.package.name == "dpkg").map(|one| one.package);
+    let feigned = dpkg.map_or_else(String::new, |dpkg: &Package<'_>| {
+        format!(
+            "Package: dpkg\nStatus: install ok installed\nMaintainer: unknown\nArchitecture: {}\nVersion: {}\n\
+             Description: not yet installed\n\n",
+            dpkg.architecture, dpkg.version
+        )
+    });
+    tree.file("var/lib/dpkg/status", 0o644, feigned.as_bytes())?;
+    tree.file("var/lib/dpkg/available", 0o644, b"")?;
+    tree.file("var/lib/dpkg/info/dpkg.list", 0o644, b"")?;
+    // Whoever would start a service is told not to.
+    tree.file("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n")?;
+    Ok(())
+}
+
+/// What the container runs. All names in it are digests.
+fn script(parts: &Parts<'_, '_>) -> String {
+    let file = |one: &&Chosen<'_>| format!("{FILES}/{}.deb", hex(&one.package.sha256));
+    let files = |all: &[&Chosen<'_>]| all.iter().map(file).collect::<Vec<_>>().join(" ");
+    // By its path: a shell may have a command of that name within.
+    let mut script = "set -e\nd='/usr/bin/dpkg --force-unsafe-io --force-confold'\n".to_owned();
+    for name in FIRST {
+        for one in parts.core.iter().filter(|one| one.package.name == name) {
+            script += &format!("$d --force-depends --install {}\n", file(one));
+        }
+    }
+    script += &format!("$d --force-depends --unpack {}\n", files(&parts.core));
+    script += "$d --force-depends --force-configure-any --configure -a\n";
+    for stage in &parts.others {
+        // What a stage must find configured is in those before it: dpkg is told to look away, and then to finish.
+        script += &format!("$d --force-depends --unpack {}\n", files(stage));
+        script += "$d --force-depends --configure -a\n";
+    }
+    script + "$d --configure -a\na=$(/usr/bin/dpkg --audit)\nif [ -n \"$a\" ]; then echo \"$a\"; exit 1; fi\n"
+}
+
+impl Engine {
+    /// What packages are after their scripts have run.
+    pub(super) fn configured(
+        &self,
+        tree: &Tree,
+        parts: &Parts<'_, '_>,
+        plan: &Plan,
+        files: &Path,
+        made: Timestamp,
+    ) -> Result<Tree> {
+        let image = self.import_tree(tree, plan, &[], made, None)?;
+        let configured = self.configure(&image.id, parts, plan, files, made);
+        let removed = self.remove_image(&image.id, &RemoveImage { force: true });
+        let configured = configured?;
+        removed?;
+        Ok(configured)
+    }
+
+    fn configure(
+        &self,
+        image: &str,
+        parts: &Parts<'_, '_>,
+        plan: &Plan,
+        files: &Path,
+        made: Timestamp,
+    ) -> Result<Tree> {
+        let request = Create {
+            image: image.to_owned(),
+            pull: Pull::Never,
+            process: ProcessOptions {
+                command: ["/bin/sh", "-c", &script(parts)].map(str::to_owned).to_vec(),
+                env: vec![
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+                    "HOME=/root".to_owned(),
+                    "LC_ALL=C".to_owned(),
+                    "DEBIAN_FRONTEND=noninteractive".to_owned(),
+                    "DEBCONF_NONINTERACTIVE_SEEN=true".to_owned(),
+                    "DEBCONF_NOWARNINGS=yes".to_owned(),
+                    format!("SOURCE_DATE_EPOCH={}", made.seconds()),
+                ],
+                hostname: Some("bootstrap".to_owned()),
+                labels: [("dev.skiff.bootstrap".to_owned(), plan.described())].into(),
+                ..ProcessOptions::default()
+            },
+            host: HostOptions {
+                network_mode: NetworkMode::None,
+                mounts: vec![MountRequest {
+                    source: MountSource::Bind {
+                        path: files.display().to_string(),
+                        create: false,
+                        propagation: None,
+                        recursion: BindRecursion::default(),
+                    },
+                    target: FILES.to_owned(),
+                    readonly: true,
+                    text: None,
+                }],
+                ..HostOptions::default()
+            },
+            ..Create::default()
+        };
+        let started = self.run(&request, None)?;
+        let id = started.id.as_str().to_owned();
+        drop(started);
+        let configured = self.outcome(&id, plan);
+        let removed = self.remove(&id, &Remove { force: true, volumes: true, link: false });
+        let configured = configured?;
+        removed?;
+        Ok(configured)
+    }
+
+    /// Waits for the scripts; all files that there are then.
+    fn outcome(&self, id: &str, plan: &Plan) -> Result<Tree> {
+        let code = self.wait(id, WaitFor::NotRunning)?;
+        if code != 0 {
+            let mut said = Vec::new();
+            self.logs(id, &Logs { tail: Some(40), ..Logs::default() }, &mut |line| {
+                said.extend(line.map(|line| line.text.to_vec()).unwrap_or_default());
+                true
+            })?;
+            let start = said.len().saturating_sub(SAID);
+            let said = String::from_utf8_lossy(&said[start..]).trim_end().to_owned();
+            return Err(Failure::Scripts { code, said }.into());
+        }
+        let mut tree = Tree::new(&self.config.root.join("tmp"), &plan.architecture)?;
+        let (mut reader, writer) = std::io::pipe().map_err(Failure::Stream)?;
+        std::thread::scope(|scope| {
+            let exporting = scope.spawn(move || self.export(id, std::os::fd::AsFd::as_fd(&writer)));
+            let added = tree.add("the configured system", &mut reader, &|_| Clash::Replace);
+            // A writer that nobody reads any more must not wait for ever.
+            drop(reader);
+            let exported = exporting.join();
+            added?;
+            exported.unwrap_or_else(|_| Err(Failure::Stream(std::io::ErrorKind::Other.into()).into()))
+        })?;
+        Ok(tree)
+    }
+}
+
+/// Takes away what depends on this run; the instructions for the image's configuration.
+pub(super) fn tidy(
+    tree: &mut Tree,
+    plan: &Plan,
+    chosen: &[Chosen<'_>],
+    made: Timestamp,
+) -> std::result::Result<Vec<String>, Failure> {
+    for path in TRANSIENT {
+        tree.remove(path);
+    }
+    for folder in EMPTIED {
+        for name in tree.list(folder) {
+            tree.remove(&format!("{folder}/{name}"));
+        }
+    }
+    tree.directory("run/lock", 0o1777);
+    // Empty: whoever boots it is given one of their own.
+    tree.rewrite("etc/machine-id", b"")?;
+    if let Some(shadow) = tree.content("etc/shadow", SHADOW_LIMIT) {
+        tree.rewrite("etc/shadow", &days_clamped(&shadow, made.seconds() / 86_400))?;
+    }
+    if let Some(text) = sources_text(plan) {
+        tree.file("etc/apt/sources.list.d/bootstrap.sources", 0o644, text.as_bytes())?;
+    }
+    tree.file(sbom::PATH, 0o644, &sbom::document(chosen, made))?;
+    let shell = if chosen.iter().any(|one| one.package.name == "bash") { "bash" } else { "sh" };
+    Ok(vec![
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        format!("CMD [\"{shell}\"]"),
+        format!("LABEL {}=/{}", sbom::LABEL, sbom::PATH),
+    ])
+}
+
+/// The third field of a line of shadow(5): the day on which the password was changed.
+fn days_clamped(shadow: &[u8], latest: i64) -> Vec<u8> {
+    let text = String::from_utf8_lossy(shadow);
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut fields: Vec<&str> = line.split(':').collect();
+        let day = latest.to_string();
+        if let Some(field) = fields.get_mut(2)
+            && field.parse::<i64>().is_ok_and(|found| found > latest)
+        {
+            *field = &day;
+        }
+        out.push_str(&fields.join(":"));
+        out.push('\n');
+    }
+    out.into_bytes()
+}
+
+/// What apt is told, where there is something that can be reached from a container.
+fn sources_text(plan: &Plan) -> Option<String> {
+    let mut text = String::new();
+    for source in plan.sources.iter().filter(|source| !source.url.starts_with("file:")) {
+        text += &format!(
+            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n",
+            source.url,
+            source.suite,
+            source.components.join(" ")
+        );
+        // The package that has the distribution's keys belongs to the core; keys of the user's are theirs to bring.
+        if plan.keyring.starts_with("/usr/share/keyrings") {
+            text += &format!("Signed-By: {}\n", plan.keyring.display());
+        }
+        text.push('\n');
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_shadow_are_not_later_than_the_archive() {
+        let shadow = b"root:*:20700:0:99999:7:::\nold:!:100::::::\nodd\n";
+        assert_eq!(days_clamped(shadow, 20_600), b"root:*:20600:0:99999:7:::\nold:!:100::::::\nodd\n");
+    }
+}
