@@ -115,6 +115,20 @@ pub(crate) enum Error {
     Registry(#[from] registry_server::Error),
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    #[error(transparent)]
+    OfRegistry(Box<engine::registries::Error>),
+    #[error("invalid reference {text:?}")]
+    Reference { text: String, source: oci::Error },
+    #[error("{text:?} is not a registry: want host[:port]")]
+    NoRegistry { text: String },
+    #[error("Must provide --username with --password-stdin")]
+    UsernameNeeded,
+    #[error("username and password must not be empty")]
+    EmptyCredential,
+    #[error("cannot perform an interactive login from a non TTY device: use --username and --password-stdin")]
+    LoginWithoutTerminal,
+    #[error("read from stdin")]
+    Input(#[source] std::io::Error),
     #[error("set up a client of registries")]
     Registries(#[source] Box<engine::registries::Error>),
     #[error(transparent)]

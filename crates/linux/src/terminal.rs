@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use rustix::io::{Errno, Result};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// A terminal that passes every key on unchanged. Dropping this gives it its settings back; so does any signal
 /// that ends the process but SIGKILL, which includes the SIGABRT of a panic.
@@ -36,11 +36,20 @@ const DEADLY: [libc::c_int; 11] = [
 impl RawMode {
     /// Switches `terminal` to raw mode. One terminal per process: a second call guards the first one's.
     pub fn enter(terminal: BorrowedFd<'_>) -> Result<RawMode> {
+        Self::enter_with(terminal, Termios::make_raw)
+    }
+
+    /// Only has it not show what is typed.
+    pub fn hide(terminal: BorrowedFd<'_>) -> Result<RawMode> {
+        Self::enter_with(terminal, |settings| settings.local_modes.remove(LocalModes::ECHO))
+    }
+
+    fn enter_with(terminal: BorrowedFd<'_>, change: fn(&mut Termios)) -> Result<RawMode> {
         let before = tcgetattr(terminal)?;
         let terminal = rustix::io::fcntl_dupfd_cloexec(terminal, 3)?;
         guard(terminal.as_fd())?;
         let mut raw = before.clone();
-        raw.make_raw();
+        change(&mut raw);
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         Ok(RawMode { terminal, before })
     }
@@ -102,7 +111,6 @@ extern "C" fn restore(signal: libc::c_int) {
 mod tests {
     use super::*;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::LocalModes;
 
     #[test]
     fn the_settings_come_back_when_the_guard_goes() {
@@ -117,6 +125,11 @@ mod tests {
         let raw = RawMode::enter(terminal.as_fd()).unwrap();
         assert!(!echoes());
         drop(raw);
+        assert!(echoes());
+        let hidden = RawMode::hide(terminal.as_fd()).unwrap();
+        let lines = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON);
+        assert!(!echoes() && lines());
+        drop(hidden);
         assert!(echoes());
         let not_a_terminal = crate::file::open(std::path::Path::new("/dev/null")).unwrap();
         assert!(matches!(RawMode::enter(not_a_terminal.as_fd()), Err(Errno::NOTTY)));

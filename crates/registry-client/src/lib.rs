@@ -107,6 +107,31 @@ impl Client {
         Self { session: Arc::new(Session::new(settings)) }
     }
 
+    /// Asks a registry whether it takes our credential, or us without one (spec.md, "Determining support").
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if it does not; or if it cannot be asked.
+    pub fn check(&self, registry: &str) -> Result<()> {
+        let hosts = self.session.settings.hosts.hosts(registry)?;
+        let of_its_own = hosts.into_iter().filter(|host| host.name == registry).collect();
+        let repository = Repository {
+            session: Arc::clone(&self.session),
+            hosts: of_its_own,
+            name: String::new(),
+            registry: registry.to_owned(),
+            unreached: Arc::default(),
+        };
+        repository.on_hosts(Need::Any, |host| {
+            let url = Url { path: format!("{}/", host.base.path), ..host.base.clone() };
+            let ask = Ask { method: Method::GET, url, host, scope: "", headers: &[] };
+            let answer = self.session.exchange(&ask, &Bytes::new())?;
+            match answer.status {
+                200 => answer.discard(),
+                _ => Err(answer.refusal(host, "the registry")),
+            }
+        })
+    }
+
     /// The repository of a reference, with the hosts that serve it.
     ///
     /// # Errors
@@ -144,6 +169,8 @@ impl std::fmt::Debug for Repository {
 enum Need {
     Pull,
     Resolve,
+    /// Whatever it may.
+    Any,
 }
 
 impl Need {
@@ -151,6 +178,7 @@ impl Need {
         match self {
             Self::Pull => host.capabilities.pull,
             Self::Resolve => host.capabilities.resolve,
+            Self::Any => true,
         }
     }
 
@@ -158,6 +186,7 @@ impl Need {
         match self {
             Self::Pull => "pull",
             Self::Resolve => "resolve",
+            Self::Any => "answer",
         }
     }
 }

@@ -22,6 +22,7 @@ static ENTRIES: &[Entry] = &[
     verb("remove", Section::Hidden, &REMOVE),
     verb("save", Section::Plain, &SAVE),
     verb("tag", Section::Plain, &TAG),
+    verb("tags", Section::Plain, &TAGS),
     verb("verify", Section::Plain, &VERIFY),
     later("build", "the builder"),
     later("push", "registries"),
@@ -231,4 +232,41 @@ static BOOTSTRAP: Verb = Verb {
         .default("minbase"),
     ]],
     run: image::bootstrap::run,
+};
+
+/// `skiff image tags`.
+pub(crate) static TAGS: Verb = Verb {
+    usage: "NAME",
+    about: "List the tags that a repository has in its registry",
+    aliases: &[],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[],
+    run: image::login::tags,
+};
+
+/// `skiff login`.
+pub(crate) static LOGIN: Verb = Verb {
+    usage: "[OPTIONS] [SERVER]",
+    about: "Keep a name and a password for a registry, Docker's by default",
+    aliases: &[],
+    arguments: Arguments::AtMost(1),
+    interspersed: true,
+    flags: &[&[
+        value("password", "string", "Password or token, which others can see here").short('p'),
+        switch("password-stdin", "Read the password from stdin"),
+        value("username", "string", "Name").short('u'),
+    ]],
+    run: image::login::login,
+};
+
+/// `skiff logout`.
+pub(crate) static LOGOUT: Verb = Verb {
+    usage: "[SERVER]",
+    about: "Forget the name and the password for a registry, Docker's by default",
+    aliases: &[],
+    arguments: Arguments::AtMost(1),
+    interspersed: true,
+    flags: &[],
+    run: image::login::logout,
 };

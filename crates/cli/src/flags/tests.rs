@@ -219,6 +219,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../image/bootstrap.rs"),
         include_str!("../image/history.rs"),
         include_str!("../image/list.rs"),
+        include_str!("../image/login.rs"),
         include_str!("../image/pull.rs"),
         include_str!("../image/remove.rs"),
         include_str!("../inspect/mod.rs"),

@@ -4,6 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod bootstrap;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod pressure;
 mod progress;
 pub(crate) mod pull;

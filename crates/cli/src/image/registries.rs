@@ -17,6 +17,11 @@ use crate::error::{Error, Result};
 
 /// A client of registries, as the caller has set things up.
 pub(crate) fn client(context: &Context) -> Result<Client> {
+    settings(context).map(Client::new)
+}
+
+/// What such a client is told.
+pub(crate) fn settings(context: &Context) -> Result<Settings> {
     let failed = |source| Error::Registries(Box::new(source));
     let variable = |name: &str| {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -26,13 +31,13 @@ pub(crate) fn client(context: &Context) -> Result<Client> {
     let credentials = context
         .configuration_file()
         .map_or_else(|| Ok(Credentials::default()), |file| Credentials::read(&file));
-    Ok(Client::new(Settings {
+    Ok(Settings {
         hosts: host_rules(),
         credentials: credentials.map_err(failed)?,
         proxies: proxies.map_err(failed)?,
         certificates: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         ..Settings::default()
-    }))
+    })
 }
 
 fn host_rules() -> HostRules {

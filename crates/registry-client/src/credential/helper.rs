@@ -80,3 +80,18 @@ fn run(name: &str, verb: &str, input: &[u8]) -> Result<Ran> {
         false => Err(failed(format!("{verb} failed ({status}): {}", excerpt(said.trim())))),
     }
 }
+
+/// Has a helper keep a credential.
+pub(super) fn store(name: &str, server: &str, credential: &Credential) -> Result<()> {
+    let (username, secret) = match credential {
+        Credential::Password { username, password } => (username.as_str(), password.as_str()),
+        Credential::IdentityToken(token) => (TOKEN_USER, token.as_str()),
+    };
+    let request = serde_json::json!({"ServerURL": server, "Username": username, "Secret": secret});
+    run(name, "store", request.to_string().as_bytes()).map(drop)
+}
+
+/// Has a helper forget a credential.
+pub(super) fn erase(name: &str, server: &str) -> Result<()> {
+    run(name, "erase", server.as_bytes()).map(drop)
+}

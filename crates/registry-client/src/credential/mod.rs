@@ -11,6 +11,7 @@
 //! Docker's own registry stands there as `https://index.docker.io/v1/`.
 
 mod helper;
+mod keep;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+
+pub use keep::{Kept, forget, keep};
 
 /// How Docker's own registry is spelled in the configuration.
 pub const DOCKER_KEY: &str = "https://index.docker.io/v1/";
@@ -135,6 +138,17 @@ impl Credentials {
             ),
         })?;
         Ok(Self { document })
+    }
+
+    /// One credential alone.
+    #[must_use]
+    pub fn only(registry: &str, credential: Credential) -> Self {
+        let entry = match credential {
+            Credential::Password { username, password } => Entry { username, password, ..Entry::default() },
+            Credential::IdentityToken(token) => Entry { identity_token: token, ..Entry::default() },
+        };
+        let auths = [(key(registry).to_owned(), entry)].into();
+        Self { document: Document { auths, ..Document::default() } }
     }
 
     /// The credential for a registry, by the host of its references. May start a credential helper.
