@@ -29,7 +29,18 @@ impl Packing {
         }
     }
 
-    fn media_type(self) -> &'static str {
+    /// Packs a file as the tools of the distribution do.
+    pub(crate) fn pack(self, plain: &Path, packed: &Path) -> Result<()> {
+        let (plain, packed) = (plain.display(), packed.display());
+        let command = match self {
+            Self::Plain => format!("cp {plain} {packed}"),
+            Self::Gzip => format!("gzip -6 -n -c {plain} > {packed}"),
+            Self::Zstd => format!("zstd -3 -q -f -c {plain} > {packed}"),
+        };
+        output(Command::new("sh").args(["-c", &command])).map(drop)
+    }
+
+    pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -109,12 +120,7 @@ pub(crate) fn debian_rootfs(cache: &Path) -> Result<PathBuf> {
 pub(crate) fn archive(layer: &Path, packing: Packing, name: &str, folder: &Path) -> Result<PathBuf> {
     let diff_id = digest(layer)?;
     let packed = folder.join(format!("layer.{}", packing.name()));
-    let command = match packing {
-        Packing::Plain => format!("cp {} {}", layer.display(), packed.display()),
-        Packing::Gzip => format!("gzip -6 -n -c {} > {}", layer.display(), packed.display()),
-        Packing::Zstd => format!("zstd -3 -q -f -c {} > {}", layer.display(), packed.display()),
-    };
-    output(Command::new("sh").args(["-c", &command]))?;
+    packing.pack(layer, &packed)?;
     let config = serde_json::to_vec(&serde_json::json!({
         "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/true"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
@@ -159,7 +165,7 @@ pub(crate) fn archive(layer: &Path, packing: Packing, name: &str, folder: &Path)
     Ok(file)
 }
 
-fn digest(file: &Path) -> Result<String> {
+pub(crate) fn digest(file: &Path) -> Result<String> {
     let text = output(Command::new("sha256sum").arg(file))?;
     let Some(word) = text.split(' ').next().filter(|word| word.len() == 64) else {
         bail!("sha256sum said {text:?}");
@@ -167,6 +173,6 @@ fn digest(file: &Path) -> Result<String> {
     Ok(word.to_owned())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,6 +14,7 @@ mod engines;
 mod floor;
 mod image;
 mod lab;
+mod layout;
 mod measure;
 mod report;
 mod scenarios;

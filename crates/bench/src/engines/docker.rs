@@ -52,6 +52,16 @@ impl Docker {
         Ok(docker)
     }
 
+    /// The command line of the containerd that it has started, in a namespace of this bench.
+    pub(crate) fn containerd(&self) -> Command {
+        let mut command = Command::new("ctr");
+        command
+            .arg("--address")
+            .arg(self.run.join("containerd/containerd.sock"))
+            .args(["--namespace", "bench"]);
+        command
+    }
+
     /// The OCI specification that dockerd makes for a default container of `image`.
     pub(crate) fn specification(&self, image: &str) -> Result<Value> {
         let id = self.output(&["run", "-d", "--network", "none", image, "sleep", "1000"])?;

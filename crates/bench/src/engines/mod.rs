@@ -3,6 +3,7 @@
 mod apart;
 mod docker;
 mod podman;
+mod registry;
 mod runtime;
 mod skiff;
 
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use apart::Apart;
 pub(crate) use docker::Docker;
 pub(crate) use podman::Podman;
+pub(crate) use registry::Registry;
 pub(crate) use runtime::Runtime;
 pub(crate) use skiff::Skiff;
 

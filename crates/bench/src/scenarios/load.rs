@@ -96,12 +96,21 @@ fn used(folder: &Path) -> Result<u64> {
     Ok(text.split_whitespace().next().context("du said nothing")?.parse()?)
 }
 
-/// Reads the packed layer, unpacks, hashes both sides, writes the plain one: the least that a load has to do.
+/// Finds the layer in the archive and does what has to be done with it.
 fn bare(layer: &Path, archive: &Path, packing: Packing, target: &Path) -> Result<Duration> {
     let length = std::fs::metadata(layer)?.len();
     let start = Instant::now();
     let mut packed = File::open(archive)?;
     skip_to_layer(&mut packed)?;
+    match packing {
+        Packing::Plain => bare_work(packed.take(length), packing, target)?,
+        Packing::Gzip | Packing::Zstd => bare_work(packed, packing, target)?,
+    }
+    Ok(start.elapsed())
+}
+
+/// Reads a packed layer, unpacks, hashes, writes the plain one: the least that has to be done with it.
+pub(super) fn bare_work(packed: impl Read + 'static, packing: Packing, target: &Path) -> Result<()> {
     let (sender, receiver) = std::sync::mpsc::sync_channel::<std::sync::Arc<Vec<u8>>>(8);
     let (to_hash, hash_side) = std::sync::mpsc::sync_channel::<std::sync::Arc<Vec<u8>>>(8);
     std::thread::scope(|scope| -> Result<()> {
@@ -121,7 +130,7 @@ fn bare(layer: &Path, archive: &Path, packing: Packing, target: &Path) -> Result
             Ok(())
         });
         let mut reader: Box<dyn Read> = match packing {
-            Packing::Plain => Box::new(packed.take(length)),
+            Packing::Plain => Box::new(packed),
             Packing::Gzip => Box::new(flate2::read::GzDecoder::new(packed)),
             Packing::Zstd => Box::new(zstd::Decoder::new(packed)?.single_frame()),
         };
@@ -139,8 +148,7 @@ fn bare(layer: &Path, archive: &Path, packing: Packing, target: &Path) -> Result
         drop((sender, to_hash));
         hasher.join().map_err(|_| anyhow::anyhow!("hashing panicked"))?;
         writer.join().map_err(|_| anyhow::anyhow!("writing panicked"))?
-    })?;
-    Ok(start.elapsed())
+    })
 }
 
 /// Leaves `archive` at the first byte of its largest entry, which is its last one.

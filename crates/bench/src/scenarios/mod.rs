@@ -10,6 +10,7 @@ mod memory;
 mod parallel;
 mod pause;
 mod ps;
+mod pull;
 mod remove;
 mod run;
 mod stats;
@@ -42,6 +43,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "memory", run: memory::run },
     Scenario { name: "ps", run: ps::run },
     Scenario { name: "load", run: load::run },
+    Scenario { name: "pull", run: pull::run },
     Scenario { name: "logs", run: logs::run },
     Scenario { name: "cp", run: copy::run },
     Scenario { name: "commit", run: commit::run },

@@ -1,0 +1,96 @@
+//! A root file system as an image of several layers, in an OCI layout.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::image::{Packing, digest, hex};
+
+/// An image whose layers, one after the other, hold what `rootfs` holds.
+pub(crate) struct Layout {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// The packed layers, base first.
+    pub(crate) blobs: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// Makes one in `folder`, of so many layers of about the same size.
+    pub(crate) fn make(rootfs: &Path, layers: u64, packing: Packing, folder: &Path) -> Result<Self> {
+        let store = folder.join("blobs/sha256");
+        std::fs::create_dir_all(&store)?;
+        let (mut diff_ids, mut descriptors, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+        for plain in split(rootfs, layers, folder)? {
+            diff_ids.push(format!("sha256:{}", digest(&plain)?));
+            let packed = plain.with_extension("packed");
+            packing.pack(&plain, &packed)?;
+            let blob = store.join(digest(&packed)?);
+            std::fs::rename(&packed, &blob)?;
+            std::fs::remove_file(&plain)?;
+            descriptors.push(descriptor(packing.media_type(), &blob)?);
+            blobs.push(blob);
+        }
+        let put = |document: &Value, kind: &str| -> Result<Value> {
+            let text = serde_json::to_vec(document)?;
+            let path = store.join(hex(&Sha256::digest(&text)));
+            File::create(&path)?.write_all(&text)?;
+            descriptor(kind, &path)
+        };
+        let config = put(
+            &json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/true"] },
+                     "rootfs": { "type": "layers", "diff_ids": diff_ids } }),
+            "application/vnd.oci.image.config.v1+json",
+        )?;
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = put(
+            &json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": descriptors }),
+            kind,
+        )?;
+        let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+        std::fs::write(folder.join("index.json"), serde_json::to_vec(&index)?)?;
+        std::fs::write(folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        Ok(Self { folder: folder.to_owned(), blobs })
+    }
+}
+
+/// Cuts a tar into so many, each with the entries that follow those of the one before.
+fn split(rootfs: &Path, layers: u64, folder: &Path) -> Result<Vec<PathBuf>> {
+    let share = std::fs::metadata(rootfs)?.len().div_ceil(layers);
+    let mut reader = tar::Archive::new(File::open(rootfs)?);
+    let (mut files, mut written) = (Vec::new(), 0);
+    let mut part: Option<tar::Builder<File>> = None;
+    for entry in reader.entries()? {
+        let mut entry = entry?;
+        if written >= share * files.len() as u64 {
+            if let Some(full) = part.take() {
+                full.into_inner()?;
+            }
+            let path = folder.join(format!("part-{}", files.len()));
+            part = Some(tar::Builder::new(File::create(&path)?));
+            files.push(path);
+        }
+        let builder = part.as_mut().context("no part")?;
+        written += entry.size() + 512;
+        let mut header = entry.header().clone();
+        let path = entry.path()?.into_owned();
+        match entry.link_name()?.map(std::borrow::Cow::into_owned) {
+            Some(target) => builder.append_link(&mut header, path, target)?,
+            None => builder.append_data(&mut header, path, &mut entry)?,
+        }
+    }
+    if let Some(last) = part {
+        last.into_inner()?;
+    }
+    Ok(files)
+}
+
+fn descriptor(kind: &str, path: &Path) -> Result<Value> {
+    let name = path.file_name().and_then(|name| name.to_str()).context("a blob without a name")?;
+    Ok(
+        json!({ "mediaType": kind, "digest": format!("sha256:{name}"), "size": std::fs::metadata(path)?.len() }),
+    )
+}
