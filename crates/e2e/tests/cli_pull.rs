@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests handle their own files")]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use oci::{Digest, MediaType};
 use serde_json::{Value, json};
-use testkit::{Entry, Output, Peer, Registry, Reply, Skiff, busybox_layer, layer, peer, registry};
+use testkit::{
+    Entry, Output, Peer, Registry, Reply, Skiff, busybox_layer, layer, peer, registry, wait_until,
+};
 
 /// A layer as registries hold it, and what it is unpacked.
 #[derive(Clone)]
@@ -215,15 +218,19 @@ fn a_pull_through_a_bad_network_gives_the_same_image() {
     let noise: Vec<u8> =
         (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     put(&registry, "a:1", host(), &[hello().to_vec(), vec![gzip(&file("noise", &noise))]].concat());
-    let (address, count) = (registry.address(), AtomicUsize::new(0));
+    let (address, turns) = (registry.address(), Mutex::new(BTreeMap::<String, u32>::new()));
     let bad = Peer::serve(move |seen| {
-        let turn = count.fetch_add(1, Ordering::SeqCst);
+        let turn = {
+            let mut turns = turns.lock().unwrap();
+            let turn = turns.entry(seen.path.clone()).or_default();
+            *turn += 1;
+            *turn
+        };
         let honest = peer::exchange(&address, seen);
-        match turn % 9 {
-            0 => Reply::new(503, "").with("Retry-After", 0),
-            2 => Reply::new(429, "").with("Retry-After", 0),
-            4 => honest.cut(400_000),
-            6 => honest.cut(0),
+        match turn {
+            1 => Reply::new(429, "").with("Retry-After", 0),
+            2 => honest.cut(400_000),
+            3 => Reply::new(503, "").with("Retry-After", 0),
             _ => honest,
         }
     });
@@ -277,4 +284,39 @@ fn damaged_and_lying_content_stops_the_pull_and_leaves_nothing() {
     is_damaging.store(false, Ordering::SeqCst);
     ok(&skiff, &["pull", &name("1")]);
     assert_eq!(ok(&skiff, &["run", "--rm", &name("1")]), "hello\n");
+}
+
+#[test]
+fn a_pull_that_is_killed_leaves_nothing_behind_once_the_next_begins() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    put(&registry, "a:1", host(), &hello());
+    let slow = Digest::of(&hello()[1].bytes).to_string();
+    let address = registry.address();
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let slows = Arc::clone(&is_slow);
+    let peer = Peer::serve(move |seen| {
+        let honest = peer::exchange(&address, seen);
+        match seen.path.contains(&slow) && slows.load(Ordering::SeqCst) {
+            true => Reply { delay: std::time::Duration::from_secs(20), ..honest },
+            false => honest,
+        }
+    });
+    let name = format!("{}/a:1", peer.address());
+    let tmp = skiff.root().join("tmp");
+    let scratch = || std::fs::read_dir(&tmp).into_iter().flatten().flatten().map(|entry| entry.path());
+    let staged =
+        || scratch().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten()).count();
+    let mut command = skiff.command(&["pull", &name]);
+    command.env("XDG_CONFIG_HOME", skiff.folder()).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_until("one layer has come and the other is waited for", || staged() > 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(scratch().count(), 1);
+    assert_eq!(ok(&skiff, &["images", "-aq"]), "");
+    is_slow.store(false, Ordering::SeqCst);
+    ok(&skiff, &["pull", &name]);
+    assert_eq!(scratch().count(), 0);
+    assert_eq!(ok(&skiff, &["run", "--rm", &name]), "hello\n");
 }
