@@ -1,5 +1,6 @@
 //! A root file system as an image of several layers, in an OCI layout.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,12 +58,14 @@ impl Layout {
     }
 }
 
-/// Cuts a tar into so many, each with the entries that follow those of the one before.
+/// Cuts a tar into so many, each with the entries that follow those of the one before. A hard link to a file of another part is
+/// left out: Podman cannot unpack it.
 fn split(rootfs: &Path, layers: u64, folder: &Path) -> Result<Vec<PathBuf>> {
     let share = std::fs::metadata(rootfs)?.len().div_ceil(layers);
     let mut reader = tar::Archive::new(File::open(rootfs)?);
     let (mut files, mut written) = (Vec::new(), 0);
     let mut part: Option<tar::Builder<File>> = None;
+    let mut names = HashSet::new();
     for entry in reader.entries()? {
         let mut entry = entry?;
         if written >= share * files.len() as u64 {
@@ -72,12 +75,15 @@ fn split(rootfs: &Path, layers: u64, folder: &Path) -> Result<Vec<PathBuf>> {
             let path = folder.join(format!("part-{}", files.len()));
             part = Some(tar::Builder::new(File::create(&path)?));
             files.push(path);
+            names.clear();
         }
         let builder = part.as_mut().context("no part")?;
         written += entry.size() + 512;
         let mut header = entry.header().clone();
         let path = entry.path()?.into_owned();
+        names.insert(path.clone());
         match entry.link_name()?.map(std::borrow::Cow::into_owned) {
+            Some(target) if header.entry_type().is_hard_link() && !names.contains(&target) => {}
             Some(target) => builder.append_link(&mut header, path, target)?,
             None => builder.append_data(&mut header, path, &mut entry)?,
         }
