@@ -99,10 +99,15 @@ impl Context {
             .or_else(|| self.configured(key).filter(|text| !text.is_empty()))
     }
 
-    /// The folder of Skiff's own settings, which need not be there.
-    pub(crate) fn settings(&self) -> Option<PathBuf> {
-        let given = std::env::var_os("SKIFF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        given.or_else(default_settings)
+    /// The folders of Skiff's own settings, the first first; none need be there. What `SKIFF_CONFIG` names takes the place of the
+    /// user's and the host's.
+    pub(crate) fn settings(&self) -> Vec<PathBuf> {
+        if let Some(given) = std::env::var_os("SKIFF_CONFIG").filter(|path| !path.is_empty()) {
+            return vec![PathBuf::from(given)];
+        }
+        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let own = config.or_else(|| Some(home()?.join(".config"))).map(|folder| folder.join("skiff"));
+        own.into_iter().chain([PathBuf::from("/etc/skiff")]).collect()
     }
 
     /// The folder of images and containers.
@@ -153,15 +158,6 @@ fn default_root() -> Result<PathBuf> {
     data.or_else(|| home().map(|home| home.join(".local/share")))
         .map(|base| base.join("skiff"))
         .ok_or(Error::NoPlace { what: "images and containers", variable: "HOME", flag: "--root" })
-}
-
-fn default_settings() -> Option<PathBuf> {
-    if is_root() {
-        return Some(PathBuf::from("/etc/skiff"));
-    }
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    config.or_else(|| home().map(|home| home.join(".config"))).map(|base| base.join("skiff"))
 }
 
 fn default_run() -> Result<PathBuf> {

@@ -13,7 +13,7 @@ const HTPASSWD: &str = "user:$2b$05$abcdefghijklmnopqrstuuWqeDdmk0qhXLYvA33lbC9M
 
 fn run(skiff: &Skiff, arguments: &[&str], input: &str) -> Output {
     let mut command = skiff.command(arguments);
-    command.env("XDG_CONFIG_HOME", skiff.folder()).env("DOCKER_CONFIG", skiff.folder());
+    command.env("DOCKER_CONFIG", skiff.folder());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));

@@ -81,7 +81,7 @@ fn hello() -> [Blob; 2] {
 /// Whoever set things up for the user that runs the tests is left out.
 fn run(skiff: &Skiff, arguments: &[&str]) -> Output {
     let mut command = skiff.command(arguments);
-    command.env("XDG_CONFIG_HOME", skiff.folder()).env("DOCKER_CONFIG", skiff.folder());
+    command.env("DOCKER_CONFIG", skiff.folder());
     Output::of(command.output().unwrap())
 }
 
@@ -125,6 +125,26 @@ fn an_image_is_pulled_and_said_so_in_dockers_words() {
     assert!(ok(&skiff, &["image", "verify", &name]).ends_with(": good\n"));
     let all = ok(&skiff, &["pull", "--platform", &format!("linux/{}", host()), &by_digest]);
     assert!(all.ends_with(&format!("{by_digest}\n")), "{all}");
+}
+
+#[test]
+fn a_mirror_that_the_settings_name_stands_in_for_a_registry() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    put(&registry, "library/hello:one", host(), &hello());
+    let text = format!(
+        "[registry.\"docker.io\".host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+        registry.address()
+    );
+    std::fs::create_dir(skiff.settings()).unwrap();
+    std::fs::write(skiff.settings().join("registries.toml"), text).unwrap();
+    // It keeps the name under which it was asked for.
+    assert!(ok(&skiff, &["pull", "hello:one"]).ends_with("\ndocker.io/library/hello:one\n"));
+    assert_eq!(ok(&skiff, &["run", "--rm", "--pull=never", "hello:one"]), "hello\n");
+    std::fs::write(skiff.settings().join("registries.toml"), "[registry.\"docker.io\"]\ninsecure = 1\n")
+        .unwrap();
+    let wrong = run(&skiff, &["pull", "hello:one"]);
+    assert!(wrong.code == 1 && wrong.stderr.contains("registries.toml"), "{wrong:?}");
 }
 
 #[test]
@@ -308,7 +328,7 @@ fn a_pull_that_is_killed_leaves_nothing_behind_once_the_next_begins() {
     let staged =
         || scratch().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten()).count();
     let mut command = skiff.command(&["pull", &name]);
-    command.env("XDG_CONFIG_HOME", skiff.folder()).stdout(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
     wait_until("one layer has come and the other is waited for", || staged() > 0);
     child.kill().unwrap();

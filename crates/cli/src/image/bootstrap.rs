@@ -4,6 +4,7 @@
 
 use engine::request::{Bootstrap, Proxies, Variant};
 
+use super::pressure;
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -39,6 +40,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let image = context.engine()?.bootstrap(&request, &mut progress)?;
     output::print(&format!("{}\n", image.id));
+    pressure::relieve_after(context, &[&image.id.to_string()]);
     Ok(0)
 }
 

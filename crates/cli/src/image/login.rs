@@ -113,9 +113,10 @@ fn ask(prompt: &str, may_show: bool) -> Result<String> {
     if !isatty(&stdin) {
         return Err(Error::LoginWithoutTerminal);
     }
-    output::warn(prompt);
     let failed = |source| Error::System { attempt: "hide what is typed", source };
+    // Before anybody is asked: who types fast must not see it either.
     let hidden = if may_show { None } else { Some(RawMode::hide(stdin.as_fd()).map_err(failed)?) };
+    output::warn(prompt);
     let mut line = String::new();
     let read = stdin.lock().take(SECRET_LIMIT).read_line(&mut line).map_err(Error::Input);
     if hidden.is_some() {

@@ -10,7 +10,7 @@
 //! It is looked at after whatever has added an image, and by `skiff image prune --auto`. Without the file nothing is ever removed
 //! unasked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::info::ImageSummary;
@@ -50,11 +50,11 @@ struct Settings {
 
 /// `skiff image prune --auto`: what the file asks for, now.
 pub(super) fn prune(context: &Context) -> Result<u8> {
-    let Some(path) = context.settings().map(|folder| folder.join(NAME)) else {
-        return Err(Error::NoPlace { what: NAME, variable: "HOME", flag: "SKIFF_CONFIG" });
+    let paths = places(context);
+    let Some((_, settings)) = find(&paths)? else {
+        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(Error::NoSettings { path: shown.join(" and no "), wanted: "high" });
     };
-    let settings =
-        read(&path)?.ok_or_else(|| Error::NoSettings { path: path.display().to_string(), wanted: "high" })?;
     let relief = relieve(context, &settings, &[])?;
     output::print(&deleted(&relief.pruned));
     output::print(&format!("Total reclaimed space: {}\n", units::size(relief.pruned.reclaimed, 4)));
@@ -64,15 +64,14 @@ pub(super) fn prune(context: &Context) -> Result<u8> {
 /// After a command that has `added` images: does what the file asks for, if there is one, without removing these. Whatever is
 /// wrong with that is worth a word, for the command has done what it was asked to do.
 pub(crate) fn relieve_after(context: &Context, added: &[&str]) {
-    let Some(path) = context.settings().map(|folder| folder.join(NAME)) else { return };
-    let relief = match read(&path) {
+    let relief = match find(&places(context)) {
         Ok(None) => return,
-        Ok(Some(settings)) => relieve(context, &settings, added),
+        Ok(Some((path, settings))) => relieve(context, &settings, added).map(|relief| (path, relief)),
         Err(error) => Err(error),
     };
     match relief {
-        Ok(relief) if relief.pruned.removed.is_empty() => {}
-        Ok(Relief { full, pruned }) => output::warn(&format!(
+        Ok((_, relief)) if relief.pruned.removed.is_empty() => {}
+        Ok((path, Relief { full, pruned })) => output::warn(&format!(
             "The disk was {full}% full: removed images that were not in use ({}), as {} asks for\n",
             units::size(pruned.reclaimed, 4),
             path.display()
@@ -86,6 +85,20 @@ fn relieve(context: &Context, settings: &Settings, added: &[&str]) -> Result<Rel
         added.contains(&image.id.as_str()) || image.tags.iter().any(|name| settings.keeps(name))
     };
     Ok(context.engine()?.relieve(&settings.pressure, &keep)?)
+}
+
+fn places(context: &Context) -> Vec<PathBuf> {
+    context.settings().into_iter().map(|folder| folder.join(NAME)).collect()
+}
+
+/// The first file that is there.
+fn find(paths: &[PathBuf]) -> Result<Option<(PathBuf, Settings)>> {
+    for path in paths {
+        if let Some(settings) = read(path)? {
+            return Ok(Some((path.clone(), settings)));
+        }
+    }
+    Ok(None)
 }
 
 /// None where there is no such file.

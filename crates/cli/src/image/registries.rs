@@ -1,9 +1,8 @@
 //! What a client of registries is told by the environment and the configuration.
 //!
 //! ```text
-//! $XDG_CONFIG_HOME/skiff, ~/.config/skiff   registries.toml, certs.d
-//! /etc/skiff                                registries.toml, certs.d
-//! /etc/containerd, /etc/docker              certs.d
+//! the folders of settings, the user's before the host's   registries.toml, certs.d
+//! /etc/containerd, /etc/docker                            certs.d
 //! ```
 
 #![allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use engine::registries::{Client, Credentials, HostRules, Proxies, Settings};
 
-use crate::context::{Context, home};
+use crate::context::Context;
 use crate::error::{Error, Result};
 
 /// A client of registries, as the caller has set things up.
@@ -32,7 +31,7 @@ pub(crate) fn settings(context: &Context) -> Result<Settings> {
         .configuration_file()
         .map_or_else(|| Ok(Credentials::default()), |file| Credentials::read(&file));
     Ok(Settings {
-        hosts: host_rules(),
+        hosts: host_rules(context),
         credentials: credentials.map_err(failed)?,
         proxies: proxies.map_err(failed)?,
         certificates: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
@@ -40,10 +39,8 @@ pub(crate) fn settings(context: &Context) -> Result<Settings> {
     })
 }
 
-fn host_rules() -> HostRules {
-    let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let own = own.or_else(|| Some(home()?.join(".config"))).map(|folder| folder.join("skiff"));
-    let folders: Vec<PathBuf> = own.into_iter().chain([PathBuf::from("/etc/skiff")]).collect();
+fn host_rules(context: &Context) -> HostRules {
+    let folders = context.settings();
     let others = ["/etc/containerd", "/etc/docker"].map(|folder| Path::new(folder).join("certs.d"));
     HostRules {
         files: folders.iter().map(|folder| folder.join("registries.toml")).collect(),
