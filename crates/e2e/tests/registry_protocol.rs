@@ -389,12 +389,15 @@ fn hostile_heads_are_turned_away() {
     drop(stream.read_to_end(&mut answer));
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
     let seats = Registry::start(&["--uploads-per-client", "1"]);
-    let held = Request::new("PATCH", &seats.begin("a")).body(&[0; 10]);
-    let mut stream = TcpStream::connect(seats.address).unwrap();
-    stream.write_all(held.head().as_bytes()).unwrap();
-    stream.write_all(&[0]).unwrap();
     let other = seats.begin("a");
+    let mut held = Vec::new();
     wait_until("a second upload of the same client has to wait", || {
+        // Whoever comes first has the seat: the one that stays there, sooner or later.
+        let staying = Request::new("PATCH", &seats.begin("a")).body(&[0; 10]);
+        let mut stream = TcpStream::connect(seats.address).unwrap();
+        stream.write_all(staying.head().as_bytes()).unwrap();
+        stream.write_all(&[0]).unwrap();
+        held.push(stream);
         let refused = seats.send(&Request::new("PATCH", &other).body(b"x"));
         refused.status == 429 && refused.header("retry-after").is_some()
     });
