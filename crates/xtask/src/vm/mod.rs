@@ -104,7 +104,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// All of it, from the boot on.
-const TIME_LIMIT: Duration = Duration::from_secs(570);
+const TIME_LIMIT: Duration = Duration::from_secs(1500);
 
 /// Builds, boots, runs. `program` narrows the list to those whose package and file contain it, `filter` the tests in
 /// them to those whose name contains it.
