@@ -217,8 +217,14 @@ impl State {
             // The first syncs, and holds nobody up meanwhile; what the second keeps others from is soon done.
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            // Whoever writes first after it syncs the log's head: let that be us.
-            connection.pragma_update(None, "user_version", SCHEMA_VERSION)
+            // Whoever writes first after it syncs the log's head: let that be us. A newer program may have been here since we
+            // came: what is written is what is there.
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let rewritten = connection
+                .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+                .and_then(|version| connection.pragma_update(None, "user_version", version));
+            connection.execute_batch(if rewritten.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+            rewritten
         })
     }
 

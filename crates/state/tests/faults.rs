@@ -346,3 +346,22 @@ fn an_index_that_is_shared_shows_what_others_write() {
     drop(share);
     assert_eq!(root.state().containers().unwrap().len(), 300);
 }
+
+#[test]
+fn a_program_that_a_newer_one_has_overtaken_does_not_take_the_schema_back() {
+    let root = filled();
+    let state = root.state();
+    let newer = state::SCHEMA_VERSION + 1;
+    let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
+    // So much that the log is folded back.
+    let content = format!(
+        "PRAGMA user_version = {newer}; CREATE TABLE more AS SELECT randomblob(50000000) AS content;"
+    );
+    connection.execute_batch(&content).unwrap();
+    state.tidy_if_long();
+    drop(state);
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(found, newer);
+    let log = root.path.join("state.db-wal").metadata().map_or(0, |log| log.len());
+    assert!(log < 1_000_000, "it was folded back: {log}");
+}
