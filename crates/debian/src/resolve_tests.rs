@@ -1,3 +1,5 @@
+//! Dependencies of small archives of one line a package: what is chosen, refused, and in which words.
+
 use super::*;
 
 /// An archive of one line a package: `name version [Field=value]…`, where `_` stands for a space.

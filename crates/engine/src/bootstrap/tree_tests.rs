@@ -1,3 +1,5 @@
+//! Trees that packages make, hostile ones too, in scratch directories.
+
 use testkit::{Entry as Made, Scratch, layer};
 
 use super::*;
