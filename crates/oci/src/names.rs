@@ -1,6 +1,5 @@
 //! Names and ids of containers.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -79,16 +78,18 @@ impl FromStr for ContainerName {
     }
 }
 
+/// Shows types that wrap a text as that text.
+#[macro_export]
 macro_rules! text_of {
     ($($name:ident),+) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 formatter.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 formatter.write_str(&self.0)
             }
         }
@@ -98,12 +99,12 @@ macro_rules! text_of {
                 &self.0
             }
         }
-
-        serde_as_text!($name);
     )+};
 }
 
 text_of!(ContainerId, ContainerName);
+serde_as_text!(ContainerId);
+serde_as_text!(ContainerName);
 
 #[cfg(test)]
 mod tests {
