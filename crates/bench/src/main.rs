@@ -12,6 +12,7 @@
 mod bundle;
 mod engines;
 mod floor;
+mod http;
 mod image;
 mod lab;
 mod layout;

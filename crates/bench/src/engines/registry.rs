@@ -1,5 +1,6 @@
-//! Debian's registry, filled by skopeo.
+//! Registries: Debian's, filled by skopeo, and ours beside it.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::{Engine as _, Skiff};
 use crate::measure::output;
 
 /// How long it may take to answer.
@@ -25,7 +27,7 @@ impl Registry {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let settings = folder.join("config.yml");
         let text = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\n  level: error\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
             folder.join("data").display()
         );
         std::fs::write(&settings, text)?;
@@ -46,6 +48,35 @@ impl Registry {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(registry)
+    }
+
+    /// `skiff registry serve`, on a folder of its own.
+    pub(crate) fn ours(skiff: &Skiff, folder: &Path) -> Result<Self> {
+        let mut command = skiff.command();
+        command.args(["registry", "serve", "--addr", "127.0.0.1:0", "--root"]).arg(folder);
+        // All clients of the bench have one address, and none of the peers limits them.
+        command.args(["--uploads-per-client", "1000"]);
+        let mut server = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start skiff registry serve")?;
+        let mut line = String::new();
+        let output = server.stdout.take().context("the server has no output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let address = line.trim().rsplit_once("//").context("the server does not say where it listens")?.1;
+        Ok(Self { address: address.to_owned(), server })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.server.id()
     }
 
     /// `name` in it, as every engine takes it.

@@ -11,6 +11,7 @@ mod parallel;
 mod pause;
 mod ps;
 mod pull;
+mod registry;
 mod remove;
 mod run;
 mod stats;
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "ps", run: ps::run },
     Scenario { name: "load", run: load::run },
     Scenario { name: "pull", run: pull::run },
+    Scenario { name: "registry", run: registry::run },
     Scenario { name: "logs", run: logs::run },
     Scenario { name: "cp", run: copy::run },
     Scenario { name: "commit", run: commit::run },
