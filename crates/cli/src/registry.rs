@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use registry_server::{Config, Settings, TlsFiles};
+use registry_server::{Settings, TlsFiles};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
@@ -26,9 +26,7 @@ pub(crate) fn serve(context: &Context, parsed: &Parsed) -> Result<u8> {
         (None, None) => None,
         _ => return Err(Error::Conflict("--tls-cert and --tls-key need each other")),
     };
-    if let Some(path) = parsed.text("config") {
-        settings.config = Config::read(&absolute(path)?).map_err(registry_server::Error::from)?;
-    }
+    settings.config = parsed.text("config").map(absolute).transpose()?;
     log::serve();
     registry_server::serve(settings, |listening| {
         let scheme = if listening.tls { "https" } else { "http" };
@@ -46,6 +44,7 @@ fn settings(parsed: &Parsed, root: PathBuf, address: SocketAddr) -> Result<Setti
         ("grace", &mut settings.grace),
         ("upload-expiry", &mut settings.upload_expiry),
         ("collect-every", &mut settings.collect_every),
+        ("client-timeout", &mut settings.patience),
     ] {
         if let Some(duration) = parsed.value(flag, duration)? {
             *place = duration;

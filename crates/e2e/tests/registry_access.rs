@@ -16,7 +16,7 @@ use oci::dockerd::Dockerd;
 use oci::{Done, require, run};
 use registry::{Registry, Request, Response, digest, manifest};
 use serde_json::Value;
-use testkit::Skiff;
+use testkit::{Skiff, wait_until};
 
 const RULES: &str = r#"
 [[auth.rule]]
@@ -214,6 +214,75 @@ fn skopeo(registry: &Registry, words: &[&str]) -> Done {
     let mut command = Command::new("skopeo");
     command.env("REGISTRY_AUTH_FILE", registry.skiff.folder().join("auth.json"));
     run(command.arg("--insecure-policy").args(words))
+}
+
+#[test]
+fn rights_change_with_their_file_and_a_broken_file_changes_none() {
+    let registry = start("bearer", false);
+    let file = registry.skiff.folder().join("registry.toml");
+    let path = "/v2/team/app/blobs/uploads/";
+    let push = || {
+        let token = token(&registry, Some("bob"), "repository:team/app:pull,push");
+        with(&registry, &token, "POST", path).status
+    };
+    assert_eq!(push(), 401);
+    let before = std::fs::read_to_string(&file).unwrap();
+    let wider = before.replace(
+        "repositories = [\"team/**\"]\nactions = [\"pull\"]",
+        "repositories = [\"team/**\"]\nactions = [\"pull\", \"push\"]",
+    );
+    assert_ne!(wider, before);
+    std::fs::write(&file, &wider).unwrap();
+    wait_until("bob may push", || push() == 202);
+    let given = token(&registry, Some("bob"), "repository:team/app:pull,push");
+    assert_eq!(with(&registry, &given, "POST", path).status, 202);
+    for broken in ["", "[auth", "[auth]\nhtpasswd = \"nowhere\""] {
+        let said = registry.log().matches("the old stays in use").count();
+        std::fs::write(&file, broken).unwrap();
+        registry.signal(rustix::process::Signal::HUP);
+        wait_until("it says that it cannot use it", || {
+            registry.log().matches("the old stays in use").count() > said
+        });
+        assert_eq!(push(), 202, "{broken:?}");
+        assert_eq!(registry.get("/v2/team/app/tags/list").status, 401, "{broken:?} lets nobody in");
+    }
+    std::fs::write(&file, &before).unwrap();
+    wait_until("a token that was given before counts no more", || {
+        with(&registry, &given, "POST", path).status == 401
+    });
+}
+
+/// The certificate that a server shows, as PEM.
+fn shown(registry: &Registry) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &registry.address.to_string()]).stdin(std::process::Stdio::null());
+    let output = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+    let from = output.find("-----BEGIN").unwrap_or_else(|| panic!("no certificate: {output}"));
+    let to = output.find("-----END CERTIFICATE-----").unwrap();
+    output[from..to].replace('\r', "")
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+    require("openssl", "openssl");
+    let registry = start("basic", true);
+    let folder = registry.skiff.folder();
+    let first = shown(&registry);
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let renewed = made.cert.pem().replace('\r', "");
+    let refused = || registry.log().matches("the old stays in use").count();
+    // The certificate alone does not fit the key: what is shown is the old pair, until both are there.
+    std::fs::write(folder.join("certs/ca.crt"), &renewed).unwrap();
+    registry.signal(rustix::process::Signal::HUP);
+    wait_until("half a pair is refused", || refused() == 1);
+    assert_eq!(shown(&registry), first);
+    std::fs::write(folder.join("server.key"), made.signing_key.serialize_pem()).unwrap();
+    // Without any signal: by its time alone.
+    wait_until("the renewed certificate is shown", || renewed.starts_with(&shown(&registry)));
+    std::fs::write(folder.join("server.key"), "no key").unwrap();
+    registry.signal(rustix::process::Signal::HUP);
+    wait_until("what is no key is refused", || refused() >= 2);
+    assert!(renewed.starts_with(&shown(&registry)));
 }
 
 #[test]

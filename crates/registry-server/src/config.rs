@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [auth]
-//! htpasswd = "/etc/skiff/registry.htpasswd"   # USER:BCRYPT lines; read again when it changes
+//! htpasswd = "/etc/skiff/registry.htpasswd"   # USER:BCRYPT lines; read again when it changes, as is this file
 //! scheme = "bearer"                           # or "basic"
 //! token-lifetime = 300                        # seconds
 //!

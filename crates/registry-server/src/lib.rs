@@ -19,6 +19,8 @@ mod http;
 mod keeper;
 mod limits;
 mod metrics;
+mod pace;
+mod reread;
 mod serve;
 mod tls;
 
@@ -42,8 +44,8 @@ pub struct Settings {
     pub metrics_address: Option<SocketAddr>,
     /// Certificate and key, to speak TLS.
     pub tls: Option<TlsFiles>,
-    /// Who may do what.
-    pub config: Config,
+    /// A file that says who may do what ([`Config`]); everybody everything without one. It is read again when it changes.
+    pub config: Option<PathBuf>,
     /// Content that no manifest uses is kept so long after a client was told that it is there.
     pub grace: Duration,
     /// An upload that nobody goes on with is removed after so long.
@@ -56,6 +58,8 @@ pub struct Settings {
     pub uploads_per_client: usize,
     /// Whether an index may name manifests that its repository does not have.
     pub sparse_indexes: bool,
+    /// A client that has moved next to nothing for so long, while it was its turn, is cut.
+    pub patience: Duration,
 }
 
 impl Settings {
@@ -67,13 +71,14 @@ impl Settings {
             address,
             metrics_address: None,
             tls: None,
-            config: Config::default(),
+            config: None,
             grace: Duration::from_secs(60 * 60),
             upload_expiry: Duration::from_secs(24 * 60 * 60),
             collect_every: Duration::from_secs(10 * 60),
             untagged: None,
             uploads_per_client: 64,
             sparse_indexes: false,
+            patience: Duration::from_secs(60),
         }
     }
 }

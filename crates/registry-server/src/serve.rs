@@ -15,14 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::auth::{Access, passwords};
+use crate::auth::passwords;
 use crate::http::Service;
 use crate::http::body::Buffers;
 use crate::keeper;
 use crate::limits::Limits;
 use crate::metrics::{self, Metrics};
+use crate::pace::Paced;
 use crate::store::{self, Store};
-use crate::{Settings, config, tls};
+use crate::{Settings, auth, config, tls};
 
 /// Connections at once; whoever comes later waits to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -30,10 +31,10 @@ const CONNECTIONS: usize = 1024;
 const HEAD: usize = 64 << 10;
 /// Connections of those who monitor.
 const MONITORS: usize = 16;
-/// A head must have come after so long; idle connections are closed after it, too.
-const HEAD_PATIENCE: Duration = Duration::from_secs(60);
-/// So long may the beginning of TLS take.
+/// So long may the beginning of TLS take, at most.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Whoever monitors asks within so long.
+const MONITORS_PATIENCE: Duration = Duration::from_secs(60);
 /// Requests that are being answered when the server is told to end have so long.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// Threads that wait for the disk. Beyond these, requests wait for one.
@@ -112,14 +113,14 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     // Before anybody can know of the server and end it.
     let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
-    let tls = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(Error::Tls)?;
-    let access = settings.config.auth.as_ref().map(|auth| Access::new(auth, tls.is_some()));
-    let access = access.transpose().map_err(Error::Passwords)?;
+    let mut again = signal(SignalKind::hangup()).map_err(system("watch for SIGHUP"))?;
+    let tls = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(Error::Tls)?.map(Arc::new);
+    let guard = auth::guard(settings.config.as_deref(), tls.is_some())?;
     let store = Arc::new(Store::open(&settings.root, settings.grace).map_err(Error::Store)?);
     let listen = |source| Error::Listen { address: settings.address, source };
     let listener = TcpListener::bind(settings.address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    warn_of_openness(address, access.is_some(), tls.is_some());
+    warn_of_openness(address, guard.current().is_some(), tls.is_some());
     let monitored = match settings.metrics_address {
         Some(address) => {
             Some(TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?)
@@ -128,13 +129,15 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     };
     let metrics_address = monitored.as_ref().and_then(|listener| listener.local_addr().ok());
     let metrics = Arc::new(Metrics::default());
+    let patience = settings.patience;
     let service = Arc::new(Service {
         store: store.clone(),
         buffers: Arc::new(Buffers::default()),
         metrics: metrics.clone(),
         limits: Limits::new(settings.uploads_per_client),
-        access,
+        guard,
         sparse: settings.sparse_indexes,
+        patience,
     });
     let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings));
     let monitor = monitored.map(|listener| tokio::spawn(monitor(listener, service.clone())));
@@ -147,14 +150,21 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
             accepted = accept(&listener, &room) => accepted,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = again.recv() => {
+                tls.iter().for_each(|tls| tls.refresh());
+                service.guard.refresh();
+                continue;
+            }
         };
         let Some((stream, peer, seat)) = accepted else { continue };
-        let (service, ending, tls, open) = (service.clone(), ending.clone(), tls.clone(), metrics.clone());
+        let (service, ending, open) = (service.clone(), ending.clone(), metrics.clone());
+        let tls = tls.as_ref().map(|tls| tls.current());
         open.connections.fetch_add(1, Ordering::Relaxed);
         connections.spawn(async move {
+            let stream = Paced::new(stream, patience);
             match tls {
                 None => converse(stream, peer, service, ending).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(HANDSHAKE.min(patience), tls.accept(stream)).await {
                     Ok(Ok(stream)) => converse(stream, peer, service, ending).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "a client did not come to speak TLS"),
                     Err(_) => tracing::debug!(%peer, "a client was too slow to speak TLS"),
@@ -213,7 +223,7 @@ async fn monitor(listener: TcpListener, service: Arc<Service>) {
                 async move { Ok::<_, std::convert::Infallible>(metrics::answer(&service, request).await) }
             });
             let mut connection = http1::Builder::new();
-            connection.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(HEAD);
+            connection.timer(TokioTimer::new()).header_read_timeout(MONITORS_PATIENCE).max_buf_size(HEAD);
             if let Err(error) = connection.serve_connection(TokioIo::new(stream), answer).await {
                 tracing::debug!(%error, "a connection of the monitoring was cut");
             }
@@ -245,13 +255,15 @@ async fn converse(
     service: Arc<Service>,
     mut ending: watch::Receiver<bool>,
 ) {
+    let patience = service.patience;
     let answer = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, std::convert::Infallible>(service.answer(request, peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        // Of the whole head, and of idle connections, too.
+        .header_read_timeout(patience)
         .max_buf_size(HEAD)
         .max_headers(100)
         .serve_connection(TokioIo::new(stream), answer);

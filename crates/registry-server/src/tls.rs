@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use crate::reread::Reread;
+
 /// Chains are short, and so are keys.
 const LIMIT: u64 = 1 << 20;
 
@@ -49,8 +51,14 @@ pub enum Error {
     },
 }
 
-/// What turns connections into such with TLS.
-pub(crate) fn acceptor(files: &Files) -> Result<TlsAcceptor, Error> {
+/// What turns connections into such with TLS, by the certificate that the files hold by then.
+pub(crate) fn acceptor(files: &Files) -> Result<Reread<TlsAcceptor>, Error> {
+    let paths = vec![files.certificate.clone(), files.key.clone()];
+    let files = files.clone();
+    Reread::new("certificate and key of TLS", paths, move |_| read(&files))
+}
+
+fn read(files: &Files) -> Result<TlsAcceptor, Error> {
     let pem = |path: &Path, what| {
         let path = path.to_owned();
         move |source| Error::Pem { path, what, source }

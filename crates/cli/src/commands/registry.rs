@@ -17,6 +17,8 @@ pub(crate) static SERVE: Verb = Verb {
     interspersed: true,
     flags: &[&[
         value("addr", "address", "Where to listen; port 0 takes a free one").default("127.0.0.1:5000"),
+        value("client-timeout", "duration", "Cut a client that takes and sends next to nothing for so long")
+            .default("60s"),
         value("collect-every", "duration", "Pause between collections of garbage").default("10m"),
         value("collect-untagged", "duration", "Also remove manifests of this age that nothing leads to"),
         value("config", "string", "File (TOML) that says who may do what; without one, everybody may"),

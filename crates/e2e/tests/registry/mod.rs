@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(
     clippy::disallowed_methods,
+    clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "tests start programs and handle their own files"
+    reason = "tests start programs, handle their own files and say why they fail"
 )]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -48,6 +49,16 @@ impl Registry {
         self.server.kill().unwrap();
         self.server.wait().unwrap();
         (self.server, self.address) = begin(&self.skiff, &self.options, &self.address.to_string());
+    }
+
+    /// What it has said.
+    pub(crate) fn log(&self) -> String {
+        log_in(&self.skiff)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.server), signal).unwrap();
     }
 
     pub(crate) fn server(&mut self) -> &mut Child {
@@ -101,15 +112,23 @@ impl Registry {
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+const LOG: &str = "registry.log";
+
+fn log_in(skiff: &Skiff) -> String {
+    std::fs::read_to_string(skiff.folder().join(LOG)).unwrap_or_default()
+}
+
 fn begin(skiff: &Skiff, options: &[String], address: &str) -> (Child, SocketAddr) {
     let mut words = vec!["registry".to_owned(), "serve".to_owned(), "--addr".to_owned(), address.to_owned()];
     words.extend_from_slice(options);
-    let mut server = skiff.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let log = std::fs::File::options().create(true).append(true).open(skiff.folder().join(LOG)).unwrap();
+    let mut server = skiff.command(&words).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
     // Byte by byte: what follows is for others.
     while !line.ends_with('\n') {
         let mut byte = [0];
-        assert_eq!(server.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "the registry has not begun");
+        let read = server.stdout.as_mut().unwrap().read(&mut byte).unwrap();
+        assert_eq!(read, 1, "the registry has not begun: {}", log_in(skiff));
         line.push(char::from(byte[0]));
     }
     let address = line.trim().rsplit_once("//").and_then(|(_, address)| address.parse().ok());
@@ -123,6 +142,9 @@ impl Drop for Registry {
             rustix::process::Signal::TERM,
         );
         let status = self.server.wait().unwrap();
+        if std::thread::panicking() {
+            eprintln!("the log of the registry:\n{}", self.log());
+        }
         assert!(std::thread::panicking() || status.success(), "the registry has ended with {status}");
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod passwords;
 pub(crate) mod rights;
 pub(crate) mod token;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,8 +22,11 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
+use crate::config::{self, Config};
 use crate::http::refusal::{Code, Refusal};
 use crate::names::Repository;
+use crate::reread::Reread;
+use crate::serve::Error;
 use passwords::Passwords;
 use rights::{Action, Rights, Rule};
 use token::{Grant, Key, Scope};
@@ -47,11 +51,30 @@ pub(crate) struct Access {
     scheme: Scheme,
     passwords: Arc<Passwords>,
     rights: Rights,
-    key: Key,
+    key: Arc<Key>,
     lifetime: Duration,
     realm: Option<String>,
     /// Whether clients speak TLS to us.
     secure: bool,
+}
+
+/// The configuration of access as its file says it by now; there may be none.
+pub(crate) type Guard = Reread<Option<Access>>;
+
+/// Opens what a configuration says of access. `secure` tells whether clients speak TLS to us.
+pub(crate) fn guard(config: Option<&Path>, secure: bool) -> Result<Guard, Error> {
+    let Some(path) = config.map(Path::to_owned) else {
+        return Reread::new("the configuration", Vec::new(), |_| Ok(None));
+    };
+    Reread::new("the configuration", vec![path.clone()], move |before: Option<&Option<Access>>| {
+        let before = before.and_then(Option::as_ref);
+        match Config::read(&path)?.auth {
+            Some(auth) => Access::new(&auth, secure, before).map(Some).map_err(Error::Passwords),
+            None if before.is_none() => Ok(None),
+            // As a file looks that is being written. Whoever means it begins anew.
+            None => Err(config::Error::Value { path: path.clone(), reason: "[auth] is gone" }.into()),
+        }
+    })
 }
 
 /// Who asks.
@@ -74,13 +97,20 @@ pub(crate) enum Need<'a> {
 }
 
 impl Access {
-    pub(crate) fn new(settings: &crate::config::Auth, secure: bool) -> Result<Self, passwords::Error> {
-        let key = Key::random().map_err(|error| passwords::Error::Prepare(error.to_string()))?;
+    /// Tokens that were given by the configuration `before` go on to count, for what the new rules still grant.
+    fn new(settings: &config::Auth, secure: bool, before: Option<&Self>) -> Result<Self, passwords::Error> {
+        let passwords = before.map(|before| &before.passwords).filter(|p| p.path() == settings.htpasswd);
+        let passwords = match passwords {
+            Some(passwords) => passwords.clone(),
+            None => Arc::new(Passwords::open(&settings.htpasswd)?),
+        };
+        let random = || Key::random().map_err(|error| passwords::Error::Prepare(error.to_string()));
+        let key = before.map(|before| Ok(before.key.clone()));
         Ok(Self {
             scheme: settings.scheme,
-            passwords: Arc::new(Passwords::open(&settings.htpasswd)?),
+            passwords,
             rights: Rights(settings.rules.clone()),
-            key,
+            key: key.unwrap_or_else(|| random().map(Arc::new))?,
             lifetime: settings.lifetime,
             realm: settings.realm.clone(),
             secure,
@@ -233,7 +263,11 @@ impl Caller<'_> {
         match self {
             Self::Anybody => true,
             Self::Known(access, user) => access.rights.allow(user.as_deref(), repository, action),
-            Self::Holder(_, grant) => grant.covers(repository, action),
+            // A right that was taken back since counts no longer.
+            Self::Holder(access, grant) => {
+                grant.covers(repository, action)
+                    && access.rights.allow(grant.user.as_deref(), repository, action)
+            }
         }
     }
 

@@ -73,6 +73,10 @@ impl Passwords {
         Ok(passwords)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads the file where it has changed.
     fn refresh(&self) -> Result<(), Error> {
         let found = std::fs::metadata(&self.path).named("examine", &self.path)?;

@@ -46,7 +46,7 @@ impl Service {
         let sent = media_type(request.headers());
         let tags = tags(reference, query)?;
         let _seat = self.limits.seat(peer)?;
-        let content = whole(request.into_body()).await?;
+        let content = whole(Receiver::new(request.into_body(), MANIFEST_LIMIT, self.patience)).await?;
         let digest = match reference {
             Reference::Digest(digest) => {
                 digest.verify(&content).map_err(|error| {
@@ -114,8 +114,7 @@ fn media_type(headers: &HeaderMap) -> MediaType {
 }
 
 /// All of a body that may be as large as a manifest.
-async fn whole(body: Incoming) -> Result<Vec<u8>, Refusal> {
-    let mut receiver = Receiver::new(body, MANIFEST_LIMIT);
+async fn whole(mut receiver: Receiver) -> Result<Vec<u8>, Refusal> {
     let mut content = Vec::new();
     while let Some(pieces) = receiver.next().await? {
         pieces.iter().for_each(|piece| content.extend_from_slice(piece));

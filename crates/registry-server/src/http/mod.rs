@@ -19,7 +19,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use oci::Digest;
 
 use crate::auth::rights::Action;
-use crate::auth::{Access, Caller, Need};
+use crate::auth::{Caller, Guard, Need};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -29,9 +29,6 @@ use route::{Query, Route};
 
 type Answer = Result<Response<Body>, Refusal>;
 
-/// A client may stop sending for so long within a body.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -39,10 +36,12 @@ pub(crate) struct Service {
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
-    /// Who may do what; everybody everything where it is missing.
-    pub(crate) access: Option<Access>,
+    /// Who may do what.
+    pub(crate) guard: Guard,
     /// Whether an index may name manifests that its repository does not have.
     pub(crate) sparse: bool,
+    /// How long a client may send next to nothing within a body.
+    pub(crate) patience: Duration,
 }
 
 impl Service {
@@ -63,13 +62,14 @@ impl Service {
     }
 
     async fn dispatch(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
-        if let Some(access) = self.access.as_ref().filter(|_| request.uri().path() == token::PATH) {
-            return token::answer(access, request).await;
+        let access = self.guard.current();
+        if let Some(access) = access.as_ref().as_ref().filter(|_| request.uri().path() == token::PATH) {
+            return token::answer(access, request, self.patience).await;
         }
         let route = Route::parse(request.uri().path())?;
         let query = Query::parse(request.uri().query());
         let method = request.method().clone();
-        let caller = match &self.access {
+        let caller = match access.as_ref() {
             Some(access) => access.admit(request.headers(), &route.need(&method)).await?,
             None => Caller::Anybody,
         };

@@ -4,6 +4,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::body::Body;
+use crate::reread::reasons;
 use crate::store;
 
 /// The specification's codes, and those that older registries have added.
@@ -135,13 +136,7 @@ impl Refusal {
 impl From<store::Error> for Refusal {
     /// The client learns that it was not its fault; why, the log tells.
     fn from(error: store::Error) -> Self {
-        let mut reasons = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            reasons = format!("{reasons}: {error}");
-            cause = error.source();
-        }
-        tracing::error!("{reasons}");
+        tracing::error!("{}", reasons(&error));
         if error.is_full() {
             return Self::new(Code::Unknown, "no space left for it").status(StatusCode::INSUFFICIENT_STORAGE);
         }

@@ -1,6 +1,8 @@
 //! Where clients get their tokens, as registries' token services give them: by GET with a Basic header, or by POST with a
 //! form (OAuth 2, password grant).
 
+use std::time::Duration;
+
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -16,7 +18,7 @@ pub(super) const PATH: &str = "/token";
 /// A form holds names and scopes.
 const FORM: u64 = 64 << 10;
 
-pub(super) async fn answer(access: &Access, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(access: &Access, request: Request<Incoming>, patience: Duration) -> Answer {
     let (head, body) = request.into_parts();
     let scopes = |query: &Query| query.all("scope").map(str::to_owned).collect::<Vec<_>>();
     let token = match head.method {
@@ -25,7 +27,7 @@ pub(super) async fn answer(access: &Access, request: Request<Incoming>) -> Answe
             access.token(&head.headers, scopes(&query), None).await?
         }
         Method::POST => {
-            let mut receiver = Receiver::new(body, FORM);
+            let mut receiver = Receiver::new(body, FORM, patience);
             let mut text = Vec::new();
             while let Some(pieces) = receiver.next().await? {
                 pieces.iter().for_each(|piece| text.extend_from_slice(piece));

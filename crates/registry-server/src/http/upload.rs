@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use oci::{Algorithm, Digest};
@@ -18,10 +18,11 @@ use oci::{Algorithm, Digest};
 use super::body::Body;
 use super::refusal::{Code, Refusal};
 use super::route::{Query, digest, unknown_upload};
-use super::{Answer, PATIENCE, Service, created, empty, set};
+use super::{Answer, Service, created, empty, set};
 use crate::auth::Caller;
 use crate::auth::rights::Action;
 use crate::names::{Repository, UploadId};
+use crate::pace::Pace;
 use crate::store::{self, Finished, Upload, Writer};
 
 /// Bytes that are taken before they are written.
@@ -157,7 +158,7 @@ impl Service {
         end: Option<u64>,
     ) -> Result<Writer, Stopped> {
         let room = end.map_or(u64::MAX, |end| end.saturating_sub(writer.length()));
-        let mut receiver = Receiver::new(request.into_body(), room);
+        let mut receiver = Receiver::new(request.into_body(), room, self.patience);
         loop {
             let pieces = match receiver.next().await {
                 Ok(Some(pieces)) => pieces,
@@ -266,16 +267,35 @@ pub(super) struct Receiver {
     /// How much more may come.
     room: u64,
     overflowed: bool,
+    pace: Pace,
 }
 
+type Received = Option<Result<Frame<Bytes>, hyper::Error>>;
+
 impl Receiver {
-    pub(super) fn new(body: Incoming, room: u64) -> Self {
-        Self { body, room, overflowed: false }
+    pub(super) fn new(body: Incoming, room: u64, patience: Duration) -> Self {
+        Self { body, room, overflowed: false, pace: Pace::new(patience) }
     }
 
     /// Whether more came than may.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed
+    }
+
+    /// Waits for what comes next, as long as the client's pace allows.
+    async fn wait(&mut self) -> Result<Received, Refusal> {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+        let since = Instant::now();
+        let frame = tokio::time::timeout(self.pace.left(), frame).await.map_err(|_| {
+            Refusal::new(Code::BlobUploadInvalid, "next to nothing came for too long")
+                .status(StatusCode::REQUEST_TIMEOUT)
+        })?;
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) | None => 0,
+        };
+        self.pace.moved(since.elapsed(), bytes);
+        Ok(frame)
     }
 
     /// What has come, at least one piece; `None` at the end.
@@ -284,11 +304,7 @@ impl Receiver {
         let mut length = 0;
         while length < PORTION && !self.overflowed {
             let frame = if pieces.is_empty() {
-                let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-                tokio::time::timeout(PATIENCE, frame).await.map_err(|_| {
-                    Refusal::new(Code::BlobUploadInvalid, "nothing came for too long")
-                        .status(StatusCode::REQUEST_TIMEOUT)
-                })?
+                self.wait().await?
             } else {
                 // What is there already, without waiting for more.
                 let ready = std::future::poll_fn(|context| {
