@@ -7,7 +7,8 @@
     reason = "tests start programs, handle their own files and may fail"
 )]
 
-use testkit::{Skiff, busybox, calls_of, kill_at};
+use serde_json::json;
+use testkit::{Skiff, busybox, busybox_layer, calls_of, kill_at, registry};
 
 /// At how many moments one command is killed, evenly over the system calls that it makes.
 const MOMENTS: usize = 60;
@@ -129,6 +130,40 @@ fn load_and_the_removal_of_an_image_may_be_killed_at_any_moment() {
     let loaded = || drop(skiff.ok(&load));
     sweep(&skiff, &["rmi", "busybox"], &loaded, &|| {
         usable();
+        prune();
+    });
+}
+
+#[test]
+fn pull_may_be_killed_at_any_moment() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    let tar = busybox_layer(&[]);
+    let config = json!({"os": "linux", "architecture": oci::Platform::host().architecture,
+        "rootfs": {"type": "layers", "diff_ids": [oci::Digest::of(&tar).as_str()]}});
+    let config =
+        registry.put_blob("a", "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+    let layer = registry.put_blob("a", "application/vnd.oci.image.layer.v1.tar", &tar);
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]});
+    registry.put_manifest("a", "1", &manifest);
+    let name = format!("{}/a:1", registry.address());
+    let left = |folder: &str| -> Vec<_> {
+        std::fs::read_dir(skiff.root().join(folder)).into_iter().flatten().collect()
+    };
+    let prune = || {
+        assert_eq!(skiff.run(&["image", "prune", "-af"]).code, 0);
+        for folder in ["layers", "blobs/sha256", "images", "trees", "tmp"] {
+            let left = left(folder);
+            assert!(left.is_empty(), "{left:?}");
+        }
+    };
+    sweep(&skiff, &["pull", &name], &prune, &|| {
+        // Again is no error, whatever the first one came to, and what it makes is whole.
+        skiff.ok(&["pull", &name]);
+        assert!(left("tmp").is_empty());
+        assert_eq!(skiff.ok(&["run", "--rm", "--pull=never", &name, "echo", "whole"]), "whole\n");
+        assert_eq!(skiff.run(&["image", "verify", &name]).code, 0);
         prune();
     });
 }

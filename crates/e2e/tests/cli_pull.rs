@@ -340,3 +340,39 @@ fn a_pull_that_is_killed_leaves_nothing_behind_once_the_next_begins() {
     assert_eq!(scratch().count(), 0);
     assert_eq!(ok(&skiff, &["run", "--rm", &name]), "hello\n");
 }
+
+#[test]
+fn a_prune_beside_a_pull_neither_waits_for_it_nor_takes_anything_from_it() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    put(&registry, "a:1", host(), &hello());
+    put(&registry, "a:base", host(), &hello()[..1]);
+    let slow = Digest::of(&hello()[1].bytes).to_string();
+    let address = registry.address();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let peer = Peer::serve(move |seen| {
+        if seen.path.contains(&slow) {
+            gate.lock().unwrap().recv().unwrap_or_default();
+        }
+        peer::exchange(&address, seen)
+    });
+    let name = |tag: &str| format!("{}/a:{tag}", peer.address());
+    ok(&skiff, &["pull", &name("base")]);
+    let mut pull = skiff.command(&["pull", &name("1")]);
+    let mut pull = pull.stdout(std::process::Stdio::null()).spawn().unwrap();
+    wait_until("the layer that is missing is asked for", || {
+        peer.seen().iter().any(|seen| {
+            seen.path.contains("sha256:") && seen.path.contains(&*Digest::of(&hello()[1].bytes).to_string())
+        })
+    });
+    let layers = || std::fs::read_dir(skiff.root().join("layers")).unwrap().count();
+    // The image goes, and not the layer which the pull has found.
+    assert!(ok(&skiff, &["image", "prune", "-af"]).contains("deleted: sha256:"));
+    assert_eq!((layers(), pull.try_wait().unwrap()), (1, None));
+    drop(go);
+    assert!(pull.wait().unwrap().success());
+    assert!(ok(&skiff, &["image", "verify", &name("1")]).ends_with(": good\n"));
+    ok(&skiff, &["rmi", &name("1")]);
+    assert_eq!(layers(), 0);
+}

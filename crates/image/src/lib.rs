@@ -41,8 +41,8 @@
 //! ```
 //!
 //! What must hold:
-//! - Whoever adds content holds the store (shared lock) from before it looks until after its names are
-//!   committed; a collector holds it alone. See [`store`].
+//! - Whoever adds content leases what he relies on before he looks for it, and holds the store (shared lock) from before he
+//!   publishes until the names are committed; a collector holds it alone, and keeps what is leased. See [`store`].
 //! - A file in `layers`, `blobs` or `images` is whole: it was synced before it was renamed into place.
 //! - This crate knows no names: what leads to what is the engine's to say.
 

@@ -9,7 +9,7 @@ use super::load::{stage_image, stage_layer};
 use super::{Loaded, LoadedLayer, change};
 use crate::error::{Error, Result};
 use crate::ingest::Expected;
-use crate::store::{Staged, Store};
+use crate::store::{Live, Staged, Store};
 
 /// What the image is to be, apart from the files of its topmost layer.
 #[derive(Clone, Debug)]
@@ -54,6 +54,9 @@ pub fn commit(
         change::apply(&mut config.config, text)?;
     }
     let mut staged = Staged::new(store)?;
+    let mut wanted = Live::default();
+    options.base_layers.iter().for_each(|layer| wanted.layer(&layer.diff_id));
+    staged.lease(&wanted)?;
     let (ingested, path) = ingest_into("the writable layer", layer, Expected::default(), &staged)?;
     when_read();
     if !ingested.terminated {

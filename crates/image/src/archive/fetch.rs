@@ -11,7 +11,7 @@ use oci::{Descriptor, Manifest, Platform};
 use super::Loaded;
 use super::contents::{Found, ingest_into};
 use super::layers::Layers;
-use super::load::{PARALLEL, stage};
+use super::load::{PARALLEL, lease, stage};
 use super::plan::{self, Planned, PlannedLayer};
 use crate::error::{Error, Result};
 use crate::ingest::{Expected, Ingested};
@@ -79,6 +79,7 @@ pub fn fetch(store: &Store, remote: Remote<'_>) -> Result<Loaded> {
         layers,
         references: Vec::new(),
     }];
+    lease(&planned, &mut staged)?;
     let read = |layer: &PlannedLayer, needed_by: &str| read(layer, needed_by, &staged, open, watch);
     let found = Layers::read(&planned, PARALLEL, &read)?;
     let images = planned.into_iter().map(|image| stage(image, &found, &mut staged)).collect::<Result<_>>()?;

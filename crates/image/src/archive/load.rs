@@ -12,7 +12,7 @@ use super::plan::{Config, Planned};
 use super::{Loaded, LoadedImage, LoadedLayer, Source, docker, layout, legacy};
 use crate::error::{Error, Result};
 use crate::ingest::{Expected, Ingested};
-use crate::store::{Staged, Store};
+use crate::store::{Live, Staged, Store};
 
 /// How many layers are ingested at once at most: more would need memory without being faster.
 pub(super) const PARALLEL: usize = 4;
@@ -41,6 +41,7 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<
     };
     let planned = plan(&contents, options.platform.as_ref())?;
     check_counts(&contents, &planned)?;
+    lease(&planned, &mut staged)?;
     let found = layers(&contents, &planned, &staged)?;
     let mut images: Vec<LoadedImage> = Vec::new();
     for image in planned {
@@ -85,6 +86,23 @@ fn check_counts(contents: &Contents, planned: &[Planned]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Leases what the documents tell of, so that what is here already stays.
+pub(super) fn lease(planned: &[Planned], staged: &mut Staged<'_>) -> Result<()> {
+    let mut wanted = Live::default();
+    for image in planned {
+        for layer in image.layers.iter().filter_map(|layer| layer.diff_id.as_ref()) {
+            wanted.layer(layer);
+        }
+        if let Some((manifest, _)) = &image.manifest {
+            wanted.document(&manifest.digest);
+        }
+        if let Config::Document { bytes, .. } = &image.config {
+            wanted.image(&Digest::of(bytes), &[]);
+        }
+    }
+    staged.lease(&wanted)
 }
 
 /// Ingests all layers of an archive.
@@ -143,12 +161,17 @@ pub(super) fn stage_image(
     staged: &mut Staged<'_>,
 ) -> Result<LoadedImage> {
     let id = Digest::of(bytes);
+    let mut wanted = Live::default();
+    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+    wanted.image(&id, &diff_ids);
+    manifest.iter().for_each(|(manifest, _)| wanted.document(&manifest.digest));
+    staged.lease(&wanted)?;
     staged.add_document(&id, bytes)?;
     if let Some((descriptor, bytes)) = &manifest {
         staged.add_document(&descriptor.digest, bytes)?;
     }
     let manifest = manifest.map(|(descriptor, _)| descriptor);
     let image = LoadedImage { id, config, manifest, layers, references: Vec::new() };
-    staged.add_index(&image.id, &image.diff_ids())?;
+    staged.add_index(&image.id, &diff_ids)?;
     Ok(image)
 }

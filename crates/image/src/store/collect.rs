@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use linux::file::{self, Named as _};
 use oci::{ChainId, DiffId, Digest};
 
-use super::{Store, publish, scratch, size_of};
+use super::{Store, lease, publish, scratch, size_of};
 use crate::error::Result;
 
 /// What must stay. Images of containers count as well as named ones.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
-    documents: HashSet<String>,
-    layers: HashSet<String>,
-    images: HashSet<String>,
+    pub(super) documents: HashSet<String>,
+    pub(super) layers: HashSet<String>,
+    pub(super) images: HashSet<String>,
     chains: HashSet<String>,
 }
 
@@ -28,7 +28,7 @@ impl Live {
         self.images.insert(id.encoded().to_owned());
         let mut chain: Option<ChainId> = None;
         for layer in layers {
-            self.layers.insert(layer.digest().encoded().to_owned());
+            self.layer(layer);
             let stack = chain.map_or_else(|| ChainId::base(layer), |below| below.extend(layer));
             self.chains.insert(stack.digest().encoded().to_owned());
             chain = Some(stack);
@@ -38,6 +38,11 @@ impl Live {
     /// Keeps a document, such as an image's manifest.
     pub fn document(&mut self, digest: &Digest) {
         self.documents.insert(digest.encoded().to_owned());
+    }
+
+    /// Keeps a layer.
+    pub(crate) fn layer(&mut self, layer: &DiffId) {
+        self.layers.insert(layer.digest().encoded().to_owned());
     }
 }
 
@@ -54,8 +59,8 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// The only one who works on the store, so that what is not live is garbage. Ask for it **before** looking up
-/// what is live.
+/// The only one who removes from the store, while nobody publishes: what is not live, and nobody who lives has leased, is
+/// garbage. Ask for it **before** looking up what is live.
 #[derive(Debug)]
 #[must_use]
 pub struct Collector<'a> {
@@ -68,7 +73,7 @@ impl<'a> Collector<'a> {
         Self { store, _alone: alone }
     }
 
-    /// Removes what is not live and what dead processes left half-done.
+    /// Removes what is neither live nor leased, and what dead processes left half-done.
     ///
     /// It may be interrupted anywhere and run again. Files that have no name of the store's are left alone.
     ///
@@ -76,6 +81,12 @@ impl<'a> Collector<'a> {
     /// If something cannot be listed or removed.
     pub fn collect(self, live: &Live) -> Result<Collected> {
         let store = self.store;
+        let mut live = live.clone();
+        let leased = lease::of_the_living(store)?;
+        live.layers.extend(leased.layers);
+        live.documents.extend(leased.documents);
+        live.images.extend(leased.images);
+        let live = &live;
         let mut collected = Collected::default();
         // What is derived goes first: an index without its layers would be of no use to anybody.
         for name in names(&store.images())? {
@@ -160,7 +171,7 @@ fn is_encoded(name: &str) -> bool {
 }
 
 /// The names in a directory, sorted; none if it does not exist. Names that are not UTF-8 are not ours.
-fn names(path: &Path) -> Result<Vec<String>> {
+pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     let directory = match file::open(path) {
         Ok(directory) => directory,
         Err(error) if error.is_missing() => return Ok(Vec::new()),

@@ -4,7 +4,7 @@
 //! <root>/blobs/<algorithm>/<encoded>   documents, byte for byte
 //! <root>/layers/<encoded>.tar          uncompressed layers: mode 0400, immutable flag where the file system has it
 //! <root>/images/<encoded>.erofs        merged indexes, derived from the layers
-//! <root>/tmp/<scratch>/                half-done work, locked by its maker
+//! <root>/tmp/<scratch>/                half-done work, locked by its maker, with a lease on what he relies on
 //! ```
 //!
 //! # Locks
@@ -13,13 +13,20 @@
 //!
 //! | lock | shared | alone |
 //! |---|---|---|
-//! | `layers/` | [`Hold`]: whoever adds content, from before it looks for what is there until its names are committed | [`Collector`]: from before the query for what is live until everything else is removed |
+//! | `layers/` | [`Hold`]: whoever adds content, while he writes a lease, and again from before he publishes until the names are committed | [`Collector`]: from before the query for what is live until everything else is removed |
 //! | `tmp/` | whoever makes a scratch directory, until it has locked it | the sweep |
 //! | `tmp/<scratch>/` | | its maker, for life; the sweep takes it without waiting, and what it gets is garbage |
 //!
-//! So a collector never sees content whose names are yet to be committed, and a sweep never sees a scratch
-//! directory whose maker lives. The order is `layers/`, `tmp/`, scratch; a thread that has a `Hold` must not
-//! ask for a collector.
+//! # What must hold
+//!
+//! | at any time | because |
+//! |---|---|
+//! | what somebody found here, or has put here, stays until he has named it, fails or dies | he leased it before he looked ([`lease`]), and a collector keeps what the living have leased; from the publication on he holds the store |
+//! | a collector waits for no download, and no download for a collector that is at work on something else for long | the store is held for the writing of a few lines, and for renames and one transaction |
+//! | who is killed keeps nothing | a lease ends with the lock of its scratch directory |
+//! | a sweep sees no scratch directory whose maker lives | he locks it before `tmp/` is free for the sweep |
+//!
+//! The order is `layers/`, `tmp/`, scratch; a thread that has a `Hold` must not ask for a collector.
 //!
 //! # Durability
 //!
@@ -30,6 +37,7 @@
 mod collect;
 mod derive;
 mod effects;
+mod lease;
 mod publish;
 mod remover;
 mod scratch;
@@ -59,7 +67,7 @@ pub struct Store {
     remover: Remover,
 }
 
-/// Keeps collectors out while content is added; see the module's locks. Dropped after the names are
+/// Keeps collectors out while content is published; see the module's locks. Dropped after the names are
 /// committed.
 #[derive(Debug)]
 #[must_use]
@@ -203,7 +211,7 @@ impl Store {
         Ok(Hold { _lock: lock })
     }
 
-    /// Waits until nobody adds content, and keeps it so.
+    /// Waits until nobody publishes content, and keeps it so.
     ///
     /// # Errors
     /// If the lock cannot be taken.

@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
 
-use super::{Hold, Scratch, Store, size_of};
+use super::lease::Lease;
+use super::{Hold, Live, Scratch, Store, size_of};
 use crate::error::Result;
 use crate::ingest::Windows;
 
@@ -21,7 +22,7 @@ pub(crate) struct Staged<'a> {
     store: &'a Store,
     syncs: Mutex<VecDeque<JoinHandle<file::Result<()>>>>,
     scratch: Scratch,
-    hold: Hold,
+    lease: Lease,
     windows: Windows,
     layers: BTreeMap<DiffId, PathBuf>,
     documents: BTreeMap<Digest, PathBuf>,
@@ -29,15 +30,14 @@ pub(crate) struct Staged<'a> {
 }
 
 impl<'a> Staged<'a> {
-    /// Holds the store and makes a scratch directory in it.
+    /// Makes a scratch directory.
     pub(crate) fn new(store: &'a Store) -> Result<Self> {
-        let hold = store.hold()?;
         let scratch = Scratch::new(store)?;
         Ok(Self {
             store,
             syncs: Mutex::default(),
             scratch,
-            hold,
+            lease: Lease::default(),
             windows: Windows::default(),
             layers: BTreeMap::new(),
             documents: BTreeMap::new(),
@@ -51,6 +51,12 @@ impl<'a> Staged<'a> {
 
     pub(crate) fn scratch(&self) -> &Scratch {
         &self.scratch
+    }
+
+    /// Keeps what is named, or will be there, from being collected until this is published or dropped. To be called before
+    /// it is looked for: what was there a moment before may be gone.
+    pub(crate) fn lease(&mut self, wanted: &Live) -> Result<()> {
+        self.lease.add(self.store, self.scratch.path(), wanted)
     }
 
     /// The memory that decoders share.
@@ -81,7 +87,7 @@ impl<'a> Staged<'a> {
         self.layers.get(layer).cloned().unwrap_or_else(|| self.store.layer_path(layer))
     }
 
-    /// Stages a document under its own digest; `digest` has been checked.
+    /// Stages a document under its own digest, which has been checked; it is leased.
     pub(crate) fn add_document(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
         if self.documents.contains_key(digest) || size_of(&self.store.blob_path(digest))?.is_some() {
             return Ok(());
@@ -95,7 +101,7 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
-    /// Builds the merged index of an image from its layers, unless it is there.
+    /// Builds the merged index of an image from its layers, unless it is there; it is leased.
     pub(crate) fn add_index(&mut self, image: &Digest, layers: &[DiffId]) -> Result<()> {
         if self.indexes.contains_key(image) || size_of(&self.store.index_path(image))?.is_some() {
             return Ok(());
@@ -107,13 +113,14 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
-    /// Renames everything into place and syncs the directories. The hold lives on until the names are
+    /// Renames everything into place and syncs the directories. The hold takes the lease's place until the names are
     /// committed.
     pub(crate) fn publish(self) -> Result<Hold> {
         let store = self.store;
         for sync in self.syncs.into_inner().unwrap_or_else(PoisonError::into_inner) {
             join(sync)?;
         }
+        let hold = store.hold()?;
         for (layer, path) in &self.layers {
             let target = store.layer_path(layer);
             if store.effects().rename_new(path, &target)? {
@@ -140,7 +147,7 @@ impl<'a> Staged<'a> {
         for algorithm in algorithms {
             store.effects().sync_dir(&store.root().join("blobs").join(algorithm))?;
         }
-        Ok(self.hold)
+        Ok(hold)
     }
 }
 

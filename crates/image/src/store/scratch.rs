@@ -1,7 +1,7 @@
 //! A directory for half-done work, which disappears with its maker.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use linux::file::{self, Named as _};
@@ -47,6 +47,11 @@ impl Scratch {
                 other.and_then(|_| Err(busy).named("lock", &path).map_err(Error::from))
             }
         }
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A name that nothing here has yet.
