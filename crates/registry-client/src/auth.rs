@@ -25,6 +25,7 @@ use crate::challenge::{Bearer, Challenge};
 use crate::credential::Credential;
 use crate::error::{Error, Result, excerpt};
 use crate::hosts::Host;
+use crate::payload::Sending;
 use crate::session::{Answer, Ask, Session, expiry, locked};
 use crate::url::{Origin, Url, escape};
 
@@ -178,7 +179,8 @@ fn token(
 
 /// What a scope is about, for an error.
 fn what(scope: &str) -> String {
-    let name = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
+    let first = scope.split(' ').next().unwrap_or_default();
+    let name = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
     name.map_or_else(|| "the registry".to_owned(), |(name, _)| name.to_owned())
 }
 
@@ -191,12 +193,12 @@ fn stranger(giver: Host, host: &Host) -> Host {
 
 /// The scope that is wanted, and those that the registry asks for beyond it.
 fn scopes<'a>(wanted: &'a str, asked: Option<&'a str>) -> Vec<&'a str> {
-    let mut scopes: Vec<&str> = (!wanted.is_empty()).then_some(wanted).into_iter().collect();
+    let name = |scope: &'a str| scope.rsplit_once(':').map_or(scope, |(name, _)| name);
+    let mut scopes: Vec<&str> = wanted.split_ascii_whitespace().collect();
+    let named: Vec<&str> = scopes.iter().map(|scope| name(scope)).collect();
     for scope in asked.unwrap_or_default().split_ascii_whitespace().take(8) {
-        // The wanted one says it already, perhaps with its actions in another order or with more of them.
-        let names_same =
-            scope.rsplit_once(':').map(|(name, _)| name) == wanted.rsplit_once(':').map(|(name, _)| name);
-        if !names_same && !scopes.contains(&scope) {
+        // A wanted one says it already, perhaps with its actions in another order or with more of them.
+        if !named.contains(&name(scope)) && !scopes.contains(&scope) {
             scopes.push(scope);
         }
     }
@@ -225,7 +227,7 @@ fn by_get(
     let headers = [(ACCEPT, "application/json".to_owned())];
     let ask = Ask { method: Method::GET, url, host: giver, scope: "", headers: &headers };
     session.persist(3, || {
-        let answer = session.send(&ask, &ask.url, authorization.as_deref(), &Bytes::new())?;
+        let answer = session.send(&ask, &ask.url, authorization.as_deref(), Sending::Whole(&Bytes::new()))?;
         passing(answer, giver)
     })
 }
@@ -249,7 +251,7 @@ fn by_post(
     ];
     let ask = Ask { method: Method::POST, url: realm.clone(), host: giver, scope: "", headers: &headers };
     session.persist(3, || {
-        let answer = session.send(&ask, realm, None, &body)?;
+        let answer = session.send(&ask, realm, None, Sending::Whole(&body))?;
         passing(answer, giver)
     })
 }
@@ -296,5 +298,10 @@ mod tests {
             [wanted, "repository:c:pull"]
         );
         assert_eq!(scopes("", Some("registry:catalog:*")), ["registry:catalog:*"]);
+        let both = "repository:a/b:pull,push repository:c:pull";
+        assert_eq!(
+            scopes(both, Some("repository:c:pull,push repository:d:pull")),
+            ["repository:a/b:pull,push", "repository:c:pull", "repository:d:pull"]
+        );
     }
 }

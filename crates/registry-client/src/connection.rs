@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -21,14 +21,12 @@ use tokio::time::timeout;
 
 use crate::backoff::Patience;
 use crate::error::{Error, Result};
+use crate::payload::Payload;
 use crate::proxy::Proxy;
 use crate::url::Origin;
 
 /// Bytes of all headers of an answer.
 const HEADERS_LIMIT: usize = 128 << 10;
-
-/// What is sent with a request.
-pub(crate) type Payload = Full<Bytes>;
 
 /// How a peer is reached.
 pub(crate) struct Route<'a> {
@@ -109,12 +107,21 @@ impl Connection {
                 request.headers_mut().insert(PROXY_AUTHORIZATION, value);
             }
         }
-        let silence = self.silence;
+        let (silence, passed) = (self.silence, request.body().passed());
         let answer = self.runtime.block_on(async {
-            timeout(silence, self.sender.send_request(request))
-                .await
-                .map_err(|_| too_silent(silence))?
-                .map_err(ended)
+            let mut sent = std::pin::pin!(self.sender.send_request(request));
+            let mut before = 0;
+            loop {
+                if let Ok(answer) = timeout(silence, sent.as_mut()).await {
+                    return answer.map_err(ended);
+                }
+                // A long body is no silence, as long as it is taken.
+                let now = passed.as_ref().map_or(0, |passed| passed.bytes());
+                if now == before {
+                    return Err(too_silent(silence));
+                }
+                before = now;
+            }
         })?;
         Ok(answer.map(|body| Streaming { body, connection: self }))
     }
@@ -243,7 +250,7 @@ async fn tunnel(stream: TcpStream, proxy: &Proxy, origin: &Origin) -> Result<Tcp
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request
-        .body(Payload::default())
+        .body(Payload::Whole(Bytes::new()))
         .map_err(|error| Error::Connect { origin: proxy.origin.clone(), source: io::Error::other(error) })?;
     let answer = sender.send_request(request).await.map_err(failed)?;
     if !answer.status().is_success() {

@@ -61,6 +61,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What was to be sent cannot be read.
+    #[error("read what is sent to {url}")]
+    Content {
+        /// Where it was to go.
+        url: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A registry that does not do what the specification leaves to it.
+    #[error("{registry} does not support {what}{}", told(said))]
+    Unsupported {
+        /// The registry.
+        registry: String,
+        /// What was wanted.
+        what: &'static str,
+        /// What the registry says.
+        said: String,
+    },
     /// An answer that is none of those the specification allows here.
     #[error("{method} {url}: the registry answers {status}{}", told(said))]
     Status {
@@ -257,6 +276,8 @@ impl Error {
             Self::Proxy { status, .. } => is_passing(*status),
             Self::Address { .. }
             | Self::Tls { .. }
+            | Self::Content { .. }
+            | Self::Unsupported { .. }
             | Self::Unauthorized { .. }
             | Self::NotFound { .. }
             | Self::Header { .. }

@@ -1,7 +1,7 @@
 //! A client of image registries (OCI distribution specification 1.1) with a blocking face.
 //!
 //! ```text
-//! Client ──► Repository ──► manifest, blob, tags
+//! Client ──► Repository ──► manifest, blob, tags; put_manifest, put_blob, mount_blob, delete_manifest
 //!               │ hosts: mirrors in their order, the registry last; each with its own certificates, headers, credential
 //!               ▼
 //!            Session ── exchange: token or password, redirects, attempts ──► Connection ── HTTP/1.1, TLS, proxy
@@ -28,14 +28,17 @@ mod blob;
 pub mod challenge;
 mod connection;
 pub mod credential;
+mod delete;
 mod error;
 pub mod hosts;
 pub mod link;
 mod manifest;
+mod payload;
 mod proxy;
 mod session;
 mod tags;
 mod tls;
+mod upload;
 mod url;
 
 use std::path::PathBuf;
@@ -51,11 +54,13 @@ pub use blob::BlobReader;
 pub use credential::{Credential, Credentials};
 pub use error::{Error, Result};
 pub use hosts::HostRules;
-pub use manifest::Fetched;
+pub use manifest::{Fetched, Put};
 pub use proxy::Proxies;
+pub use upload::Open;
 pub use url::{Origin, Url};
 
 use hosts::Host;
+use payload::Sending;
 use session::{Answer, Ask, Session, locked};
 
 /// What a client is told by the configuration and the environment of its caller.
@@ -119,12 +124,13 @@ impl Client {
             hosts: of_its_own,
             name: String::new(),
             registry: registry.to_owned(),
+            is_target: false,
             unreached: Arc::default(),
         };
         repository.on_hosts(Need::Any, |host| {
             let url = Url { path: format!("{}/", host.base.path), ..host.base.clone() };
             let ask = Ask { method: Method::GET, url, host, scope: "", headers: &[] };
-            let answer = self.session.exchange(&ask, &Bytes::new())?;
+            let answer = self.session.exchange(&ask, Sending::Whole(&Bytes::new()))?;
             match answer.status {
                 200 => answer.discard(),
                 _ => Err(answer.refusal(host, "the registry")),
@@ -142,8 +148,18 @@ impl Client {
             hosts: self.session.settings.hosts.hosts(reference.registry())?,
             name: reference.repository().to_owned(),
             registry: reference.registry().to_owned(),
+            is_target: false,
             unreached: Arc::default(),
         })
+    }
+
+    /// The same to push to: whatever is asked, also what is there already, is asked of the host that takes pushes, with proof
+    /// that we may.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub fn target(&self, reference: &Reference) -> Result<Repository> {
+        Ok(Repository { is_target: true, ..self.repository(reference)? })
     }
 }
 
@@ -154,6 +170,8 @@ pub struct Repository {
     hosts: Vec<Host>,
     name: String,
     registry: String,
+    /// Whether it is there to be pushed to.
+    is_target: bool,
     /// Hosts at which nobody was there: not asked again as long as there are others.
     unreached: Arc<Mutex<Vec<Origin>>>,
 }
@@ -169,6 +187,7 @@ impl std::fmt::Debug for Repository {
 enum Need {
     Pull,
     Resolve,
+    Push,
     /// Whatever it may.
     Any,
 }
@@ -178,6 +197,7 @@ impl Need {
         match self {
             Self::Pull => host.capabilities.pull,
             Self::Resolve => host.capabilities.resolve,
+            Self::Push => host.capabilities.push,
             Self::Any => true,
         }
     }
@@ -186,6 +206,7 @@ impl Need {
         match self {
             Self::Pull => "pull",
             Self::Resolve => "resolve",
+            Self::Push => "push",
             Self::Any => "answer",
         }
     }
@@ -195,9 +216,27 @@ impl Need {
 const ATTEMPTS_BEFORE_OTHERS: u32 = 2;
 
 impl Repository {
-    /// The scope that lets us read.
-    fn pull_scope(&self) -> String {
-        format!("repository:{}:pull", self.name)
+    /// The scope that lets us do what a method does.
+    fn scope(&self, method: &Method) -> String {
+        let actions = match *method {
+            Method::DELETE => "delete,pull,push",
+            Method::GET | Method::HEAD if !self.is_target => "pull",
+            _ => "pull,push",
+        };
+        format!("repository:{}:{actions}", self.name)
+    }
+
+    /// The hosts that meet a need. Only one takes pushes, the first, by whatever way it is reached: half an image here and half
+    /// of it there would be none.
+    fn able(&self, need: Need) -> Vec<&Host> {
+        let need = if self.is_target { Need::Push } else { need };
+        let mut able: Vec<&Host> = self.hosts.iter().filter(|host| need.is_met_by(host)).collect();
+        if need == Need::Push
+            && let Some(name) = able.first().map(|host| host.name.clone())
+        {
+            able.retain(|host| host.name == name);
+        }
+        able
     }
 
     /// An address below a host's repository; the host is told for whom it stands in.
@@ -208,12 +247,12 @@ impl Repository {
 
     /// Asks the hosts in their order until one gives what is wanted.
     fn on_hosts<T>(&self, need: Need, mut ask: impl FnMut(&Host) -> Result<T>) -> Result<T> {
-        let able = self.hosts.iter().filter(|host| need.is_met_by(host));
+        let able = self.able(need);
         let unreached = locked(&self.unreached).clone();
-        let mut hosts: Vec<&Host> =
-            able.clone().filter(|host| !unreached.contains(&host.base.origin)).collect();
+        let mut hosts = able.clone();
+        hosts.retain(|host| !unreached.contains(&host.base.origin));
         if hosts.is_empty() {
-            hosts = able.collect();
+            hosts = able;
         }
         let mut failures = Vec::new();
         for (place, host) in hosts.iter().copied().enumerate() {
@@ -273,9 +312,9 @@ impl Repository {
         headers: &[(HeaderName, String)],
         (wanted, what): (&[u16], &str),
     ) -> Result<Answer> {
-        let scope = self.pull_scope();
+        let scope = self.scope(&method);
         let ask = Ask { method, url, host, scope: &scope, headers };
-        let answer = self.session.exchange(&ask, &Bytes::new())?;
+        let answer = self.session.exchange(&ask, Sending::Whole(&Bytes::new()))?;
         match wanted.contains(&answer.status) {
             true => Ok(answer),
             false => Err(answer.refusal(host, what)),

@@ -1,12 +1,14 @@
-//! Manifests and indexes, by tag and by digest (spec.md, "Pulling manifests").
+//! Manifests and indexes, by tag and by digest (spec.md, "Pulling manifests", "Pushing manifests").
 
 use hyper::Method;
-use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use oci::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, Reference};
 
 use crate::error::{Error, Result, excerpt};
 use crate::hosts::Host;
-use crate::session::Answer;
+use crate::payload::Sending;
+use crate::session::{Answer, Ask};
 use crate::{Need, Repository};
 
 /// The header by which registries name what they send.
@@ -21,6 +23,15 @@ pub struct Fetched {
     pub bytes: Vec<u8>,
     /// What it says.
     pub document: Document,
+}
+
+/// A document that a registry has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Put {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// The digest of what it is about, if the registry keeps track of that itself (`OCI-Subject`).
+    pub subject: Option<Digest>,
 }
 
 impl Repository {
@@ -86,6 +97,46 @@ impl Repository {
         })
     }
 
+    /// Puts a manifest or an index there, byte for byte, under the tag or the digest of `reference`; the digest counts where both
+    /// are there. What it refers to must be there before.
+    ///
+    /// # Errors
+    /// If the registry does not take it, or says that it is another one; if the digest of `reference` is not that of `bytes`.
+    pub fn put_manifest(&self, reference: &Reference, media_type: &MediaType, bytes: &[u8]) -> Result<Put> {
+        let shown = reference.to_string();
+        if bytes.len() as u64 > MANIFEST_LIMIT {
+            return Err(mismatch(&shown, "size", format!("at most {MANIFEST_LIMIT}"), bytes.len()));
+        }
+        let digest = match reference.digest() {
+            Some(wanted) => found_digest(&shown, wanted, bytes)?,
+            None => Digest::of(bytes),
+        };
+        if let Some(wanted) = reference.digest().filter(|wanted| **wanted != digest) {
+            return Err(mismatch(&shown, "digest", wanted, digest));
+        }
+        let name = reference.digest().map_or(reference.tag(), |digest| Some(digest.as_str()));
+        let name = name.unwrap_or("latest");
+        let separator = if name.contains(':') { '@' } else { ':' };
+        let what = format!("{}{separator}{name}", self.name);
+        let content = Bytes::copy_from_slice(bytes);
+        let scope = self.scope(&Method::PUT);
+        self.on_hosts(Need::Push, |host| {
+            let url = self.url(host, &format!("manifests/{name}"))?;
+            let headers = [(CONTENT_TYPE, media_type.to_string())];
+            let ask = Ask { method: Method::PUT, url, host, scope: &scope, headers: &headers };
+            let answer = self.session.exchange(&ask, Sending::Whole(&content))?;
+            if !matches!(answer.status, 200..=202) {
+                return Err(answer.refusal(host, &what));
+            }
+            is_the_same(&answer, &digest)?;
+            let subject =
+                answer.headers.get("oci-subject").and_then(|value| value.to_str().ok()?.parse().ok());
+            answer.discard()?;
+            let descriptor = Descriptor::new(media_type.clone(), digest.clone(), bytes.len() as u64);
+            Ok(Put { descriptor, subject })
+        })
+    }
+
     fn ask_manifest(&self, host: &Host, method: Method, name: &str) -> Result<Answer> {
         let accepted = [
             MediaType::OCI_INDEX,
@@ -99,6 +150,18 @@ impl Repository {
         let what = format!("{}{separator}{name}", self.name);
         self.ask(host, method, url, &[(ACCEPT, accepted)], (&[200], &what))
     }
+}
+
+/// What the answer to a push names must be what was pushed.
+fn is_the_same(answer: &Answer, digest: &Digest) -> Result<()> {
+    let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let place = location.and_then(|text| text.split('?').next()?.rsplit('/').next()?.parse::<Digest>().ok());
+    for found in told_digest(answer)?.into_iter().chain(place) {
+        if found.algorithm_name() == digest.algorithm_name() && found != *digest {
+            return Err(mismatch(&answer.url.shown(), "digest", digest, found));
+        }
+    }
+    Ok(())
 }
 
 /// Reads, checks and parses a document.
@@ -153,7 +216,7 @@ fn found_digest(url: &str, wanted: &Digest, bytes: &[u8]) -> Result<Digest> {
     Ok(hasher.finish())
 }
 
-fn told_digest(answer: &Answer) -> Result<Option<Digest>> {
+pub(crate) fn told_digest(answer: &Answer) -> Result<Option<Digest>> {
     let Some(value) = answer.headers.get(DIGEST_HEADER) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     text.parse().map(Some).map_err(|error| Error::Header {

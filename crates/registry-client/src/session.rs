@@ -17,9 +17,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::auth::Tokens;
 use crate::backoff::retry_after;
-use crate::connection::{Connection, Payload, Route, Streaming};
+use crate::connection::{Connection, Route, Streaming};
 use crate::error::{Error, Result, excerpt};
 use crate::hosts::{Host, Tls};
+use crate::payload::{Payload, Sending};
 use crate::url::{Origin, Url};
 use crate::{Settings, tls};
 
@@ -119,7 +120,7 @@ impl Session {
     }
 
     /// Asks, proving who we are where that is wanted. Any status is an answer, but 401 only once nothing helps.
-    pub(crate) fn exchange(self: &Arc<Self>, ask: &Ask<'_>, payload: &Bytes) -> Result<Answer> {
+    pub(crate) fn exchange(self: &Arc<Self>, ask: &Ask<'_>, payload: Sending<'_>) -> Result<Answer> {
         let shown = self.tokens.known(ask.host, ask.scope);
         let answer = self.follow(ask, shown.as_deref(), payload)?;
         if answer.status != 401 || answer.url.origin != ask.host.base.origin {
@@ -146,13 +147,12 @@ impl Session {
         self: &Arc<Self>,
         ask: &Ask<'_>,
         authorization: Option<&str>,
-        payload: &Bytes,
+        payload: Sending<'_>,
     ) -> Result<Answer> {
-        let may_follow = ask.method == Method::GET || ask.method == Method::HEAD;
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let answer = self.send(ask, &url, authorization, payload)?;
-            if !(may_follow && matches!(answer.status, 301 | 302 | 303 | 307 | 308)) {
+            if !may_follow(&ask.method, payload, answer.status) {
                 return Ok(answer);
             }
             let target = answer.header(LOCATION, "Location")?;
@@ -178,26 +178,33 @@ impl Session {
         ask: &Ask<'_>,
         url: &Url,
         authorization: Option<&str>,
-        payload: &Bytes,
+        payload: Sending<'_>,
     ) -> Result<Answer> {
         let is_own = url.origin == ask.host.base.origin;
         let key = (url.origin.clone(), tls_towards(ask.host, &url.origin));
         let failed = |source| Error::Exchange { method: ask.method.to_string(), url: url.shown(), source };
         let free = self.free(&key);
-        let is_reused = free.is_some();
+        // How much of a stream has arrived must be asked for before it is sent again.
+        let may_repeat = free.is_some() && matches!(payload, Sending::Whole(_));
         let connection = match free {
             Some(connection) => connection,
             None => self.connect(&key)?,
         };
         let request = || self.request(ask, url, authorization.filter(|_| is_own), is_own);
-        let sent = connection.send(with(request()?, payload), &url.origin);
+        let (payload, whole) = (payload.begin()?, payload);
+        let passed = payload.passed();
+        let sent = connection.send(request()?.map(|()| payload), &url.origin);
         let sent = match sent {
             // Kept connections are closed by peers at any time; that is no failure of the peer's.
-            Err(error) if is_reused && error.kind() != io::ErrorKind::TimedOut => {
-                self.connect(&key)?.send(with(request()?, payload), &url.origin)
+            Err(error) if may_repeat && error.kind() != io::ErrorKind::TimedOut => {
+                let payload = whole.begin()?;
+                self.connect(&key)?.send(request()?.map(|()| payload), &url.origin)
             }
             sent => sent,
         };
+        if let Some(source) = passed.and_then(|passed| passed.failure()) {
+            return Err(Error::Content { url: url.shown(), source });
+        }
         let (parts, streaming) = sent.map_err(failed)?.into_parts();
         let mut answer = Answer {
             status: parts.status.as_u16(),
@@ -268,8 +275,22 @@ impl Session {
     }
 }
 
-fn with(request: Request<()>, payload: &Bytes) -> Request<Payload> {
-    request.map(|()| Payload::new(payload.clone()))
+impl Sending<'_> {
+    fn begin(self) -> Result<Payload> {
+        Ok(match self {
+            Self::Whole(bytes) => Payload::Whole(bytes.clone()),
+            Self::Stream(open) => Payload::Stream(open()?),
+        })
+    }
+}
+
+/// Whether a redirect is followed: of what only reads, and of what says that the same is to be done elsewhere, where it can be.
+fn may_follow(method: &Method, payload: Sending<'_>, status: u16) -> bool {
+    match status {
+        301..=303 => method == Method::GET || method == Method::HEAD,
+        307 | 308 => matches!(payload, Sending::Whole(_)),
+        _ => false,
+    }
 }
 
 /// What proves who is at `origin`, and who we are, when `host` has sent us there: a certificate of ours goes to the host

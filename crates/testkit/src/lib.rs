@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
 
 mod abandoned;
+mod cutter;
 mod disk;
 mod image;
 mod killing;
@@ -26,6 +27,7 @@ mod user;
 mod waiting;
 
 pub use abandoned::{own_name, sweep};
+pub use cutter::Cutter;
 pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
 pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};

@@ -144,17 +144,7 @@ pub fn exchange(address: &str, seen: &Seen) -> Reply {
     let mut body = Vec::new();
     if seen.method != "HEAD" {
         if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
-            while let Some(size) =
-                read_line(&mut reader).and_then(|size| usize::from_str_radix(&size, 16).ok())
-            {
-                let mut chunk = vec![0; size];
-                reader.read_exact(&mut chunk).expect("a chunk");
-                body.extend(chunk);
-                read_line(&mut reader);
-                if size == 0 {
-                    break;
-                }
-            }
+            body = read_chunks(&mut reader).expect("all chunks");
         } else {
             reader.read_to_end(&mut body).expect("the body of the answer");
         }
@@ -186,11 +176,29 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, BTreeMap<String, Stri
     }
 }
 
+/// A body in chunks, to its end.
+fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let size = usize::from_str_radix(&read_line(reader)?, 16).ok()?;
+        let mut chunk = vec![0; size];
+        reader.read_exact(&mut chunk).ok()?;
+        body.extend(chunk);
+        read_line(reader)?;
+        if size == 0 {
+            return Some(body);
+        }
+    }
+}
+
 fn read_request(stream: &TcpStream) -> Option<Seen> {
     let mut reader = BufReader::new(stream);
     let (first, headers) = read_head(&mut reader)?;
     let mut words = first.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        return read_chunks(&mut reader).map(|body| Seen { method, path, headers, body });
+    }
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

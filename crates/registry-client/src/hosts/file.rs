@@ -161,7 +161,11 @@ fn host(path: &Path, name: String, base: Url, options: &Options, stands_for: Opt
             headers.push((header.clone(), value.clone()));
         }
     }
-    let capabilities = capabilities(path, options)?;
+    let mut capabilities = capabilities(path, options)?;
+    if stands_for.is_some() && options.capabilities.as_ref().is_none_or(Vec::is_empty) {
+        // What is pushed goes to the registry that was named, unless somebody says otherwise.
+        capabilities.push = false;
+    }
     Ok(Host { name, base, capabilities, tls: tls(path, options)?, headers, stands_for })
 }
 
@@ -280,13 +284,14 @@ mod tests {
             skip_verify = true
             [host."https://b.example/api/v2/"]
             [host."https://c.example/other"]
+            capabilities = ["push", "pull"]
             override_path = true
             [host."https://c.example/other".header]
             x-custom = ["one", "two"]
         "#;
         let hosts = of(text, "docker.io").unwrap();
-        let want = "https://z.example:8443/v2 p ns=docker.io\nhttp://a.example/proxy/v2 prw unverified ns=docker.io\n\
-            https://b.example/api/v2 prw ns=docker.io\nhttps://c.example/other prw ns=docker.io\n\
+        let want = "https://z.example:8443/v2 p ns=docker.io\nhttp://a.example/proxy/v2 pr unverified ns=docker.io\n\
+            https://b.example/api/v2 pr ns=docker.io\nhttps://c.example/other pw ns=docker.io\n\
             https://registry-1.docker.io/v2 pr";
         assert_eq!(asked(&hosts), want);
         assert_eq!(hosts[0].tls.ca, [PathBuf::from("/etc/x/own.crt")]);
@@ -330,9 +335,9 @@ mod tests {
         let folders = vec![scratch.join("missing"), scratch.join("certs.d")];
         let rules = HostRules { files: vec![file], folders: folders.clone() };
         for (registry, want) in [
-            ("a.example:5000", "https://m/v2 prw ns=a.example:5000\nhttps://a.example:5000/v2 prw"),
+            ("a.example:5000", "https://m/v2 pr ns=a.example:5000\nhttps://a.example:5000/v2 prw"),
             ("b.example", "https://b.example/v2 prw unverified\nhttp://b.example/v2 prw"),
-            ("c.example", "https://mirror/v2 prw ns=c.example\nhttps://c.example/v2 prw"),
+            ("c.example", "https://mirror/v2 pr ns=c.example\nhttps://c.example/v2 prw"),
             ("docker.example:5000", "https://docker.example:5000/v2 prw"),
         ] {
             assert_eq!(asked(&rules.hosts(registry).unwrap()), want, "{registry}");

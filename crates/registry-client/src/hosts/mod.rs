@@ -10,6 +10,8 @@
 //! certs.d/<host>/*.crt, *.cert + *.key             as Docker reads it, without a hosts.toml
 //! ```
 //!
+//! A mirror takes pushes only where its capabilities say so; containerd sends them to the first that does not deny it.
+//!
 //! The first place that names the registry rules; where none does, the first with a `_default`. Without any, the registry is
 //! asked by https, and this host itself (`localhost`, `127.0.0.0/8`, `::1`) also by http, as Docker does.
 
