@@ -66,7 +66,7 @@ fn an_image_of_another_platform_is_loaded_where_it_is_asked_for() {
     );
     // The platform of a container: by flag, else what the caller has set for all of Docker's commands.
     let create = |words: &[&str]| {
-        let mut command = skiff.command(&[&["create"], words, &["busybox"]].concat());
+        let mut command = skiff.command(&[&["create", "--pull=never"], words, &["busybox"]].concat());
         let output = command.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").output().unwrap();
         Output::of(output)
     };

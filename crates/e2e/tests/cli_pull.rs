@@ -3,93 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests handle their own files")]
 
+mod remote;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use oci::{Digest, MediaType};
-use serde_json::{Value, json};
-use testkit::{
-    Entry, Output, Peer, Registry, Reply, Skiff, busybox_layer, layer, peer, registry, wait_until,
-};
-
-/// A layer as registries hold it, and what it is unpacked.
-#[derive(Clone)]
-struct Blob {
-    bytes: Vec<u8>,
-    diff_id: String,
-    kind: MediaType,
-}
-
-fn gzip(tar: &[u8]) -> Blob {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(tar).unwrap();
-    Blob {
-        bytes: encoder.finish().unwrap(),
-        diff_id: Digest::of(tar).to_string(),
-        kind: MediaType::OCI_LAYER_GZIP,
-    }
-}
-
-/// Puts an image for one platform there, under a tag; returns its descriptor.
-fn put(registry: &Registry, name: &str, architecture: &str, layers: &[Blob]) -> Value {
-    let (repository, tag) = name.split_once(':').unwrap();
-    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-    let config = json!({"os": "linux", "architecture": architecture, "config": {"Cmd": ["cat", "/hello"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-    let config = registry.put_blob(repository, MediaType::OCI_CONFIG.as_str(), config.to_string().as_bytes());
-    let layers: Vec<Value> =
-        layers.iter().map(|layer| registry.put_blob(repository, layer.kind.as_str(), &layer.bytes)).collect();
-    let kind = MediaType::OCI_MANIFEST;
-    registry.put_manifest(
-        repository,
-        tag,
-        &json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers}),
-    )
-}
-
-fn put_index(registry: &Registry, name: &str, entries: &[(&str, &Value)]) -> Value {
-    let (repository, tag) = name.split_once(':').unwrap();
-    let entry = |(architecture, descriptor): &(&str, &Value)| {
-        let mut entry = (*descriptor).clone();
-        entry["platform"] = json!({"os": "linux", "architecture": architecture});
-        entry
-    };
-    let manifests: Vec<Value> = entries.iter().map(entry).collect();
-    let kind = MediaType::OCI_INDEX;
-    registry.put_manifest(
-        repository,
-        tag,
-        &json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}),
-    )
-}
-
-fn file(path: &str, content: &[u8]) -> Vec<u8> {
-    layer(&[Entry::File(path, 0o644, content)])
-}
-
-fn host() -> &'static str {
-    if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }
-}
-
-/// Busybox with a file that says hello, in two layers.
-fn hello() -> [Blob; 2] {
-    [gzip(&busybox_layer(&[])), gzip(&file("hello", b"hello\n"))]
-}
-
-/// Whoever set things up for the user that runs the tests is left out.
-fn run(skiff: &Skiff, arguments: &[&str]) -> Output {
-    let mut command = skiff.command(arguments);
-    command.env("DOCKER_CONFIG", skiff.folder());
-    Output::of(command.output().unwrap())
-}
-
-fn ok(skiff: &Skiff, arguments: &[&str]) -> String {
-    let output = run(skiff, arguments);
-    assert_eq!(output.code, 0, "{arguments:?}: {output:?}");
-    output.stdout
-}
+use oci::Digest;
+use remote::*;
+use serde_json::Value;
+use testkit::{Peer, Reply, Skiff, busybox_layer, peer, registry, wait_until};
 
 #[test]
 fn an_image_is_pulled_and_said_so_in_dockers_words() {

@@ -51,8 +51,15 @@ impl Engine {
     }
 
     fn image_for(&self, request: &Create) -> Result<(Digest, ImageConfig)> {
-        let id = match (self.resolve_image(&request.image), request.pull) {
+        let found = self.resolve_for(&request.image, request.platform.as_deref());
+        let id = match (found, request.pull) {
             (Ok(id), Pull::Missing | Pull::Never) => id,
+            // Its registry may have it for the platform that is wanted.
+            (Err(Error::WrongPlatform { .. }), Pull::Always | Pull::Missing)
+                if self.resolve_reference(&request.image)?.1.is_some() =>
+            {
+                return Err(Error::ImageNotHere { name: crate::images::familiar(&request.image) });
+            }
             // Without a registry "always" cannot be done, and the local image is not what was asked for.
             (Ok(_), Pull::Always) | (Err(Error::NoSuchImage { .. }), Pull::Always | Pull::Missing) => {
                 return Err(Error::ImageNotHere { name: crate::images::familiar(&request.image) });

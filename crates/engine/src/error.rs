@@ -300,6 +300,12 @@ pub enum Error {
         #[source]
         source: oci::Error,
     },
+    #[error("--platform can't be used with --all-platforms")]
+    AllOfOnePlatform,
+    #[error(
+        "{name}: it is made for more than {limit} platforms: fetch those that are needed with --platform"
+    )]
+    TooManyPlatforms { name: String, limit: usize },
     #[error("tag can't be used with --all-tags/-a")]
     AllOfOneTag,
     #[error("{name} is not an image but {kind}")]
@@ -414,8 +420,10 @@ impl Error {
             | Error::Record { .. } => Kind::Internal,
             Error::AmbiguousPrefix { .. }
             | Error::AllOfOneTag
+            | Error::AllOfOnePlatform
             | Error::NotAnImage { .. }
             | Error::IndexTooDeep { .. }
+            | Error::TooManyPlatforms { .. }
             | Error::NotADirectory { .. }
             | Error::CannotCopyDirectory
             | Error::MustBeDirectory { .. }

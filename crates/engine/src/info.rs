@@ -173,8 +173,58 @@ pub struct ImageSummary {
     pub labels: BTreeMap<String, String>,
     /// How many containers use it.
     pub containers: u64,
+    /// Familiar references that lead to it by an index, and stand for an image for another platform.
+    pub through: Vec<String>,
+    /// Whether a container uses it, or an image for another platform of the same name.
+    pub in_use: bool,
     /// When it came here, or when the last container of it was removed, to the hour, if that was later.
     pub last_used: Timestamp,
+}
+
+impl ImageSummary {
+    /// Whether no tag leads to it.
+    pub fn is_dangling(&self) -> bool {
+        self.tags.is_empty() && self.through.is_empty()
+    }
+
+    /// Whether it is only there for another platform than its names stand for: it goes with them.
+    pub fn is_platform(&self) -> bool {
+        self.tags.is_empty() && !self.through.is_empty()
+    }
+}
+
+/// An image with the platforms that its names lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageTree {
+    /// Familiar references; empty for one without.
+    pub names: Vec<String>,
+    /// `sha256:…` of what the names stand for.
+    pub id: String,
+    /// Bytes of the layers that are here, uncompressed.
+    pub size: u64,
+    /// Bytes of what is here as registries send it.
+    pub content_size: u64,
+    /// Whether a container uses one of its images.
+    pub in_use: bool,
+    /// In the order of the index.
+    pub platforms: Vec<ImagePlatform>,
+}
+
+/// One platform of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePlatform {
+    /// `linux/amd64`, …
+    pub platform: String,
+    /// `sha256:…` of the image, or of its manifest where it is not here.
+    pub id: String,
+    /// Whether it is here.
+    pub is_here: bool,
+    /// Bytes of its layers, uncompressed.
+    pub size: u64,
+    /// Bytes of it as registries send it.
+    pub content_size: u64,
+    /// Whether a container uses it.
+    pub in_use: bool,
 }
 
 /// One step of an image's history, newest first.

@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use oci::Digest;
+use oci::{Digest, Reference};
 
 use crate::info::{ContainerSummary, ImageSummary};
 use crate::request::List;
@@ -70,10 +70,11 @@ impl Engine {
                 Ok(digest) => digest,
                 Err(_) => continue,
             };
-            parts.add(self, &digest)?;
+            parts.add(self, &digest, &summary.id)?;
         }
+        parts.add_indexes(self)?;
         let used: HashSet<&str> =
-            summaries.iter().filter(|image| image.containers > 0).map(|image| image.id.as_str()).collect();
+            summaries.iter().filter(|image| image.in_use).map(|image| image.id.as_str()).collect();
         let images_size = ["layers", "blobs", "images", "trees", "tmp"]
             .iter()
             .map(|name| allotted(&root.join(name), &[]))
@@ -113,24 +114,41 @@ impl Engine {
 
 /// Files and trees of the store, with their sizes and the images that need them.
 #[derive(Default)]
-pub(crate) struct Parts(HashMap<std::path::PathBuf, (u64, Vec<String>)>);
+pub(crate) struct Parts(HashMap<PathBuf, (u64, Vec<String>)>);
 
 impl Parts {
-    pub(crate) fn add(&mut self, engine: &Engine, image: &Digest) -> Result<()> {
+    /// Adds what an image needs, as something that `user` needs: itself, or an image that it goes with.
+    pub(crate) fn add(&mut self, engine: &Engine, image: &Digest, user: &str) -> Result<()> {
         let record = engine.image_record(image)?;
         let store = &engine.store;
         let mut paths = vec![store.index_path(image), store.blob_path(image)];
         paths.extend(record.manifest.iter().map(|manifest| store.blob_path(&manifest.digest)));
+        let named = record.digests.iter().filter_map(Reference::digest);
+        paths.extend(named.map(|digest| store.blob_path(digest)));
         paths.extend(record.layers.iter().map(|layer| store.layer_path(&layer.diff_id)));
         let layers: Vec<_> = record.layers.iter().map(|layer| layer.diff_id.clone()).collect();
         paths.extend(store.tree_paths(&layers));
-        for path in paths {
-            let part = self.0.entry(path).or_insert_with_key(|path| (allotted(path, &[]), Vec::new()));
-            if !part.1.iter().any(|id| *id == image.to_string()) {
-                part.1.push(image.to_string());
+        paths.into_iter().for_each(|path| self.put(path, user));
+        Ok(())
+    }
+
+    /// Adds the documents by which names lead to images.
+    pub(crate) fn add_indexes(&mut self, engine: &Engine) -> Result<()> {
+        for (_, _, listing) in engine.indexed()?.names {
+            for image in listing.images() {
+                for document in &listing.documents {
+                    self.put(engine.store.blob_path(document), image.id.as_str());
+                }
             }
         }
         Ok(())
+    }
+
+    fn put(&mut self, path: PathBuf, user: &str) {
+        let part = self.0.entry(path).or_insert_with_key(|path| (allotted(path, &[]), Vec::new()));
+        if !part.1.iter().any(|id| id == user) {
+            part.1.push(user.to_owned());
+        }
     }
 
     /// Bytes of what any image needs that `wanted` names.

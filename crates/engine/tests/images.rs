@@ -31,17 +31,17 @@ fn an_image_is_found_by_every_name_it_has() {
         &hex[..2],
         &format!("sha256:{}", &hex[..8]),
     ] {
-        assert_eq!(engine.image_inspect(name).unwrap().summary.id, id, "{name}");
+        assert_eq!(engine.image_inspect(name, None).unwrap().summary.id, id, "{name}");
     }
     for (name, message) in [
         ("nothing", "No such image: nothing:latest"),
         ("example.org/a/b", "No such image: example.org/a/b:latest"),
         ("busybox:2", "No such image: busybox:2"),
     ] {
-        let error = engine.image_inspect(name).unwrap_err();
+        let error = engine.image_inspect(name, None).unwrap_err();
         assert_eq!((error.to_string().as_str(), error.kind()), (message, Kind::NotFound));
     }
-    assert_eq!(engine.image_inspect("Bad Name").unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(engine.image_inspect("Bad Name", None).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(engine.images().unwrap()[0].tags, ["busybox:latest", "example.org/a/b:1"]);
 }
 
@@ -91,7 +91,8 @@ fn a_name_that_moves_leaves_the_other_image_dangling() {
 fn an_image_goes_with_its_last_name() {
     let fixture = Fixture::new();
     let engine = &fixture.engine;
-    let remove = |name: &str, force| engine.remove_image(name, &RemoveImage { force });
+    let remove =
+        |name: &str, force| engine.remove_image(name, &RemoveImage { force, ..RemoveImage::default() });
     engine.tag("busybox", "other").unwrap();
     let id = engine.images().unwrap()[0].id.clone();
     let error = remove(&id, false).unwrap_err();
@@ -117,7 +118,7 @@ fn what_a_container_needs_stays() {
     let mut request = Fixture::shell("sleep 1000");
     request.name = Some("web".to_owned());
     engine.run(&request, None).unwrap();
-    let remove = |force| engine.remove_image("busybox", &RemoveImage { force });
+    let remove = |force| engine.remove_image("busybox", &RemoveImage { force, ..RemoveImage::default() });
     let error = remove(false).unwrap_err();
     assert!(
         error.to_string().contains("(must force) - container")
@@ -168,7 +169,7 @@ fn damage_is_found_and_named() {
 fn history_tells_each_step_with_its_size() {
     let fixture = Fixture::empty();
     fixture.import("busybox", &["ENV A=1"]);
-    let steps = fixture.engine.history("busybox").unwrap();
+    let steps = fixture.engine.history("busybox", None).unwrap();
     assert!(steps[0].id.is_some() && steps[0].tags == ["busybox:latest"]);
     assert!(steps.iter().map(|step| step.size).sum::<u64>() > 1_000_000);
     assert!(steps.iter().any(|step| step.comment == "Imported from -"), "{steps:?}");

@@ -58,7 +58,7 @@ pub mod tar;
 
 pub use archive::{
     CommitOptions, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob, Remote,
-    SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
+    RemoteImage, SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

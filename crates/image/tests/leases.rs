@@ -11,9 +11,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use archives_support::*;
-use image::{Compression, Live, Remote, Store};
+use image::{Compression, Live, Remote, RemoteImage, Store};
 use oci::{Descriptor, Digest, Manifest};
 use serde_json::json;
+
+/// What leads to the image, as far as the store cares.
+const INDEX: &[u8] = b"{}";
 
 /// An image of a registry: the bytes of manifest and config, and the blobs of its layers.
 struct Image {
@@ -61,8 +64,11 @@ impl Image {
             store,
             Remote {
                 name: "image".to_owned(),
-                manifest: (descriptor, self.manifest.clone(), manifest),
-                config: self.config.clone(),
+                images: vec![RemoteImage {
+                    manifest: (descriptor, self.manifest.clone(), manifest),
+                    config: self.config.clone(),
+                }],
+                documents: vec![(Digest::of(INDEX), INDEX.to_vec())],
                 platform: None,
                 open: &open,
                 watch: &|_, _| (),
@@ -111,7 +117,11 @@ fn nothing_that_a_fetch_relies_on_is_collected_and_neither_waits_for_the_other()
         // It would wait for ever if the store were held.
         let collected = store.collector().unwrap().collect(&Live::default()).unwrap();
         assert!(collected.layers.is_empty(), "{collected:?}");
-        assert_eq!(collected.documents.len(), 2, "config and manifest of the base alone: {collected:?}");
+        assert_eq!(
+            collected.documents.len(),
+            2,
+            "config and manifest of the base alone, the index is the other one's, too: {collected:?}"
+        );
         assert_eq!(count(store.root(), "layers"), 1);
         drop(go);
         let fetched = fetched.join().unwrap();
@@ -141,7 +151,7 @@ fn the_lease_of_who_is_gone_keeps_nothing_and_that_of_the_living_does() {
     // What is no scratch directory is in nobody's way.
     std::fs::write(store.root().join("tmp/stray"), b"").unwrap();
     let collected = store.collector().unwrap().collect(&Live::default()).unwrap();
-    assert!(collected.layers.is_empty() && collected.documents.len() == 2, "{collected:?}");
+    assert!(collected.layers.is_empty() && collected.documents.len() == 3, "{collected:?}");
     drop(lock);
     let collected = store.collector().unwrap().collect(&Live::default()).unwrap();
     assert_eq!(collected.layers.len(), 1);

@@ -64,6 +64,14 @@ impl Descriptor {
         Self::new(media_type, Digest::of(content), content.len() as u64)
     }
 
+    /// Whether this entry of an index is what a build tool attests of another entry, instead of an image: such are listed for
+    /// a platform that does not exist.
+    #[must_use]
+    pub fn is_attestation(&self) -> bool {
+        let unknown = self.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
+        unknown || self.annotations.contains_key("vnd.docker.reference.type")
+    }
+
     /// Whether `content` is what this describes: first by size, then by digest.
     ///
     /// # Errors

@@ -63,6 +63,28 @@ pub struct NamedImage {
     pub tags: Vec<Reference>,
 }
 
+/// A name to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct NewName<'a> {
+    /// The name.
+    pub reference: &'a Reference,
+    /// What it is to stand for.
+    pub image: &'a Digest,
+    /// The index by which it leads there, and to images for other platforms.
+    pub through: Option<&'a Digest>,
+}
+
+/// A name that leads to its image by an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedName {
+    /// The name.
+    pub reference: Reference,
+    /// What it stands for.
+    pub image: Digest,
+    /// The index, which is a document of the store.
+    pub index: Digest,
+}
+
 /// A name that pointed elsewhere before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedTag {
@@ -78,59 +100,94 @@ impl State {
     ///
     /// What is known of the image from before, and not said now, stays: its manifest, and where it has been found.
     pub fn put_image(&self, image: &ImageRecord, tags: &[Reference]) -> Result<Vec<MovedTag>> {
-        self.put_fetched_image(image, tags, None)
+        self.atomically(Durability::Power, || {
+            self.put_record(image, None)?;
+            let names = tags.iter().map(|reference| NewName { reference, image: &image.id, through: None });
+            names.filter_map(|name| self.point(&name).transpose()).collect()
+        })
     }
 
-    /// The same for one that comes from `repository`, where its layers are the blobs that its record names.
-    pub fn put_fetched_image(
-        &self,
-        image: &ImageRecord,
-        tags: &[Reference],
-        repository: Option<&str>,
-    ) -> Result<Vec<MovedTag>> {
+    /// The same for images that come from `repository`, where their layers are the blobs that their records name. They have
+    /// no names by this.
+    pub fn put_fetched_images(&self, images: &[ImageRecord], repository: &str) -> Result<()> {
         self.atomically(Durability::Power, || {
-            let known = self.image(&image.id)?;
-            let image = &known.map_or_else(|| image.clone(), |known| image.clone().with_known(known));
-            let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
-            if let Some(repository) = repository {
-                for layer in &image.layers {
-                    self.put_source(layer, repository)?;
-                }
+            images.iter().try_for_each(|image| self.put_record(image, Some(repository)))
+        })
+    }
+
+    fn put_record(&self, image: &ImageRecord, repository: Option<&str>) -> Result<()> {
+        let known = self.image(&image.id)?;
+        let image = &known.map_or_else(|| image.clone(), |known| image.clone().with_known(known));
+        let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
+        if let Some(repository) = repository {
+            for layer in &image.layers {
+                self.put_source(layer, repository)?;
             }
-            self.query("record an image", |connection| {
-                connection
-                    .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
-                    .execute(params![image.id.as_str(), record])
-            })?;
-            let mut moved = Vec::new();
-            for tag in tags {
-                moved.extend(self.point(tag, &image.id)?);
-            }
-            Ok(moved)
+        }
+        self.query("record an image", |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
+                .execute(params![image.id.as_str(), record])
+                .map(drop)
         })
     }
 
     /// Points a name to an image that is known; returns what it pointed to before, if that was another image.
-    pub fn tag(&self, reference: &Reference, image: &Digest) -> Result<Option<MovedTag>> {
+    pub fn tag(&self, name: &NewName<'_>) -> Result<Option<MovedTag>> {
         self.atomically(Durability::Power, || {
-            if self.image(image)?.is_none() {
-                return Err(Error::NoImage { id: image.to_string() });
+            if self.image(name.image)?.is_none() {
+                return Err(Error::NoImage { id: name.image.to_string() });
             }
-            self.point(reference, image)
+            self.point(name)
         })
     }
 
-    fn point(&self, reference: &Reference, image: &Digest) -> Result<Option<MovedTag>> {
-        let before = self.tagged(reference)?;
-        if before.as_ref() == Some(image) {
+    fn point(&self, name: &NewName<'_>) -> Result<Option<MovedTag>> {
+        let before = self.tagged(name.reference)?;
+        if before.as_ref() == Some(name.image) && self.index_of(name.reference)?.as_ref() == name.through {
             return Ok(None);
         }
         self.query("name an image", |connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO tags (reference, image) VALUES (?1, ?2)")?
-                .execute([reference.to_string().as_str(), image.as_str()])
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO tags (reference, image, through) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![
+                    name.reference.to_string(),
+                    name.image.as_str(),
+                    name.through.map(Digest::as_str)
+                ])
         })?;
-        Ok(before.map(|from| MovedTag { reference: reference.clone(), from }))
+        let moved = before.filter(|from| from != name.image);
+        Ok(moved.map(|from| MovedTag { reference: name.reference.clone(), from }))
+    }
+
+    /// The index by which a name leads to its image, if there is one.
+    pub fn index_of(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let found: Option<Option<String>> = self.query("look for the index of a name", |connection| {
+            connection
+                .prepare_cached("SELECT through FROM tags WHERE reference = ?1")?
+                .query_row([reference.to_string()], |row| row.get(0))
+                .optional()
+        })?;
+        found.flatten().map(|text| digest(&text)).transpose()
+    }
+
+    /// Every name that leads to its image by an index.
+    pub fn indexed_names(&self) -> Result<Vec<IndexedName>> {
+        let rows: Vec<(String, String, String)> =
+            self.query("list the names with an index", |connection| {
+                connection
+                .prepare_cached(
+                    "SELECT reference, image, through FROM tags WHERE through IS NOT NULL ORDER BY reference",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
+            })?;
+        let name = |(name, image, index): (String, String, String)| {
+            Ok(IndexedName { reference: reference(&name)?, image: digest(&image)?, index: digest(&index)? })
+        };
+        rows.into_iter().map(name).collect()
     }
 
     /// The image a name points to.
@@ -158,15 +215,21 @@ impl State {
         })
     }
 
-    /// Removes names of an image; and the image, with every other name of it, unless a container uses it or it is to be
-    /// `kept`. Tells whether it is gone. Its content may be removed after this.
-    pub fn forget_image(&self, id: &Digest, tags: &[Reference], kept: bool) -> Result<bool> {
+    /// Removes names; and images, with every other name of them, unless a container uses them or they are to be kept, which
+    /// is what stands beside them. Tells which are gone. Their content may be removed after this.
+    pub fn forget_images(&self, names: &[Reference], images: &[(Digest, bool)]) -> Result<Vec<Digest>> {
         let forget = || {
-            for tag in tags {
-                self.delete_tag(tag)?;
+            for name in names {
+                self.delete_tag(name)?;
             }
-            // Looked at within the transaction: a container may have been made meanwhile.
-            Ok(!kept && self.containers_of_image(id)?.is_empty() && self.delete_image(id)?)
+            let mut gone = Vec::new();
+            for (id, kept) in images {
+                // Looked at within the transaction: a container may have been made meanwhile.
+                if !kept && self.containers_of_image(id)?.is_empty() && self.delete_image(id)? {
+                    gone.push(id.clone());
+                }
+            }
+            Ok(gone)
         };
         self.freeing(|| self.atomically(Durability::Power, forget))
     }

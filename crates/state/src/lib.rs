@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use event::{Actor, Event, EventLog};
 pub use exit::{Asked, ExitRecord};
 pub use follow::EventReader;
-pub use image::{ImageRecord, LayerRecord, LayerSource, MovedTag, NamedImage};
+pub use image::{ImageRecord, IndexedName, LayerRecord, LayerSource, MovedTag, NamedImage, NewName};
 pub use index::IndexShare;
 pub use range::IdPool;
 pub use schema::SCHEMA_VERSION;

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 6] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -68,6 +68,10 @@ pub(crate) const MIGRATIONS: [&str; 6] = [
         media_type TEXT NOT NULL,
         PRIMARY KEY (diff_id, repository, digest)
     ) WITHOUT ROWID;
+",
+    // The index by which a name leads to its image, where there is one: others of its images belong to the name as well.
+    "
+    ALTER TABLE tags ADD COLUMN through TEXT;
 ",
 ];
 

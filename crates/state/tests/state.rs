@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use common::*;
 use oci::Digest;
-use state::{Error, IdPool, ImageRecord, LayerRecord, Lookup, State};
+use state::{Error, IdPool, ImageRecord, IndexedName, LayerRecord, Lookup, NewName, State};
 
 #[test]
 fn a_new_root_becomes_a_private_database() {
@@ -147,18 +147,47 @@ fn a_name_of_an_image_moves_and_says_from_where() {
     let state = root.state();
     let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
     let tag: oci::Reference = "busybox:latest".parse().unwrap();
-    assert_eq!(state.tag(&tag, &one).unwrap(), None);
-    assert_eq!(state.tag(&tag, &one).unwrap(), None);
-    assert_eq!(state.tag(&tag, &two).unwrap().unwrap().from, one);
+    assert_eq!(state.tag(&bare(&tag, &one)).unwrap(), None);
+    assert_eq!(state.tag(&bare(&tag, &one)).unwrap(), None);
+    assert_eq!(state.tag(&bare(&tag, &two)).unwrap().unwrap().from, one);
     assert_eq!(state.tagged(&tag).unwrap(), Some(two.clone()));
     assert_eq!(state.tags_of(&two).unwrap(), std::slice::from_ref(&tag));
     let images = state.images().unwrap();
     assert_eq!(images.len(), 2);
     assert!(images.iter().all(|named| named.tags.len() == usize::from(named.image.id == two)));
-    assert!(matches!(state.tag(&tag, &Digest::of(b"3")), Err(Error::NoImage { .. })));
+    assert!(matches!(state.tag(&bare(&tag, &Digest::of(b"3"))), Err(Error::NoImage { .. })));
     assert!(state.untag(&tag).unwrap() && !state.untag(&tag).unwrap());
     assert!(state.remove_image(&two).unwrap());
     assert_eq!(state.image(&two).unwrap(), None);
+}
+
+fn bare<'a>(reference: &'a oci::Reference, image: &'a Digest) -> NewName<'a> {
+    NewName { reference, image, through: None }
+}
+
+#[test]
+fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
+    let root = Scratch::new();
+    let state = root.state();
+    let (one, two, index) = (put_image(&state, b"1"), put_image(&state, b"2"), Digest::of(b"index"));
+    let (tag, other): (oci::Reference, oci::Reference) =
+        ("a:latest".parse().unwrap(), "b:latest".parse().unwrap());
+    state.tag(&bare(&other, &one)).unwrap();
+    let through = |image| NewName { reference: &tag, image, through: Some(&index) };
+    assert_eq!(state.tag(&through(&one)).unwrap(), None);
+    assert_eq!(state.index_of(&tag).unwrap(), Some(index.clone()));
+    // To another of the same index.
+    assert_eq!(state.tag(&through(&two)).unwrap().unwrap().from, one);
+    let names = state.indexed_names().unwrap();
+    assert_eq!(names, [IndexedName { reference: tag.clone(), image: two.clone(), index: index.clone() }]);
+    // The same image, and no index any more.
+    assert_eq!(state.tag(&bare(&tag, &two)).unwrap(), None);
+    assert_eq!(state.index_of(&tag).unwrap(), None);
+    state.tag(&through(&two)).unwrap();
+    assert_eq!(state.forget_images(std::slice::from_ref(&tag), &[(two.clone(), true)]).unwrap(), []);
+    assert_eq!((state.tagged(&tag).unwrap(), state.index_of(&tag).unwrap()), (None, None));
+    let gone = state.forget_images(&[], &[(one.clone(), false), (two.clone(), false)]).unwrap();
+    assert_eq!((gone, state.tagged(&other).unwrap()), (vec![one, two], None));
 }
 
 #[test]
@@ -285,8 +314,8 @@ fn where_layers_came_from_is_known_until_no_image_has_them() {
     let (shared, own) = (layer(b"shared", b"s.gz"), layer(b"own", b"o.gz"));
     let first = ImageRecord { layers: vec![shared.clone(), own.clone()], ..image_record(b"1") };
     let second = ImageRecord { layers: vec![shared.clone()], ..image_record(b"2") };
-    state.put_fetched_image(&first, &[], Some("host/a")).unwrap();
-    state.put_fetched_image(&second, &[], Some("host/b")).unwrap();
+    state.put_fetched_images(std::slice::from_ref(&first), "host/a").unwrap();
+    state.put_fetched_images(std::slice::from_ref(&second), "host/b").unwrap();
     let of = |layer: &LayerRecord| {
         let sources = state.sources_of(&layer.diff_id).unwrap();
         let told = |source: &state::LayerSource| {
@@ -318,10 +347,8 @@ fn what_was_known_of_an_image_stays_when_it_comes_again_from_elsewhere() {
         digests: vec![named("host/a")],
         ..image_record(b"1")
     };
-    state.put_fetched_image(&pulled, &[], Some("host/a")).unwrap();
-    state
-        .put_fetched_image(&ImageRecord { digests: vec![named("host/b")], ..pulled }, &[], Some("host/b"))
-        .unwrap();
+    state.put_fetched_images(std::slice::from_ref(&pulled), "host/a").unwrap();
+    state.put_fetched_images(&[ImageRecord { digests: vec![named("host/b")], ..pulled }], "host/b").unwrap();
     // As from an archive of Docker's, which has no manifest.
     let loaded = image_record(b"1");
     state.put_image(&loaded, &[]).unwrap();

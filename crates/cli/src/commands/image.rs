@@ -44,7 +44,7 @@ pub(crate) static LIST: Verb = Verb {
         value("format", "string", LIST_FORMAT),
         switch("no-trunc", "Shorten nothing"),
         switch("quiet", "Only ids").short('q'),
-        switch("tree", "Show platforms below their image").later("registries"),
+        switch("tree", "Show platforms below their image"),
     ]],
     run: image::list::run,
 };
@@ -58,7 +58,11 @@ pub(crate) static INSPECT: Verb = Verb {
     interspersed: true,
     flags: &[&[
         value("format", "string", ONE_FORMAT).short('f'),
-        value("platform", "string", "Platform (os[/arch[/variant]])").later("registries"),
+        value(
+            "platform",
+            "string",
+            "Of an image for several platforms, the one to show (os[/arch[/variant]])",
+        ),
     ]],
     run: crate::inspect::images,
 };
@@ -74,7 +78,11 @@ pub(crate) static HISTORY: Verb = Verb {
         value("format", "string", LIST_FORMAT),
         switch("human", "Show sizes and times rounded").short('H').default("true"),
         switch("no-trunc", "Shorten nothing"),
-        value("platform", "string", "Platform (os[/arch[/variant]])").later("registries"),
+        value(
+            "platform",
+            "string",
+            "Of an image for several platforms, the one to show (os[/arch[/variant]])",
+        ),
         switch("quiet", "Only ids").short('q'),
     ]],
     run: image::history::run,
@@ -136,6 +144,7 @@ pub(crate) static PULL: Verb = Verb {
     arguments: Arguments::Exactly(1),
     interspersed: true,
     flags: &[&[
+        switch("all-platforms", "Of an image for several platforms, fetch all"),
         switch("all-tags", "Fetch every tag of the repository").short('a'),
         switch("disable-content-trust", "Skip the verification of signatures").ignored(),
         value(
@@ -159,7 +168,7 @@ pub(crate) static REMOVE: Verb = Verb {
     flags: &[&[
         switch("force", "Also when stopped containers use it or it has several names").short('f'),
         switch("no-prune", "Keep parents that have no name").ignored(),
-        list("platform", "strings", "Remove only this platform (os[/arch[/variant]])").later("registries"),
+        list("platform", "strings", "Remove only the image for this platform (os[/arch[/variant]])"),
     ]],
     run: image::remove::run,
 };

@@ -283,7 +283,7 @@ impl<'a> Selection<'a> {
         let mut ancestors = Vec::new();
         for name in filters.values("ancestor") {
             // An image that is not there has no descendants.
-            ancestors.extend(context.engine()?.image_inspect(name).map(|image| image.summary.id));
+            ancestors.extend(context.engine()?.image_inspect(name, None).map(|image| image.summary.id));
         }
         let mut details = HashMap::new();
         for port in filters

@@ -28,7 +28,9 @@ const TOO_OLD: i64 = 946_684_800;
 
 /// `skiff history`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let entries = context.engine()?.history(&parsed.arguments[0])?;
+    let entries = context
+        .engine()?
+        .history(&parsed.arguments[0], parsed.text("platform").filter(|text| !text.is_empty()))?;
     let view = View {
         now: Timestamp::from(std::time::SystemTime::now()),
         zone: Zone::local(),

@@ -4,6 +4,7 @@ use engine::info::ImageSummary;
 use oci::Timestamp;
 use serde_json::{Map, Value};
 
+use super::tree;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -41,6 +42,9 @@ const NONE: &str = "<none>";
 /// `skiff images`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let filters = Filters::new(parsed, FILTERS)?;
+    if parsed.on("tree") {
+        tree::check(parsed)?;
+    }
     let images = context.engine()?.images()?;
     let selection = Selection::new(&filters, &images)?;
     let mut references: Vec<&str> = filters.values("reference").collect();
@@ -61,8 +65,17 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     };
     let mut rows = Vec::new();
     let mut ids = Vec::new();
-    let mut shown: Vec<&ImageSummary> = images.iter().filter(|image| selection.takes(image)).collect();
+    // What a name leads to for other platforms has no row of its own.
+    let has_row = |image: &&ImageSummary| parsed.on("all") || !image.is_platform();
+    let mut shown: Vec<&ImageSummary> =
+        images.iter().filter(|image| selection.takes(image)).filter(has_row).collect();
     shown.sort_by_key(|image| std::cmp::Reverse(image.created));
+    if parsed.on("tree") {
+        let named =
+            |image: &&ImageSummary| references.is_empty() || !names(image, &references, true).is_empty();
+        shown.retain(named);
+        return tree::run(context, &shown, parsed.on("all") || filters.values("dangling").next().is_some());
+    }
     for image in shown {
         for name in names(image, &references, digests) {
             let id = if view.full { image.id.as_str() } else { units::short_id(&image.id) };
@@ -203,7 +216,7 @@ impl<'a> Selection<'a> {
 
     /// Whether `image` passes.
     pub(crate) fn takes(&self, image: &ImageSummary) -> bool {
-        self.dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
+        self.dangling.is_none_or(|dangling| dangling == image.is_dangling())
             && self.before.is_none_or(|before| image.created.is_some_and(|time| time < before))
             && self.since.is_none_or(|since| image.created.is_some_and(|time| time > since))
             && self.until.is_none_or(|until| image.created.is_none_or(|time| time < until))
@@ -225,6 +238,8 @@ mod tests {
             size: 4_261_550,
             labels: Default::default(),
             containers: 0,
+            through: Vec::new(),
+            in_use: false,
             last_used: Timestamp::EPOCH,
         }
     }

@@ -10,3 +10,4 @@ mod progress;
 pub(crate) mod pull;
 mod registries;
 pub(crate) mod remove;
+mod tree;

@@ -25,8 +25,12 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
             .text("platform")
             .map(str::to_owned)
             .or_else(|| environment::caller("DOCKER_DEFAULT_PLATFORM"))
-            .filter(|platform| !platform.is_empty()),
+            .filter(|platform| !platform.is_empty() && !parsed.on("all-platforms")),
+        all_platforms: parsed.on("all-platforms"),
     };
+    if request.all_platforms && parsed.text("platform").is_some_and(|platform| !platform.is_empty()) {
+        return Err(Error::Conflict("--platform can't be used with --all-platforms"));
+    }
     let is_bare = request
         .reference
         .parse::<oci::Reference>()
@@ -63,6 +67,7 @@ pub(crate) fn with_image<T>(
             reference: request.image.clone(),
             all_tags: false,
             platform: request.platform.clone(),
+            all_platforms: false,
         };
         let pulled = pull(context, &wanted, &out)?;
         if !quiet {

@@ -25,7 +25,10 @@ fn line(removal: &ImageRemoval) -> String {
 
 /// `skiff rmi`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let request = RemoveImage { force: parsed.on("force") };
+    let request = RemoveImage {
+        force: parsed.on("force"),
+        platforms: parsed.list("platform").flat_map(|text| text.split(',')).map(str::to_owned).collect(),
+    };
     let mut code = 0;
     for name in &parsed.arguments {
         match context.engine()?.remove_image(name, &request) {

@@ -22,7 +22,7 @@ pub(super) fn document(context: &Context, name: &str, sizes: bool) -> Result<Val
         let written = size::written(context.engine()?, &info);
         // A container outlives a name of its image, never the image; one that is gone anyway has no size.
         let image =
-            context.engine()?.image_inspect(&info.spec.image_id).map_or(0, |image| image.summary.size);
+            context.engine()?.image_inspect(&info.spec.image_id, None).map_or(0, |image| image.summary.size);
         fields.insert("SizeRw".to_owned(), Value::from(written));
         fields.insert("SizeRootFs".to_owned(), Value::from(written + image));
     }

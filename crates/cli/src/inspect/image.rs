@@ -9,8 +9,8 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 
 /// The document.
-pub(super) fn document(context: &Context, name: &str) -> Result<Value> {
-    let info = context.engine()?.image_inspect(name)?;
+pub(super) fn document(context: &Context, name: &str, platform: Option<&str>) -> Result<Value> {
+    let info = context.engine()?.image_inspect(name, platform.filter(|text| !text.is_empty()))?;
     let config = ImageConfig::parse(&info.config)
         .map_err(|source| Error::ImageConfig { id: info.summary.id.clone(), source })?;
     Ok(render(&info, &config))

@@ -22,7 +22,7 @@ pub(crate) fn any(context: &Context, parsed: &Parsed) -> Result<u8> {
             name,
             parsed.on("size"),
         ) {
-            Err(error) if is_missing(&error) => image::document(context, name),
+            Err(error) if is_missing(&error) => image::document(context, name, None),
             found => found,
         }),
         "container" => containers(context, parsed),
@@ -43,7 +43,9 @@ pub(crate) fn container_document(context: &Context, name: &str) -> Result<Value>
 
 /// `skiff image inspect`.
 pub(crate) fn images(context: &Context, parsed: &Parsed) -> Result<u8> {
-    run(context, parsed, &|context, _, name| image::document(context, name))
+    // `skiff inspect --type image` has no such flag.
+    let platform = if parsed.path == "inspect" { None } else { parsed.text("platform") };
+    run(context, parsed, &|context, _, name| image::document(context, name, platform))
 }
 
 type Lookup<'a> = &'a dyn Fn(&Context, &Parsed, &str) -> Result<Value>;

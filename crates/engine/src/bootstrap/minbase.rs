@@ -166,7 +166,7 @@ impl Engine {
     ) -> Result<Tree> {
         let image = self.import_tree(tree, plan, &[], made, None)?;
         let configured = self.configure(&image.id, parts, plan, files, made);
-        let removed = self.remove_image(&image.id, &RemoveImage { force: true });
+        let removed = self.remove_image(&image.id, &RemoveImage { force: true, ..RemoveImage::default() });
         let configured = configured?;
         removed?;
         Ok(configured)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{ImportOptions, LoadOptions, Source};
 use oci::{Platform, Reference};
-use state::{ImageRecord, LayerRecord, MovedTag};
+use state::{ImageRecord, LayerRecord, MovedTag, NewName};
 
 use super::failed;
 use crate::info::LoadedImage;
@@ -76,8 +76,11 @@ impl Engine {
     /// Gives an image a further name, which another image may have had.
     pub fn tag(&self, source: &str, target: &str) -> Result<()> {
         let tag = parse_tag(target)?;
-        let id = self.resolve_image(source)?;
-        self.state().tag(&tag, &id)?;
+        let (id, reference) = self.resolve_reference(source)?;
+        // What else the name leads to, the new one leads to as well.
+        let index = reference.map(|reference| self.index_of(&reference)).transpose()?.flatten();
+        let index = index.filter(|index| self.is_index(index));
+        self.state().tag(&NewName { reference: &tag, image: &id, through: index.as_ref() })?;
         self.image_event("tag", &id, &tag.familiar());
         Ok(())
     }

@@ -17,11 +17,16 @@ impl Engine {
             *users.entry(head.image.to_string()).or_default() += 1;
         }
         let uses = self.state().image_uses()?;
+        let indexed = self.indexed()?;
         let mut images = Vec::new();
         for named in self.state().images()? {
             let id = named.image.id.as_str();
-            let containers = users.get(id).copied().unwrap_or(0);
-            images.push(self.summarize_image(&named, containers, uses.get(id).copied())?);
+            let of = |id: &str| users.get(id).copied().unwrap_or(0);
+            let through = indexed.leading_to(&named.image.id).map(Reference::familiar).collect();
+            let mut others = named.tags.iter().flat_map(|tag| indexed.group(tag));
+            let in_use = of(id) > 0 || others.any(|other| of(other.id.as_str()) > 0);
+            let summary = self.summarize_image(&named, of(id), uses.get(id).copied())?;
+            images.push(ImageSummary { through, in_use, ..summary });
         }
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
         Ok(images)
@@ -53,6 +58,8 @@ impl Engine {
             size: image.size,
             labels,
             containers,
+            through: Vec::new(),
+            in_use: containers > 0,
             last_used: used.map_or(image.stored, |used| used.max(image.stored)),
         })
     }
@@ -63,9 +70,10 @@ impl Engine {
         Ok(NamedImage { image, tags })
     }
 
-    /// Everything about one image.
-    pub fn image_inspect(&self, name: &str) -> Result<ImageInfo> {
-        let named = self.named_image(self.resolve_image(name)?)?;
+    /// Everything about one image: where the name leads to several, the one for `platform`
+    /// (`os[/architecture[/variant]]`).
+    pub fn image_inspect(&self, name: &str, platform: Option<&str>) -> Result<ImageInfo> {
+        let named = self.named_image(self.resolve_for(name, platform)?)?;
         let containers = self.state().containers_of_image(&named.image.id)?.len() as u64;
         let used = self.state().image_uses()?.remove(named.image.id.as_str());
         let document =
@@ -81,9 +89,9 @@ impl Engine {
         })
     }
 
-    /// The steps by which an image was made, newest first.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
-        let named = self.named_image(self.resolve_image(name)?)?;
+    /// The steps by which an image was made, newest first: where the name leads to several, that for `platform`.
+    pub fn history(&self, name: &str, platform: Option<&str>) -> Result<Vec<HistoryEntry>> {
+        let named = self.named_image(self.resolve_for(name, platform)?)?;
         let config = self.image_config(&named.image.id)?;
         let mut layers = named.image.layers.iter();
         let mut entries: Vec<HistoryEntry> = config

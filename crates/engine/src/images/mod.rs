@@ -1,11 +1,14 @@
 //! Images by name: what a reference or a prefix stands for, and what of it a container needs.
 
 mod add;
+mod choose;
 mod list;
+mod platforms;
 mod pressure;
 mod pull;
 mod remove;
 mod save;
+mod tree;
 
 pub use add::Archive;
 pub(crate) use add::parse_tag;
@@ -64,14 +67,28 @@ impl Engine {
         let Some(digest) = reference.digest() else {
             return Ok(self.state().tagged(&reference.clone().or_latest())?);
         };
+        let mut found = self.known_as(reference)?;
+        // Of an index with several that are here, the one that a tag would stand for.
+        if found.len() > 1
+            && let Some(image) = self.listing(digest)?.default_image(None)
+            && found.contains(&image.id)
+        {
+            return Ok(Some(image.id.clone()));
+        }
+        Ok(if found.is_empty() { None } else { Some(found.swap_remove(0)) })
+    }
+
+    /// The images that a name with a digest leads to: several where that is the digest of an index.
+    pub(crate) fn known_as(&self, reference: &Reference) -> Result<Vec<Digest>> {
         let repository = reference.name();
-        let found = self.state().images()?.into_iter().find(|named| {
-            let manifest = named.image.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest);
-            let is_known = |name: &Reference| name.digest() == Some(digest) && name.name() == repository;
-            (manifest && named.image.repositories.contains(&repository))
-                || named.image.digests.iter().any(is_known)
-        });
-        Ok(found.map(|named| named.image.id))
+        let is_meant = |image: &ImageRecord| {
+            let manifest = image.manifest.as_ref().is_some_and(|m| Some(&m.digest) == reference.digest());
+            let is_known =
+                |name: &Reference| name.digest() == reference.digest() && name.name() == repository;
+            (manifest && image.repositories.contains(&repository)) || image.digests.iter().any(is_known)
+        };
+        let images = self.state().images()?.into_iter().map(|named| named.image);
+        Ok(images.filter(is_meant).map(|image| image.id).collect())
     }
 
     /// An image that is known by its id.

@@ -44,20 +44,28 @@ impl Engine {
         let images = self.images()?;
         let mut parts = Parts::default();
         for image in &images {
-            parts.add(self, &self.resolve_image(&image.id)?)?;
+            let id = self.resolve_image(&image.id)?;
+            if !image.is_platform() {
+                parts.add(self, &id, &image.id)?;
+            }
+            // It goes with the names that lead to it.
+            let leads = |other: &&ImageSummary| other.tags.iter().any(|tag| image.through.contains(tag));
+            for other in images.iter().filter(leads) {
+                parts.add(self, &id, &other.id)?;
+            }
         }
         let mut candidates: Vec<&ImageSummary> = images
             .iter()
-            .filter(|image| image.containers == 0 && image.last_used <= latest && !keep(image))
+            .filter(|image| {
+                !image.in_use && !image.is_platform() && image.last_used <= latest && !keep(image)
+            })
             .collect();
         candidates.sort_by_key(|image| image.last_used);
         let ids: Vec<&str> = candidates.iter().map(|image| image.id.as_str()).collect();
         let count = parts.first_that_free(&ids, excess);
-        for id in ids.into_iter().take(count) {
-            let id: Digest = self.resolve_image(id)?;
-            let tags = self.state().tags_of(&id)?;
-            relief.pruned.removed.extend(self.forget(&id, &tags, false)?);
-        }
+        let chosen: Vec<Digest> =
+            ids.into_iter().take(count).map(|id| self.resolve_image(id)).collect::<Result<_>>()?;
+        relief.pruned.removed.extend(self.forget_with_platforms(&chosen)?);
         if count > 0 {
             let collected = self.collect()?;
             relief.pruned.removed.extend(collected.removed);

@@ -3,21 +3,24 @@
 //! ```text
 //! reference ──► index ──platform──► manifest ──► config ──► layers that are not here, several at once ──► one transaction
 //! ```
+//!
+//! Of an index for several platforms one image is fetched, or all; in either case the index is kept, and the name goes
+//! through it (`platforms`).
 
 use std::io::{self, Read};
 
-use image::{LayerStep, Remote};
-use oci::{Descriptor, Document, Manifest, Platform, Reference};
-use registry_client::{Client, Fetched, Repository};
+use image::{LayerStep, Loaded, LoadedImage, Remote, RemoteImage};
+use oci::{Descriptor, Digest, Reference};
+use registry_client::{Client, Repository};
+use state::{Durability, ImageRecord, NewName};
 
 use super::add::{parse_platform, record};
+use super::choose::{Choice, Wanted, choose};
 use super::failed;
+use super::platforms::Listing;
 use crate::info::Pulled;
 use crate::request::PullImage;
 use crate::{Engine, Error, Result};
-
-/// How deep indexes may lie in each other.
-const DEPTH_LIMIT: usize = 4;
 
 /// What happens while an image is pulled.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +56,18 @@ impl Engine {
         let text: String = request.reference.chars().take(80).collect();
         let invalid = |source| Error::InvalidReference { text, source };
         let reference: Reference = request.reference.parse().map_err(invalid)?;
-        let platform = request.platform.as_deref().map(parse_platform).transpose()?;
+        let wanted = match request.platform.as_deref().map(parse_platform).transpose()? {
+            Some(_) if request.all_platforms => return Err(Error::AllOfOnePlatform),
+            Some(platform) => Wanted::Platform(platform),
+            None if request.all_platforms => Wanted::All,
+            None => Wanted::Host,
+        };
         let refused =
             |source| Error::Registry { action: "pull", name: reference.familiar(), source: Box::new(source) };
         let repository = client.repository(&reference).map_err(refused)?;
         if !request.all_tags {
             let reference = reference.clone().or_latest();
-            return Ok(vec![self.pull_one(&repository, &reference, platform.as_ref(), watch)?]);
+            return Ok(vec![self.pull_one(&repository, &reference, &wanted, watch)?]);
         }
         if reference.tag().is_some() || reference.digest().is_some() {
             return Err(Error::AllOfOneTag);
@@ -68,7 +76,7 @@ impl Engine {
         for tag in repository.tags().map_err(refused)? {
             let invalid = |source| Error::InvalidReference { text: tag.clone(), source };
             let reference = reference.with_tag(&tag).map_err(invalid)?;
-            pulled.push(self.pull_one(&repository, &reference, platform.as_ref(), watch)?);
+            pulled.push(self.pull_one(&repository, &reference, &wanted, watch)?);
         }
         Ok(pulled)
     }
@@ -77,7 +85,7 @@ impl Engine {
         &self,
         repository: &Repository,
         reference: &Reference,
-        platform: Option<&Platform>,
+        wanted: &Wanted,
         watch: &PullWatch<'_>,
     ) -> Result<Pulled> {
         let familiar = reference.familiar();
@@ -88,13 +96,37 @@ impl Engine {
         watch(PullEvent::Begins { name, repository: reference.repository() });
         let top = repository.manifest(reference).map_err(refused)?;
         let digest = top.descriptor.digest.clone();
-        let (descriptor, bytes, manifest) = choose(repository, top, platform, &familiar)?;
-        // What is stored needs not be fetched again, and is checked as it is read.
-        let config = match self.store.blob(&manifest.config.digest) {
-            Ok(config) => config,
-            Err(_) => repository.small_blob(&manifest.config, oci::CONFIG_LIMIT).map_err(refused)?,
-        };
-        for layer in &manifest.layers {
+        let choice = choose(repository, top, wanted, &familiar)?;
+        let index = choice.indexes.first().map(|(digest, _)| digest.clone());
+        let loaded = self.fetch(repository, choice, wanted, (&familiar, watch))?;
+        let (id, is_new) = self.put_pulled(&loaded.images, reference, &digest, index.as_ref())?;
+        drop(loaded.hold);
+        let digest = digest.to_string();
+        watch(PullEvent::Done { digest: &digest, name: &familiar, is_new });
+        Ok(Pulled { id: id.to_string(), reference: reference.to_string(), familiar, digest, is_new })
+    }
+
+    /// Fetches what is not here of the images that were chosen, and keeps it together with the indexes that lead to them.
+    fn fetch(
+        &self,
+        repository: &Repository,
+        choice: Choice,
+        wanted: &Wanted,
+        (name, watch): (&str, &PullWatch<'_>),
+    ) -> Result<Loaded> {
+        let refused =
+            |source| Error::Registry { action: "pull", name: name.to_owned(), source: Box::new(source) };
+        let mut images = Vec::with_capacity(choice.manifests.len());
+        for manifest in choice.manifests {
+            let descriptor = &manifest.2.config;
+            // What is stored needs not be fetched again, and is checked as it is read.
+            let config = match self.store.blob(&descriptor.digest) {
+                Ok(config) => config,
+                Err(_) => repository.small_blob(descriptor, oci::CONFIG_LIMIT).map_err(refused)?,
+            };
+            images.push(RemoteImage { manifest, config });
+        }
+        for layer in images.iter().flat_map(|image| &image.manifest.2.layers) {
             tell(watch, layer, PullStep::Planned);
         }
         let open = |blob: &Descriptor| -> io::Result<Box<dyn Read + Send>> {
@@ -108,79 +140,56 @@ impl Engine {
             LayerStep::Complete => tell(watch, blob, PullStep::Complete),
         };
         let remote = Remote {
-            name: familiar.clone(),
-            manifest: (descriptor, bytes, manifest),
-            config,
-            platform: platform.cloned(),
+            name: name.to_owned(),
+            images,
+            documents: choice.indexes,
+            platform: wanted.platform().cloned(),
             open: &open,
             watch: &step,
         };
-        let action = "pull the image";
-        let loaded = image::fetch(&self.store, remote).map_err(failed(action))?;
-        let Some(image) = loaded.images.first() else { return Err(Error::NoSuchImage { name: familiar }) };
-        let is_new = self.put_pulled(image, reference, &digest)?;
-        drop(loaded.hold);
-        let digest = digest.to_string();
-        watch(PullEvent::Done { digest: &digest, name: &familiar, is_new });
-        Ok(Pulled { id: image.id.to_string(), reference: reference.to_string(), familiar, digest, is_new })
+        image::fetch(&self.store, remote).map_err(failed("pull the image"))
     }
 
-    /// Names what was pulled; tells whether anything is new by that.
+    /// Names what was pulled; tells what the name stands for, and whether anything is new by that.
     fn put_pulled(
         &self,
-        image: &image::LoadedImage,
+        loaded: &[LoadedImage],
         reference: &Reference,
-        digest: &oci::Digest,
-    ) -> Result<bool> {
-        let mut record = record(image);
+        digest: &Digest,
+        index: Option<&Digest>,
+    ) -> Result<(Digest, bool)> {
         let by_digest = reference.with_digest(digest.clone());
-        record.digests.push(by_digest.clone());
-        // With a digest a tag only says where somebody once found it.
-        let tags: Vec<Reference> =
-            reference.digest().is_none().then(|| reference.clone()).into_iter().collect();
+        let named = |image| ImageRecord { digests: vec![by_digest.clone()], ..record(image) };
+        let records: Vec<ImageRecord> = loaded.iter().map(named).collect();
         let state = self.state();
-        let known = state.image(&image.id)?;
-        let was_named = match tags.first() {
-            Some(tag) => state.tagged(tag)?.as_ref() == Some(&image.id),
-            None => known.as_ref().is_some_and(|known| known.digests.contains(&by_digest)),
-        };
-        state.put_fetched_image(&record, &tags, Some(&reference.name()))?;
+        let (id, is_new) = state.atomically(Durability::Power, || {
+            let mut is_known = true;
+            for image in &records {
+                let known = state.image(&image.id)?;
+                is_known &= known.is_some_and(|known| known.digests.contains(&by_digest));
+            }
+            state.put_fetched_images(&records, &reference.name())?;
+            // Others of the same index may have come before.
+            let here = index.map(|index| Listing::read(&self.store, &state, index)).transpose()?;
+            let chosen = here.as_ref().and_then(|here| here.default_image(None)).map(|image| &image.id);
+            let Some(id) = chosen.or(records.first().map(|image| &image.id)) else {
+                return Err(Error::NoSuchImage { name: reference.familiar() });
+            };
+            // With a digest a tag only says where somebody once found it.
+            if reference.digest().is_none() {
+                is_known &= state.tagged(reference)?.as_ref() == Some(id);
+                state.tag(&NewName { reference, image: id, through: index })?;
+            }
+            Ok((id.clone(), !is_known))
+        })?;
         drop(state);
-        self.image_event("pull", &image.id, &reference.familiar());
-        Ok(known.is_none() || !was_named)
+        for image in &records {
+            self.image_event("pull", &image.id, &reference.familiar());
+        }
+        Ok((id, is_new))
     }
 }
 
 fn tell(watch: &PullWatch<'_>, blob: &Descriptor, step: PullStep) {
     watch(PullEvent::Layer { digest: blob.digest.encoded(), size: blob.size, step });
-}
-
-/// The manifest that a name leads to, on this platform or the wanted one.
-fn choose(
-    repository: &Repository,
-    top: Fetched,
-    platform: Option<&Platform>,
-    name: &str,
-) -> Result<(Descriptor, Vec<u8>, Manifest)> {
-    let refused =
-        |source| Error::Registry { action: "pull", name: name.to_owned(), source: Box::new(source) };
-    let wanted = platform.cloned().unwrap_or_else(Platform::host);
-    let mut fetched = top;
-    for _ in 0..=DEPTH_LIMIT {
-        let index = match fetched.document {
-            Document::Manifest(manifest) => {
-                if !manifest.config.media_type.is_config() || manifest.artifact_type.is_some() {
-                    let kind = manifest.artifact_type.unwrap_or(manifest.config.media_type).to_string();
-                    return Err(Error::NotAnImage { name: name.to_owned(), kind });
-                }
-                return Ok((fetched.descriptor, fetched.bytes, *manifest));
-            }
-            Document::Index(index) => index,
-        };
-        let Some(chosen) = index.select(&wanted) else {
-            return Err(Error::NoMatchingManifest { platform: wanted.to_string(), name: name.to_owned() });
-        };
-        fetched = repository.manifest_of_index(chosen).map_err(refused)?;
-    }
-    Err(Error::IndexTooDeep { name: name.to_owned(), limit: DEPTH_LIMIT })
 }

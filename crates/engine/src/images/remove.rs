@@ -1,8 +1,10 @@
 //! `rmi` and `image prune`: names go first, then what no name and no container leads to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use image::Live;
 use oci::{Digest, Reference};
-use state::NamedImage;
+use state::{Durability, NamedImage, NewName};
 
 use super::failed;
 use crate::info::{ImageRemoval, ImageSummary, Pruned};
@@ -10,29 +12,91 @@ use crate::request::RemoveImage;
 use crate::{Engine, Error, Result};
 
 impl Engine {
-    /// Removes a name of an image, and the image with its last one.
+    /// Removes a name of an image, and the image with its last one. What else the name leads to, for other platforms, goes
+    /// with it unless another name leads there.
     ///
     /// With `force`, an image is removed by its id whatever its names are, and one that a container uses loses its
     /// names: its content stays for as long as the container does.
     pub fn remove_image(&self, name: &str, request: &RemoveImage) -> Result<Vec<ImageRemoval>> {
+        if !request.platforms.is_empty() {
+            return self.remove_platforms(name, request);
+        }
         let (id, reference) = self.resolve_reference(name)?;
+        let by_digest = reference.as_ref().filter(|reference| reference.digest().is_some());
+        let same_digest = by_digest.map(|name| self.known_as(name)).transpose()?.unwrap_or_default();
         let reference = reference.filter(|reference| reference.digest().is_none());
         let tags = self.state().tags_of(&id)?;
-        let others = reference.as_ref().is_some_and(|reference| tags.iter().any(|tag| tag != reference));
-        if let (true, Some(reference)) = (others, &reference) {
-            self.state().untag(reference)?;
-            self.image_event("untag", &id, &reference.familiar());
-            return Ok(vec![ImageRemoval::Untagged(reference.familiar())]);
-        }
         if reference.is_none() && tags.len() > 1 && !request.force {
             return Err(Error::SeveralTags { image: id.short().to_owned() });
         }
-        let used = self.check_unused(&id, reference.as_ref(), request.force)?;
-        let mut removed = self.forget(&id, &tags, used)?;
-        if !used {
+        let names = reference.as_ref().map_or(tags.clone(), |reference| vec![reference.clone()]);
+        let mut leaving = self.only_led_to_by(&names, &same_digest)?;
+        leaving.retain(|image| *image != id);
+        let indexed = self.indexed()?;
+        let is_led_to = reference.is_some() && indexed.leading_to(&id).any(|name| !names.contains(name));
+        if tags.iter().all(|tag| names.contains(tag)) && !is_led_to {
+            leaving.insert(0, id);
+        }
+        let removed = self.forget_unused(&names, &leaving, reference.as_ref(), request.force)?;
+        self.and_collect(removed)
+    }
+
+    /// Removes the images of a name for some platforms. The name stays as long as it leads to another one.
+    fn remove_platforms(&self, name: &str, request: &RemoveImage) -> Result<Vec<ImageRemoval>> {
+        let mut removed = Vec::new();
+        for platform in &request.platforms {
+            let id = self.resolve_for(name, Some(platform))?;
+            let tags = self.state().tags_of(&id)?;
+            let indexed = self.indexed()?;
+            if tags.len() + indexed.leading_to(&id).count() > 1 && !request.force {
+                return Err(Error::SeveralTags { image: id.short().to_owned() });
+            }
+            let used = self.check_unused(&id, None, request.force)?;
+            let (mut staying, mut leaving) = (Vec::new(), Vec::new());
+            for tag in tags {
+                let listing = indexed.names.iter().find(|(name, _, _)| *name == tag);
+                let other = listing.and_then(|(_, _, listing)| listing.default_image(Some(&id)));
+                match (other, self.state().index_of(&tag)?) {
+                    (Some(other), Some(index)) => staying.push((tag, other.id.clone(), index)),
+                    _ => leaving.push(tag),
+                }
+            }
+            let labels = self.labels_of_image(&id);
+            let gone = {
+                let state = self.state();
+                state.atomically(Durability::Power, || -> Result<_> {
+                    for (reference, image, index) in &staying {
+                        state.tag(&NewName { reference, image, through: Some(index) })?;
+                    }
+                    Ok(state.forget_images(&leaving, &[(id.clone(), used)])?)
+                })?
+            };
+            removed.extend(self.told(&leaving, &id, &labels, !gone.is_empty()));
+        }
+        self.and_collect(removed)
+    }
+
+    /// Collects garbage after images are gone.
+    fn and_collect(&self, mut removed: Vec<ImageRemoval>) -> Result<Vec<ImageRemoval>> {
+        if removed.iter().any(|removal| matches!(removal, ImageRemoval::Deleted(_))) {
             removed.extend(self.collect()?.removed);
         }
         Ok(removed)
+    }
+
+    /// The images that these names lead to, by an index, and no other; or that have been found together by a digest.
+    fn only_led_to_by(&self, names: &[Reference], found_together: &[Digest]) -> Result<Vec<Digest>> {
+        let indexed = self.indexed()?;
+        let led_to = names.iter().flat_map(|name| indexed.group(name)).map(|image| image.id.clone());
+        let mut only = Vec::new();
+        for id in led_to.chain(found_together.iter().cloned()) {
+            let tags = self.state().tags_of(&id)?;
+            let is_led_to = tags.iter().chain(indexed.leading_to(&id)).any(|name| !names.contains(name));
+            if !is_led_to && !only.contains(&id) {
+                only.push(id);
+            }
+        }
+        Ok(only)
     }
 
     /// Refuses to remove what containers need; tells whether one, stopped, uses the image all the same.
@@ -55,34 +119,86 @@ impl Engine {
         Ok(!users.is_empty())
     }
 
-    /// Removes the names of an image, and its record unless a container uses it.
-    pub(super) fn forget(&self, id: &Digest, tags: &[Reference], used: bool) -> Result<Vec<ImageRemoval>> {
-        // Its configuration goes with it.
-        let labels = self.labels_of_image(id);
-        let gone = self.state().forget_image(id, tags, used)?;
-        let mut removed: Vec<ImageRemoval> =
-            tags.iter().map(|tag| ImageRemoval::Untagged(tag.familiar())).collect();
-        for tag in tags {
-            self.labelled_image_event("untag", id, &tag.familiar(), &labels);
+    /// Removes names of an image, and images, unless containers need them.
+    fn forget_unused(
+        &self,
+        names: &[Reference],
+        images: &[Digest],
+        reference: Option<&Reference>,
+        force: bool,
+    ) -> Result<Vec<ImageRemoval>> {
+        let mut leaving = Vec::with_capacity(images.len());
+        for id in images {
+            leaving.push((id.clone(), self.check_unused(id, reference, force)?));
         }
-        if gone {
-            removed.push(ImageRemoval::Deleted(id.to_string()));
-            self.labelled_image_event("delete", id, id.as_str(), &labels);
+        self.forget(names, &leaving)
+    }
+
+    /// Removes names and images, but for the records of those that are to be kept, as is said beside them.
+    fn forget(&self, names: &[Reference], images: &[(Digest, bool)]) -> Result<Vec<ImageRemoval>> {
+        // The configuration of an image goes with it, the image of a name with the name.
+        let labels: Vec<_> = images.iter().map(|(id, _)| self.labels_of_image(id)).collect();
+        let mut named = Vec::new();
+        for name in names {
+            named.extend(self.state().tagged(name)?.map(|id| (name, self.labels_of_image(&id), id)));
+        }
+        let gone = self.state().forget_images(names, images)?;
+        let mut removed = Vec::new();
+        for (name, labels, id) in named {
+            removed.extend(self.told(std::slice::from_ref(name), &id, &labels, false));
+        }
+        for ((id, _), labels) in images.iter().zip(labels) {
+            removed.extend(self.told(&[], id, &labels, gone.contains(id)));
         }
         Ok(removed)
     }
 
-    /// Removes images without a name (all unused ones with `all`) that `keep` does not keep.
-    pub fn prune_images(&self, all: bool, keep: &dyn Fn(&ImageSummary) -> bool) -> Result<Pruned> {
+    /// Tells watchers of names and of an image that are gone, and the caller.
+    fn told(
+        &self,
+        names: &[Reference],
+        id: &Digest,
+        labels: &BTreeMap<String, String>,
+        is_gone: bool,
+    ) -> Vec<ImageRemoval> {
         let mut removed = Vec::new();
+        for name in names {
+            self.labelled_image_event("untag", id, &name.familiar(), labels);
+            removed.push(ImageRemoval::Untagged(name.familiar()));
+        }
+        if is_gone {
+            self.labelled_image_event("delete", id, id.as_str(), labels);
+            removed.push(ImageRemoval::Deleted(id.to_string()));
+        }
+        removed
+    }
+
+    /// Removes images with all their names, and those for other platforms that only these names lead to. No container uses
+    /// any of them.
+    pub(super) fn forget_with_platforms(&self, images: &[Digest]) -> Result<Vec<ImageRemoval>> {
+        let mut removed = Vec::new();
+        for id in images {
+            let names = self.state().tags_of(id)?;
+            let mut leaving = self.only_led_to_by(&names, &[])?;
+            leaving.retain(|image| image != id);
+            leaving.insert(0, id.clone());
+            let leaving: Vec<_> = leaving.into_iter().map(|id| (id, false)).collect();
+            removed.extend(self.forget(&names, &leaving)?);
+        }
+        Ok(removed)
+    }
+
+    /// Removes images without a name (all unused ones with `all`) that `keep` does not keep. What is there for another
+    /// platform goes, and stays, with the names that lead to it.
+    pub fn prune_images(&self, all: bool, keep: &dyn Fn(&ImageSummary) -> bool) -> Result<Pruned> {
+        let mut leaving = Vec::new();
         for image in self.images()? {
-            if image.containers > 0 || !(all || image.tags.is_empty()) || keep(&image) {
+            if image.in_use || image.is_platform() || !(all || image.is_dangling()) || keep(&image) {
                 continue;
             }
-            let id = self.resolve_image(&image.id)?;
-            let tags = self.state().tags_of(&id)?;
-            removed.extend(self.forget(&id, &tags, false)?);
+            leaving.push(self.resolve_image(&image.id)?);
         }
+        let mut removed = self.forget_with_platforms(&leaving)?;
         let collected = self.collect()?;
         removed.extend(collected.removed);
         self.event("image", "prune", "", &[("reclaimed", &collected.reclaimed.to_string())]);
@@ -95,12 +211,20 @@ impl Engine {
             return Ok(Pruned::default());
         };
         let mut live = Live::default();
+        let mut indexes: BTreeSet<Digest> = BTreeSet::new();
         for NamedImage { image, .. } in self.state().images()? {
             let layers: Vec<_> = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
             live.image(&image.id, &layers);
             if let Some(manifest) = &image.manifest {
                 live.document(&manifest.digest);
             }
+            indexes.extend(image.digests.iter().filter_map(Reference::digest).cloned());
+        }
+        indexes.extend(self.state().indexed_names()?.into_iter().map(|name| name.index));
+        for index in &indexes {
+            // Itself in any case: where it is damaged, what it leads to is not known.
+            live.document(index);
+            self.listing(index)?.documents.iter().for_each(|document| live.document(document));
         }
         let collected = collector.collect(&live).map_err(failed("collect what nothing leads to"))?;
         self.state().keep_reserve();

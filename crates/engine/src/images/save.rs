@@ -1,8 +1,9 @@
 //! `save` and `image verify`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
-use image::SavedImage;
+use image::{Finding, SavedImage};
 use oci::{Digest, Reference};
 use state::NamedImage;
 
@@ -74,8 +75,19 @@ impl Engine {
 
     fn verify(&self, named: &NamedImage) -> Result<Verified> {
         let manifest = named.image.manifest.as_ref().map(|manifest| &manifest.digest);
-        let findings =
+        let mut findings =
             image::verify(&self.store, &named.image.id, manifest).map_err(failed("verify the image"))?;
+        let mut indexes = BTreeSet::new();
+        for tag in &named.tags {
+            indexes.extend(self.state().index_of(tag)?);
+        }
+        for index in indexes {
+            match self.store.blob(&index) {
+                Ok(_) => {}
+                Err(image::Error::NotStored { .. }) => findings.push(Finding::DocumentMissing(index)),
+                Err(_) => findings.push(Finding::DocumentDamaged(index)),
+            }
+        }
         Ok(Verified {
             id: named.image.id.to_string(),
             tags: named.tags.iter().map(Reference::familiar).collect(),

@@ -174,6 +174,8 @@ pub struct PullImage {
     pub all_tags: bool,
     /// `os[/architecture[/variant]]`; missing is the host's.
     pub platform: Option<String>,
+    /// Of an index, the images for all platforms.
+    pub all_platforms: bool,
 }
 
 /// `skiff stop`.
@@ -274,10 +276,12 @@ pub struct Events<'a> {
 }
 
 /// `skiff rmi`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoveImage {
     /// Also when several tags name it, or a stopped container uses it.
     pub force: bool,
+    /// Only the images of the name for these platforms (`os[/architecture[/variant]]`); all of it where there are none.
+    pub platforms: Vec<String>,
 }
 
 /// What lies on the caller's side of a copy.

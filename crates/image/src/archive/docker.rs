@@ -33,7 +33,14 @@ pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result
         };
         let members = item.layers.unwrap_or_default().into_iter().map(|member| (member, None)).collect();
         let (config, layers) = plan::with_config(&item.config, bytes, members)?;
-        images.push(Planned { entry: item.config, config, manifest: None, layers, references });
+        images.push(Planned {
+            entry: item.config,
+            config,
+            manifest: None,
+            documents: Vec::new(),
+            layers,
+            references,
+        });
     }
     if let Some(wanted) = platform {
         choose(contents.name(), &mut images, wanted)?;

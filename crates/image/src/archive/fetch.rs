@@ -1,4 +1,4 @@
-//! An image from a registry: the same way into the store as that of an archive, with blobs that come one by one.
+//! Images from a registry: the same way into the store as that of an archive, with blobs that come one by one.
 //!
 //! The config, which the manifest names by its digest, says which layers the image has. One that the store has already is not
 //! asked for at all; all others are read through the pipeline, which checks the blob against the manifest and the layer
@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use oci::{Descriptor, Manifest, Platform};
+use oci::{Descriptor, Digest, Manifest, Platform};
 
 use super::Loaded;
 use super::contents::{Found, ingest_into};
@@ -37,15 +37,15 @@ pub enum LayerStep {
     Complete,
 }
 
-/// An image that a registry has, of which the documents have been fetched and checked against their digests.
+/// Images that a registry has under one name, of which the documents have been fetched and checked against their digests.
 pub struct Remote<'a> {
-    /// What it is called in errors.
+    /// What they are called in errors.
     pub name: String,
-    /// The manifest with its descriptor and its bytes.
-    pub manifest: (Descriptor, Vec<u8>, Manifest),
-    /// The bytes of the config that the manifest names.
-    pub config: Vec<u8>,
-    /// What it must run on, if anything was said.
+    /// The images: one, or one for each platform.
+    pub images: Vec<RemoteImage>,
+    /// Further documents that are to be kept, such as the indexes that lead to the images; checked as well.
+    pub documents: Vec<(Digest, Vec<u8>)>,
+    /// What they must run on, if anything was said.
     pub platform: Option<Platform>,
     /// Opens the blob of a layer.
     pub open: &'a OpenBlob<'a>,
@@ -53,37 +53,54 @@ pub struct Remote<'a> {
     pub watch: &'a Watch<'a>,
 }
 
-/// Stores an image of a registry. It has no name then.
+/// One image of a registry.
+pub struct RemoteImage {
+    /// The manifest with its descriptor and its bytes.
+    pub manifest: (Descriptor, Vec<u8>, Manifest),
+    /// The bytes of the config that the manifest names.
+    pub config: Vec<u8>,
+}
+
+/// Stores images of a registry, all or none. They have no name then.
 ///
 /// # Errors
 /// If a layer cannot be had or is not what it should be. The store is then as it was.
 pub fn fetch(store: &Store, remote: Remote<'_>) -> Result<Loaded> {
-    let Remote { name, manifest: (descriptor, bytes, manifest), config, platform, open, watch } = remote;
-    if manifest.layers.len() > LAYERS_LIMIT {
-        let reason = format!("it has {} layers, more than {LAYERS_LIMIT}", manifest.layers.len());
-        return Err(Error::Entry { entry: name, reason });
-    }
+    let Remote { name, images, mut documents, platform, open, watch } = remote;
     let mut staged = Staged::new(store)?;
-    let members = manifest.layers.into_iter().map(|blob| (blob.digest.to_string(), Some(blob))).collect();
-    let (config, layers) = plan::with_config(&name, config, members)?;
-    if let (Some(wanted), plan::Config::Document { config, .. }) = (&platform, &config)
-        && !wanted.runs(&config.platform)
-    {
-        let (wanted, available) = (wanted.to_string(), config.platform.normalized().to_string());
-        return Err(Error::NoPlatform { entry: name, wanted, available });
+    let mut planned = Vec::with_capacity(images.len());
+    for image in images {
+        planned.push(plan(&name, image, std::mem::take(&mut documents), platform.as_ref())?);
     }
-    let planned = vec![Planned {
-        entry: name,
-        config,
-        manifest: Some((descriptor, bytes)),
-        layers,
-        references: Vec::new(),
-    }];
     lease(&planned, &mut staged)?;
     let read = |layer: &PlannedLayer, needed_by: &str| read(layer, needed_by, &staged, open, watch);
     let found = Layers::read(&planned, PARALLEL, &read)?;
     let images = planned.into_iter().map(|image| stage(image, &found, &mut staged)).collect::<Result<_>>()?;
     Ok(Loaded { images, hold: staged.publish()? })
+}
+
+fn plan(
+    name: &str,
+    image: RemoteImage,
+    documents: Vec<(Digest, Vec<u8>)>,
+    platform: Option<&Platform>,
+) -> Result<Planned> {
+    let RemoteImage { manifest: (descriptor, bytes, manifest), config } = image;
+    let entry = name.to_owned();
+    if manifest.layers.len() > LAYERS_LIMIT {
+        let reason = format!("it has {} layers, more than {LAYERS_LIMIT}", manifest.layers.len());
+        return Err(Error::Entry { entry, reason });
+    }
+    let members = manifest.layers.into_iter().map(|blob| (blob.digest.to_string(), Some(blob))).collect();
+    let (config, layers) = plan::with_config(name, config, members)?;
+    if let (Some(wanted), plan::Config::Document { config, .. }) = (platform, &config)
+        && !wanted.runs(&config.platform)
+    {
+        let (wanted, available) = (wanted.to_string(), config.platform.normalized().to_string());
+        return Err(Error::NoPlatform { entry, wanted, available });
+    }
+    let manifest = Some((descriptor, bytes));
+    Ok(Planned { entry, config, manifest, documents, layers, references: Vec::new() })
 }
 
 fn read(

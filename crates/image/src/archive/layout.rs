@@ -164,6 +164,7 @@ fn of_manifest(
         entry: config_entry,
         config,
         manifest: Some((descriptor, bytes)),
+        documents: Vec::new(),
         layers,
         references: Vec::new(),
     }))

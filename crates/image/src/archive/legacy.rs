@@ -61,7 +61,14 @@ pub(super) fn images(contents: &Contents) -> Result<Option<Vec<Planned>>> {
         layers.reverse();
         steps.reverse();
         let entry = format!("{top}/json");
-        images.push(Planned { entry, config: Config::Legacy(steps), manifest: None, layers, references });
+        images.push(Planned {
+            entry,
+            config: Config::Legacy(steps),
+            manifest: None,
+            documents: Vec::new(),
+            layers,
+            references,
+        });
     }
     Ok(Some(images))
 }

@@ -95,6 +95,7 @@ pub(super) fn lease(planned: &[Planned], staged: &mut Staged<'_>) -> Result<()> 
         for layer in image.layers.iter().filter_map(|layer| layer.diff_id.as_ref()) {
             wanted.layer(layer);
         }
+        image.documents.iter().for_each(|(digest, _)| wanted.document(digest));
         if let Some((manifest, _)) = &image.manifest {
             wanted.document(&manifest.digest);
         }
@@ -117,6 +118,9 @@ fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Resu
 
 /// Stages one image of which the layers have been read.
 pub(super) fn stage(image: Planned, found: &Layers, staged: &mut Staged<'_>) -> Result<LoadedImage> {
+    for (digest, content) in &image.documents {
+        staged.add_document(digest, content)?;
+    }
     let mut layers = Vec::with_capacity(image.layers.len());
     for layer in &image.layers {
         let Some((ingested, path)) = found.get(layer) else {

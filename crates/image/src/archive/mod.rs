@@ -36,7 +36,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 use crate::store::Hold;
 
 pub use commit::{CommitOptions, commit};
-pub use fetch::{LayerStep, OpenBlob, Remote, Watch, fetch};
+pub use fetch::{LayerStep, OpenBlob, Remote, RemoteImage, Watch, fetch};
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
 pub use save::{SavedImage, save};

@@ -1,6 +1,6 @@
 //! What is to be loaded, as far as the documents of an archive tell.
 
-use oci::{Descriptor, DiffId, ImageConfig, Reference};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Reference};
 
 use super::legacy;
 use crate::error::{Error, Result};
@@ -13,6 +13,8 @@ pub(super) struct Planned {
     pub(super) config: Config,
     /// Its manifest and the bytes of it.
     pub(super) manifest: Option<(Descriptor, Vec<u8>)>,
+    /// The indexes that lead to it, as far as they are to be kept, the first first.
+    pub(super) documents: Vec<(Digest, Vec<u8>)>,
     /// Its layers, base first.
     pub(super) layers: Vec<PlannedLayer>,
     /// Its names.
