@@ -153,7 +153,7 @@ fn pull_may_be_killed_at_any_moment() {
     };
     let prune = || {
         assert_eq!(skiff.run(&["image", "prune", "-af"]).code, 0);
-        for folder in ["layers", "blobs/sha256", "images", "trees", "tmp"] {
+        for folder in ["layers", "blobs/sha256", "images", "trees", "partial", "tmp"] {
             let left = left(folder);
             assert!(left.is_empty(), "{left:?}");
         }
@@ -161,7 +161,7 @@ fn pull_may_be_killed_at_any_moment() {
     sweep(&skiff, &["pull", &name], &prune, &|| {
         // Again is no error, whatever the first one came to, and what it makes is whole.
         skiff.ok(&["pull", &name]);
-        assert!(left("tmp").is_empty());
+        assert!(left("tmp").is_empty() && left("partial").is_empty());
         assert_eq!(skiff.ok(&["run", "--rm", "--pull=never", &name, "echo", "whole"]), "whole\n");
         assert_eq!(skiff.run(&["image", "verify", &name]).code, 0);
         prune();

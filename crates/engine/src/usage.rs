@@ -75,7 +75,7 @@ impl Engine {
         parts.add_indexes(self)?;
         let used: HashSet<&str> =
             summaries.iter().filter(|image| image.in_use).map(|image| image.id.as_str()).collect();
-        let images_size = ["layers", "blobs", "images", "trees", "tmp"]
+        let images_size = ["layers", "blobs", "images", "trees", "partial", "tmp"]
             .iter()
             .map(|name| allotted(&root.join(name), &[]))
             .sum::<u64>();

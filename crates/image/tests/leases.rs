@@ -55,7 +55,7 @@ impl Image {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": Digest::of(&self.manifest).as_str(), "size": self.manifest.len()}))
         .unwrap();
-        let open = |wanted: &Descriptor| -> io::Result<Box<dyn Read + Send>> {
+        let open = |wanted: &Descriptor, _: u64| -> io::Result<Box<dyn Read + Send>> {
             let found = self.blobs.iter().find(|(digest, _)| *digest == wanted.digest);
             Ok(open(&found.unwrap().1))
         };

@@ -47,16 +47,29 @@ impl Repository {
     /// # Errors
     /// If no host has it.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+        self.open_blob(descriptor, 0, descriptor.digest.hasher())
+    }
+
+    /// The content of a blob behind so many bytes, which the caller has. It is left to the caller to check the digest; size and
+    /// completeness are checked all the same.
+    ///
+    /// # Errors
+    /// If no host has it.
+    pub fn rest_of_blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
+        self.open_blob(descriptor, from.min(descriptor.size), None)
+    }
+
+    fn open_blob(&self, descriptor: &Descriptor, from: u64, hasher: Option<Hasher>) -> Result<BlobReader> {
         let mut reader = BlobReader {
             repository: self.clone(),
-            hasher: descriptor.digest.hasher(),
+            hasher,
             descriptor: descriptor.clone(),
             answer: None,
             part: Bytes::new(),
             skip: 0,
-            received: 0,
+            received: from,
             failed: 0,
-            progressed: 0,
+            progressed: from,
             is_checked: false,
             may_range: true,
         };
@@ -98,13 +111,6 @@ impl Repository {
 }
 
 impl BlobReader {
-    /// Leaves it to the reader of the content to check its digest; size and completeness are checked all the same.
-    #[must_use]
-    pub fn unhashed(mut self) -> Self {
-        self.hasher = None;
-        self
-    }
-
     /// Asks for what is still missing.
     fn reopen(&mut self) -> Result<()> {
         let Self { repository, descriptor, received, may_range, .. } = self;

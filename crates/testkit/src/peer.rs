@@ -41,6 +41,8 @@ pub struct Reply {
     pub cut: Option<usize>,
     /// How long to wait before anything is said.
     pub delay: Duration,
+    /// After so many bytes of the body nothing more is said until that is set.
+    pub held: Option<(usize, Arc<AtomicBool>)>,
 }
 
 impl Reply {
@@ -60,6 +62,13 @@ impl Reply {
     #[must_use]
     pub fn cut(mut self, after: usize) -> Reply {
         self.cut = Some(after);
+        self
+    }
+
+    /// Says nothing after so many bytes of the body, until `go` is set.
+    #[must_use]
+    pub fn held(mut self, after: usize, go: &Arc<AtomicBool>) -> Reply {
+        self.held = Some((after, Arc::clone(go)));
         self
     }
 }
@@ -218,5 +227,19 @@ fn reply(mut stream: &TcpStream, request: &Seen, reply: &Reply) {
     head.push_str("\r\n");
     let body = if request.method == "HEAD" { &[][..] } else { &reply.body[..] };
     let body = &body[..reply.cut.unwrap_or(body.len()).min(body.len())];
-    drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
+    let (first, rest) = match &reply.held {
+        Some((after, _)) => body.split_at((*after).min(body.len())),
+        None => (body, &[][..]),
+    };
+    if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(first)).is_err() {
+        return;
+    }
+    if let Some((_, go)) = &reply.held {
+        let is_there = || stream.set_nonblocking(true).is_ok() && !matches!(stream.peek(&mut [0]), Ok(0));
+        while !go.load(Ordering::SeqCst) && is_there() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(stream.set_nonblocking(false));
+    }
+    drop(stream.write_all(rest));
 }

@@ -36,9 +36,14 @@ impl Engine {
     pub fn relieve(&self, pressure: &Pressure, keep: &dyn Fn(&ImageSummary) -> bool) -> Result<Relief> {
         let space = self.space()?;
         let mut relief = Relief { full: space.percent(), pruned: Pruned::default() };
-        let excess = space.excess(pressure);
+        let mut excess = space.excess(pressure);
         if excess == 0 {
             return Ok(relief);
+        }
+        if self.store.has_begun() {
+            // Before anything that somebody has wanted whole.
+            relief.pruned = self.collect(true)?;
+            excess = self.space()?.excess(pressure);
         }
         let latest = before(state::now(), pressure.unused_for);
         let images = self.images()?;
@@ -67,10 +72,12 @@ impl Engine {
             ids.into_iter().take(count).map(|id| self.resolve_image(id)).collect::<Result<_>>()?;
         relief.pruned.removed.extend(self.forget_with_platforms(&chosen)?);
         if count > 0 {
-            let collected = self.collect()?;
+            let collected = self.collect(true)?;
             relief.pruned.removed.extend(collected.removed);
-            relief.pruned.reclaimed = collected.reclaimed;
-            self.event("image", "prune", "", &[("reclaimed", &collected.reclaimed.to_string())]);
+            relief.pruned.reclaimed += collected.reclaimed;
+        }
+        if relief.pruned != Pruned::default() {
+            self.event("image", "prune", "", &[("reclaimed", &relief.pruned.reclaimed.to_string())]);
         }
         Ok(relief)
     }

@@ -65,6 +65,10 @@ impl Engine {
         let refused =
             |source| Error::Registry { action: "pull", name: reference.familiar(), source: Box::new(source) };
         let repository = client.repository(&reference).map_err(refused)?;
+        if self.store.has_outdated() {
+            // What earlier pulls have begun, and nobody has gone on with.
+            self.collect(false)?;
+        }
         if !request.all_tags {
             let reference = reference.clone().or_latest();
             return Ok(vec![self.pull_one(&repository, &reference, &wanted, watch)?]);
@@ -129,10 +133,9 @@ impl Engine {
         for layer in images.iter().flat_map(|image| &image.manifest.2.layers) {
             tell(watch, layer, PullStep::Planned);
         }
-        let open = |blob: &Descriptor| -> io::Result<Box<dyn Read + Send>> {
+        let open = |blob: &Descriptor, from: u64| -> io::Result<Box<dyn Read + Send>> {
             // The pipeline hashes it.
-            let content = repository.blob(blob).map_err(io::Error::other)?.unhashed();
-            Ok(Box::new(content))
+            Ok(Box::new(repository.rest_of_blob(blob, from).map_err(io::Error::other)?))
         };
         let step = |blob: &Descriptor, step: LayerStep| match step {
             LayerStep::Exists => tell(watch, blob, PullStep::Exists),

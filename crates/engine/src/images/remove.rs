@@ -79,7 +79,7 @@ impl Engine {
     /// Collects garbage after images are gone.
     fn and_collect(&self, mut removed: Vec<ImageRemoval>) -> Result<Vec<ImageRemoval>> {
         if removed.iter().any(|removal| matches!(removal, ImageRemoval::Deleted(_))) {
-            removed.extend(self.collect()?.removed);
+            removed.extend(self.collect(false)?.removed);
         }
         Ok(removed)
     }
@@ -199,17 +199,19 @@ impl Engine {
             leaving.push(self.resolve_image(&image.id)?);
         }
         let mut removed = self.forget_with_platforms(&leaving)?;
-        let collected = self.collect()?;
+        let collected = self.collect(true)?;
         removed.extend(collected.removed);
         self.event("image", "prune", "", &[("reclaimed", &collected.reclaimed.to_string())]);
         Ok(Pruned { removed, reclaimed: collected.reclaimed })
     }
 
-    /// Removes content that nothing leads to. While somebody adds content this is left to a later one.
-    pub(super) fn collect(&self) -> Result<Pruned> {
+    /// Removes content that nothing leads to; `begun`: also what a pull that goes on later would need. While somebody publishes
+    /// content this is left to a later one.
+    pub(super) fn collect(&self, begun: bool) -> Result<Pruned> {
         let Some(collector) = self.store.try_collector().map_err(failed("lock the store"))? else {
             return Ok(Pruned::default());
         };
+        let collector = if begun { collector.with_begun() } else { collector };
         let mut live = Live::default();
         let mut indexes: BTreeSet<Digest> = BTreeSet::new();
         for NamedImage { image, .. } in self.state().images()? {

@@ -1,27 +1,43 @@
-//! Images from a registry: the same way into the store as that of an archive, with blobs that come one by one.
+//! An image from a registry: the same way into the store as that of an archive, with blobs that come one by one.
 //!
 //! The config, which the manifest names by its digest, says which layers the image has. One that the store has already is not
 //! asked for at all; all others are read through the pipeline, which checks the blob against the manifest and the layer
 //! against the config.
+//!
+//! Any number of processes share the work: each layer is fetched by one of them, and each of them takes first what nobody is at
+//! work on. A layer that is whole is published before its image, and what has come of a large blob is kept beside, so that
+//! whoever goes on after a failure, a kill or a reboot asks for the rest alone.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use oci::{Descriptor, Digest, Manifest, Platform};
+use linux::file;
+use oci::{Descriptor, DiffId, Digest, Manifest, Platform};
 
 use super::Loaded;
-use super::contents::{Found, ingest_into};
-use super::layers::Layers;
+use super::contents::Found;
+use super::layers::{Layers, Turn};
 use super::load::{PARALLEL, lease, stage};
 use super::plan::{self, Planned, PlannedLayer};
 use crate::error::{Error, Result};
-use crate::ingest::{Expected, Ingested};
-use crate::store::{Staged, Store};
+use crate::ingest::{Expected, Ingested, Layer, ingest};
+use crate::store::{Claim, Making, Staged, Store};
 
 /// The most layers of one image: more than any file system can stack.
 const LAYERS_LIMIT: usize = 1024;
 
-/// Opens a blob.
-pub type OpenBlob<'a> = dyn Fn(&Descriptor) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
+/// From that size on, in bytes, what has come of a blob is kept for a later attempt: less is fetched again as fast.
+const SPOOLED_FROM: u64 = 4 << 20;
+
+/// How often it is looked whether somebody else has made a layer by now.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Opens a blob behind so many of its bytes.
+pub type OpenBlob<'a> = dyn Fn(&Descriptor, u64) -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
 
 /// Hears what becomes of a layer.
 pub type Watch<'a> = dyn Fn(&Descriptor, LayerStep) + Sync + 'a;
@@ -64,7 +80,8 @@ pub struct RemoteImage {
 /// Stores images of a registry, all or none. They have no name then.
 ///
 /// # Errors
-/// If a layer cannot be had or is not what it should be. The store is then as it was.
+/// If a layer cannot be had or is not what it should be. What has come by then is kept for a while, so that a later attempt
+/// goes on.
 pub fn fetch(store: &Store, remote: Remote<'_>) -> Result<Loaded> {
     let Remote { name, images, mut documents, platform, open, watch } = remote;
     let mut staged = Staged::new(store)?;
@@ -73,8 +90,13 @@ pub fn fetch(store: &Store, remote: Remote<'_>) -> Result<Loaded> {
         planned.push(plan(&name, image, std::mem::take(&mut documents), platform.as_ref())?);
     }
     lease(&planned, &mut staged)?;
-    let read = |layer: &PlannedLayer, needed_by: &str| read(layer, needed_by, &staged, open, watch);
-    let found = Layers::read(&planned, PARALLEL, &read)?;
+    let fetcher = Fetcher { staged: &staged, open, watch };
+    let read = |layer: &PlannedLayer, needed_by: &str, turn: Turn<'_>| fetcher.read(layer, needed_by, turn);
+    let found = Layers::read(&planned, PARALLEL, &read);
+    if found.is_err() {
+        staged.settle();
+    }
+    let found = found?;
     let images = planned.into_iter().map(|image| stage(image, &found, &mut staged)).collect::<Result<_>>()?;
     Ok(Loaded { images, hold: staged.publish()? })
 }
@@ -103,43 +125,149 @@ fn plan(
     Ok(Planned { entry, config, manifest, documents, layers, references: Vec::new() })
 }
 
-fn read(
-    layer: &PlannedLayer,
-    needed_by: &str,
-    staged: &Staged<'_>,
-    open: &OpenBlob<'_>,
-    watch: &Watch<'_>,
-) -> Result<Found> {
-    let (Some(blob), Some(diff_id)) = (&layer.blob, &layer.diff_id) else {
-        return Err(Error::MissingEntry { entry: layer.member.clone(), needed_by: needed_by.to_owned() });
-    };
-    if let Some(size) = staged.store().layer_size(diff_id)? {
-        watch(blob, LayerStep::Exists);
-        let ingested = Ingested { diff_id: diff_id.clone(), size, blob_size: blob.size, terminated: true };
-        return Ok((ingested, None));
+/// Gets layers, each from the store, from whoever else is at work on it, or from its blob.
+struct Fetcher<'a> {
+    staged: &'a Staged<'a>,
+    open: &'a OpenBlob<'a>,
+    watch: &'a Watch<'a>,
+}
+
+impl Fetcher<'_> {
+    /// Gets a layer, which is leased. `None` if somebody else is at work on it and there is no need to wait.
+    fn read(&self, layer: &PlannedLayer, needed_by: &str, turn: Turn<'_>) -> Result<Option<Found>> {
+        let (Some(blob), Some(diff_id)) = (&layer.blob, &layer.diff_id) else {
+            return Err(Error::MissingEntry { entry: layer.member.clone(), needed_by: needed_by.to_owned() });
+        };
+        loop {
+            if let Some(found) = self.stored(diff_id, blob)? {
+                return Ok(Some(found));
+            }
+            match Making::claim(self.staged.store(), diff_id, &blob.digest)? {
+                // It may have been published before the claim.
+                Claim::Mine(making) => match self.stored(diff_id, blob)? {
+                    Some(found) => {
+                        making.give_up();
+                        return Ok(Some(found));
+                    }
+                    None => return self.make(diff_id, blob, making).map(Some),
+                },
+                Claim::Taken(_) if !turn.may_wait || turn.is_over() => return Ok(None),
+                Claim::Taken(received) => {
+                    if received > 0 {
+                        (self.watch)(blob, LayerStep::Received(received.min(blob.size)));
+                    }
+                    thread::sleep(LOOK_EVERY);
+                }
+            }
+        }
     }
-    let failed = |source| Error::Read { entry: layer.member.clone(), source };
-    let content = open(blob).map_err(failed)?;
-    let mut content =
-        Counted { content, received: 0, tell: &|bytes| watch(blob, LayerStep::Received(bytes)) };
-    let expected = Expected { diff_id: Some(diff_id), blob: Some(blob), blob_digest: None };
-    let found = ingest_into(&layer.member, &mut content, expected, staged)?;
-    watch(blob, LayerStep::Complete);
-    Ok(found)
+
+    /// The layer, if it is here.
+    fn stored(&self, diff_id: &DiffId, blob: &Descriptor) -> Result<Option<Found>> {
+        let Some(size) = self.staged.store().layer_size(diff_id)? else { return Ok(None) };
+        (self.watch)(blob, LayerStep::Exists);
+        let ingested = Ingested { diff_id: diff_id.clone(), size, blob_size: blob.size, terminated: true };
+        Ok(Some((ingested, None)))
+    }
+
+    /// Makes the layer of its blob, of which a part may be here.
+    fn make(&self, diff_id: &DiffId, blob: &Descriptor, making: Making) -> Result<Found> {
+        let mut spool = match blob.size >= SPOOLED_FROM {
+            true => Some(making.spool(&blob.digest)?),
+            false => None,
+        };
+        let path = self.staged.scratch().fresh("layer");
+        let ingested = loop {
+            let (file, known) = spool.take().map_or((None, 0), |(file, known)| (Some(file), known));
+            let known = if known > blob.size { 0 } else { known };
+            match self.ingest(diff_id, &path, (file, known, blob)) {
+                Ok(ingested) => break ingested,
+                Err(error) => {
+                    // Space is freed at once; what cannot be removed now goes with the scratch directory.
+                    drop(file::remove_if_exists(&path));
+                    if !matches!(error, Error::Read { .. }) {
+                        making.discard(&blob.digest);
+                    }
+                    // What was left of an earlier attempt may be bad: power was lost before it was written.
+                    if known == 0 || !error.is_content() {
+                        making.give_up();
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, known, blob = %blob.digest, "what was here of a blob is bad");
+                    spool = Some(making.spool(&blob.digest)?);
+                }
+            }
+        };
+        making.discard(&blob.digest);
+        self.staged.publish_meanwhile(diff_id, &path, making);
+        (self.watch)(blob, LayerStep::Complete);
+        Ok((ingested, Some(path)))
+    }
+
+    fn ingest(
+        &self,
+        diff_id: &DiffId,
+        path: &Path,
+        (spool, known, blob): (Option<File>, u64, &Descriptor),
+    ) -> Result<Ingested> {
+        let tell = |bytes| (self.watch)(blob, LayerStep::Received(bytes));
+        let mut content =
+            Content { blob, open: self.open, tell: &tell, spool, known, position: 0, rest: None };
+        let expected = Expected { diff_id: Some(diff_id), blob: Some(blob), blob_digest: None };
+        let name = blob.digest.to_string();
+        let layer = Layer { name: &name, blob: &mut content, expected, target: Some(path) };
+        ingest(layer, self.staged.windows(), self.staged.store().effects())
+    }
 }
 
-/// Tells how much has been read.
-struct Counted<'a> {
-    content: Box<dyn Read + Send>,
-    received: u64,
+/// A blob: first what is here of it, then the rest, which is kept beside that. Tells how much has been read.
+struct Content<'a> {
+    blob: &'a Descriptor,
+    open: &'a OpenBlob<'a>,
     tell: &'a (dyn Fn(u64) + Sync),
+    spool: Option<File>,
+    known: u64,
+    position: u64,
+    rest: Option<Box<dyn Read + Send>>,
 }
 
-impl Read for Counted<'_> {
+impl Content<'_> {
+    /// Keeps what has come, unless that fails: the layer does not depend on it.
+    fn keep(&mut self, part: &[u8]) {
+        let Some(spool) = &self.spool else { return };
+        if let Err(error) = spool.write_all_at(part, self.position) {
+            tracing::debug!(%error, blob = %self.blob.digest, "a blob is not kept for a later attempt");
+            // What is there takes space that the layer may need.
+            drop(spool.set_len(0));
+            self.spool = None;
+        }
+    }
+}
+
+impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read(buffer)?;
-        self.received += read as u64;
-        (self.tell)(self.received);
+        let read = match &self.spool {
+            Some(spool) if self.position < self.known => {
+                let left = usize::try_from(self.known - self.position).unwrap_or(usize::MAX);
+                let most = left.min(buffer.len());
+                match spool.read_at(&mut buffer[..most], self.position)? {
+                    0 if most > 0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                    read => read,
+                }
+            }
+            _ if self.rest.is_none() && self.position > 0 && self.position == self.blob.size => 0,
+            _ => {
+                let rest = match &mut self.rest {
+                    Some(rest) => rest,
+                    none => none.insert((self.open)(self.blob, self.position)?),
+                };
+                let read = rest.read(buffer)?;
+                self.keep(&buffer[..read]);
+                read
+            }
+        };
+        self.position += read as u64;
+        (self.tell)(self.position);
         Ok(read)
     }
 }

@@ -1,7 +1,7 @@
 //! The layers of what is taken in, each read once and several at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -20,21 +20,46 @@ fn key(layer: &PlannedLayer) -> Key {
     (layer.member.clone(), diff_id, layer.blob.as_ref().map(|blob| blob.size))
 }
 
-/// How a layer is read; the text says what needs it.
-pub(super) type ReadLayer<'a> = dyn Fn(&PlannedLayer, &str) -> Result<Found> + Sync + 'a;
+/// How a layer is read; the text says what needs it. `None` puts it off: somebody else is at work on it.
+pub(super) type ReadLayer<'a> = dyn Fn(&PlannedLayer, &str, Turn<'_>) -> Result<Option<Found>> + Sync + 'a;
+
+/// What a reader needs to know who may have to wait.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    /// Nothing else is left to do.
+    pub(super) may_wait: bool,
+    stop: &'a AtomicBool,
+}
+
+impl Turn<'_> {
+    /// Whether waiting has no point any more, since another layer has failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
 
 impl Layers {
     /// Reads all layers, at most `workers` at once. The first failure stops the others between two layers.
     pub(super) fn read(planned: &[Planned], workers: usize, read: &ReadLayer<'_>) -> Result<Self> {
         let jobs = jobs(planned);
-        let next = AtomicUsize::new(0);
+        let queue: Mutex<VecDeque<(usize, bool)>> =
+            Mutex::new((0..jobs.len()).map(|job| (job, false)).collect());
+        let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
         let stop = AtomicBool::new(false);
         let results: Mutex<Vec<(usize, Result<Found>)>> = Mutex::new(Vec::new());
         let work = || {
             while !stop.load(Ordering::Relaxed) {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some((needed_by, layer)) = jobs.get(place) else { break };
-                let result = read(layer, needed_by);
+                let Some((place, may_wait)) = queue().pop_front() else { break };
+                let (needed_by, layer) = jobs[place];
+                let result = match read(layer, needed_by, Turn { may_wait, stop: &stop }) {
+                    // Behind everything that can be done meanwhile.
+                    Ok(None) => {
+                        queue().push_back((place, true));
+                        continue;
+                    }
+                    Ok(Some(found)) => Ok(found),
+                    Err(error) => Err(error),
+                };
                 if result.is_err() {
                     stop.store(true, Ordering::Relaxed);
                 }

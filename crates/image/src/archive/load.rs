@@ -109,10 +109,10 @@ pub(super) fn lease(planned: &[Planned], staged: &mut Staged<'_>) -> Result<()> 
 /// Ingests all layers of an archive.
 fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<Layers> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    Layers::read(planned, cores.min(PARALLEL), &|layer, needed_by| {
+    Layers::read(planned, cores.min(PARALLEL), &|layer, needed_by, _| {
         let expected =
             Expected { diff_id: layer.diff_id.as_ref(), blob: layer.blob.as_ref(), blob_digest: None };
-        contents.layer(&layer.member, expected, staged, needed_by)
+        contents.layer(&layer.member, expected, staged, needed_by).map(Some)
     })
 }
 

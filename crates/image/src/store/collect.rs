@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use linux::file::{self, Named as _};
 use oci::{ChainId, DiffId, Digest};
 
-use super::{Store, lease, publish, scratch, size_of};
+use super::{Store, lease, partial, publish, scratch, size_of};
 use crate::error::Result;
 
 /// What must stay. Images of containers count as well as named ones.
@@ -65,12 +65,18 @@ pub struct Collected {
 #[must_use]
 pub struct Collector<'a> {
     store: &'a Store,
+    all: bool,
     _alone: OwnedFd,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(store: &'a Store, alone: OwnedFd) -> Self {
-        Self { store, _alone: alone }
+        Self { store, all: false, _alone: alone }
+    }
+
+    /// Removes also what was begun and could be gone on with; but nothing that somebody is at work on.
+    pub fn with_begun(self) -> Self {
+        Self { all: true, ..self }
     }
 
     /// Removes what is neither live nor leased, and what dead processes left half-done.
@@ -83,11 +89,13 @@ impl<'a> Collector<'a> {
         let store = self.store;
         let mut live = live.clone();
         let leased = lease::of_the_living(store)?;
+        let (begun, bytes) = partial::collect(store, self.all, &leased.layers)?;
+        live.layers.extend(begun);
         live.layers.extend(leased.layers);
         live.documents.extend(leased.documents);
         live.images.extend(leased.images);
         let live = &live;
-        let mut collected = Collected::default();
+        let mut collected = Collected { bytes, ..Collected::default() };
         // What is derived goes first: an index without its layers would be of no use to anybody.
         for name in names(&store.images())? {
             if let Some(id) = name.strip_suffix(".erofs")

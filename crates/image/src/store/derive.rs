@@ -26,7 +26,7 @@ impl Store {
         // might be collected only together with them.
         let scratch = Scratch::new(self)?;
         let half_done = scratch.fresh("index");
-        let tars: Vec<PathBuf> = layers.iter().map(|layer| self.layer_path(layer)).collect();
+        let tars = open_all(self, layers)?;
         write(self, layers, &tars, &half_done)?;
         self.effects().rename_new(&half_done, &path)?;
         self.effects().sync_dir(&self.images())?;
@@ -34,8 +34,24 @@ impl Store {
     }
 }
 
-/// Writes and syncs the index of layers whose tars lie at `tars`.
-pub(super) fn write(store: &Store, layers: &[DiffId], tars: &[PathBuf], path: &Path) -> Result<()> {
+/// Opens a layer of the store.
+pub(super) fn open(store: &Store, layer: &DiffId) -> Result<File> {
+    match file::open(&store.layer_path(layer)) {
+        Ok(file) => Ok(file),
+        Err(error) if error.is_missing() => {
+            Err(Error::NotStored { what: "layer", digest: layer.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the layers of an image.
+pub(super) fn open_all(store: &Store, layers: &[DiffId]) -> Result<Vec<File>> {
+    layers.iter().map(|layer| open(store, layer)).collect()
+}
+
+/// Writes and syncs the index of layers with their tars.
+pub(super) fn write(store: &Store, layers: &[DiffId], tars: &[File], path: &Path) -> Result<()> {
     let file = store.effects().create(path, 0o400)?;
     let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
     build(layers, tars, &mut out)?;
@@ -44,18 +60,10 @@ pub(super) fn write(store: &Store, layers: &[DiffId], tars: &[PathBuf], path: &P
     Ok(store.effects().sync(&file, path)?)
 }
 
-/// Builds the index of layers whose tars lie at `tars` into `out`.
-pub(super) fn build(layers: &[DiffId], tars: &[PathBuf], out: &mut impl Write) -> Result<()> {
-    let open = |(layer, path): (&DiffId, &PathBuf)| match file::open(path) {
-        Ok(file) => Ok(file),
-        Err(error) if error.is_missing() => {
-            Err(Error::NotStored { what: "layer", digest: layer.to_string() })
-        }
-        Err(error) => Err(error.into()),
-    };
-    let files = layers.iter().zip(tars).map(open).collect::<Result<Vec<File>>>()?;
+/// Builds the index of layers with their tars into `out`.
+pub(super) fn build(layers: &[DiffId], tars: &[File], out: &mut impl Write) -> Result<()> {
     let opened: Vec<index::Layer<'_>> =
-        layers.iter().zip(&files).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
+        layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
     index::write_with_mount_points(&opened, out).map_err(|source| Error::Index { source })?;
     Ok(())
 }

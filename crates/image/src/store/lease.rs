@@ -61,6 +61,13 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// The layers in it.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &String> {
+        self.written.layers.iter()
+    }
+}
+
 /// What all who live rely on. Only a collector may ask: nobody writes a lease meanwhile.
 pub(super) fn of_the_living(store: &Store) -> Result<Live> {
     let mut live = Live::default();

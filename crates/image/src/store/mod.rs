@@ -4,6 +4,7 @@
 //! <root>/blobs/<algorithm>/<encoded>   documents, byte for byte
 //! <root>/layers/<encoded>.tar          uncompressed layers: mode 0400, immutable flag where the file system has it
 //! <root>/images/<encoded>.erofs        merged indexes, derived from the layers
+//! <root>/partial/<encoded>/             a layer that was begun, with what has come of its blob; see [`partial`]
 //! <root>/tmp/<scratch>/                half-done work, locked by its maker, with a lease on what he relies on
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! | `layers/` | [`Hold`]: whoever adds content, while he writes a lease, and again from before he publishes until the names are committed | [`Collector`]: from before the query for what is live until everything else is removed |
 //! | `tmp/` | whoever makes a scratch directory, until it has locked it | the sweep |
 //! | `tmp/<scratch>/` | | its maker, for life; the sweep takes it without waiting, and what it gets is garbage |
+//! | `partial/<layer>/` | | whoever fetches the layer, until it is published; who wants it too waits, and takes over |
 //!
 //! # What must hold
 //!
@@ -23,10 +25,11 @@
 //! |---|---|
 //! | what somebody found here, or has put here, stays until he has named it, fails or dies | he leased it before he looked ([`lease`]), and a collector keeps what the living have leased; from the publication on he holds the store |
 //! | a collector waits for no download, and no download for a collector that is at work on something else for long | the store is held for the writing of a few lines, and for renames and one transaction |
-//! | who is killed keeps nothing | a lease ends with the lock of its scratch directory |
+//! | who is killed keeps nothing, but for a day what he has fetched | a lease ends with the lock of its scratch directory; what he has fetched is told by `partial/`, and goes when it is too old |
+//! | no two fetch a layer at the same time, and none of them waits for ever | `partial/<layer>/` is locked by one of them, who waits for no other lock meanwhile |
 //! | a sweep sees no scratch directory whose maker lives | he locks it before `tmp/` is free for the sweep |
 //!
-//! The order is `layers/`, `tmp/`, scratch; a thread that has a `Hold` must not ask for a collector.
+//! The order is `layers/`, `tmp/`, scratch, `partial/`; a thread that has a `Hold` must not ask for a collector.
 //!
 //! # Durability
 //!
@@ -38,6 +41,7 @@ mod collect;
 mod derive;
 mod effects;
 mod lease;
+mod partial;
 mod publish;
 mod remover;
 mod scratch;
@@ -52,6 +56,8 @@ use rustix::fs::FlockOperation;
 
 pub use collect::{Collected, Collector, Live};
 pub use effects::{Fault, Faults};
+pub use partial::KEPT_FOR;
+pub(crate) use partial::{Claim, Making};
 pub(crate) use publish::Staged;
 pub use remover::Remover;
 pub(crate) use scratch::Scratch;

@@ -1,6 +1,7 @@
 //! From staged to stored: what a load or import has made, until it is renamed into place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,8 +9,9 @@ use std::thread::{self, JoinHandle};
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
 
+use super::effects::Faults;
 use super::lease::Lease;
-use super::{Hold, Live, Scratch, Store, size_of};
+use super::{Hold, Live, Making, Scratch, Store, derive, partial, size_of};
 use crate::error::Result;
 use crate::ingest::Windows;
 
@@ -24,6 +26,8 @@ pub(crate) struct Staged<'a> {
     scratch: Scratch,
     lease: Lease,
     windows: Windows,
+    /// Layers that are published as soon as they are synced.
+    early: Mutex<BTreeSet<DiffId>>,
     layers: BTreeMap<DiffId, PathBuf>,
     documents: BTreeMap<Digest, PathBuf>,
     indexes: BTreeMap<Digest, PathBuf>,
@@ -39,6 +43,7 @@ impl<'a> Staged<'a> {
             scratch,
             lease: Lease::default(),
             windows: Windows::default(),
+            early: Mutex::default(),
             layers: BTreeMap::new(),
             documents: BTreeMap::new(),
             indexes: BTreeMap::new(),
@@ -67,14 +72,41 @@ impl<'a> Staged<'a> {
     /// Syncs a new layer while others are still read and the index is built. [`Staged::publish`] waits for
     /// it.
     pub(crate) fn sync_meanwhile(&self, path: &Path) {
+        self.meanwhile(path, |_| Ok(()));
+    }
+
+    /// Syncs a new layer, which is leased, and publishes it before its image: others find it then, also when this fails.
+    pub(crate) fn publish_meanwhile(&self, layer: &DiffId, path: &Path, making: Making) {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone());
+        let (source, target) = (path.to_owned(), self.store.layer_path(layer));
+        self.meanwhile(path, move |effects| {
+            if effects.rename_new(&source, &target)? {
+                make_immutable(&target);
+            }
+            drop(making);
+            Ok(())
+        });
+    }
+
+    fn meanwhile(&self, path: &Path, then: impl FnOnce(&Faults) -> file::Result<()> + Send + 'static) {
         let mut syncs = self.syncs.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = if syncs.len() < SYNCS { None } else { syncs.pop_front() };
         let effects = self.store.effects().clone();
         let path = path.to_owned();
         syncs.push_back(thread::spawn(move || {
             oldest.map_or(Ok(()), join)?;
-            effects.sync(&file::open(&path)?, &path)
+            effects.sync(&file::open(&path)?, &path)?;
+            then(&effects)
         }));
+    }
+
+    /// Waits until what is whole is published. For one that has failed: what is published serves the next attempt.
+    pub(crate) fn settle(&self) {
+        for sync in self.syncs.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if let Err(error) = join(sync) {
+                tracing::debug!(%error, source = %error.source, "a layer that was whole is lost");
+            }
+        }
     }
 
     /// Takes a file in the scratch directory as that layer's tar.
@@ -82,9 +114,15 @@ impl<'a> Staged<'a> {
         self.layers.entry(layer).or_insert(path);
     }
 
-    /// Where a layer's tar lies by now: staged, or in the store.
-    pub(crate) fn layer_path(&self, layer: &DiffId) -> PathBuf {
-        self.layers.get(layer).cloned().unwrap_or_else(|| self.store.layer_path(layer))
+    /// Opens a layer's tar where it lies by now: staged, or in the store. It may be published meanwhile.
+    fn open_layer(&self, layer: &DiffId) -> Result<File> {
+        if let Some(path) = self.layers.get(layer) {
+            match file::open(path) {
+                Err(error) if error.is_missing() => {}
+                opened => return Ok(opened?),
+            }
+        }
+        derive::open(self.store, layer)
     }
 
     /// Stages a document under its own digest, which has been checked; it is leased.
@@ -107,8 +145,8 @@ impl<'a> Staged<'a> {
             return Ok(());
         }
         let path = self.scratch.fresh("index");
-        let tars: Vec<PathBuf> = layers.iter().map(|layer| self.layer_path(layer)).collect();
-        super::derive::write(self.store, layers, &tars, &path)?;
+        let tars = layers.iter().map(|layer| self.open_layer(layer)).collect::<Result<Vec<File>>>()?;
+        derive::write(self.store, layers, &tars, &path)?;
         self.indexes.insert(image.clone(), path);
         Ok(())
     }
@@ -121,7 +159,8 @@ impl<'a> Staged<'a> {
             join(sync)?;
         }
         let hold = store.hold()?;
-        for (layer, path) in &self.layers {
+        let early = self.early.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (layer, path) in self.layers.iter().filter(|(layer, _)| !early.contains(*layer)) {
             let target = store.layer_path(layer);
             if store.effects().rename_new(path, &target)? {
                 make_immutable(&target);
@@ -142,11 +181,11 @@ impl<'a> Staged<'a> {
         // Even where all of it was there already: whoever renamed it may not have synced it yet.
         store.effects().sync_dir(&store.layers())?;
         store.effects().sync_dir(&store.images())?;
-        let algorithms: std::collections::BTreeSet<&str> =
-            self.documents.keys().map(Digest::algorithm_name).collect();
+        let algorithms: BTreeSet<&str> = self.documents.keys().map(Digest::algorithm_name).collect();
         for algorithm in algorithms {
             store.effects().sync_dir(&store.root().join("blobs").join(algorithm))?;
         }
+        partial::finish(store, self.lease.layers());
         Ok(hold)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest, Hasher, ImageConfig};
@@ -127,9 +127,9 @@ fn check_index(store: &Store, image: &Digest, layers: &[DiffId]) -> Result<Optio
         Some(_) => Some(hash(file::open(&path)?, Hasher::sha256(), &path)?),
         None => None,
     };
-    let tars: Vec<PathBuf> = layers.iter().map(|layer| store.layer_path(layer)).collect();
     let mut made = HashWriter(Hasher::sha256());
-    if let Err(error) = derive::build(layers, &tars, &mut made) {
+    let built = derive::open_all(store, layers).and_then(|tars| derive::build(layers, &tars, &mut made));
+    if let Err(error) = built {
         return Ok(Some(Finding::IndexRefused(image.clone(), chain(&error))));
     }
     let made = made.0.finish();
