@@ -187,3 +187,15 @@ fn rm_takes_dockers_flags_and_has_its_words() {
     assert_eq!((forced.code, forced.stdout.as_str()), (0, "up\n"));
     assert_eq!(forced.stderr, "skiff: No such container: missing\n");
 }
+
+#[test]
+fn one_that_goes_by_itself_is_removed_by_force_like_any_other() {
+    let skiff = Skiff::with_busybox();
+    // Whoever is first: the command, or the container's monitor.
+    for _ in 0..10 {
+        skiff.ok(&["run", "-d", "--rm", "--name", "one", "busybox", "sleep", "1000"]);
+        let removed = skiff.run(&["rm", "-f", "one"]);
+        assert_eq!((removed.code, removed.stdout.as_str(), removed.stderr.as_str()), (0, "one\n", ""));
+        wait_for("its name is free", || listed(&skiff, &["-a"]).is_empty());
+    }
+}

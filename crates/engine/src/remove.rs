@@ -34,6 +34,7 @@ impl Engine {
             // Links have names below that of the container that has them, and there are none.
             return Err(Error::DefaultLink);
         }
+        let mut was_killed = false;
         let seat = loop {
             // One that is being started is as good as running: its monitor works on what would be removed.
             // One whose end is written down is about to leave it, and is waited for.
@@ -47,7 +48,10 @@ impl Engine {
             };
             match refused {
                 Some(error) if !request.force => return Err(error),
-                Some(_) => self.kill_for_removal(&found)?,
+                Some(_) => {
+                    self.kill_for_removal(&found)?;
+                    was_killed = true;
+                }
                 None => {}
             }
             let claimed = monitor::claim(&self.run_directory(found.id()));
@@ -57,13 +61,18 @@ impl Engine {
             }
             // Somebody was faster: to remove it, to start it, or to copy files.
             found = match self.container(found.id().as_str()) {
+                // One with `--rm` goes by itself once we have killed it.
+                Err(Error::NoSuchContainer { .. }) if was_killed => return Ok(()),
                 Err(Error::NoSuchContainer { .. }) => {
                     return Err(Error::NoSuchContainer { name: name.to_owned() });
                 }
                 found => found?,
             };
         };
-        self.take_away(&found, name, seat)
+        match self.take_away(&found, name, seat) {
+            Err(Error::NoSuchContainer { .. }) if was_killed => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Removes a container that does not run, and that nobody can start as long as `seat` exists.
