@@ -2,13 +2,13 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use registry_server::{Settings, TlsFiles};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::values::time::positive_duration;
 use crate::{log, output};
 
 /// `skiff registry serve`.
@@ -46,12 +46,12 @@ fn settings(parsed: &Parsed, root: PathBuf, address: SocketAddr) -> Result<Setti
         ("collect-every", &mut settings.collect_every),
         ("client-timeout", &mut settings.patience),
     ] {
-        if let Some(duration) = parsed.value(flag, duration)? {
+        if let Some(duration) = parsed.value(flag, positive_duration)? {
             *place = duration;
         }
     }
     settings.metrics_address = parsed.value("metrics-addr", self::address)?;
-    settings.untagged = parsed.value("collect-untagged", duration)?;
+    settings.untagged = parsed.value("collect-untagged", positive_duration)?;
     if let Some(count) = parsed.value("uploads-per-client", |text| {
         text.parse().ok().filter(|count| *count > 0).ok_or("a number above 0")
     })? {
@@ -68,12 +68,4 @@ fn address(text: &str) -> std::result::Result<SocketAddr, String> {
     }
     let mut found = text.to_socket_addrs().map_err(|error| format!("want HOST:PORT: {error}"))?;
     found.next().ok_or_else(|| "no such host".to_owned())
-}
-
-fn duration(text: &str) -> std::result::Result<Duration, &'static str> {
-    let nanoseconds = crate::values::time::duration(text).and_then(|time| u64::try_from(time).ok());
-    nanoseconds
-        .filter(|time| *time > 0)
-        .map(Duration::from_nanos)
-        .ok_or("want a duration, such as 90s or 24h")
 }

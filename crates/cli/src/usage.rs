@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::info::Status;
-use engine::usage::DiskUsage;
+use engine::usage::{CachedFile, DiskUsage};
 use oci::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -85,15 +85,21 @@ fn rows(usage: &DiskUsage) -> Vec<Map<String, Value>> {
         row("Containers", (containers.len(), active), size, share(idle, size)),
         // They go with their containers.
         row("Local Volumes", (usage.volumes.len(), usage.volumes.len()), volumes, share(0, volumes)),
-        row("Build Cache", (0, 0), 0, units::size(0, 4)),
+        row("Build Cache", (usage.cache.len(), 0), cached(usage), units::size(cached(usage), 4)),
     ]
+}
+
+/// Bytes that could be fetched again.
+fn cached(usage: &DiskUsage) -> u64 {
+    usage.cache.iter().map(|file| file.size).sum()
 }
 
 fn verbose(usage: &DiskUsage, format: One) -> Result<u8> {
     let now = Timestamp::from(std::time::SystemTime::now());
     let (images, containers, volumes) = details(usage, now);
+    let cache = cache_details(usage, now);
     let document =
-        || json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": [] });
+        || json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache });
     match format {
         One::Json => output::print(&format!("{}\n", document())),
         One::Template(template) => {
@@ -113,7 +119,7 @@ fn verbose(usage: &DiskUsage, format: One) -> Result<u8> {
                 section("Images space usage:", IMAGES, &images),
                 section("Containers space usage:", CONTAINERS, &containers),
                 section("Local Volumes space usage:", VOLUMES, &volumes),
-                section("Build cache usage: 0B", CACHE, &[]),
+                section(&format!("Build cache usage: {}", units::size(cached(usage), 4)), CACHE, &cache),
             ];
             output::print(&parts.join("\n"));
         }
@@ -192,6 +198,22 @@ fn details(usage: &DiskUsage, now: Timestamp) -> (Vec<Value>, Vec<Value>, Vec<Va
     (images.collect(), containers.collect(), volumes.collect())
 }
 
+/// Package files, which are all there is of a cache.
+fn cache_details(usage: &DiskUsage, now: Timestamp) -> Vec<Value> {
+    let row = |file: &CachedFile| {
+        json!({
+            "ID": units::short_id(&file.id),
+            "CacheType": "package",
+            "Size": units::size(file.size, 4),
+            "CreatedSince": "",
+            "LastUsedSince": units::ago(file.last_used, now),
+            "UsageCount": "",
+            "Shared": "true",
+        })
+    };
+    usage.cache.iter().map(row).collect()
+}
+
 /// `skiff system prune`.
 pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     let filters = Filters::to_prune(context, parsed, &["label", "label!", "until"])?;
@@ -207,7 +229,8 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     output::print(&containers.text());
     let pruned = image::remove::prune_unused(context, &filters, all, &BTreeSet::new())?;
     output::print(&image::remove::deleted(&pruned));
-    let total = units::size(containers.reclaimed + pruned.reclaimed, 4);
+    let packages = if all { context.engine()?.prune_packages()? } else { 0 };
+    let total = units::size(containers.reclaimed + pruned.reclaimed + packages, 4);
     output::print(&format!("Total reclaimed space: {total}\n"));
     Ok(containers.code)
 }

@@ -8,6 +8,9 @@
 
 mod packages;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
 use packages::{Archive, architecture, serve};
 use testkit::{Output, Skiff};
 
@@ -217,6 +220,49 @@ fn an_archive_is_read_over_http_with_redirects_and_a_detached_signature() {
 }
 
 #[test]
+fn an_archive_is_read_through_a_proxy_that_alone_knows_its_host() {
+    let archive = Archive::usual();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let proxy = serve(archive.path("archive"), move |target| {
+        heard.lock().unwrap().push(target.to_owned());
+        None
+    });
+    let words = archive.arguments(&[&QUIET[..], &["tool", "--mirror", "http://archive.invalid"]].concat());
+    let made = |skiff: &Skiff, variables: &[(&str, &str)]| {
+        let mut command = skiff.command(&words);
+        Output::of(command.envs(variables.iter().copied()).output().unwrap())
+    };
+    for name in ["http_proxy", "HTTP_PROXY"] {
+        let skiff = Skiff::new();
+        let output = made(&skiff, &[(name, &proxy)]);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{name}");
+        assert_eq!(output.stdout, skiff.ok(&["images", "-q", "--no-trunc"]));
+    }
+    let targets = asked.lock().unwrap().clone();
+    assert!(targets.contains(&"http://archive.invalid/dists/test/InRelease".to_owned()), "{targets:?}");
+    let refused = made(&Skiff::new(), &[("http_proxy", &proxy), ("no_proxy", "archive.invalid")]);
+    assert!(refused.code == 1 && refused.stderr.contains("connect to http://archive.invalid"), "{refused:?}");
+    assert_eq!(asked.lock().unwrap().len(), targets.len());
+}
+
+#[test]
+fn a_transfer_that_breaks_off_is_begun_anew() {
+    let archive = Archive::usual();
+    let cuts = AtomicU32::new(0);
+    let mirror = serve(archive.path("archive"), move |target| {
+        let is_cut = target.ends_with(".deb") && cuts.fetch_add(1, Ordering::Relaxed) < 2;
+        is_cut.then(|| "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nbegun".to_owned())
+    });
+    let skiff = Skiff::new();
+    let words = archive.arguments(&[&QUIET[..], &["tool", "--mirror", &mirror]].concat());
+    let output = skiff.run(&words);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    let names = std::fs::read_dir(skiff.root().join("cache/debian")).unwrap();
+    assert!(names.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with("partial-")));
+}
+
+#[test]
 fn package_files_are_kept_and_one_that_was_damaged_is_fetched_again() {
     let (archive, skiff) = (Archive::usual(), Skiff::new());
     let id = made(&skiff, &archive, &["tool"]);
@@ -231,6 +277,14 @@ fn package_files_are_kept_and_one_that_was_damaged_is_fetched_again() {
     std::fs::write(&kept()[0], b"damaged").unwrap();
     let refused = bootstrap(&skiff, &archive, &["tool"]);
     assert!(refused.code == 1 && refused.stderr.contains("is not there"), "{refused:?}");
+    let cached = || skiff.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}"]);
+    assert!(cached().contains("Build Cache 3 "), "{}", cached());
+    assert!(skiff.ok(&["system", "df", "-v"]).lines().any(|line| line.contains("  package ")));
+    skiff.ok(&["system", "prune", "-f"]);
+    assert_eq!(kept().len(), 3);
+    skiff.ok(&["system", "prune", "-af"]);
+    assert_eq!(kept().len(), 0);
+    assert!(cached().contains("Build Cache 0 0B"), "{}", cached());
 }
 
 #[test]
@@ -330,6 +384,54 @@ fn scripts_that_fail_are_quoted_and_leave_nothing() {
     let platform = if architecture() == "amd64" { "linux/arm64" } else { "linux/amd64" };
     let foreign = skiff.run(&archive.arguments(&["-q", "--platform", platform, "first"]));
     assert!(foreign.code == 1 && foreign.stderr.contains("do not run on this host"), "{foreign:?}");
+}
+
+/// A `dpkg` that never comes to an end.
+const ENDLESS: &str = "#!/bin/sh\necho waiting\ntouch /begun\nwhile :; do sleep 1000; done\n";
+
+#[test]
+fn scripts_that_do_not_end_are_ended() {
+    let (archive, skiff) = (Archive::with_dpkg(ENDLESS), Skiff::new());
+    let failed = skiff.run(&archive.arguments(&["-q", "--timeout", "1s", "first"]));
+    assert_eq!((failed.code, failed.stdout.as_str()), (1, ""));
+    assert!(failed.stderr.contains("have not ended within 1 s"), "{failed:?}");
+    assert!(failed.stderr.ends_with("waiting\n"), "{failed:?}");
+    assert_eq!((skiff.ok(&["ps", "-aq"]), skiff.ok(&["images", "-aq"])), (String::new(), String::new()));
+}
+
+#[test]
+fn who_is_killed_takes_the_scripts_along() {
+    let (archive, skiff) = (Archive::with_dpkg(ENDLESS), Skiff::new());
+    let mut child = skiff.command(&archive.arguments(&["-q", "first"])).spawn().unwrap();
+    testkit::wait_until("the scripts run", || {
+        let id = skiff.ok(&["ps", "-q"]);
+        !id.is_empty() && skiff.run(&["exec", id.trim(), "cat", "/begun"]).code == 0
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    testkit::wait_until("the container is gone", || skiff.ok(&["ps", "-aq"]).is_empty());
+    // The image of the way there goes with the next.
+    assert_eq!(skiff.ok(&["images", "-aq"]).lines().count(), 1);
+    let other = skiff.run(&archive.arguments(&["-q", "--timeout", "1s", "first"]));
+    assert!(other.stderr.contains("have not ended"), "{other:?}");
+    assert_eq!(skiff.ok(&["images", "-aq"]), "");
+    assert_eq!(std::fs::read_dir(skiff.root().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_ordinary_user_makes_both_variants_the_same_as_root_does() {
+    let archive = Archive::with_dpkg(DPKG);
+    archive.open_to_all();
+    let (root, user) = (Skiff::new(), testkit::User::new());
+    let skiff = Skiff::of(&user);
+    for variant in ["minbase", "distroless"] {
+        let words = archive.arguments(&["-q", "--variant", variant, "-t", variant, "second"]);
+        let made = skiff.run(&words);
+        assert_eq!((made.code, made.stderr.as_str()), (0, ""), "{variant}");
+        assert_eq!(made.stdout, root.ok(&words), "{variant}");
+    }
+    assert_eq!(skiff.ok(&["run", "--rm", "minbase", "cat", "/etc/os-release"]), "ID=test\n");
+    assert_eq!(skiff.ok(&["ps", "-aq"]), "");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use oci::{Digest, Reference};
+use oci::{Digest, Reference, Timestamp};
 
 use crate::info::{ContainerSummary, ImageSummary};
 use crate::request::List;
@@ -26,6 +26,19 @@ pub struct DiskUsage {
     pub containers: Vec<ContainerUsage>,
     /// Every volume.
     pub volumes: Vec<VolumeUsage>,
+    /// What could be fetched again.
+    pub cache: Vec<CachedFile>,
+}
+
+/// A file that is kept because another image may need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedFile {
+    /// Its SHA-256.
+    pub id: String,
+    /// Bytes.
+    pub size: u64,
+    /// When an image was made with it.
+    pub last_used: Timestamp,
 }
 
 /// An image, and what it takes.
@@ -108,6 +121,7 @@ impl Engine {
             images_reclaimable: images_size.saturating_sub(needed),
             containers,
             volumes,
+            cache: self.package_files()?,
         })
     }
 }

@@ -65,6 +65,12 @@ pub(crate) struct Answer {
     session: Arc<Session>,
 }
 
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} of {}", self.status, self.url.shown())
+    }
+}
+
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half-done under these locks.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -143,7 +149,7 @@ impl Session {
     }
 
     /// Asks, and goes where the answer points.
-    fn follow(
+    pub(crate) fn follow(
         self: &Arc<Self>,
         ask: &Ask<'_>,
         authorization: Option<&str>,
@@ -361,13 +367,24 @@ impl Answer {
         self.read(SAID_LIMIT).map(drop)
     }
 
+    /// How many seconds to wait before the next attempt, if it says so.
+    fn asked(&self) -> Option<u64> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        retry_after(text, now).map(|wait| wait.as_secs())
+    }
+
+    /// The error that an answer is which no registry gives: its body says nothing to us.
+    pub(crate) fn unexpected(self) -> Error {
+        let (method, url) = (self.method.to_string(), self.url.shown());
+        Error::Status { method, url, status: self.status, retry_after: self.asked(), said: String::new() }
+    }
+
     /// The error that an answer is which is not what was wanted. `what` was asked for.
     pub(crate) fn refusal(self, host: &Host, what: &str) -> Error {
         let (status, url, method) = (self.status, self.url.shown(), self.method.to_string());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let asked = self.asked();
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let asked =
-            header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, now)).map(|wait| wait.as_secs());
         let limits: Vec<String> = ["ratelimit-limit", "ratelimit-remaining"]
             .iter()
             .filter_map(|name| Some(format!("{name}: {}", excerpt(header(name)?))))

@@ -233,6 +233,7 @@ static BOOTSTRAP: Verb = Verb {
         switch("quiet", "Print only the id").short('q'),
         list("source", "string", "Read a further suite as well: \"URL SUITE [COMPONENT...]\""),
         value("tag", "string", "Name of the image, instead of SYSTEM:SUITE").short('t'),
+        value("timeout", "duration", "Longest time that the scripts of packages may take").default("1h"),
         value(
             "variant",
             "string",

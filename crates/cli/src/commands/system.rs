@@ -39,7 +39,8 @@ pub(crate) static PRUNE: Verb = Verb {
     arguments: Arguments::Exactly(0),
     interspersed: true,
     flags: &[&[
-        switch("all", "Also images that have a name and no container").short('a'),
+        switch("all", "Also images that have a name and no container, and packages kept for others")
+            .short('a'),
         list("filter", "filter", "Only those with label=…, label!=… or until=…"),
         switch("force", "Do not ask").short('f'),
         switch("volumes", "Also anonymous volumes; those of a container always go with it"),

@@ -2,13 +2,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
 
-use engine::request::{Bootstrap, Proxies, Variant};
+use std::time::Duration;
 
-use super::pressure;
+use engine::request::{Bootstrap, Variant};
+
+use super::{pressure, registries};
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::output;
+use crate::values::time::positive_duration;
+
+/// How long the scripts of packages may take.
+const SCRIPTS: Duration = Duration::from_secs(3600);
 
 /// `skiff image bootstrap`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
@@ -25,12 +31,8 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         keyring: text("keyring").map(absolute).transpose()?,
         platform: text("platform"),
         allow_expired: parsed.on("allow-expired"),
-        source_date_epoch: variable(&["SOURCE_DATE_EPOCH"]).map(parse_epoch).transpose()?,
-        proxies: Proxies {
-            http: variable(&["http_proxy"]),
-            https: variable(&["https_proxy", "HTTPS_PROXY"]),
-            except: variable(&["no_proxy", "NO_PROXY"]),
-        },
+        source_date_epoch: variable("SOURCE_DATE_EPOCH").map(parse_epoch).transpose()?,
+        timeout: parsed.value("timeout", positive_duration)?.unwrap_or(SCRIPTS),
     };
     let quiet = parsed.on("quiet");
     let mut progress = |step: &str| {
@@ -38,7 +40,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
             output::warn(&format!("{step}\n"));
         }
     };
-    let image = context.engine()?.bootstrap(&request, &mut progress)?;
+    // No credential is for an archive, so none is looked for.
+    let client = registries::anonymous_client(context)?;
+    let image = context.engine()?.bootstrap(&client, &request, &mut progress)?;
     output::print(&format!("{}\n", image.id));
     pressure::relieve_after(context, &[&image.id.to_string()]);
     Ok(0)
@@ -56,8 +60,6 @@ fn parse_epoch(text: String) -> Result<i64> {
     text.parse().map_err(|_| Error::SourceDateEpoch { text })
 }
 
-/// The first of these that the environment has.
-fn variable(names: &[&str]) -> Option<String> {
-    let found = names.iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
-    found.and_then(|value| value.into_string().ok())
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).and_then(|value| value.into_string().ok())
 }

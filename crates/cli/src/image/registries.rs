@@ -19,20 +19,30 @@ pub(crate) fn client(context: &Context) -> Result<Client> {
     settings(context).map(Client::new)
 }
 
-/// What such a client is told.
+/// A client that has no credential for anybody.
+pub(crate) fn anonymous_client(context: &Context) -> Result<Client> {
+    settings_with(context, Credentials::default()).map(Client::new)
+}
+
+/// What a client is told.
 pub(crate) fn settings(context: &Context) -> Result<Settings> {
+    let credentials = match context.configuration_file() {
+        Some(file) => Credentials::read(&file).map_err(|source| Error::Registries(Box::new(source)))?,
+        None => Credentials::default(),
+    };
+    settings_with(context, credentials)
+}
+
+fn settings_with(context: &Context, credentials: Credentials) -> Result<Settings> {
     let failed = |source| Error::Registries(Box::new(source));
     let variable = |name: &str| {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         value(name).or_else(|| value(&name.to_lowercase())).unwrap_or_default()
     };
     let proxies = Proxies::new(&variable("HTTP_PROXY"), &variable("HTTPS_PROXY"), &variable("NO_PROXY"));
-    let credentials = context
-        .configuration_file()
-        .map_or_else(|| Ok(Credentials::default()), |file| Credentials::read(&file));
     Ok(Settings {
         hosts: host_rules(context),
-        credentials: credentials.map_err(failed)?,
+        credentials,
         proxies: proxies.map_err(failed)?,
         certificates: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         ..Settings::default()

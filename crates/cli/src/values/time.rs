@@ -1,4 +1,6 @@
-//! `--since`, `--until` and the filter of that name: points in time, as dates or as ages.
+//! Points in time, as dates or as ages (`--since`, `--until` and the filter of that name), and durations.
+
+use std::time::Duration;
 
 use oci::Timestamp;
 
@@ -45,6 +47,12 @@ fn seconds(text: &str) -> Option<i128> {
     let whole: i64 = whole.parse().ok()?;
     let fraction: i128 = format!("{fraction:0<9}").parse().ok()?;
     Some(i128::from(whole) * SECOND + fraction)
+}
+
+/// A duration for which something is to be waited.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, &'static str> {
+    let nanoseconds = duration(text).and_then(|time| u64::try_from(time).ok()).filter(|time| *time > 0);
+    nanoseconds.map(Duration::from_nanos).ok_or("want a duration, such as 90s or 24h")
 }
 
 /// A duration as Go writes one (`1h30m`, `1.5s`), in nanoseconds.

@@ -106,6 +106,11 @@ impl Archive {
         self.base.join(name)
     }
 
+    /// Lets every user read it.
+    pub(crate) fn open_to_all(&self) {
+        std::fs::set_permissions(self.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
     /// Keys that sign it.
     pub(crate) fn keyring(&self) -> PathBuf {
         self.path("keyring.gpg")
@@ -260,7 +265,8 @@ fn sum(path: &Path) -> (u64, String) {
     (std::fs::metadata(path).unwrap().len(), text.split(' ').next().unwrap().to_owned())
 }
 
-/// Serves a folder over HTTP on loopback for as long as the test runs; `answer` may say something else than the file.
+/// Serves a folder over HTTP on loopback for as long as the test runs, also as a proxy that has all hosts to itself. `answer` is
+/// given what is asked for, and may say something else than the file.
 pub(crate) fn serve(
     folder: PathBuf,
     answer: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -290,10 +296,13 @@ fn respond(
             break;
         }
     }
-    let path = first.split(' ').nth(1).unwrap_or("/").to_owned();
-    if let Some(text) = answer(&path) {
+    let target = first.split(' ').nth(1).unwrap_or("/");
+    if let Some(text) = answer(target) {
         return stream.write_all(text.as_bytes());
     }
+    // What a proxy is asked for begins with the host.
+    let below = target.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
+    let path = below.map_or(target, |(_, path)| path);
     let mut body = Vec::new();
     match std::fs::File::open(folder.join(path.trim_start_matches('/'))) {
         Ok(mut file) => {

@@ -41,7 +41,7 @@ pub(super) fn keyring(path: &Path) -> Result<Keyring, Failure> {
 
 /// Reads the indexes of a suite.
 pub(super) fn read(
-    fetcher: &Fetcher,
+    fetcher: &Fetcher<'_>,
     source: &Source,
     plan: &Plan,
     keyring: &Keyring,
@@ -69,7 +69,7 @@ pub(super) fn read(
 
 /// The verified text of a Release file, signed within or beside.
 fn release(
-    fetcher: &Fetcher,
+    fetcher: &Fetcher<'_>,
     folder: &str,
     keyring: &Keyring,
     now: i64,
@@ -121,7 +121,12 @@ fn check(release: &Release, source: &Source, plan: &Plan, url: &str, now: i64) -
 }
 
 /// An index, if the Release file lists it: compressed where there is a choice, by its sum where that is offered.
-fn index(fetcher: &Fetcher, folder: &str, release: &Release, path: &str) -> Result<Option<Index>, Failure> {
+fn index(
+    fetcher: &Fetcher<'_>,
+    folder: &str,
+    release: &Release,
+    path: &str,
+) -> Result<Option<Index>, Failure> {
     let plain = release.file(path);
     let found = [".xz", ".gz", ""].iter().find_map(|ending| {
         let path = format!("{path}{ending}");

@@ -30,6 +30,12 @@ pub enum BootstrapError {
     ForeignScripts { platform: String },
     #[error("the scripts of packages ended with code {code}; the last they said:\n{said}")]
     Scripts { code: i32, said: String },
+    #[error(
+        "the scripts of packages have not ended within {} s, see --timeout; the last they said:\n{said}", limit.as_secs()
+    )]
+    SlowScripts { limit: std::time::Duration, said: String },
+    #[error("the container of the packages' scripts was ended by somebody else; the last they said:\n{said}")]
+    RoomGone { said: String },
     #[error("read the keyring {path}; install the package that has it, or name one by --keyring")]
     NoKeyring {
         path: PathBuf,
@@ -46,7 +52,7 @@ pub enum BootstrapError {
     Fetch {
         url: String,
         #[source]
-        source: Box<ureq::Error>,
+        source: Box<registry_client::Error>,
     },
     #[error("read {url}")]
     Read {
@@ -145,6 +151,8 @@ impl BootstrapError {
             | BootstrapError::Contents { .. }
             | BootstrapError::Clash { .. }
             | BootstrapError::Scripts { .. }
+            | BootstrapError::SlowScripts { .. }
+            | BootstrapError::RoomGone { .. }
             | BootstrapError::Stream(_)
             | BootstrapError::File(_) => Kind::Internal,
         }

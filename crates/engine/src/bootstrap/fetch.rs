@@ -1,125 +1,81 @@
-//! Reads addresses: `http`, `https` and `file`, each with a limit.
-//!
-//! The client is `ureq`: it blocks, as everything here does, while that of the registries lives on an executor and speaks a
-//! protocol of its own. It is made when first needed, and so are the certificates read that `https` is checked with.
+//! Reads addresses: `http`, `https` and `file`, each with a limit. What comes over a network is asked for by the client of
+//! registries, which knows certificates and proxies.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use registry_client::{Client, Error};
 use rustix::fs::{FileType, Mode, OFlags};
-use ureq::Agent;
-use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
 use super::error::BootstrapError as Failure;
-use crate::request::Proxies;
 
-/// Where hosts keep the certificates that they trust.
-const CERTIFICATES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-const CERTIFICATES_LIMIT: u64 = 16 << 20;
-const REDIRECTS: u32 = 5;
-const HEADER_LIMIT: usize = 64 << 10;
+/// How often a file is fetched whose transfer breaks off.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// See the head of the file.
-pub(super) struct Fetcher {
-    proxies: Proxies,
-    plain: OnceLock<Agent>,
-    encrypted: OnceLock<Agent>,
+pub(super) struct Fetcher<'c> {
+    client: &'c Client,
 }
 
-impl Fetcher {
-    pub(super) fn new(proxies: &Proxies) -> Fetcher {
-        Fetcher { proxies: proxies.clone(), plain: OnceLock::new(), encrypted: OnceLock::new() }
+impl Fetcher<'_> {
+    pub(super) fn new(client: &Client) -> Fetcher<'_> {
+        Fetcher { client }
     }
 
-    /// What lies at an address; reading more than `limit` bytes of it fails. None where there is nothing.
-    pub(super) fn open(&self, url: &str, limit: u64) -> Result<Option<Box<dyn Read + Send>>, Failure> {
-        let opened: Box<dyn Read + Send> = match url.strip_prefix("file://") {
-            Some(path) => match open_file(path) {
-                Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-                opened => Box::new(opened.map_err(|source| Failure::Read { url: url.to_owned(), source })?),
-            },
-            None => {
-                let failed = |source| Failure::Fetch { url: url.to_owned(), source: Box::new(source) };
-                let response = self.agent(url)?.get(url).call().map_err(failed)?;
-                match response.status().as_u16() {
-                    200 => Box::new(response.into_body().into_reader()),
-                    404 | 410 => return Ok(None),
-                    status => return Err(Failure::Status { url: url.to_owned(), status }),
-                }
+    /// Has `take` read what lies at an address, anew after a transfer that broke off. Reading more than `limit` bytes of it
+    /// fails. `None` where there is nothing.
+    pub(super) fn fetch<T>(
+        &self,
+        url: &str,
+        limit: u64,
+        mut take: impl FnMut(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<Option<T>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let Some(mut opened) = self.open(url, limit)? else { return Ok(None) };
+            let source = match take(&mut opened) {
+                Ok(taken) => return Ok(Some(taken)),
+                Err(source) => source,
+            };
+            if source.kind() == io::ErrorKind::FileTooLarge {
+                return Err(Failure::TooLong { url: url.to_owned(), limit });
             }
-        };
-        Ok(Some(Box::new(Limited { source: opened, left: limit })))
+            // Only failures of the transfer carry an error of the client.
+            let is_transfer = source.get_ref().is_some_and(|inner| inner.is::<Error>());
+            if !is_transfer || attempt == ATTEMPTS {
+                return Err(Failure::Read { url: url.to_owned(), source });
+            }
+            tracing::debug!(url, %source, attempt, "fetching again");
+            std::thread::sleep(PAUSE * attempt);
+            attempt += 1;
+        }
     }
 
     /// All of what lies at an address.
     pub(super) fn read(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(mut opened) = self.open(url, limit)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        match opened.read_to_end(&mut bytes) {
-            Ok(_) => Ok(Some(bytes)),
-            Err(source) => Err(explained(url, limit, source)),
-        }
+        self.fetch(url, limit, |opened| {
+            let mut bytes = Vec::new();
+            opened.read_to_end(&mut bytes).map(|_| bytes)
+        })
     }
 
-    /// Whoever begins with `https` stays there, over all redirects.
-    fn agent(&self, url: &str) -> Result<&Agent, Failure> {
-        let encrypted = url.starts_with("https://");
-        let (slot, proxy) = match encrypted {
-            true => (&self.encrypted, self.proxies.https.as_ref()),
-            false => (&self.plain, self.proxies.http.as_ref()),
-        };
-        if let Some(agent) = slot.get() {
-            return Ok(agent);
+    fn open(&self, url: &str, limit: u64) -> Result<Option<Box<dyn Read + Send>>, Failure> {
+        if let Some(path) = url.strip_prefix("file://") {
+            return match open_file(path) {
+                Ok(source) => Ok(Some(Box::new(Limited { source, left: limit }))),
+                Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(Failure::Read { url: url.to_owned(), source }),
+            };
         }
-        let failed = |source| Failure::Fetch { url: url.to_owned(), source: Box::new(source) };
-        let proxy = proxy.map(|proxy| self.proxy(proxy)).transpose().map_err(failed)?;
-        let mut builder = Agent::config_builder()
-            .http_status_as_error(false)
-            .https_only(encrypted)
-            .proxy(proxy)
-            .max_redirects(REDIRECTS)
-            .max_response_header_size(HEADER_LIMIT)
-            .user_agent(concat!("skiff/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
-        if encrypted {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let tls =
-                TlsConfig::builder().root_certs(certificates()?).unversioned_rustls_crypto_provider(provider);
-            builder = builder.tls_config(tls.build());
+        match self.client.file(url, limit) {
+            Ok(None) => Ok(None),
+            Ok(Some(reader)) => Ok(Some(Box::new(reader))),
+            Err(Error::Status { status, .. }) => Err(Failure::Status { url: url.to_owned(), status }),
+            Err(source) => Err(Failure::Fetch { url: url.to_owned(), source: Box::new(source) }),
         }
-        Ok(slot.get_or_init(|| builder.build().new_agent()))
-    }
-
-    fn proxy(&self, text: &str) -> Result<ureq::Proxy, ureq::Error> {
-        let proxy = ureq::Proxy::new(text)?;
-        let Some(except) = &self.proxies.except else { return Ok(proxy) };
-        let mut builder = ureq::Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port());
-        if let (Some(name), Some(password)) = (proxy.username(), proxy.password()) {
-            builder = builder.username(name).password(password);
-        }
-        for pattern in except.split(',').map(str::trim).filter(|pattern| !pattern.is_empty()) {
-            builder = builder.no_proxy(pattern);
-        }
-        builder.build()
-    }
-}
-
-/// Says of a failed read whether the limit was what failed.
-pub(super) fn explained(url: &str, limit: u64, source: io::Error) -> Failure {
-    match source.kind() == io::ErrorKind::FileTooLarge {
-        true => Failure::TooLong { url: url.to_owned(), limit },
-        false => Failure::Read { url: url.to_owned(), source },
     }
 }
 
@@ -131,18 +87,6 @@ fn open_file(path: &str) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     Ok(file.into())
-}
-
-fn certificates() -> Result<RootCerts, Failure> {
-    let found = CERTIFICATES
-        .iter()
-        .find_map(|path| linux::file::read_bounded(Path::new(path), CERTIFICATES_LIMIT).ok());
-    let bytes = found.unwrap_or_default();
-    let certificates = ureq::tls::parse_pem(&bytes).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    Ok(certificates.collect::<Vec<_>>().into())
 }
 
 /// Fails with [`io::ErrorKind::FileTooLarge`] where there is more than the limit.

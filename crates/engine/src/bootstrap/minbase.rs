@@ -17,23 +17,21 @@
 //! `SOURCE_DATE_EPOCH` tells the scripts, too. A package whose script makes a key, or writes the time into a file of its own, gives
 //! another digest each time: no such package is in the core.
 //!
-//! The container and its image go when this ends, whatever the outcome. Killed meanwhile, it leaves both, for
-//! `skiff rm` and `skiff image prune`.
+//! The container and its image go when this ends, whatever the outcome: see [`room`].
 
 use std::path::Path;
+use std::time::Duration;
 
 use debian::{Package, Selection, Universe, hex};
 use oci::Timestamp;
 
 use super::error::BootstrapError as Failure;
 use super::package::Opened;
+use super::room::{Furniture, Room};
 use super::sources::Plan;
 use super::tree::{Clash, Tree};
-use super::{Chosen, sbom};
-use crate::request::{
-    BindRecursion, Create, HostOptions, Logs, MountRequest, MountSource, NetworkMode, ProcessOptions, Pull,
-    Remove, RemoveImage, WaitFor,
-};
+use super::{Chosen, room, sbom};
+use crate::request::RemoveImage;
 use crate::{Engine, Result};
 
 /// Where the package files are mounted.
@@ -42,8 +40,6 @@ const FILES: &str = "/var/cache/bootstrap";
 const FIRST: [&str; 7] = ["base-passwd", "base-files", "dpkg", "libc6", "perl-base", "mawk", "debconf"];
 /// The root is merged from the beginning, so nothing is needed that would merge it (as debootstrap decides).
 pub(super) const PREFERRED: [&str; 1] = ["usr-is-merged"];
-/// Bytes of what the scripts said last that an error repeats.
-const SAID: usize = 4096;
 
 /// Files and folders that depend on this run.
 const TRANSIENT: [&str; 26] = [
@@ -76,6 +72,8 @@ const TRANSIENT: [&str; 26] = [
 ];
 /// Folders that are there for what comes and goes.
 const EMPTIED: [&str; 7] = ["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log/apt"];
+/// What of these is seen from within depends on how the root was put together.
+const MOUNTED_OVER: [&str; 3] = ["dev", "proc", "sys"];
 const SHADOW_LIMIT: u64 = 1 << 20;
 
 /// What is installed, in which order.
@@ -160,12 +158,13 @@ impl Engine {
         &self,
         tree: &Tree,
         parts: &Parts<'_, '_>,
+        (files, limit): (&Path, Duration),
         plan: &Plan,
-        files: &Path,
         made: Timestamp,
     ) -> Result<Tree> {
-        let image = self.import_tree(tree, plan, &[], made, None)?;
-        let configured = self.configure(&image.id, parts, plan, files, made);
+        let image = self.import_tree(tree, plan, &[room::mark()], made, None)?;
+        let configured =
+            self.configure(&image.id, parts, &Furniture { files: (files, FILES), plan, made }, limit);
         let removed = self.remove_image(&image.id, &RemoveImage { force: true, ..RemoveImage::default() });
         let configured = configured?;
         removed?;
@@ -176,80 +175,15 @@ impl Engine {
         &self,
         image: &str,
         parts: &Parts<'_, '_>,
-        plan: &Plan,
-        files: &Path,
-        made: Timestamp,
+        furniture: &Furniture<'_>,
+        limit: Duration,
     ) -> Result<Tree> {
-        let request = Create {
-            image: image.to_owned(),
-            pull: Pull::Never,
-            process: ProcessOptions {
-                command: ["/bin/sh", "-c", &script(parts)].map(str::to_owned).to_vec(),
-                env: vec![
-                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-                    "HOME=/root".to_owned(),
-                    "LC_ALL=C".to_owned(),
-                    "DEBIAN_FRONTEND=noninteractive".to_owned(),
-                    "DEBCONF_NONINTERACTIVE_SEEN=true".to_owned(),
-                    "DEBCONF_NOWARNINGS=yes".to_owned(),
-                    format!("SOURCE_DATE_EPOCH={}", made.seconds()),
-                ],
-                hostname: Some("bootstrap".to_owned()),
-                labels: [("dev.skiff.bootstrap".to_owned(), plan.described())].into(),
-                ..ProcessOptions::default()
-            },
-            host: HostOptions {
-                network_mode: NetworkMode::None,
-                mounts: vec![MountRequest {
-                    source: MountSource::Bind {
-                        path: files.display().to_string(),
-                        create: false,
-                        propagation: None,
-                        recursion: BindRecursion::default(),
-                    },
-                    target: FILES.to_owned(),
-                    readonly: true,
-                    text: None,
-                }],
-                ..HostOptions::default()
-            },
-            ..Create::default()
-        };
-        let started = self.run(&request, None)?;
-        let id = started.id.as_str().to_owned();
-        drop(started);
-        let configured = self.outcome(&id, plan);
-        let removed = self.remove(&id, &Remove { force: true, volumes: true, link: false });
+        let mut room = Room::open(self, image, furniture)?;
+        let configured = room.run(&script(parts), limit).and_then(|()| room.files(furniture.plan));
+        let closed = room.close();
         let configured = configured?;
-        removed?;
+        closed?;
         Ok(configured)
-    }
-
-    /// Waits for the scripts; all files that there are then.
-    fn outcome(&self, id: &str, plan: &Plan) -> Result<Tree> {
-        let code = self.wait(id, WaitFor::NotRunning)?;
-        if code != 0 {
-            let mut said = Vec::new();
-            self.logs(id, &Logs { tail: Some(40), ..Logs::default() }, &mut |line| {
-                said.extend(line.map(|line| line.text.to_vec()).unwrap_or_default());
-                true
-            })?;
-            let start = said.len().saturating_sub(SAID);
-            let said = String::from_utf8_lossy(&said[start..]).trim_end().to_owned();
-            return Err(Failure::Scripts { code, said }.into());
-        }
-        let mut tree = Tree::new(&self.config.root.join("tmp"), &plan.architecture)?;
-        let (mut reader, writer) = std::io::pipe().map_err(Failure::Stream)?;
-        std::thread::scope(|scope| {
-            let exporting = scope.spawn(move || self.export(id, std::os::fd::AsFd::as_fd(&writer)));
-            let added = tree.add("the configured system", &mut reader, &|_| Clash::Replace);
-            // A writer that nobody reads any more must not wait for ever.
-            drop(reader);
-            let exported = exporting.join();
-            added?;
-            exported.unwrap_or_else(|_| Err(Failure::Stream(std::io::ErrorKind::Other.into()).into()))
-        })?;
-        Ok(tree)
     }
 }
 
@@ -267,6 +201,10 @@ pub(super) fn tidy(
         for name in tree.list(folder) {
             tree.remove(&format!("{folder}/{name}"));
         }
+    }
+    for path in MOUNTED_OVER {
+        tree.remove(path);
+        tree.directory(path, 0o755);
     }
     tree.directory("run/lock", 0o1777);
     // Empty: whoever boots it is given one of their own.

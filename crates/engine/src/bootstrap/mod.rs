@@ -25,6 +25,7 @@ mod fetch;
 mod minbase;
 mod package;
 mod pool;
+mod room;
 mod sbom;
 mod sources;
 mod tree;
@@ -36,6 +37,7 @@ use debian::{Base, Package, Universe, Wanted, resolve};
 use image::ImportOptions;
 use linux::file;
 use oci::{Platform, Timestamp};
+use registry_client::Client;
 
 use crate::images::{failed, parse_tag};
 use crate::info::LoadedImage;
@@ -56,7 +58,12 @@ struct Chosen<'u> {
 
 impl Engine {
     /// Makes an image from packages. `progress` is told each step, a sentence each.
-    pub fn bootstrap(&self, request: &Bootstrap, progress: &mut dyn FnMut(&str)) -> Result<LoadedImage> {
+    pub fn bootstrap(
+        &self,
+        client: &Client,
+        request: &Bootstrap,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<LoadedImage> {
         let reference = parse_tag(request.tag.as_deref().unwrap_or(&request.system))?;
         let now = state::now().seconds();
         let plan = Plan::new(request)?;
@@ -66,7 +73,7 @@ impl Engine {
             return Err(Failure::ForeignScripts { platform: plan.platform.to_string() }.into());
         }
         let keyring = archive::keyring(&plan.keyring)?;
-        let fetcher = fetch::Fetcher::new(&request.proxies);
+        let fetcher = fetch::Fetcher::new(client);
         let mut indexes = Vec::new();
         let mut newest = i64::MIN;
         for (number, source) in plan.sources.iter().enumerate() {
@@ -101,8 +108,11 @@ impl Engine {
             selection.packages.iter().map(|at| &universe.packages()[*at]).collect();
         let bytes: u64 = packages.iter().map(|package| package.size).sum();
         progress(&format!("Fetching {} packages, {} bytes", packages.len(), bytes));
-        let cache = self.config.root.join("cache/debian");
-        let pool = pool::Pool::open(&cache)?;
+        let mut pool = pool::Pool::open(&self.package_folder())?;
+        if pool.is_alone() {
+            self.remove_unfinished()?;
+            pool.share()?;
+        }
         let paths = pool.fetch(&fetcher, &plan.sources, &packages)?;
         let chosen: Vec<Chosen<'_>> =
             packages.iter().zip(paths).map(|(package, path)| Chosen { package, path }).collect();
@@ -115,7 +125,7 @@ impl Engine {
                 let parts = minbase::Parts::new(&selection, &universe, &chosen);
                 minbase::lay_out(&mut tree, &parts)?;
                 progress("Running the scripts of packages");
-                tree = self.configured(&tree, &parts, &plan, pool.folder(), made)?;
+                tree = self.configured(&tree, &parts, (pool.folder(), request.timeout), &plan, made)?;
                 minbase::tidy(&mut tree, &plan, &chosen, made)?
             }
         };

@@ -13,6 +13,7 @@ mod restart;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use oci::Healthcheck;
 use oci::Timestamp;
@@ -374,8 +375,8 @@ pub struct Bootstrap {
     pub allow_expired: bool,
     /// Seconds since 1970: when the image was made, and the latest time of a file; missing is the archive's date.
     pub source_date_epoch: Option<i64>,
-    /// How servers are reached.
-    pub proxies: Proxies,
+    /// How long the scripts of packages may take.
+    pub timeout: Duration,
 }
 
 /// What an image from packages holds beside those that are named.
@@ -386,15 +387,4 @@ pub enum Variant {
     Minbase,
     /// What they need at run time; no script runs.
     Distroless,
-}
-
-/// Proxies, as the environment names them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// For `http`.
-    pub http: Option<String>,
-    /// For `https`.
-    pub https: Option<String>,
-    /// Hosts that are reached without, separated by commas.
-    pub except: Option<String>,
 }

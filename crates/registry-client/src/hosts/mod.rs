@@ -75,6 +75,20 @@ pub struct HostRules {
     pub folders: Vec<PathBuf>,
 }
 
+impl Host {
+    /// A server that no registry has to do with: asked without any proof of who we are.
+    pub(crate) fn nobody(origin: Origin) -> Self {
+        Self {
+            name: origin.authority(),
+            base: Url { origin, path: String::new() },
+            capabilities: Capabilities { pull: true, resolve: false, push: false },
+            tls: Tls::default(),
+            headers: Vec::new(),
+            stands_for: None,
+        }
+    }
+}
+
 impl HostRules {
     /// The hosts of a registry, in the order in which they are to be asked.
     ///
