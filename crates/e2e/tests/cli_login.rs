@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use testkit::{Output, Registry, RegistryOptions, Skiff, registry};
+use testkit::{Output, Peer, Registry, RegistryOptions, Reply, Seen, Skiff, registry};
 
 /// `user`, `se:cret`.
 const HTPASSWD: &str = "user:$2b$05$abcdefghijklmnopqrstuuWqeDdmk0qhXLYvA33lbC9M700ynI2Oa\n";
@@ -58,6 +58,32 @@ fn a_password_is_tried_kept_used_and_forgotten() {
     assert_eq!(run(&skiff, &["image", "tags", &name], "").code, 1);
     let out = run(&skiff, &["logout", &server], "");
     assert_eq!((out.code, out.stdout), (0, format!("Not logged in to {server}\n")));
+}
+
+#[test]
+fn an_identity_token_is_kept_in_place_of_the_password() {
+    let giver = Peer::serve(|seen| match seen.method.as_str() {
+        "GET" => Reply::new(200, r#"{"token":"good","refresh_token":"stands-for-it"}"#),
+        _ => Reply::new(200, r#"{"access_token":"good"}"#),
+    });
+    let realm = format!("Bearer realm=\"http://{}/token\",service=\"s\"", giver.address());
+    let server = Peer::serve(move |seen: &Seen| match seen.header("authorization") {
+        "Bearer good" => Reply::new(200, r#"{"tags":["t"]}"#),
+        _ => Reply::new(401, "").with("WWW-Authenticate", realm.clone()),
+    });
+    let skiff = Skiff::new();
+    let name = server.address();
+    let login = run(&skiff, &["login", "-u", "user", "--password-stdin", &name], "se:cret");
+    assert_eq!((login.code, login.stdout.as_str()), (0, "Login Succeeded\n"), "{login:?}");
+    let text = std::fs::read_to_string(skiff.folder().join("config.json")).unwrap();
+    let kept: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(kept["auths"][&name]["identitytoken"], "stands-for-it", "{text}");
+    // `user:se:cret` as a password would be kept.
+    assert!(!text.contains("dXNlcjpzZTpjcmV0"), "{text}");
+    let tags = run(&skiff, &["image", "tags", &format!("{name}/a")], "");
+    assert_eq!((tags.code, tags.stdout.as_str()), (0, "t\n"), "{tags:?}");
+    let form = String::from_utf8_lossy(&giver.seen().last().unwrap().body).into_owned();
+    assert!(form.contains("refresh_token=stands-for-it"), "{form}");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //!   with a password:        GET R?service=S&scope=…&account=…   Authorization: Basic …
 //!   with an identity token: POST R  grant_type=refresh_token&refresh_token=…&service=S&scope=…
 //!   with neither:           GET R?service=S&scope=…
+//!   to log in:              GET R?…&offline_token=true&client_id=skiff   Authorization: Basic …
+//!                           ◄── { "refresh_token": "…", … }, an identity token, where the giver has such
 //! ◄── { "token": "…", "expires_in": 300 }
 //! registry ── Authorization: Bearer … ──►
 //! ```
@@ -46,6 +48,17 @@ pub(crate) struct Tokens {
     credentials: Mutex<HashMap<String, Option<Credential>>>,
     /// One at a time: others find what the first was given.
     asking: Mutex<()>,
+    /// What stands for the password from now on.
+    identity: Mutex<Identity>,
+}
+
+/// Whether an identity token is asked for in place of the password, and which was given.
+#[derive(Default)]
+enum Identity {
+    #[default]
+    NotWanted,
+    Wanted,
+    Given(String),
 }
 
 struct Accepted {
@@ -67,6 +80,23 @@ impl Tokens {
 
     fn accept(&self, host: &Host, scope: &str, accepted: Accepted) {
         locked(&self.accepted).insert((host.base.origin.clone(), scope.to_owned()), accepted);
+    }
+
+    /// Asks for an identity token from now on.
+    pub(crate) fn want_identity(&self) {
+        *locked(&self.identity) = Identity::Wanted;
+    }
+
+    fn wants_identity(&self) -> bool {
+        matches!(*locked(&self.identity), Identity::Wanted)
+    }
+
+    /// The identity token that was given, if any was.
+    pub(crate) fn take_identity(&self) -> Option<String> {
+        match std::mem::take(&mut *locked(&self.identity)) {
+            Identity::Given(token) => Some(token),
+            Identity::NotWanted | Identity::Wanted => None,
+        }
     }
 
     /// Whether nothing is known that could be shown to the registry.
@@ -125,6 +155,8 @@ pub(crate) fn authorize(
 struct Token {
     value: String,
     life: u64,
+    /// What stands for the password, if that was asked for.
+    identity: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +167,8 @@ struct Given {
     access_token: String,
     #[serde(default)]
     expires_in: u64,
+    #[serde(default)]
+    refresh_token: String,
 }
 
 fn token(
@@ -164,7 +198,12 @@ fn token(
             let answer = get(credential)?;
             if matches!(answer.status, 404 | 405) {
                 drop(answer.discard());
-                post(&[("grant_type", "password"), ("username", username), ("password", password)])?
+                let form = [("grant_type", "password"), ("username", username), ("password", password)];
+                let offline = ("access_type", "offline");
+                match session.tokens.wants_identity() {
+                    true => post(&[form[0], form[1], form[2], offline])?,
+                    false => post(&form)?,
+                }
             } else {
                 answer
             }
@@ -174,7 +213,13 @@ fn token(
     if answer.status != 200 {
         return Err(answer.refusal(&giver, &what(scope)));
     }
-    given(answer)
+    let token = given(answer)?;
+    if let Some(identity) = &token.identity
+        && session.tokens.wants_identity()
+    {
+        *locked(&session.tokens.identity) = Identity::Given(identity.clone());
+    }
+    Ok(token)
 }
 
 /// What a scope is about, for an error.
@@ -222,6 +267,9 @@ fn by_get(
     }
     if let Some(Credential::Password { username, .. }) = credential {
         url = url.with_query("account", username);
+        if session.tokens.wants_identity() {
+            url = url.with_query("offline_token", "true").with_query("client_id", CLIENT_ID);
+        }
     }
     let authorization = credential.and_then(Credential::basic);
     let headers = [(ACCEPT, "application/json".to_owned())];
@@ -274,14 +322,16 @@ fn given(answer: Answer) -> Result<Token> {
         reason: format!("is not in it: no such document at line {}, column {}", error.line(), error.column()),
     })?;
     let value = if given.token.is_empty() { given.access_token } else { given.token };
-    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+    let is_text = |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    if !is_text(&value) {
         return Err(Error::Header {
             url,
             header: "token",
             reason: excerpt("is empty, or no text that a header may have"),
         });
     }
-    Ok(Token { value, life: given.expires_in.max(DEFAULT_LIFE) })
+    let identity = Some(given.refresh_token).filter(is_text);
+    Ok(Token { value, life: given.expires_in.max(DEFAULT_LIFE), identity })
 }
 
 #[cfg(test)]

@@ -114,11 +114,13 @@ impl Client {
         Self { session: Arc::new(Session::new(settings)) }
     }
 
-    /// Asks a registry whether it takes our credential, or us without one (spec.md, "Determining support").
+    /// Asks a registry whether it takes our credential (spec.md, "Determining support"). Who gives its tokens may give one
+    /// that stands for a password from then on, and is better kept than that: it is returned.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if it does not; or if it cannot be asked.
-    pub fn check(&self, registry: &str) -> Result<()> {
+    pub fn log_in(&self, registry: &str) -> Result<Option<Credential>> {
+        self.session.tokens.want_identity();
         let hosts = self.session.settings.hosts.hosts(registry)?;
         let of_its_own = hosts.into_iter().filter(|host| host.name == registry).collect();
         let repository = Repository {
@@ -137,7 +139,8 @@ impl Client {
                 200 => answer.discard(),
                 _ => Err(answer.refusal(host, "the registry")),
             }
-        })
+        })?;
+        Ok(self.session.tokens.take_identity().map(Credential::IdentityToken))
     }
 
     /// The repository of a reference, with the hosts that serve it.

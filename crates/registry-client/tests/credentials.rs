@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{blob, content, credentials, plain, reference, settings, told};
-use registry_client::{Client, Credentials, Error};
+use registry_client::{Client, Credential, Credentials, Error};
 use testkit::{Peer, Reply, Scratch, Seen};
 
 const TAGS: &str = r#"{"tags":["t"]}"#;
@@ -77,6 +77,43 @@ fn a_giver_without_get_is_asked_by_post() {
         String::from_utf8_lossy(&giver.seen()[1].body)
             .starts_with("grant_type=password&username=user&password=se%3Acret")
     );
+}
+
+#[test]
+fn who_logs_in_is_given_a_token_for_the_password_where_there_are_such() {
+    let scratch = Scratch::new();
+    let file = credentials("registry.test", "user", "se:cret");
+    let identity = |reply: &'static str, has_get: bool| {
+        let giver = Peer::serve(move |seen| match has_get || seen.method == "POST" {
+            true => Reply::new(200, reply),
+            false => Reply::new(405, ""),
+        });
+        let registry = wants_token(format!("http://{}/token", giver.address()));
+        let client = Client::new(settings(&scratch, &plain(&registry.address()), &file));
+        let given = client.log_in("registry.test").unwrap();
+        // Who does not log in does not ask for one.
+        let other = Client::new(settings(&scratch, &plain(&registry.address()), &file));
+        other.repository(&reference("registry.test/a")).unwrap().tags().unwrap();
+        (given, giver)
+    };
+    let token = Some(Credential::IdentityToken("i&d".to_owned()));
+    let (given, giver) = identity(r#"{"token":"good","refresh_token":"i&d"}"#, true);
+    assert_eq!(given, token);
+    let lines = giver.lines();
+    assert!(lines[0].ends_with("&account=user&offline_token=true&client_id=skiff"), "{lines:?}");
+    assert!(!lines[1].contains("offline_token"), "{lines:?}");
+    let (given, giver) = identity(r#"{"access_token":"good","refresh_token":"i&d"}"#, false);
+    assert_eq!(given, token);
+    let forms: Vec<bool> = giver
+        .seen()
+        .iter()
+        .filter(|seen| seen.method == "POST")
+        .map(|seen| String::from_utf8_lossy(&seen.body).contains("&access_type=offline&"))
+        .collect();
+    assert_eq!(forms, [true, false]);
+    for without in [r#"{"token":"good"}"#, r#"{"token":"good","refresh_token":"no\ntoken"}"#] {
+        assert_eq!(identity(without, true).0, None, "{without}");
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(crate) fn login(context: &Context, parsed: &Parsed) -> Result<u8> {
     let settings = registries::settings(context)?;
     let credentials = Credentials::only(&registry, credential.clone());
     let client = Client::new(engine::registries::Settings { credentials, ..settings });
-    client.check(&registry).map_err(failed)?;
+    let credential = client.log_in(&registry).map_err(failed)?.unwrap_or(credential);
     if keep(&path, &registry, &credential).map_err(failed)? == Kept::File {
         output::warn(&format!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this \
