@@ -3,11 +3,13 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
+use engine::registries::Credentials;
 use registry_server::{Settings, TlsFiles};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::image::registries;
 use crate::values::time::positive_duration;
 use crate::{log, output};
 
@@ -27,6 +29,9 @@ pub(crate) fn serve(context: &Context, parsed: &Parsed) -> Result<u8> {
         _ => return Err(Error::Conflict("--tls-cert and --tls-key need each other")),
     };
     settings.config = parsed.text("config").map(absolute).transpose()?;
+    settings.proxy = parsed.text("proxy").map(str::to_owned);
+    // Other registries are asked as the configuration says, never as the caller.
+    settings.client = registries::settings_with(context, Credentials::default())?;
     log::serve();
     registry_server::serve(settings, |listening| {
         let scheme = if listening.tls { "https" } else { "http" };

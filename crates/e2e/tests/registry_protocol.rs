@@ -160,6 +160,8 @@ fn parts_of_blobs_and_what_a_client_has_already() {
     }
     let beyond = registry.send(&Request::new("GET", &path).header("range", "bytes=6000000-"));
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */6000000")));
+    let whole = registry.send(&Request::new("HEAD", &path).header("range", "bytes=0-0"));
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("6000000")), "only GET has parts");
     let tag = registry.head(&path).header("etag").unwrap().to_owned();
     let again = registry.send(&Request::new("GET", &path).header("if-none-match", &format!("\"x\", {tag}")));
     assert_eq!((again.status, again.body.len()), (304, 0));
@@ -406,15 +408,7 @@ fn hostile_heads_are_turned_away() {
 #[test]
 fn monitoring_has_an_address_of_its_own() {
     let mut registry = Registry::start(&["--metrics-addr", "127.0.0.1:0"]);
-    let mut line = String::new();
-    // Behind the line that the fixture has read; the pipe is read without a buffer until its end of line.
-    let output = registry.server().stdout.as_mut().unwrap();
-    while !line.ends_with('\n') {
-        let mut byte = [0];
-        output.read_exact(&mut byte).unwrap();
-        line.push(char::from(byte[0]));
-    }
-    let address = line.trim().rsplit_once("//").unwrap().1.parse().unwrap();
+    let address = registry.monitor();
     let name = registry.push("a", b"content");
     assert_eq!(registry.get(&format!("/v2/a/blobs/{name}")).status, 200);
     let health = Request::new("GET", "/healthz").send(address);

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
-use oci::{Descriptor, Hasher};
+use oci::{Descriptor, Digest, Hasher, MediaType};
 
 use crate::error::{Error, Result};
 use crate::manifest::mismatch;
@@ -17,6 +17,8 @@ use crate::{Need, Repository};
 
 /// So many bytes between two cuts are a success, after which attempts are counted anew.
 const PROGRESS: u64 = 1 << 20;
+/// The size of a blob of which only the digest is known, until a host says it.
+const UNKNOWN: u64 = u64::MAX;
 
 /// The content of a blob; an error, never an end, where it is not all of it or not what its digest names.
 pub struct BlobReader {
@@ -59,6 +61,16 @@ impl Repository {
         self.open_blob(descriptor, from.min(descriptor.size), None)
     }
 
+    /// A blob of which only the digest is known: its size is what the host says at first. It is left to the caller to check the
+    /// digest; size and completeness are checked all the same.
+    ///
+    /// # Errors
+    /// If no host has it, or none says how large it is.
+    pub fn blob_by_digest(&self, digest: &Digest) -> Result<BlobReader> {
+        let descriptor = Descriptor::new(MediaType::default(), digest.clone(), UNKNOWN);
+        self.open_blob(&descriptor, 0, None)
+    }
+
     fn open_blob(&self, descriptor: &Descriptor, from: u64, hasher: Option<Hasher>) -> Result<BlobReader> {
         let mut reader = BlobReader {
             repository: self.clone(),
@@ -98,19 +110,36 @@ impl Repository {
     /// # Errors
     /// If it does not say.
     pub fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
-        let found = self.on_hosts(Need::Pull, |host| {
-            let url = self.url(host, &format!("blobs/{}", descriptor.digest))?;
-            self.ask(host, Method::HEAD, url, &[], (&[200], descriptor.digest.as_str()))
-        });
-        match found {
+        match self.head_blob(&descriptor.digest) {
             Ok(answer) => Ok(answer.length().is_none_or(|length| length == descriptor.size)),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
+
+    /// The size of a blob in bytes, as the registry says it.
+    ///
+    /// # Errors
+    /// If it does not have the blob, or does not say.
+    pub fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        self.head_blob(digest).and_then(|answer| told_size(&answer))
+    }
+
+    fn head_blob(&self, digest: &Digest) -> Result<Answer> {
+        self.on_hosts(Need::Pull, |host| {
+            let url = self.url(host, &format!("blobs/{digest}"))?;
+            self.ask(host, Method::HEAD, url, &[], (&[200], digest.as_str()))
+        })
+    }
 }
 
 impl BlobReader {
+    /// How many bytes there will be.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.descriptor.size
+    }
+
     /// Asks for what is still missing.
     fn reopen(&mut self) -> Result<()> {
         let Self { repository, descriptor, received, may_range, .. } = self;
@@ -143,6 +172,9 @@ impl BlobReader {
                 let answer = repository.ask(host, Method::GET, url, &headers, (&[200], digest.as_str()))?;
                 skip = begins(&answer, *received, descriptor.size)?;
                 return Ok(answer);
+            }
+            if descriptor.size == UNKNOWN {
+                descriptor.size = told_size(&answer)?;
             }
             skip = begins(&answer, *received, descriptor.size)?;
             Ok(answer)
@@ -244,6 +276,14 @@ impl BlobReader {
     fn shown(&self) -> String {
         format!("{:?}: blob {}", self.repository, self.descriptor.digest)
     }
+}
+
+fn told_size(answer: &Answer) -> Result<u64> {
+    answer.length().filter(|size| *size != UNKNOWN).ok_or_else(|| Error::Header {
+        url: answer.url.shown(),
+        header: "Content-Length",
+        reason: "does not tell the size of a blob".to_owned(),
+    })
 }
 
 /// How many bytes of an answer come before `received`, which are to be skipped. What the headers say of it must be true of

@@ -166,6 +166,19 @@ impl Client {
     pub fn target(&self, reference: &Reference) -> Result<Repository> {
         Ok(Repository { is_target: true, ..self.repository(reference)? })
     }
+
+    /// The repository `name` of one host that the caller knows, whatever the rules say of its registry.
+    #[must_use]
+    pub fn repository_of(&self, host: Host, name: &str) -> Repository {
+        Repository {
+            session: Arc::clone(&self.session),
+            name: name.to_owned(),
+            registry: host.name.clone(),
+            hosts: vec![host],
+            is_target: false,
+            unreached: Arc::default(),
+        }
+    }
 }
 
 /// One repository of a registry.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::Settings;
 use crate::metrics::Metrics;
-use crate::store::{Rules, Store};
+use crate::store::{Kept, Rules, Store};
 
 /// How often uploads are looked at, at least.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Looks after `store` until it is dropped.
-pub(crate) async fn keep(store: Arc<Store>, metrics: Arc<Metrics>, settings: Settings) {
-    let rules = Rules { untagged: settings.untagged };
+pub(crate) async fn keep(store: Arc<Store>, metrics: Arc<Metrics>, settings: Settings, cached: Kept) {
+    let rules = Rules { untagged: settings.untagged, cached };
     let mut collected = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(LOOK.min(settings.collect_every).min(settings.upload_expiry)).await;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! serve ── listener ── one task per connection ── http::Service ── store::Store ── ledger (one thread), files
-//!       └─ keeper: expires uploads, collects garbage
+//!       ├─ keeper: expires uploads, collects garbage
+//!       └─ cache: stands in for other registries
 //! ```
 //!
 //! A few threads run the tasks, which only parse, look up and send; whatever may wait for the disk (receiving, hashing,
@@ -14,6 +15,7 @@ pub mod names;
 pub mod store;
 
 mod auth;
+mod cache;
 mod config;
 mod http;
 mod keeper;
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use auth::passwords::Error as PasswordsError;
-pub use config::{Config, Error as ConfigError};
+pub use config::Error as ConfigError;
 pub use serve::{Error, Listening, serve};
 pub use tls::{Error as TlsError, Files as TlsFiles};
 
@@ -44,7 +46,7 @@ pub struct Settings {
     pub metrics_address: Option<SocketAddr>,
     /// Certificate and key, to speak TLS.
     pub tls: Option<TlsFiles>,
-    /// A file that says who may do what ([`Config`]); everybody everything without one. It is read again when it changes.
+    /// A file that says who may do what; everybody everything without one. It is read again when it changes.
     pub config: Option<PathBuf>,
     /// Content that no manifest uses is kept so long after a client was told that it is there.
     pub grace: Duration,
@@ -60,6 +62,10 @@ pub struct Settings {
     pub sparse_indexes: bool,
     /// A client that has moved next to nothing for so long, while it was its turn, is cut.
     pub patience: Duration,
+    /// The address of a registry that all repositories are those of.
+    pub proxy: Option<String>,
+    /// How other registries are reached: by which proxies, trusting whom. Credentials are those of [`Settings::config`] alone.
+    pub client: registry_client::Settings,
 }
 
 impl Settings {
@@ -79,6 +85,8 @@ impl Settings {
             uploads_per_client: 64,
             sparse_indexes: false,
             patience: Duration::from_secs(60),
+            proxy: None,
+            client: registry_client::Settings::default(),
         }
     }
 }

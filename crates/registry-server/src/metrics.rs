@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::cache::Cache;
 use crate::http::body::Body;
 use crate::store::{Collected, Store};
 
@@ -79,7 +80,7 @@ impl Metrics {
         add(&self.collected_bytes, collected.bytes);
     }
 
-    fn page(&self, store: &Store) -> Result<String, crate::store::Error> {
+    fn page(&self, store: &Store, cache: Option<&Cache>) -> Result<String, crate::store::Error> {
         let totals = store.totals()?;
         let mut page = Page(String::new());
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -133,6 +134,22 @@ impl Metrics {
             page.head(name, kind, about);
             page.line(name, "", value);
         }
+        if let Some(counts) = cache.map(|cache| &cache.counts) {
+            page.head("proxy_requests_total", "counter", "Content of other registries that was asked for.");
+            for (result, counter) in
+                [("hit", &counts.hits), ("miss", &counts.misses), ("stale", &counts.stale)]
+            {
+                page.line("proxy_requests_total", &format!("{{result=\"{result}\"}}"), load(counter));
+            }
+            page.head("proxy_failures_total", "counter", "Attempts on other registries that failed.");
+            page.line("proxy_failures_total", "", load(&counts.failed));
+            page.head(
+                "proxy_fetched_bytes_total",
+                "counter",
+                "Bytes of blobs that came from other registries.",
+            );
+            page.line("proxy_fetched_bytes_total", "", load(&counts.fetched));
+        }
         Ok(page.0)
     }
 }
@@ -156,8 +173,9 @@ pub(crate) async fn answer(service: &crate::http::Service, request: Request<Inco
     let (status, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/metrics") => {
             let (store, metrics) = (service.store.clone(), service.metrics.clone());
+            let cache = service.cache.clone();
             // It counts rows.
-            match tokio::task::spawn_blocking(move || metrics.page(&store)).await {
+            match tokio::task::spawn_blocking(move || metrics.page(&store, cache.as_deref())).await {
                 Ok(Ok(page)) => (StatusCode::OK, page),
                 Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -16,13 +16,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::passwords;
+use crate::cache::Cache;
 use crate::http::Service;
 use crate::http::body::Buffers;
 use crate::keeper;
 use crate::limits::Limits;
 use crate::metrics::{self, Metrics};
 use crate::pace::Paced;
-use crate::store::{self, Store};
+use crate::store::{self, Kept, Store};
 use crate::{Settings, auth, config, tls};
 
 /// Connections at once; whoever comes later waits to be accepted.
@@ -102,13 +103,20 @@ pub fn serve(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
         .enable_time()
         .build()
         .map_err(|source| Error::System { attempt: "start the threads of the server", source })?;
-    let ended = runtime.block_on(run(settings, ready));
+    // Its connections have executors of their own, which must not end within this one.
+    let mut cache = None;
+    let ended = runtime.block_on(run(settings, &mut cache, ready));
     // What still waits for the disk ends with the process; nothing of it was acknowledged.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(cache);
     ended
 }
 
-async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Error> {
+async fn run(
+    settings: Settings,
+    cache: &mut Option<Arc<Cache>>,
+    ready: impl FnOnce(Listening),
+) -> Result<(), Error> {
     let system = |attempt| move |source| Error::System { attempt, source };
     // Before anybody can know of the server and end it.
     let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
@@ -129,6 +137,10 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
     };
     let metrics_address = monitored.as_ref().and_then(|listener| listener.local_addr().ok());
     let metrics = Arc::new(Metrics::default());
+    let proxy = config::proxy(settings.config.as_deref(), settings.proxy.as_deref())?;
+    *cache = proxy.as_ref().map(|proxy| Arc::new(Cache::new(proxy, &settings.client, store.clone())));
+    let kept = proxy.unwrap_or_default();
+    let kept = Kept { unasked: kept.ttl, bytes: kept.max_bytes };
     let patience = settings.patience;
     let service = Arc::new(Service {
         store: store.clone(),
@@ -136,10 +148,11 @@ async fn run(settings: Settings, ready: impl FnOnce(Listening)) -> Result<(), Er
         metrics: metrics.clone(),
         limits: Limits::new(settings.uploads_per_client),
         guard,
+        cache: cache.clone(),
         sparse: settings.sparse_indexes,
         patience,
     });
-    let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings));
+    let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings, kept));
     let monitor = monitored.map(|listener| tokio::spawn(monitor(listener, service.clone())));
     let (farewell, ending) = watch::channel(false);
     let mut connections = JoinSet::new();

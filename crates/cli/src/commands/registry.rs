@@ -25,6 +25,11 @@ pub(crate) static SERVE: Verb = Verb {
         value("grace", "duration", "Keep what no manifest uses for so long after a client relied on it")
             .default("1h"),
         value("metrics-addr", "address", "Where to answer /metrics (Prometheus) and /healthz"),
+        value(
+            "proxy",
+            "string",
+            "Stand in for the registry at this URL: fetch from it what clients ask for, and keep it",
+        ),
         value("root", "string", "Folder of what the registry holds; \"registry\" in Skiff's own by default"),
         switch("sparse-indexes", "Take an index whose manifests are not all there"),
         value("tls-cert", "string", "Certificate (PEM), to speak TLS"),

@@ -8,6 +8,6 @@ pub(crate) mod login;
 pub(crate) mod pressure;
 mod progress;
 pub(crate) mod pull;
-mod registries;
+pub(crate) mod registries;
 pub(crate) mod remove;
 mod tree;

@@ -33,7 +33,8 @@ pub(crate) fn settings(context: &Context) -> Result<Settings> {
     settings_with(context, credentials)
 }
 
-fn settings_with(context: &Context, credentials: Credentials) -> Result<Settings> {
+/// The same with these credentials.
+pub(crate) fn settings_with(context: &Context, credentials: Credentials) -> Result<Settings> {
     let failed = |source| Error::Registries(Box::new(source));
     let variable = |name: &str| {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

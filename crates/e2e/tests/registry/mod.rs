@@ -31,6 +31,28 @@ impl Registry {
         Registry::prepared(|_| options.iter().map(|&option| option.to_owned()).collect())
     }
 
+    /// One that stands in for the registry at `url`.
+    pub(crate) fn standing_in_for(url: &str, options: &[&str]) -> Registry {
+        Registry::start(&[&["--proxy", url], options].concat())
+    }
+
+    /// One with a configuration.
+    pub(crate) fn configured(text: String, options: &[&str]) -> Registry {
+        Registry::prepared(|skiff| {
+            std::fs::write(skiff.folder().join("registry.toml"), text).unwrap();
+            let mut all = vec!["--config".to_owned(), "registry.toml".to_owned()];
+            all.extend(options.iter().map(|&option| option.to_owned()));
+            all
+        })
+    }
+
+    /// How many files it has below `blobs` or `uploads`.
+    pub(crate) fn files(&self, folder: &str) -> usize {
+        let entries = |path: PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let folder = self.root().join(folder);
+        entries(folder).map(|path| if path.is_dir() { entries(path).count() } else { 1 }).sum()
+    }
+
     /// One whose files are made first; they say with which options it begins.
     pub(crate) fn prepared(prepare: impl FnOnce(&Skiff) -> Vec<String>) -> Registry {
         let skiff = Skiff::new();
@@ -49,6 +71,19 @@ impl Registry {
         self.server.kill().unwrap();
         self.server.wait().unwrap();
         (self.server, self.address) = begin(&self.skiff, &self.options, &self.address.to_string());
+    }
+
+    /// Where it is monitored, as it says behind the line that the fixture has read.
+    pub(crate) fn monitor(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        // The pipe is read without a buffer until its end of line.
+        let output = self.server.stdout.as_mut().unwrap();
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap();
+            line.push(char::from(byte[0]));
+        }
+        line.trim().rsplit_once("//").unwrap().1.parse().unwrap()
     }
 
     /// What it has said.

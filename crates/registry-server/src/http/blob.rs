@@ -1,5 +1,8 @@
 //! Blobs: served whole or in part, and taken from a repository.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue,
     IF_RANGE, RANGE,
@@ -10,8 +13,16 @@ use oci::Digest;
 use super::body::{Body, FilePart};
 use super::refusal::{Code, Refusal};
 use super::{Answer, Service, empty, has_it, set, set_digest, set_tag};
+use crate::cache::fill::Follower;
 use crate::names::Repository;
 use crate::store::Removed;
+
+/// Where the bytes of a blob are.
+pub(super) enum Source {
+    Whole(File),
+    /// In a file that is still being received.
+    Growing(Arc<File>, Follower),
+}
 
 impl Service {
     pub(super) fn blob(
@@ -26,40 +37,58 @@ impl Service {
             Refusal::about(Code::BlobUnknown, why, "digest", digest.as_str())
         };
         let blob = self.store.blob(name, digest)?.ok_or_else(unknown)?;
+        let file = if content { Some(self.store.open_blob(&blob)?.ok_or_else(unknown)?) } else { None };
+        self.serve_blob(digest, headers, blob.size, file.map(Source::Whole))
+    }
+
+    /// The answer to a request for a blob of `size` bytes, or for a part of it; without a source, of HEAD.
+    pub(super) fn serve_blob(
+        &self,
+        digest: &Digest,
+        headers: &HeaderMap,
+        size: u64,
+        source: Option<Source>,
+    ) -> Answer {
         if has_it(headers, digest) {
             return Ok(described(empty(StatusCode::NOT_MODIFIED), digest));
         }
         let range = match headers.get(IF_RANGE) {
+            // Parts are known to GET alone (RFC 9110, section 14.2).
+            _ if source.is_none() => Wanted::All,
             Some(tag) if tag.to_str().ok().map(|tag| tag.trim_matches('"')) != Some(digest.as_str()) => {
                 Wanted::All
             }
-            _ => Wanted::parse(headers.get(RANGE), blob.size),
+            _ => Wanted::parse(headers.get(RANGE), size),
         };
         let (status, start, end) = match range {
-            Wanted::All => (StatusCode::OK, 0, blob.size),
+            Wanted::All => (StatusCode::OK, 0, size),
             Wanted::Part(start, end) => (StatusCode::PARTIAL_CONTENT, start, end),
             Wanted::Nothing => {
-                let total = HeaderValue::from_str(&format!("bytes */{}", blob.size));
-                let refusal = Refusal::new(Code::RangeInvalid, format!("the blob has {} bytes", blob.size));
+                let total = HeaderValue::from_str(&format!("bytes */{size}"));
+                let refusal = Refusal::new(Code::RangeInvalid, format!("the blob has {size} bytes"));
                 return Err(match total {
                     Ok(total) => refusal.header(CONTENT_RANGE, total),
                     Err(_) => refusal,
                 });
             }
         };
-        let body = if content {
-            let file = self.store.open_blob(&blob)?.ok_or_else(unknown)?;
-            self.metrics.served(end - start);
-            Body::File(FilePart::new(file, start, end, &self.buffers))
-        } else {
-            Body::empty()
+        let part = match source {
+            Some(Source::Whole(file)) => Some(FilePart::new(file, start, end, &self.buffers)),
+            Some(Source::Growing(file, follower)) => {
+                Some(FilePart::growing(file, start, end, &self.buffers, follower))
+            }
+            None => None,
         };
+        if part.is_some() {
+            self.metrics.served(end - start);
+        }
+        let body = part.map_or_else(Body::empty, Body::File);
         let mut response = described(Response::new(body), digest);
         *response.status_mut() = status;
         set(&mut response, CONTENT_LENGTH, &(end - start).to_string());
         set(&mut response, CONTENT_TYPE, "application/octet-stream");
         if status == StatusCode::PARTIAL_CONTENT {
-            set(&mut response, CONTENT_RANGE, &format!("bytes {start}-{}/{}", end - 1, blob.size));
+            set(&mut response, CONTENT_RANGE, &format!("bytes {start}-{}/{size}", end - 1));
         }
         Ok(response)
     }

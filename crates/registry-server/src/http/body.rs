@@ -15,6 +15,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
+use crate::cache::fill::Follower;
+
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
 /// Buffers that are kept when nobody needs them.
@@ -47,12 +49,74 @@ pub(crate) struct FilePart {
     end: u64,
     buffers: Arc<Buffers>,
     waiting: Option<JoinHandle<io::Result<Lent>>>,
+    /// Of a file that is not whole yet: whoever tells how far it is.
+    growth: Option<Growth>,
+}
+
+/// How far a file has grown by now.
+struct Growth {
+    follower: Option<Follower>,
+    changed: Option<Pin<Box<dyn Future<Output = Option<Follower>> + Send>>>,
+}
+
+impl std::fmt::Debug for Growth {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("growing")
+    }
+}
+
+impl Growth {
+    /// Up to where a part that ends at `end` can be sent, once that is beyond `at`. The last byte is not sent before the whole is
+    /// known to be right, so that no answer ever looks whole that is not.
+    fn poll_beyond(&mut self, at: u64, end: u64, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        loop {
+            if let Some(changed) = self.changed.as_mut() {
+                self.follower = std::task::ready!(changed.as_mut().poll(context));
+                self.changed = None;
+            }
+            let Some(mut follower) = self.follower.take() else {
+                return Poll::Ready(Err(io::Error::other("a fetch was given up")));
+            };
+            let (received, outcome) = {
+                let progress = follower.borrow_and_update();
+                (progress.received, progress.outcome)
+            };
+            let until = match outcome {
+                Some(Ok(())) => end,
+                Some(Err(failure)) => {
+                    return Poll::Ready(Err(io::Error::other(format!("a fetch has failed: {failure:?}"))));
+                }
+                None => received.min(end.saturating_sub(1)),
+            };
+            if until > at {
+                self.follower = Some(follower);
+                return Poll::Ready(Ok(until));
+            }
+            self.changed = Some(Box::pin(async move {
+                // Whoever fetches says how it ends before it goes.
+                follower.changed().await.is_ok().then_some(follower)
+            }));
+        }
+    }
 }
 
 impl FilePart {
     /// The bytes of `file` from `start` to before `end`.
     pub(crate) fn new(file: File, start: u64, end: u64, buffers: &Arc<Buffers>) -> Self {
-        Self { file: Arc::new(file), at: start, end, buffers: buffers.clone(), waiting: None }
+        let file = Arc::new(file);
+        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, growth: None }
+    }
+
+    /// The same of a file that grows, as `follower` tells.
+    pub(crate) fn growing(
+        file: Arc<File>,
+        start: u64,
+        end: u64,
+        buffers: &Arc<Buffers>,
+        follower: Follower,
+    ) -> Self {
+        let growth = Some(Growth { follower: Some(follower), changed: None });
+        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, growth }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -66,7 +130,14 @@ impl FilePart {
                 read.unwrap_or_else(|error| Err(io::Error::other(error)))
             }
             None => {
-                let mut lent = Buffers::lend(&self.buffers, self.end - self.at);
+                let until = match &mut self.growth {
+                    None => self.end,
+                    Some(growth) => match std::task::ready!(growth.poll_beyond(self.at, self.end, context)) {
+                        Ok(until) => until,
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    },
+                };
+                let mut lent = Buffers::lend(&self.buffers, until - self.at);
                 match lent.read_cached(&self.file, self.at) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         let (file, at) = (self.file.clone(), self.at);

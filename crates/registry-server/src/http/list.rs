@@ -22,13 +22,20 @@ impl Service {
         let limit = limit(query, TAGS)?;
         let last = query.get("last").unwrap_or_default();
         let unknown = || Refusal::about(Code::NameUnknown, "no such repository", "name", name.as_str());
-        let mut tags = self.store.tags(name, last, limit.saturating_add(1))?.ok_or_else(unknown)?;
-        let more = cut(&mut tags, limit);
-        let next = tags
-            .last()
-            .filter(|_| more)
-            .map(|last| format!("/v2/{name}/tags/list?n={limit}&last={}", encode(last)));
-        Ok(page(serde_json::json!({ "name": name.as_str(), "tags": tags }), next))
+        let tags = self.store.tags(name, last, limit.saturating_add(1))?.ok_or_else(unknown)?;
+        Ok(page_of_tags(name, tags, limit))
+    }
+
+    /// The page that is asked for of all `tags`.
+    pub(super) fn page_of_all_tags(&self, name: &Repository, mut tags: Vec<String>, query: &Query) -> Answer {
+        let limit = limit(query, TAGS)?;
+        let key = |tag: &str| (tag.to_ascii_lowercase(), tag.to_owned());
+        tags.sort_by_cached_key(|tag| key(tag));
+        tags.dedup();
+        if let Some(last) = query.get("last") {
+            tags.retain(|tag| key(tag) > key(last));
+        }
+        Ok(page_of_tags(name, tags, limit))
     }
 
     /// What the caller may see, by itself.
@@ -73,6 +80,16 @@ impl Service {
         }
         Ok(response)
     }
+}
+
+/// The first tags, and where the others are.
+fn page_of_tags(name: &Repository, mut tags: Vec<String>, limit: u32) -> hyper::Response<super::Body> {
+    let more = cut(&mut tags, limit);
+    let next = tags
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("/v2/{name}/tags/list?n={limit}&last={}", encode(last)));
+    page(serde_json::json!({ "name": name.as_str(), "tags": tags }), next)
 }
 
 fn descriptor(referrer: Referrer) -> Value {

@@ -13,26 +13,17 @@ use super::route::Query;
 use super::upload::Receiver;
 use super::{Answer, Service, created, empty, has_it, set, set_digest, set_tag};
 use crate::names::{Reference, Repository, Tag};
-use crate::store::{NewManifest, Removed, Stored, Unfit};
+use crate::store::{Document, NewManifest, Removed, Stored, Unfit};
 
 /// Tags that one request may move.
 const TAGS: usize = 64;
 
 impl Service {
     pub(super) fn manifest(&self, name: &Repository, reference: &Reference, headers: &HeaderMap) -> Answer {
-        let Some(document) = self.store.document(name, reference)? else { return Err(unknown(reference)) };
-        let mut response = if has_it(headers, &document.digest) {
-            empty(StatusCode::NOT_MODIFIED)
-        } else {
-            let length = document.content.len();
-            let mut response = Response::new(Body::from(document.content));
-            set(&mut response, CONTENT_LENGTH, &length.to_string());
-            set(&mut response, CONTENT_TYPE, document.media_type.as_str());
-            response
-        };
-        set_digest(&mut response, &document.digest);
-        set_tag(&mut response, &document.digest);
-        Ok(response)
+        match self.store.document(name, reference)? {
+            Some(document) => Ok(answer(document, headers)),
+            None => Err(unknown(reference)),
+        }
     }
 
     pub(super) async fn put_manifest(
@@ -79,6 +70,22 @@ impl Service {
             Removed::Absent | Removed::Used => Err(unknown(reference)),
         }
     }
+}
+
+/// A manifest, or that the client has it already.
+pub(super) fn answer(document: Document, headers: &HeaderMap) -> Response<Body> {
+    let mut response = if has_it(headers, &document.digest) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let length = document.content.len();
+        let mut response = Response::new(Body::from(document.content));
+        set(&mut response, CONTENT_LENGTH, &length.to_string());
+        set(&mut response, CONTENT_TYPE, document.media_type.as_str());
+        response
+    };
+    set_digest(&mut response, &document.digest);
+    set_tag(&mut response, &document.digest);
+    response
 }
 
 fn unknown(reference: &Reference) -> Refusal {

@@ -2,6 +2,7 @@
 
 mod blob;
 pub(crate) mod body;
+mod cached;
 mod list;
 mod manifest;
 pub(crate) mod refusal;
@@ -20,6 +21,7 @@ use oci::Digest;
 
 use crate::auth::rights::Action;
 use crate::auth::{Caller, Guard, Need};
+use crate::cache::Cache;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -38,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     /// Who may do what.
     pub(crate) guard: Guard,
+    /// Whom it stands in for.
+    pub(crate) cache: Option<Arc<Cache>>,
     /// Whether an index may name manifests that its repository does not have.
     pub(crate) sparse: bool,
     /// How long a client may send next to nothing within a body.
@@ -66,13 +70,22 @@ impl Service {
         if let Some(access) = access.as_ref().as_ref().filter(|_| request.uri().path() == token::PATH) {
             return token::answer(access, request, self.patience).await;
         }
-        let route = Route::parse(request.uri().path())?;
         let query = Query::parse(request.uri().query());
+        let route = Route::parse(request.uri().path())?;
+        let route = match (&self.cache, query.get("ns").filter(|ns| !ns.is_empty())) {
+            (Some(cache), Some(ns)) => route.of_namespace(cache, ns)?,
+            (Some(_) | None, _) => route,
+        };
         let method = request.method().clone();
         let caller = match access.as_ref() {
             Some(access) => access.admit(request.headers(), &route.need(&method)).await?,
             None => Caller::Anybody,
         };
+        if let (Some(cache), Some(name)) = (&self.cache, route.repository())
+            && let Some(upstream) = cache.upstream_of(name)
+        {
+            return self.stand_in(cache, &Arc::clone(upstream), route, &query, &request).await;
+        }
         match (route, method) {
             (Route::Version, Method::GET | Method::HEAD) => Ok(json("{}".to_owned())),
             (Route::Catalog, Method::GET | Method::HEAD) => self.catalog(&query, &caller),

@@ -14,7 +14,7 @@ use oci::Digest;
 use rusqlite::{Connection, params};
 
 use super::error::{Purpose as _, Result};
-use super::{Store, milliseconds, now};
+use super::{Kept, Store, milliseconds, now};
 use crate::names::Repository;
 
 /// Rows that one transaction looks at. Clients wait for it, so it is short.
@@ -26,6 +26,8 @@ pub struct Rules {
     /// After so long, manifests that no tag, no index and no living subject leads to. Never, unless given: who
     /// pulls by digest needs no tag.
     pub untagged: Option<Duration>,
+    /// What of other registries is kept.
+    pub cached: Kept,
 }
 
 /// What a collection has removed.
@@ -54,7 +56,9 @@ impl Store {
             collected.manifests = self.collect_untagged(age)?;
         }
         self.leases.prune();
-        collected.links = self.collect_links()?;
+        let (manifests, links) = self.collect_cached(rules.cached)?;
+        collected.manifests += manifests;
+        collected.links = links + self.collect_links()?;
         self.collect_blobs(&mut collected)?;
         self.collect_repositories()?;
         collected.strays = self.collect_strays()?;
@@ -184,7 +188,7 @@ fn unused_links(records: &Connection, before: i64, last: (i64, i64)) -> rusqlite
     let mut query = records.prepare_cached(
         "SELECT link.repository, link.blob, repository.name, blob.digest FROM link
          JOIN repository ON repository.id = link.repository JOIN blob ON blob.id = link.blob
-         WHERE (link.repository, link.blob) > (?1, ?2) AND link.since < ?3 AND NOT EXISTS
+         WHERE (link.repository, link.blob) > (?1, ?2) AND link.since < ?3 AND link.cached IS NULL AND NOT EXISTS
             (SELECT 1 FROM used WHERE used.repository = link.repository AND used.blob = link.blob)
          ORDER BY link.repository, link.blob LIMIT ?4",
     )?;
@@ -205,7 +209,7 @@ fn unused_links(records: &Connection, before: i64, last: (i64, i64)) -> rusqlite
 /// Removes those of `links` that still nobody uses: what was read may have changed since.
 fn remove_unused(records: &Connection, links: &[(i64, i64)], before: i64) -> rusqlite::Result<u64> {
     let mut delete = records.prepare_cached(
-        "DELETE FROM link WHERE repository = ?1 AND blob = ?2 AND since < ?3 AND NOT EXISTS
+        "DELETE FROM link WHERE repository = ?1 AND blob = ?2 AND since < ?3 AND cached IS NULL AND NOT EXISTS
             (SELECT 1 FROM used WHERE used.repository = ?1 AND used.blob = ?2)",
     )?;
     let mut gone = 0;

@@ -74,7 +74,16 @@ const SCHEMA: &str = "
     CREATE INDEX tag_manifest ON tag (manifest);
     PRAGMA user_version = 1;
 ";
-const VERSION: i64 = 1;
+/// What later versions have added, each to the one before it. `cached`: of what was fetched from another registry, when a
+/// client has asked for it last; nothing of what was pushed.
+const ADDED: [&str; 1] = ["
+    ALTER TABLE link ADD COLUMN cached INTEGER;
+    ALTER TABLE manifest ADD COLUMN cached INTEGER;
+    CREATE INDEX link_cached ON link (cached) WHERE cached IS NOT NULL;
+    CREATE INDEX manifest_cached ON manifest (cached) WHERE cached IS NOT NULL;
+    PRAGMA user_version = 2;
+"];
+const VERSION: i64 = 2;
 /// How many changes share a commit at most, so that the first of them does not wait for all the others.
 const TOGETHER: usize = 128;
 /// Connections for reading that are kept open.
@@ -269,6 +278,11 @@ fn open_for_writing(path: &Path) -> Result<Connection> {
         if found == 0 {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT"))?;
         }
+        for (number, added) in (1..).zip(ADDED) {
+            if found <= number {
+                connection.execute_batch(&format!("BEGIN IMMEDIATE; {added} COMMIT"))?;
+            }
+        }
         Ok(())
     };
     set_up().to("set up the records")?;
@@ -288,4 +302,33 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_an_earlier_version_are_taken_up() {
+        let scratch = testkit::Scratch::new();
+        let path = scratch.join("registry.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(SCHEMA).unwrap();
+        old.execute_batch(
+            "INSERT INTO repository (name) VALUES ('a');
+             INSERT INTO blob (digest, size, file) VALUES ('sha256:x', 1, 'f');
+             INSERT INTO link VALUES (1, 1, 5);",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let ledger = Ledger::open(&path).unwrap();
+            let link = ledger.read("look", |records| {
+                records.query_row("SELECT since, cached FROM link", [], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+                })
+            });
+            assert_eq!(link.unwrap(), (5, None));
+        }
+    }
 }

@@ -32,6 +32,7 @@
 //! 6. **What was acknowledged is on disk.** An answer comes after the commit, which is synced. Of an unfinished upload the
 //!    bytes outlive the server; after a loss of power fewer may be there, and the client is told how many.
 
+mod cached;
 mod collect;
 mod document;
 mod error;
@@ -51,10 +52,12 @@ use linux::file::{self, Named as _};
 use oci::{Algorithm, Digest};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+pub use cached::Kept;
 pub use collect::{Collected, Rules};
 pub use document::Unfit;
 pub use error::{Error, Result};
 pub use ledger::Pending;
+use records::Origin;
 pub use records::{Blob, Document, NewManifest, Referrer, Removed, Stored, Totals};
 pub use upload::{Upload, Writer};
 
@@ -110,14 +113,16 @@ impl Store {
             file::sync_dir(&root.join("blobs")).to(made)?;
             file::sync_dir(root).to(made)?;
         }
-        Ok(Self {
+        let store = Self {
             ledger: Ledger::open(&root.join("registry.db"))?,
             uploads: Uploads::new(root.join("uploads")),
             leases: Leases::new(grace),
             root: root.to_owned(),
             placing: Mutex::default(),
             _lock: lock,
-        })
+        };
+        store.discard_fetches()?;
+        Ok(store)
     }
 
     /// A blob that a client may rely on from now on, if its repository links it.
@@ -175,7 +180,17 @@ impl Store {
     ///
     /// # Errors
     /// If it cannot be stored. The upload may be gone then.
-    pub fn finish(&self, repository: &Repository, digest: &Digest, mut writer: Writer) -> Result<Finished> {
+    pub fn finish(&self, repository: &Repository, digest: &Digest, writer: Writer) -> Result<Finished> {
+        self.place_blob(repository, digest, writer, Origin::Pushed)
+    }
+
+    fn place_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        mut writer: Writer,
+        origin: Origin,
+    ) -> Result<Finished> {
         if let Err(found) = writer.verify(digest)? {
             writer.cancel(&self.uploads)?;
             return Ok(Finished::Mismatch { found });
@@ -184,7 +199,7 @@ impl Store {
         let wanted = digest.clone();
         let known = self
             .ledger
-            .change("link a blob", move |records| records::link_known(records, &name, &wanted, now));
+            .change("link a blob", move |records| records::link_known(records, &name, &wanted, now, origin));
         if known.wait()? {
             writer.cancel(&self.uploads)?;
             return Ok(Finished::Stored);
@@ -194,9 +209,9 @@ impl Store {
         let _placing = Placing::new(self, &blob.file);
         writer.publish(&self.uploads, &self.place(&blob.file))?;
         let (name, wanted, place) = (repository.clone(), digest.clone(), self.place(&blob.file));
-        let added = self
-            .ledger
-            .change("record a blob", move |records| records::add_blob(records, &name, &wanted, &blob, now));
+        let added = self.ledger.change("record a blob", move |records| {
+            records::add_blob(records, &name, &wanted, &blob, now, origin)
+        });
         if !added.wait()? {
             // Pushed by two at once; the other one's file is the blob. After an error it is not known which is.
             file::remove_if_exists(&place).to("remove the second copy of a blob")?;

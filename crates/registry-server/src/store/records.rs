@@ -75,6 +75,22 @@ pub enum Stored {
     },
 }
 
+/// How something came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client has given it.
+    Pushed,
+    /// It is another registry's, and may be had again.
+    Fetched,
+}
+
+impl Origin {
+    /// What the column `cached` holds: when it was asked for last, of what was fetched.
+    fn cached(self, now: i64) -> Option<i64> {
+        (self == Self::Fetched).then_some(now)
+    }
+}
+
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -105,7 +121,7 @@ pub(crate) fn repository(records: &Connection, name: &Repository) -> rusqlite::R
     query.query_row([name.as_str()], |row| row.get(0)).optional()
 }
 
-fn repository_made(records: &Connection, name: &Repository) -> rusqlite::Result<i64> {
+pub(crate) fn repository_made(records: &Connection, name: &Repository) -> rusqlite::Result<i64> {
     if let Some(id) = repository(records, name)? {
         return Ok(id);
     }
@@ -132,6 +148,7 @@ pub(crate) fn link_known(
     name: &Repository,
     digest: &Digest,
     now: i64,
+    origin: Origin,
 ) -> rusqlite::Result<bool> {
     let mut query = records.prepare_cached("SELECT id FROM blob WHERE digest = ?")?;
     let Some(blob) = query.query_row([digest.as_str()], |row| row.get::<_, i64>(0)).optional()? else {
@@ -139,10 +156,11 @@ pub(crate) fn link_known(
     };
     let repository = repository_made(records, name)?;
     let mut link = records.prepare_cached(
-        "INSERT INTO link (repository, blob, since) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET since = ?3",
+        "INSERT INTO link (repository, blob, since, cached) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET since = ?3,
+            cached = CASE WHEN ?4 IS NULL OR cached IS NULL THEN NULL ELSE ?4 END",
     )?;
-    link.execute([repository, blob, now])?;
+    link.execute(params![repository, blob, now, origin.cached(now)])?;
     Ok(true)
 }
 
@@ -153,13 +171,14 @@ pub(crate) fn add_blob(
     digest: &Digest,
     blob: &Blob,
     now: i64,
+    origin: Origin,
 ) -> rusqlite::Result<bool> {
-    if link_known(records, name, digest, now)? {
+    if link_known(records, name, digest, now, origin)? {
         return Ok(false);
     }
     let mut insert = records.prepare_cached("INSERT INTO blob (digest, size, file) VALUES (?, ?, ?)")?;
     insert.execute(params![digest.as_str(), signed(blob.size), blob.file])?;
-    link_known(records, name, digest, now)
+    link_known(records, name, digest, now, origin)
 }
 
 /// Links a blob of `from` in `name`; false where `from` does not have it.
@@ -173,7 +192,7 @@ pub(crate) fn mount(
     if blob(records, from, digest)?.is_none() {
         return Ok(false);
     }
-    link_known(records, name, digest, now)
+    link_known(records, name, digest, now, Origin::Pushed)
 }
 
 /// Takes a blob from a repository. Its file stays until it is collected.
@@ -253,12 +272,29 @@ pub(crate) fn put_manifest(
         return Ok(Stored::Missing(missing));
     }
     let repository = repository_made(records, name)?;
-    let manifest = manifest_row(records, repository, new, now)?;
+    let manifest = put_named(records, repository, new, tags, now, Origin::Pushed)?;
     let mut used =
         records.prepare_cached("INSERT OR IGNORE INTO used (repository, blob, manifest) VALUES (?, ?, ?)")?;
+    let mut keep = records.prepare_cached(
+        "UPDATE link SET cached = NULL WHERE repository = ? AND blob = ? AND cached IS NOT NULL",
+    )?;
     for blob in blobs {
         used.execute([repository, blob, manifest])?;
+        keep.execute([repository, blob])?;
     }
+    Ok(Stored::Yes)
+}
+
+/// Stores a manifest, with the members that it names, and moves tags to it, whether what it needs is there or not.
+pub(crate) fn put_named(
+    records: &Connection,
+    repository: i64,
+    new: &NewManifest,
+    tags: &[Tag],
+    now: i64,
+    origin: Origin,
+) -> rusqlite::Result<i64> {
+    let manifest = manifest_row(records, repository, new, now, origin)?;
     let mut member =
         records.prepare_cached("INSERT OR IGNORE INTO member (manifest, digest) VALUES (?, ?)")?;
     for digest in &new.members {
@@ -271,7 +307,7 @@ pub(crate) fn put_manifest(
     for tag in tags {
         move_tag.execute(params![repository, tag.as_str(), manifest])?;
     }
-    Ok(Stored::Yes)
+    Ok(manifest)
 }
 
 type Found = (Vec<i64>, Vec<Digest>);
@@ -302,11 +338,19 @@ fn blobs_of(
     Ok(Ok((found, missing)))
 }
 
-fn manifest_row(records: &Connection, repository: i64, new: &NewManifest, now: i64) -> rusqlite::Result<i64> {
+fn manifest_row(
+    records: &Connection,
+    repository: i64,
+    new: &NewManifest,
+    now: i64,
+    origin: Origin,
+) -> rusqlite::Result<i64> {
     let mut insert = records.prepare_cached(
-        "INSERT INTO manifest (repository, digest, media_type, content, since, subject, artifact_type, annotations)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (repository, digest) DO UPDATE SET media_type = ?3, since = ?5 RETURNING id",
+        "INSERT INTO manifest
+            (repository, digest, media_type, content, since, subject, artifact_type, annotations, cached)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (repository, digest) DO UPDATE SET media_type = ?3, since = ?5,
+            cached = CASE WHEN ?9 IS NULL OR cached IS NULL THEN NULL ELSE ?9 END RETURNING id",
     )?;
     let document = &new.document;
     let values = params![
@@ -318,6 +362,7 @@ fn manifest_row(records: &Connection, repository: i64, new: &NewManifest, now: i
         new.subject.as_ref().map(Digest::as_str),
         new.artifact_type,
         new.annotations,
+        origin.cached(now),
     ];
     insert.query_row(values, |row| row.get(0))
 }

@@ -171,7 +171,7 @@ fn a_manifest_needs_what_it_names_and_keeps_it() {
     assert_eq!(put(&store, "a", Some("v1"), b"config", &[b"layer"]), Stored::Yes);
     assert_eq!(store.unlink(&name, &Digest::of(b"layer")).wait().unwrap(), Removed::Used);
     later();
-    store.collect(Rules { untagged: Some(Duration::ZERO) }).unwrap();
+    store.collect(Rules { untagged: Some(Duration::ZERO), ..Rules::default() }).unwrap();
     assert_eq!(read(&store, "a", &Digest::of(b"layer")).unwrap(), b"layer");
     let tag = Reference::parse("v1").unwrap();
     assert_eq!(store.remove(&name, &tag).wait().unwrap(), Removed::Yes);
@@ -402,7 +402,7 @@ proptest! {
             }
         }
         later();
-        current.collect(Rules { untagged: Some(Duration::ZERO) }).unwrap();
+        current.collect(Rules { untagged: Some(Duration::ZERO), ..Rules::default() }).unwrap();
         model.retain(|_, tags| !tags.is_empty());
         let mut used: Vec<u8> = model.keys().flat_map(|(_, a, b)| [*a, *b]).collect();
         used.sort_unstable();

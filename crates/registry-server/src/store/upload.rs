@@ -21,6 +21,9 @@ use crate::names::{Repository, UploadId};
 /// After so long without a request the file is closed and the hash forgotten; both come back when they are needed.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// How the files of blobs begin that are fetched from other registries: nobody goes on with one after its server has ended.
+pub(crate) const FETCHED: &str = "fetched.";
+
 /// All uploads of one root.
 #[derive(Debug)]
 pub(crate) struct Uploads {
@@ -69,7 +72,17 @@ impl Uploads {
         algorithm: Option<Algorithm>,
     ) -> Result<(UploadId, Arc<Upload>)> {
         let id = UploadId::random().map_err(|source| Error::System { action: "name an upload", source })?;
-        let name = file_name(repository, &id);
+        let upload = self.create(file_name(repository, &id), algorithm)?;
+        Ok((id, upload))
+    }
+
+    /// Begins one that no client knows.
+    pub(crate) fn begin_fetch(&self, algorithm: Algorithm) -> Result<Arc<Upload>> {
+        let id = UploadId::random().map_err(|source| Error::System { action: "name an upload", source })?;
+        self.create(format!("{FETCHED}{id}"), Some(algorithm))
+    }
+
+    fn create(&self, name: String, algorithm: Option<Algorithm>) -> Result<Arc<Upload>> {
         let path = self.folder.join(&name);
         let file = file::create_new(&path, 0o600).to("begin an upload")?;
         let hasher = match algorithm {
@@ -78,7 +91,7 @@ impl Uploads {
         };
         let upload = Upload::new(name.clone(), Session { path, file, length: 0, hasher });
         self.table().insert(name, upload.clone());
-        Ok((id, upload))
+        Ok(upload)
     }
 
     /// One that was begun, perhaps by a server that has ended since.
@@ -175,6 +188,12 @@ impl Writer {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.upload.length()
+    }
+
+    /// The file, for somebody who reads it while it grows, and after it has got its place.
+    pub(crate) fn reader(&self) -> Result<File> {
+        let Some(session) = self.session.as_ref() else { return Err(Error::Closing) };
+        file::open(&session.path).to("read a blob that is being received")
     }
 
     /// Appends. After an error the upload goes on from what its file holds.

@@ -1,0 +1,261 @@
+//! What is kept of other registries, and may be had from them again: its rows know when a client has asked for them last.
+//!
+//! Nothing *uses* such a blob: its manifest may be here long before it, and stays when it goes. What is pushed beside it is
+//! under the rules of the module above; a blob that is both counts as pushed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use linux::file::{self, Named as _};
+use oci::{Algorithm, Digest};
+use rusqlite::{Connection, params};
+
+use super::error::{Purpose as _, Result};
+use super::ledger::Pending;
+use super::records::{self, NewManifest, Origin};
+use super::upload::{FETCHED, Upload, Writer};
+use super::{Finished, Store, milliseconds, now};
+use crate::names::{Repository, Tag};
+
+/// Rows that one transaction removes.
+const BATCH: u32 = 256;
+/// What is left of what may be kept, in percent, after some of it had to go: so that not every blob makes room anew.
+const LEFT: u64 = 90;
+
+/// For how long, and how much of other registries is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept {
+    /// What nobody has asked for in so long goes. Forever, where it is missing.
+    pub unasked: Option<Duration>,
+    /// Bytes of blobs. Beyond them go those that were not asked for longest.
+    pub bytes: Option<u64>,
+}
+
+impl Store {
+    /// Whether any repository has a blob.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    pub fn has_anywhere(&self, digest: &Digest) -> Result<bool> {
+        self.ledger.read("look for a blob", |records| {
+            records.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.as_str()])
+        })
+    }
+
+    /// Links a blob of another repository, of which is known that this one has it too; false where nobody has it any more.
+    pub fn adopt(&self, repository: &Repository, digest: &Digest) -> Pending<bool> {
+        let (name, digest, now) = (repository.clone(), digest.clone(), now());
+        self.ledger.change("link a blob", move |records| {
+            records::link_known(records, &name, &digest, now, Origin::Fetched)
+        })
+    }
+
+    /// Begins to receive a blob of another registry. What a server that is killed leaves of it, the next one removes.
+    ///
+    /// # Errors
+    /// If no file can be made for it.
+    pub fn begin_fetch(&self, algorithm: Algorithm) -> Result<Arc<Upload>> {
+        self.uploads.begin_fetch(algorithm)
+    }
+
+    /// As [`Store::finish`], for a blob of another registry.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_fetch(&self, repository: &Repository, digest: &Digest, writer: Writer) -> Result<Finished> {
+        self.place_blob(repository, digest, writer, Origin::Fetched)
+    }
+
+    /// Stores a manifest of another registry and moves `tags` to it, whether what it needs is here or not.
+    pub fn put_fetched(&self, repository: &Repository, manifest: NewManifest, tags: Vec<Tag>) -> Pending<()> {
+        let (name, now) = (repository.clone(), now());
+        self.ledger.change("store a manifest", move |records| {
+            let repository = records::repository_made(records, &name)?;
+            records::put_named(records, repository, &manifest, &tags, now, Origin::Fetched).map(drop)
+        })
+    }
+
+    /// Notes that a client has asked for a blob or a manifest.
+    pub fn asked(&self, repository: &Repository, digest: &Digest) -> Pending<()> {
+        let (name, digest, now) = (repository.clone(), digest.clone(), now());
+        self.ledger.change("note what was asked for", move |records| {
+            let Some(repository) = records::repository(records, &name)? else { return Ok(()) };
+            let values = params![now, repository, digest.as_str()];
+            records
+                .prepare_cached(
+                    "UPDATE link SET cached = ?1 WHERE cached IS NOT NULL AND repository = ?2
+                     AND blob = (SELECT id FROM blob WHERE digest = ?3)",
+                )?
+                .execute(values)?;
+            records
+                .prepare_cached(
+                    "UPDATE manifest SET cached = ?1 WHERE cached IS NOT NULL AND repository = ?2 AND digest = ?3",
+                )?
+                .execute(values)?;
+            Ok(())
+        })
+    }
+
+    /// Removes what is kept beyond `kept`: manifests, and links of blobs, whose files go with the last link.
+    pub(super) fn collect_cached(&self, kept: Kept) -> Result<(u64, u64)> {
+        let (mut manifests, mut links) = (0, 0);
+        if let Some(age) = kept.unasked {
+            let before = now().saturating_sub(milliseconds(age));
+            manifests = self.repeat("collect cached manifests", move |records| {
+                records
+                    .prepare_cached(
+                        "DELETE FROM manifest WHERE id IN (SELECT id FROM manifest WHERE cached < ? LIMIT ?)",
+                    )?
+                    .execute(params![before, BATCH])
+            })?;
+            links = self.repeat("collect cached blobs", move |records| {
+                records
+                    .prepare_cached(
+                        "DELETE FROM link WHERE (repository, blob) IN
+                            (SELECT repository, blob FROM link WHERE cached < ? LIMIT ?)",
+                    )?
+                    .execute(params![before, BATCH])
+            })?;
+        }
+        if let Some(most) = kept.bytes {
+            links += self.repeat("make room among cached blobs", move |records| make_room(records, most))?;
+        }
+        Ok((manifests, links))
+    }
+
+    /// Runs a change until it changes nothing; returns how much it has changed.
+    fn repeat(
+        &self,
+        action: &'static str,
+        change: impl Fn(&Connection) -> rusqlite::Result<usize> + Clone + Send + 'static,
+    ) -> Result<u64> {
+        let mut total = 0;
+        loop {
+            match self.ledger.change(action, change.clone()).wait()? {
+                0 => return Ok(total),
+                some => total += some as u64,
+            }
+        }
+    }
+
+    /// Removes what earlier servers have begun to fetch.
+    pub(super) fn discard_fetches(&self) -> Result<()> {
+        let folder = self.root.join("uploads");
+        let action = "look for what was not fetched to its end";
+        for entry in std::fs::read_dir(&folder).named("list", &folder).to(action)? {
+            let Ok(entry) = entry else { continue };
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(FETCHED)) {
+                file::remove_if_exists(&entry.path()).to("remove what was not fetched to its end")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Unlinks the blobs that were not asked for longest, where all of them have more than `most` bytes; returns how many.
+fn make_room(records: &Connection, most: u64) -> rusqlite::Result<usize> {
+    let total: i64 = records
+        .prepare_cached(
+            "SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM link WHERE cached IS NOT NULL)
+             AND id NOT IN (SELECT blob FROM link WHERE cached IS NULL)",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let total = u64::try_from(total).unwrap_or(0);
+    if total <= most {
+        return Ok(0);
+    }
+    let excess = total - most / 100 * LEFT;
+    let mut query = records.prepare_cached(
+        "SELECT link.repository, link.blob, blob.size FROM link JOIN blob ON blob.id = link.blob
+         WHERE cached IS NOT NULL ORDER BY cached LIMIT ?",
+    )?;
+    let rows = query.query_map([BATCH], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    })?;
+    let (mut freed, mut gone) = (0, 0);
+    for row in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+        if freed >= excess {
+            break;
+        }
+        let (repository, blob, size) = row;
+        let mut delete = records.prepare_cached("DELETE FROM link WHERE repository = ? AND blob = ?")?;
+        gone += delete.execute([repository, blob])?;
+        // One that another repository has too goes with its last link.
+        let is_last = !records.prepare_cached("SELECT 1 FROM link WHERE blob = ?")?.exists([blob])?;
+        if is_last {
+            freed += u64::try_from(size).unwrap_or(0);
+        }
+    }
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::MediaType;
+
+    use super::*;
+    use crate::names::Reference;
+    use crate::store::{Rules, Stored};
+
+    fn repository() -> Repository {
+        Repository::parse("a").unwrap()
+    }
+
+    fn fetch(store: &Store, content: &[u8]) -> Digest {
+        let digest = Digest::of(content);
+        let mut writer = store.begin_fetch(Algorithm::Sha256).unwrap().writer_blocking().unwrap();
+        writer.append(content).unwrap();
+        assert_eq!(store.finish_fetch(&repository(), &digest, writer).unwrap(), Finished::Stored);
+        digest
+    }
+
+    fn manifest(config: &[u8]) -> NewManifest {
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"digest":"{}","size":{}}},"layers":[]}}"#,
+            Digest::of(config),
+            config.len()
+        );
+        let digest = Digest::of(text.as_bytes());
+        NewManifest::parse(text.into_bytes(), digest, &MediaType::OCI_MANIFEST).unwrap()
+    }
+
+    fn collect(store: &Store, kept: Kept) {
+        store.collect(Rules { cached: kept, ..Rules::default() }).unwrap();
+    }
+
+    #[test]
+    fn what_was_fetched_needs_nothing_and_goes_by_its_age_alone() {
+        let scratch = testkit::Scratch::new();
+        let store = Store::open(&scratch, Duration::ZERO).unwrap();
+        let tag = Tag::parse("v1").unwrap();
+        store.put_fetched(&repository(), manifest(b"not here"), vec![tag.clone()]).wait().unwrap();
+        let blob = fetch(&store, b"fetched");
+        collect(&store, Kept { unasked: Some(Duration::from_secs(60)), bytes: Some(7) });
+        assert!(store.blob(&repository(), &blob).unwrap().is_some());
+        assert!(store.document(&repository(), &Reference::Tag(tag.clone())).unwrap().is_some());
+        collect(&store, Kept { unasked: None, bytes: Some(6) });
+        assert!(store.blob(&repository(), &blob).unwrap().is_none(), "there was no room for it");
+        assert!(!store.has_anywhere(&blob).unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+        collect(&store, Kept { unasked: Some(Duration::from_millis(1)), bytes: None });
+        assert!(store.document(&repository(), &Reference::Tag(tag)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_pushed_keeps_what_was_fetched() {
+        let scratch = testkit::Scratch::new();
+        let store = Store::open(&scratch, Duration::ZERO).unwrap();
+        let config = fetch(&store, b"config");
+        store.put_fetched(&repository(), manifest(b"config"), Vec::new()).wait().unwrap();
+        let stored = store.put_manifest(&repository(), manifest(b"config"), Vec::new(), false);
+        assert_eq!(stored.wait().unwrap(), Stored::Yes);
+        // Fetched once more, as by a server that stands in for somebody again.
+        fetch(&store, b"config");
+        store.put_fetched(&repository(), manifest(b"config"), Vec::new()).wait().unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        collect(&store, Kept { unasked: Some(Duration::from_millis(1)), bytes: Some(0) });
+        assert!(store.blob(&repository(), &config).unwrap().is_some());
+        let digest = manifest(b"config").document.digest;
+        assert!(store.document(&repository(), &Reference::Digest(digest)).unwrap().is_some());
+    }
+}
