@@ -180,6 +180,30 @@ fn when_upstream_is_away_what_is_here_is_served_and_said_to_be_stale() {
 }
 
 #[test]
+fn who_has_something_here_does_not_wait_long_for_an_upstream_that_hangs() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let is_stuck = Arc::clone(&hangs);
+    let text = registry::manifest(b"{}", &[], "");
+    let body = text.clone();
+    let peer = Peer::serve(move |_| {
+        // Far longer than anybody waits.
+        let delay = std::time::Duration::from_secs(if is_stuck.load(Ordering::SeqCst) { 3600 } else { 0 });
+        let reply = Reply::new(200, body.clone())
+            .with("content-type", MANIFEST)
+            .with("docker-content-digest", digest(body.as_bytes()));
+        Reply { delay, ..reply }
+    });
+    let cache = Registry::standing_in_for(&format!("http://{}", peer.address()), &[]);
+    assert_eq!(cache.get("/v2/app/manifests/v1").body, text.as_bytes());
+    hangs.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let stale = cache.get("/v2/app/manifests/v1");
+        assert_eq!((stale.status, stale.header("warning").is_some()), (200, true));
+        assert_eq!(stale.body, text.as_bytes());
+    }
+}
+
+#[test]
 fn a_tag_that_upstream_takes_away_does_not_come_back() {
     let is_there = Arc::new(AtomicBool::new(true));
     let there = Arc::clone(&is_there);

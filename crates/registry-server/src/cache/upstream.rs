@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     pub(super) ns: String,
     host: Host,
     client: Client,
+    /// One that waits for little, where what is here would do as well.
+    prompt: Client,
     /// When it did not answer last.
     silent: Mutex<Option<Instant>>,
 }
@@ -61,12 +63,20 @@ impl Upstream {
             headers: Vec::new(),
             stands_for: None,
         };
+        let little = Patience {
+            connect: Duration::from_secs(3),
+            silence: Duration::from_secs(5),
+            attempts: 1,
+            ..patience
+        };
         let settings = Settings { credentials, patience, ..client.clone() };
+        let prompt = Client::new(Settings { patience: little, ..settings.clone() });
         Self {
             prefix: remote.prefix.clone(),
             ns: remote.ns.clone(),
             host,
             client: Client::new(settings),
+            prompt,
             silent: Mutex::default(),
         }
     }
@@ -94,13 +104,17 @@ impl Upstream {
 
     /// The repository there, and a reference to something in it.
     fn repository(&self, name: &Repository) -> registry_client::Repository {
+        self.repository_by(&self.client, name)
+    }
+
+    fn repository_by(&self, client: &Client, name: &Repository) -> registry_client::Repository {
         let remote = self.remote_name(name).unwrap_or(name.as_str());
         // Docker's own images have a name without a slash in references, and with one in its registry.
         let remote = match self.ns.as_str() {
             "docker.io" if !remote.contains('/') => format!("library/{remote}"),
             _ => remote.to_owned(),
         };
-        self.client.repository_of(self.host.clone(), &remote)
+        client.repository_of(self.host.clone(), &remote)
     }
 
     /// Asks for a manifest, of which `known` is here. A tag costs a HEAD when it has not moved.
@@ -110,16 +124,17 @@ impl Upstream {
         reference: &Reference,
         known: Option<&Digest>,
     ) -> Result<News, ClientError> {
-        let repository = self.repository(name);
         if let (Some(known), Reference::Tag(_)) = (known, reference) {
-            match repository.resolve(&remote_reference(reference)?) {
+            match self.repository_by(&self.prompt, name).resolve(&remote_reference(reference)?) {
                 Ok(found) if found.digest == *known => return Ok(News::Same),
                 // It has moved, or the registry does not tell by HEAD.
                 Ok(_) | Err(ClientError::Header { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        repository.manifest(&remote_reference(reference)?).map(|fetched| News::Moved(Box::new(fetched)))
+        self.repository(name)
+            .manifest(&remote_reference(reference)?)
+            .map(|fetched| News::Moved(Box::new(fetched)))
     }
 
     /// The size of a blob, as upstream says it.
