@@ -87,6 +87,22 @@ fn an_identity_token_is_kept_in_place_of_the_password() {
 }
 
 #[test]
+fn what_a_registry_wants_its_user_to_know_is_told_once() {
+    let warned = |reply: Reply| reply.with("Warning", "299 - \"moves elsewhere\", 299 - \"soon\"");
+    let server = Peer::serve(move |seen: &Seen| match seen.header("authorization") {
+        "" => warned(Reply::new(401, "").with("WWW-Authenticate", "Basic realm=\"r\"")),
+        _ => warned(Reply::new(200, r#"{"tags":["t"]}"#)),
+    });
+    let skiff = Skiff::new();
+    let name = server.address();
+    let config = json!({"auths": {&name: {"username": "user", "password": "secret"}}});
+    std::fs::write(skiff.folder().join("config.json"), config.to_string()).unwrap();
+    let tags = run(&skiff, &["image", "tags", &format!("{name}/a")], "");
+    let told = format!("WARNING: {name}: moves elsewhere\nWARNING: {name}: soon\n");
+    assert_eq!((tags.code, tags.stdout.as_str(), tags.stderr.as_str()), (0, "t\n", told.as_str()));
+}
+
+#[test]
 fn a_login_that_cannot_be_is_refused_before_anybody_is_asked() {
     let skiff = Skiff::new();
     for (arguments, part) in [

@@ -41,6 +41,7 @@ mod tags;
 mod tls;
 mod upload;
 mod url;
+mod warning;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -112,6 +113,12 @@ impl Client {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { session: Arc::new(Session::new(settings)) }
+    }
+
+    /// What registries want their user to know, and was not taken before.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.session.warnings.take()
     }
 
     /// Asks a registry whether it takes our credential (spec.md, "Determining support"). Who gives its tokens may give one

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WARNING,
+};
 use hyper::{Method, Request};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -22,6 +24,7 @@ use crate::error::{Error, Result, excerpt};
 use crate::hosts::{Host, Tls};
 use crate::payload::{Payload, Sending};
 use crate::url::{Origin, Url};
+use crate::warning::Warnings;
 use crate::{Settings, tls};
 
 /// The most redirects of one request.
@@ -36,6 +39,7 @@ const SAID_LIMIT: u64 = 64 << 10;
 pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) tokens: Tokens,
+    pub(crate) warnings: Warnings,
     roots: OnceLock<RootCertStore>,
     configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
     idle: Mutex<Vec<(Key, Connection)>>,
@@ -81,6 +85,7 @@ impl Session {
         Self {
             settings,
             tokens: Tokens::default(),
+            warnings: Warnings::default(),
             roots: OnceLock::new(),
             configs: Mutex::default(),
             idle: Mutex::default(),
@@ -212,6 +217,9 @@ impl Session {
             return Err(Error::Content { url: url.shown(), source });
         }
         let (parts, streaming) = sent.map_err(failed)?.into_parts();
+        for value in parts.headers.get_all(WARNING) {
+            self.warnings.hear(&ask.host.name, value.to_str().unwrap_or_default());
+        }
         let mut answer = Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,

@@ -101,8 +101,8 @@ pub(crate) fn tags(context: &Context, parsed: &Parsed) -> Result<u8> {
     let text = &parsed.arguments[0];
     let name: Reference =
         text.parse().map_err(|source| Error::Reference { text: text.chars().take(80).collect(), source })?;
-    let repository = registries::client(context)?.repository(&name).map_err(failed)?;
-    let tags = repository.tags().map_err(failed)?;
+    let client = registries::client(context)?;
+    let tags = client.repository(&name).and_then(|repository| repository.tags()).map_err(failed)?;
     output::print(&tags.iter().map(|tag| format!("{tag}\n")).collect::<String>());
     Ok(0)
 }

@@ -7,16 +7,37 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use engine::registries::{Client, Credentials, HostRules, Proxies, Settings};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::output;
 
 /// A client of registries, as the caller has set things up.
-pub(crate) fn client(context: &Context) -> Result<Client> {
-    settings(context).map(Client::new)
+pub(crate) fn client(context: &Context) -> Result<Warned> {
+    Ok(Warned(Client::new(settings(context)?)))
+}
+
+/// A client that tells at its end what registries want their user to know.
+pub(crate) struct Warned(Client);
+
+impl Deref for Warned {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Drop for Warned {
+    fn drop(&mut self) {
+        for text in self.0.take_warnings() {
+            output::warn(&format!("WARNING: {text}\n"));
+        }
+    }
 }
 
 /// A client that has no credential for anybody.
