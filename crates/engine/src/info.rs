@@ -299,6 +299,28 @@ pub struct Verified {
     pub faults: Vec<String>,
 }
 
+/// What `image repair` has done for one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// `sha256:…`.
+    pub id: String,
+    /// Familiar references.
+    pub tags: Vec<String>,
+    /// Each fault that is mended, in one sentence.
+    pub mended: Vec<String>,
+    /// Faults that are left.
+    pub left: Vec<Unrepaired>,
+}
+
+/// A fault that could not be mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unrepaired {
+    /// The fault in one sentence.
+    pub fault: String,
+    /// Each place where what is good was looked for, and why it was not had there. Empty where no place is known.
+    pub tried: Vec<String>,
+}
+
 /// `skiff version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {

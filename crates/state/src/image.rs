@@ -54,6 +54,9 @@ pub struct LayerSource {
     pub blob: Descriptor,
 }
 
+/// The most places of a layer in one registry that are remembered.
+const SOURCES: i64 = 8;
+
 /// An image with its names, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedImage {
@@ -333,15 +336,16 @@ impl State {
         })
     }
 
-    /// Remembers the blob that a layer is in a repository.
+    /// Remembers the blob that a layer is in a repository; of each registry the newest places alone.
     fn put_source(&self, layer: &LayerRecord, repository: &str) -> Result<()> {
         let Some(blob) = &layer.blob else { return Ok(()) };
         let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
         self.query("record where a layer came from", |connection| {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO sources (diff_id, repository, digest, size, media_type)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT OR REPLACE INTO sources (diff_id, repository, digest, size, media_type, seen)
+                     VALUES (?1, ?2, ?3, ?4, ?5,
+                         (SELECT coalesce(max(seen), 0) + 1 FROM sources WHERE diff_id = ?1))",
                 )?
                 .execute(params![
                     layer.diff_id.as_str(),
@@ -349,19 +353,30 @@ impl State {
                     blob.digest.as_str(),
                     size,
                     blob.media_type.as_str()
-                ])
+                ])?;
+            // A registry is what stands before the first slash.
+            connection
+                .prepare_cached(
+                    "DELETE FROM sources WHERE diff_id = ?1
+                         AND substr(repository, 1, instr(repository, '/')) = substr(?2, 1, instr(?2, '/'))
+                         AND (repository, digest) NOT IN (
+                             SELECT repository, digest FROM sources WHERE diff_id = ?1
+                                 AND substr(repository, 1, instr(repository, '/')) = substr(?2, 1, instr(?2, '/'))
+                             ORDER BY seen DESC LIMIT ?3)",
+                )?
+                .execute(params![layer.diff_id.as_str(), repository, SOURCES])
                 .map(drop)
         })
     }
 
-    /// The repositories in which a layer is known to be, with the blob that it is there.
+    /// The repositories in which a layer is known to be, with the blob that it is there; the newest first.
     pub fn sources_of(&self, layer: &DiffId) -> Result<Vec<LayerSource>> {
         let rows: Vec<(String, String, i64, String)> =
             self.query("look for where a layer came from", |connection| {
                 connection
                     .prepare_cached(
                         "SELECT repository, digest, size, media_type FROM sources
-                         WHERE diff_id = ?1 ORDER BY repository, digest",
+                         WHERE diff_id = ?1 ORDER BY seen DESC, repository, digest",
                     )?
                     .query_map([layer.as_str()], |row| {
                         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

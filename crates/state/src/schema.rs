@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 8] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -72,6 +72,10 @@ pub(crate) const MIGRATIONS: [&str; 7] = [
     // The index by which a name leads to its image, where there is one: others of its images belong to the name as well.
     "
     ALTER TABLE tags ADD COLUMN through TEXT;
+",
+    // Which of the places of a layer was seen last: only the newest are kept.
+    "
+    ALTER TABLE sources ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

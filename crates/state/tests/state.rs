@@ -326,10 +326,18 @@ fn where_layers_came_from_is_known_until_no_image_has_them() {
     };
     assert_eq!(
         (of(&shared), of(&own)),
-        (vec!["host/a".to_owned(), "host/b".to_owned()], vec!["host/a".to_owned()])
+        (vec!["host/b".to_owned(), "host/a".to_owned()], vec!["host/a".to_owned()])
     );
+    // Of each registry so many places, the newest; one that is seen again is new.
+    for number in 0..20 {
+        let name = format!("other/{}", if number == 19 { 3 } else { number });
+        state.put_fetched_images(std::slice::from_ref(&second), &name).unwrap();
+    }
+    let newest = ["3", "18", "17", "16", "15", "14", "13", "12"].map(|name| format!("other/{name}"));
+    let rest = ["host/b", "host/a"].map(str::to_owned);
+    assert_eq!(of(&shared), [&newest[..], &rest[..]].concat());
     state.remove_image(&first.id).unwrap();
-    assert_eq!((of(&shared).len(), of(&own).len()), (2, 0));
+    assert_eq!((of(&shared).len(), of(&own).len()), (10, 0));
     state.remove_image(&second.id).unwrap();
     assert_eq!(of(&shared).len(), 0);
 }

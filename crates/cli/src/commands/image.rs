@@ -18,6 +18,7 @@ static ENTRIES: &[Entry] = &[
     verb("list", Section::Hidden, &LIST),
     verb("prune", Section::Plain, &PRUNE),
     verb("pull", Section::Plain, &PULL),
+    verb("repair", Section::Plain, &REPAIR),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
     verb("save", Section::Plain, &SAVE),
@@ -26,7 +27,6 @@ static ENTRIES: &[Entry] = &[
     verb("verify", Section::Plain, &VERIFY),
     later("build", "the builder"),
     later("push", "registries"),
-    later("repair", "registries"),
 ];
 
 /// `skiff images`.
@@ -215,6 +215,17 @@ pub(crate) static VERIFY: Verb = Verb {
     interspersed: true,
     flags: &[],
     run: image::remove::verify,
+};
+
+/// `skiff image repair`.
+static REPAIR: Verb = Verb {
+    usage: "[OPTIONS] [IMAGE...]",
+    about: "Fetch again what is damaged or missing of images, all by default, from where they came",
+    aliases: &[],
+    arguments: Arguments::AtLeast(0),
+    interspersed: true,
+    flags: &[&[switch("quiet", "Show no progress").short('q')]],
+    run: image::repair::run,
 };
 
 /// `skiff image bootstrap`.

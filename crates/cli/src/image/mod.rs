@@ -10,4 +10,5 @@ mod progress;
 pub(crate) mod pull;
 pub(crate) mod registries;
 pub(crate) mod remove;
+pub(crate) mod repair;
 mod tree;

@@ -7,6 +7,7 @@ mod platforms;
 mod pressure;
 mod pull;
 mod remove;
+mod repair;
 mod save;
 mod tree;
 

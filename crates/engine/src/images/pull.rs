@@ -193,6 +193,6 @@ impl Engine {
     }
 }
 
-fn tell(watch: &PullWatch<'_>, blob: &Descriptor, step: PullStep) {
+pub(super) fn tell(watch: &PullWatch<'_>, blob: &Descriptor, step: PullStep) {
     watch(PullEvent::Layer { digest: blob.digest.encoded(), size: blob.size, step });
 }

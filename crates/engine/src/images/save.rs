@@ -61,19 +61,33 @@ impl Engine {
 
     /// Hashes everything of images again; of all of them when `names` is empty.
     pub fn verify_images(&self, names: &[String]) -> Result<Vec<Verified>> {
+        self.images_to_verify(names)?.iter().map(|named| self.verify(named)).collect()
+    }
+
+    /// The images of these names; all when there are none.
+    pub(super) fn images_to_verify(&self, names: &[String]) -> Result<Vec<NamedImage>> {
         let all = self.state().images()?;
-        let mut wanted: Vec<&NamedImage> = Vec::new();
+        if names.is_empty() {
+            return Ok(all);
+        }
+        let mut wanted: Vec<NamedImage> = Vec::new();
         for name in names {
             let id = self.resolve_image(name)?;
-            wanted.extend(all.iter().find(|named| named.image.id == id));
+            wanted.extend(all.iter().find(|named| named.image.id == id).cloned());
         }
-        if names.is_empty() {
-            wanted = all.iter().collect();
-        }
-        wanted.into_iter().map(|named| self.verify(named)).collect()
+        Ok(wanted)
     }
 
     fn verify(&self, named: &NamedImage) -> Result<Verified> {
+        Ok(Verified {
+            id: named.image.id.to_string(),
+            tags: named.tags.iter().map(Reference::familiar).collect(),
+            faults: self.findings(named)?.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// What is wrong with an image, and with the indexes by which its names lead to it.
+    pub(super) fn findings(&self, named: &NamedImage) -> Result<Vec<Finding>> {
         let manifest = named.image.manifest.as_ref().map(|manifest| &manifest.digest);
         let mut findings =
             image::verify(&self.store, &named.image.id, manifest).map_err(failed("verify the image"))?;
@@ -88,10 +102,6 @@ impl Engine {
                 Err(_) => findings.push(Finding::DocumentDamaged(index)),
             }
         }
-        Ok(Verified {
-            id: named.image.id.to_string(),
-            tags: named.tags.iter().map(Reference::familiar).collect(),
-            faults: findings.iter().map(ToString::to_string).collect(),
-        })
+        Ok(findings)
     }
 }

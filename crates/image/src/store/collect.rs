@@ -163,7 +163,7 @@ fn unname_trees(store: &Store, live: &Live, collected: &mut Collected) -> Result
 }
 
 /// Renames a tree to what no other one is called.
-fn unname(store: &Store, trees: &Path, name: &str) -> Result<PathBuf> {
+pub(super) fn unname(store: &Store, trees: &Path, name: &str) -> Result<PathBuf> {
     for number in 0_u32.. {
         // A tree of that name may be on its way out since before.
         let removed = trees.join(format!("{REMOVED}{number}-{name}"));

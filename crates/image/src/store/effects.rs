@@ -105,6 +105,12 @@ impl Faults {
         }
     }
 
+    /// Renames, over whatever has that name.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> file::Result<()> {
+        self.check("rename to", to)?;
+        file::rename(from, to)
+    }
+
     pub(crate) fn remove(&self, path: &Path) -> file::Result<bool> {
         self.check("remove", path)?;
         file::remove_if_exists(path)

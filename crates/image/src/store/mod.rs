@@ -44,6 +44,7 @@ mod lease;
 mod partial;
 mod publish;
 mod remover;
+mod repair;
 mod scratch;
 mod verify;
 

@@ -196,11 +196,18 @@ fn join(sync: JoinHandle<file::Result<()>>) -> file::Result<()> {
 
 /// Keeps even root from changing a layer by accident. Best effort: it takes a privilege and a file system
 /// that can.
-fn make_immutable(path: &Path) {
+pub(super) fn make_immutable(path: &Path) {
     let marked =
         file::open(path).and_then(|file| file::set_immutable(&file, true).named("mark as immutable", path));
     if let Err(error) = marked {
         tracing::debug!(%error, source = %error.source, "layer is not guarded");
+    }
+}
+
+/// Lifts the flag that guards a layer's tar, so that another can take its place.
+pub(super) fn release(path: &Path) {
+    if let Ok(file) = file::open(path) {
+        drop(file::set_immutable(&file, false));
     }
 }
 
