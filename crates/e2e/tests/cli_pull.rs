@@ -302,3 +302,59 @@ fn a_prune_beside_a_pull_neither_waits_for_it_nor_takes_anything_from_it() {
     ok(&skiff, &["rmi", &name("1")]);
     assert_eq!(layers(), 0);
 }
+
+#[test]
+fn waits_and_limits_are_told_and_can_be_set() {
+    let (registry, _content) = registry();
+    let skiff = Skiff::new();
+    put(&registry, "a:1", host(), &hello());
+    let (address, turns) = (registry.address(), Mutex::new(BTreeMap::<String, u32>::new()));
+    let is_bad = Arc::new(AtomicBool::new(false));
+    let bad = Arc::clone(&is_bad);
+    let peer = Peer::serve(move |seen| {
+        let turn = {
+            let mut turns = turns.lock().unwrap();
+            let turn = turns.entry(seen.path.clone()).or_default();
+            *turn += 1;
+            *turn
+        };
+        let honest = peer::exchange(&address, seen);
+        if bad.load(Ordering::SeqCst) {
+            return Reply::new(503, "");
+        }
+        match (turn, seen.path.contains("/blobs/")) {
+            (1, false) => Reply::new(429, "").with("Retry-After", 1),
+            (1, true) if honest.body.len() > 1000 => honest.cut(10),
+            _ => honest.with("RateLimit-Limit", "100;w=21600").with("RateLimit-Remaining", "7;w=21600"),
+        }
+    });
+    let name = format!("{}/a:1", peer.address());
+    let said = ok(&skiff, &["pull", "--progress", "plain", &name]);
+    assert!(said.contains("Retrying in 1 second (attempt 2 of 6): "), "{said}");
+    assert!(said.contains("takes no more requests for now"), "{said}");
+    let busybox = Digest::of(&hello()[0].bytes);
+    let id = &busybox.encoded()[..12];
+    assert!(said.contains(&format!("{id}: Retrying in 1 second (attempt 2 of 6): GET http://")), "{said}");
+    let left = format!("{} lets you make 7 more of 100 requests within 360 minutes\n", peer.address());
+    assert_eq!(said.matches(&left).count(), 1, "{said}");
+    std::fs::create_dir_all(skiff.settings()).unwrap();
+    let set = |text: &str| std::fs::write(skiff.settings().join("registries.toml"), text).unwrap();
+    is_bad.store(true, Ordering::SeqCst);
+    set("[patience]\nattempts = 2\n");
+    let before = peer.seen().len();
+    let output = run(&skiff, &["pull", "--progress", "json", &name]);
+    assert_eq!((output.code, peer.seen().len() - before), (1, 2), "{output:?}");
+    let told: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told.iter().any(|line| line["status"] == "Retrying in 1 second"), "{told:?}");
+    let before = peer.seen().len();
+    assert_eq!(run(&skiff, &["pull", "-q", &name]).stdout, "");
+    assert_eq!(peer.seen().len() - before, 2);
+    for (text, part) in [
+        ("[patience]\nattempts = 0\n", "attempts must be 1 to 100"),
+        ("[patience]\nwait = 1\n", "unknown field"),
+    ] {
+        set(text);
+        let output = run(&skiff, &["pull", &name]);
+        assert!(output.code == 1 && output.stderr.contains(part), "{output:?}");
+    }
+}

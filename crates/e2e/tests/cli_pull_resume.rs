@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use oci::Digest;
 use serde_json::{Value, json};
 use testkit::{
-    Entry, Peer, Registry, Scratch, Skiff, busybox_layer, layer, peer, registry, wait_until,
+    Disk, Entry, Peer, Registry, Scratch, Skiff, busybox_layer, layer, peer, registry, wait_until,
     wait_until_it_waits,
 };
 
@@ -76,6 +76,10 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(Skiff::new())
+    }
+
+    fn with(skiff: Skiff) -> World {
         let (registry, content) = registry();
         let large = noise("noise");
         put(&registry, "1", &[&gzip(busybox_layer(&[])), &large]);
@@ -89,7 +93,7 @@ impl World {
                 false => honest,
             }
         });
-        World { _registry: registry, _content: content, peer, go, skiff: Skiff::new(), large }
+        World { _registry: registry, _content: content, peer, go, skiff, large }
     }
 
     fn name(&self) -> String {
@@ -293,4 +297,16 @@ fn what_nobody_has_gone_on_with_for_a_day_goes_with_the_next_pull() {
     }
     assert_eq!(world.skiff.run(&["pull", &format!("{}/missing", world.peer.address())]).code, 1);
     assert_eq!((world.count("partial"), world.count("layers")), (0, 0));
+}
+
+#[test]
+fn a_layer_that_fits_without_its_blob_beside_it_is_pulled() {
+    let disk = Disk::new(32);
+    let world = World::with(Skiff::with_busybox_at(&disk.path()));
+    world.go.store(true, Ordering::SeqCst);
+    assert!(world.pull().wait().unwrap().success());
+    assert!(world.ranges().len() <= 2 && world.ranges().iter().all(String::is_empty), "{:?}", world.ranges());
+    let name = world.name();
+    assert!(world.skiff.ok(&["image", "verify", &name]).ends_with(": good\n"));
+    assert_eq!((world.count("partial"), world.count("tmp"), world.count("layers")), (0, 0, 2));
 }

@@ -287,6 +287,12 @@ impl Error {
         if let Self::Files { source, .. } = self { rustix::io::Errno::from_io_error(source) } else { None }
     }
 
+    /// Whether the disk is at fault, which is full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+            || matches!(self, Self::File(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+
     /// Whether the content is at fault, rather than reading or writing it.
     pub(crate) fn is_content(&self) -> bool {
         matches!(

@@ -242,8 +242,8 @@ impl BlobReader {
             self.failed += 1;
             let patience = &self.repository.session.settings.patience;
             let Some(wait) = patience.wait(self.failed, error.asked(), chance()) else { return Err(error) };
-            tracing::debug!(%error, ?wait, blob = ?self, "going on after a cut");
-            std::thread::sleep(wait);
+            let session = &self.repository.session;
+            session.wait(wait, self.failed, Some(&self.descriptor.digest), &error);
             match self.reopen() {
                 Ok(()) => return Ok(()),
                 Err(again) => error = again,

@@ -34,6 +34,7 @@ mod file;
 pub mod hosts;
 pub mod link;
 mod manifest;
+pub mod notice;
 mod payload;
 mod proxy;
 mod session;
@@ -58,6 +59,7 @@ pub use error::{Error, Result};
 pub use file::FileReader;
 pub use hosts::HostRules;
 pub use manifest::{Fetched, Put};
+pub use notice::{Listener, Notice};
 pub use proxy::Proxies;
 pub use upload::Open;
 pub use url::{Origin, Url};
@@ -81,6 +83,8 @@ pub struct Settings {
     pub agent: String,
     /// How long to wait, and how often to try.
     pub patience: Patience,
+    /// Who hears of waits and of limits.
+    pub listener: Listener,
 }
 
 impl Default for Settings {
@@ -92,6 +96,7 @@ impl Default for Settings {
             certificates: None,
             agent: concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned(),
             patience: Patience::default(),
+            listener: Listener::default(),
         }
     }
 }
@@ -340,6 +345,7 @@ impl Repository {
         let scope = self.scope(&method);
         let ask = Ask { method, url, host, scope: &scope, headers };
         let answer = self.session.exchange(&ask, Sending::Whole(&Bytes::new()))?;
+        self.session.tell_limit(&self.registry, &answer);
         match wanted.contains(&answer.status) {
             true => Ok(answer),
             false => Err(answer.refusal(host, what)),

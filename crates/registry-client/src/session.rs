@@ -15,6 +15,7 @@ use hyper::header::{
     AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WARNING,
 };
 use hyper::{Method, Request};
+use oci::Digest;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::auth::Tokens;
@@ -22,6 +23,7 @@ use crate::backoff::retry_after;
 use crate::connection::{Connection, Route, Streaming};
 use crate::error::{Error, Result, excerpt};
 use crate::hosts::{Host, Tls};
+use crate::notice::{Notice, rate_limit};
 use crate::payload::{Payload, Sending};
 use crate::url::{Origin, Url};
 use crate::warning::Warnings;
@@ -32,6 +34,8 @@ const REDIRECTS: usize = 8;
 /// Connections that are kept for another request, and for how long.
 const IDLE: usize = 8;
 const IDLE_FOR: Duration = Duration::from_secs(20);
+/// A tenth of the requests that a registry allows is few.
+const FEW: u64 = 10;
 /// Bytes of an answer that says why not.
 const SAID_LIMIT: u64 = 64 << 10;
 
@@ -43,6 +47,8 @@ pub(crate) struct Session {
     roots: OnceLock<RootCertStore>,
     configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
     idle: Mutex<Vec<(Key, Connection)>>,
+    /// Registries of which it was said that few requests are left.
+    limits_told: Mutex<Vec<String>>,
 }
 
 type Key = (Origin, Tls);
@@ -89,6 +95,7 @@ impl Session {
             roots: OnceLock::new(),
             configs: Mutex::default(),
             idle: Mutex::default(),
+            limits_told: Mutex::default(),
         }
     }
 
@@ -269,6 +276,44 @@ impl Session {
         request.body(()).map_err(|_| refuse("it cannot be asked for"))
     }
 
+    /// Waits after so many attempts that failed, and says so.
+    pub(crate) fn wait(&self, wait: Duration, failed: u32, blob: Option<&Digest>, error: &Error) {
+        tracing::debug!(%error, ?wait, failed, ?blob, "trying again");
+        self.settings.listener.tell(|| Notice::Retry {
+            blob: blob.cloned(),
+            wait,
+            failed,
+            attempts: self.settings.patience.attempts,
+            why: error.to_string(),
+        });
+        std::thread::sleep(wait);
+    }
+
+    /// Says once of each registry that few requests are left, where it says so.
+    pub(crate) fn tell_limit(&self, registry: &str, answer: &Answer) {
+        let header = |name: &str| answer.headers.get(name)?.to_str().ok();
+        let (Some(limit), Some(remaining)) = (header("ratelimit-limit"), header("ratelimit-remaining"))
+        else {
+            return;
+        };
+        let Some((limit, remaining, window)) = rate_limit(limit, remaining) else { return };
+        if remaining > limit / FEW {
+            return;
+        }
+        let mut told = locked(&self.limits_told);
+        if told.iter().any(|known| known == registry) {
+            return;
+        }
+        told.push(registry.to_owned());
+        drop(told);
+        self.settings.listener.tell(|| Notice::Limit {
+            registry: registry.to_owned(),
+            remaining,
+            limit,
+            window,
+        });
+    }
+
     /// Does something until it succeeds, fails for good, or patience ends; `attempts` bounds it further.
     pub(crate) fn persist<T>(&self, attempts: u32, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let mut failed = 0;
@@ -280,8 +325,7 @@ impl Session {
             failed += 1;
             match self.settings.patience.wait(failed, error.asked(), chance()) {
                 Some(wait) if failed < attempts => {
-                    tracing::debug!(%error, ?wait, failed, "trying again");
-                    std::thread::sleep(wait);
+                    self.wait(wait, failed, None, &error);
                 }
                 _ => return Err(error),
             }

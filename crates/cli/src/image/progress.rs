@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::info::Pulled;
+use engine::registries::Notice;
 use engine::request::PullImage;
 use engine::{PullEvent, PullStep};
 use serde_json::json;
@@ -70,6 +71,8 @@ struct Layer {
     step: PullStep,
     begun: Option<Instant>,
     told: Option<Instant>,
+    /// What it waits for.
+    note: Option<String>,
 }
 
 impl Display {
@@ -124,11 +127,13 @@ impl Display {
                 step: PullStep::Planned,
                 begun: None,
                 told: None,
+                note: None,
             });
             layers.all.len() - 1
         });
         let layer = &mut layers.all[place];
         layer.step = step;
+        layer.note = None;
         let begun = *layer.begun.get_or_insert_with(Instant::now);
         if self.is_live {
             let force = matches!(step, PullStep::Exists | PullStep::Complete);
@@ -150,6 +155,51 @@ impl Display {
                 }
             }
             PullStep::Received(_) => {}
+        }
+    }
+
+    /// Shows what makes it take longer.
+    pub(crate) fn notice(&self, notice: &Notice) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        match notice {
+            Notice::Retry { blob, wait, failed, attempts, why } => {
+                let id = blob.as_ref().map(|blob| blob.encoded());
+                let text = format!("{} (attempt {} of {attempts}): {why}", retrying(*wait), failed + 1);
+                let layer = layers.all.iter_mut().find(|layer| Some(layer.digest.as_str()) == id);
+                match (self.is_live, layer) {
+                    (true, Some(layer)) => {
+                        layer.note = Some(text);
+                        self.draw(&mut layers, true);
+                    }
+                    _ => self.beside(&mut layers, id.and_then(|id| id.get(..SHORT)), &text, &retrying(*wait)),
+                }
+            }
+            Notice::Limit { registry, remaining, limit, window } => {
+                let within = window.map_or_else(String::new, |window| {
+                    format!(" within {}", count(window.as_secs().div_ceil(60), "minute"))
+                });
+                let text = format!("{registry} lets you make {remaining} more of {limit} requests{within}");
+                self.beside(&mut layers, None, &text, &text);
+            }
+        }
+    }
+
+    /// A line above the layers, which are drawn anew below it.
+    fn beside(&self, layers: &mut Layers, id: Option<&str>, text: &str, status: &str) {
+        if self.style == Style::Json {
+            self.say(&format!(
+                "{}\n",
+                json!({"status": status, "id": id.unwrap_or_default(), "detail": text})
+            ));
+            return;
+        }
+        if self.is_live && layers.drawn > 0 {
+            self.say(&format!("\x1b[{}A\r\x1b[J", layers.drawn));
+            layers.drawn = 0;
+        }
+        self.line(id, text);
+        if self.is_live && !layers.all.is_empty() {
+            self.draw(layers, true);
         }
     }
 
@@ -207,6 +257,9 @@ impl Display {
 impl Layer {
     fn line(&self) -> String {
         let id = self.digest.get(..SHORT).unwrap_or(&self.digest);
+        if let Some(note) = &self.note {
+            return format!("{id}: {note}");
+        }
         let step = match self.step {
             PullStep::Planned => "Waiting".to_owned(),
             PullStep::Exists => "Already exists".to_owned(),
@@ -223,6 +276,18 @@ impl Layer {
         };
         format!("{id}: {step}")
     }
+}
+
+/// In Docker's words.
+fn retrying(wait: Duration) -> String {
+    format!(
+        "Retrying in {}",
+        count(wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX), "second")
+    )
+}
+
+fn count(number: u64, unit: &str) -> String {
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Rate and remaining time, once there is something to tell them by.
@@ -245,6 +310,15 @@ fn pace(current: u64, size: u64, elapsed: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds() {
+        let told = |ms| retrying(Duration::from_millis(ms));
+        assert_eq!(
+            [told(0), told(1000), told(1001)],
+            ["Retrying in 1 second", "Retrying in 1 second", "Retrying in 2 seconds"]
+        );
+    }
 
     #[test]
     fn rate_and_remaining_time() {

@@ -2,6 +2,8 @@
 //!
 //! What scripts read is as Docker prints it: the digest, the status, and the full name as the last line.
 
+use std::sync::Arc;
+
 use engine::info::Pulled;
 use engine::request::{Create, Pull, PullImage};
 
@@ -38,7 +40,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     if is_bare && !request.all_tags && !quiet && style != Style::Json {
         output::print("Using default tag: latest\n");
     }
-    let display = Display::new(Out::Stdout, if quiet { Style::Quiet } else { style });
+    let display = Arc::new(Display::new(Out::Stdout, if quiet { Style::Quiet } else { style }));
     let pulled = pull(context, &request, &display)?;
     display.status(&request, &pulled);
     let added: Vec<&str> = pulled.iter().map(|image| image.id.as_str()).collect();
@@ -46,8 +48,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     Ok(0)
 }
 
-fn pull(context: &Context, request: &PullImage, display: &Display) -> Result<Vec<Pulled>> {
-    let client = registries::client(context)?;
+fn pull(context: &Context, request: &PullImage, display: &Arc<Display>) -> Result<Vec<Pulled>> {
+    let hears = Arc::clone(display);
+    let client = registries::telling(context, move |notice| hears.notice(notice))?;
     let pulled = context.engine()?.pull(&client, request, &|event| display.show(event));
     display.finish();
     Ok(pulled?)
@@ -61,7 +64,7 @@ pub(crate) fn with_image<T>(
     quiet: bool,
     make: impl Fn(&Create) -> Result<T>,
 ) -> Result<T> {
-    let out = Display::new(Out::Stderr, if quiet { Style::Quiet } else { Style::default() });
+    let out = Arc::new(Display::new(Out::Stderr, if quiet { Style::Quiet } else { Style::default() }));
     let fetch = || {
         let wanted = PullImage {
             reference: request.image.clone(),

@@ -10,7 +10,7 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use engine::registries::{Client, Credentials, HostRules, Proxies, Settings};
+use engine::registries::{Client, Credentials, HostRules, Listener, Notice, Proxies, Settings};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -40,6 +40,11 @@ impl Drop for Warned {
     }
 }
 
+/// One that tells of its waits, and of limits.
+pub(crate) fn telling(context: &Context, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Result<Client> {
+    settings(context).map(|settings| Client::new(Settings { listener: Listener::new(hear), ..settings }))
+}
+
 /// A client that has no credential for anybody.
 pub(crate) fn anonymous_client(context: &Context) -> Result<Client> {
     settings_with(context, Credentials::default()).map(Client::new)
@@ -62,8 +67,10 @@ pub(crate) fn settings_with(context: &Context, credentials: Credentials) -> Resu
         value(name).or_else(|| value(&name.to_lowercase())).unwrap_or_default()
     };
     let proxies = Proxies::new(&variable("HTTP_PROXY"), &variable("HTTPS_PROXY"), &variable("NO_PROXY"));
+    let hosts = host_rules(context);
     Ok(Settings {
-        hosts: host_rules(context),
+        patience: hosts.patience().map_err(failed)?,
+        hosts,
         credentials,
         proxies: proxies.map_err(failed)?,
         certificates: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),

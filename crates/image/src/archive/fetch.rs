@@ -172,13 +172,13 @@ impl Fetcher<'_> {
 
     /// Makes the layer of its blob, of which a part may be here.
     fn make(&self, diff_id: &DiffId, blob: &Descriptor, making: Making) -> Result<Found> {
-        let mut spool = match blob.size >= SPOOLED_FROM {
-            true => Some(making.spool(&blob.digest)?),
-            false => None,
-        };
+        let mut may_keep = blob.size >= SPOOLED_FROM;
         let path = self.staged.scratch().fresh("layer");
         let ingested = loop {
-            let (file, known) = spool.take().map_or((None, 0), |(file, known)| (Some(file), known));
+            let (file, known) = match may_keep {
+                true => making.spool(&blob.digest).map(|(file, known)| (Some(file), known))?,
+                false => (None, 0),
+            };
             let known = if known > blob.size { 0 } else { known };
             match self.ingest(diff_id, &path, (file, known, blob)) {
                 Ok(ingested) => break ingested,
@@ -189,12 +189,15 @@ impl Fetcher<'_> {
                         making.discard(&blob.digest);
                     }
                     // What was left of an earlier attempt may be bad: power was lost before it was written.
-                    if known == 0 || !error.is_content() {
+                    let is_bad = known > 0 && error.is_content();
+                    // Without the blob beside it the layer may fit.
+                    let is_full = may_keep && error.is_full();
+                    if !(is_bad || is_full) {
                         making.give_up();
                         return Err(error);
                     }
-                    tracing::debug!(%error, known, blob = %blob.digest, "what was here of a blob is bad");
-                    spool = Some(making.spool(&blob.digest)?);
+                    tracing::debug!(%error, known, blob = %blob.digest, "a blob is read anew");
+                    may_keep = may_keep && !is_full;
                 }
             }
         };

@@ -15,7 +15,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -83,7 +83,7 @@ impl Making {
         }
         let path = self.path.join(blob.encoded());
         let mut options = File::options();
-        let spool = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let spool = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let spool = spool.named("open", &path)?;
         let size = spool.metadata().named("examine", &path)?.len();
         Ok((spool, size))

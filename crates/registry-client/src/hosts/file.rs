@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Capabilities, Host, Tls, beside, refuse, upstream};
+use crate::backoff::Patience;
 use crate::error::Result;
 use crate::url::{Origin, Url};
 
@@ -62,6 +64,46 @@ struct Registry {
 struct Registries {
     #[serde(default)]
     registry: Table,
+    patience: Option<Waits>,
+}
+
+/// How long to wait, and how often to try. What is not said is as without the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Waits {
+    attempts: Option<u64>,
+    connect_seconds: Option<u64>,
+    silence_seconds: Option<u64>,
+    longest_wait_seconds: Option<u64>,
+    longest_retry_after_seconds: Option<u64>,
+}
+
+/// What a `registries.toml` says of patience; `None` if nothing.
+pub(super) fn patience(path: &Path) -> Result<Option<Patience>> {
+    let Some(text) = read(path)? else { return Ok(None) };
+    let Some(waits) = parse::<Registries>(path, &text)?.patience else { return Ok(None) };
+    let within = |key: &str, value: Option<u64>, usual: u64, most: u64| match value {
+        Some(value) if value == 0 || value > most => Err(refuse(path, format!("{key} must be 1 to {most}"))),
+        value => Ok(value.unwrap_or(usual)),
+    };
+    let seconds = |key: &str, value: Option<u64>, usual: Duration| {
+        within(key, value, usual.as_secs(), 24 * 3600).map(Duration::from_secs)
+    };
+    let usual = Patience::default();
+    let attempts = within("attempts", waits.attempts, u64::from(usual.attempts), 100)?;
+    let longest = seconds("longest-wait-seconds", waits.longest_wait_seconds, usual.longest)?;
+    Ok(Some(Patience {
+        connect: seconds("connect-seconds", waits.connect_seconds, usual.connect)?,
+        silence: seconds("silence-seconds", waits.silence_seconds, usual.silence)?,
+        attempts: u32::try_from(attempts).unwrap_or(usual.attempts),
+        first: usual.first,
+        longest,
+        longest_asked: seconds(
+            "longest-retry-after-seconds",
+            waits.longest_retry_after_seconds,
+            usual.longest_asked,
+        )?,
+    }))
 }
 
 /// What a `registries.toml` says under `name` of `registry`; `None` if nothing.

@@ -1,7 +1,8 @@
 //! Which hosts serve a registry, in which order, and how each is talked to.
 //!
 //! ```text
-//! registries.toml             [registry."docker.io"]  insecure = true | what a hosts.toml says
+//! registries.toml             [patience]  attempts, connect-seconds, silence-seconds, longest-wait-seconds, longest-retry-after-seconds
+//!                             [registry."docker.io"]  insecure = true | what a hosts.toml says
 //! certs.d/<host>/hosts.toml   as containerd reads it:
 //!     server = "https://…"                         the registry itself, asked last; options at the top are its
 //!     [host."https://mirror"]                      asked first, in the order of the file
@@ -19,6 +20,7 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
+use crate::backoff::Patience;
 use crate::error::{Error, Result};
 use crate::url::{Origin, Url};
 
@@ -110,6 +112,21 @@ impl HostRules {
             }
         }
         upstream(registry, Tls::default(), false)
+    }
+}
+
+impl HostRules {
+    /// How patient a client is to be: as the first file says that says anything of it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or makes no sense.
+    pub fn patience(&self) -> Result<Patience> {
+        for path in &self.files {
+            if let Some(patience) = file::patience(path)? {
+                return Ok(patience);
+            }
+        }
+        Ok(Patience::default())
     }
 }
 

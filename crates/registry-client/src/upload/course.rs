@@ -110,8 +110,7 @@ impl<'a> Upload<'a> {
             }
             return Err(error);
         };
-        tracing::debug!(%error, ?wait, at = self.at, "going on after a cut");
-        std::thread::sleep(wait);
+        self.repository.session.wait(wait, self.failed, None, &error);
         (self.is_doubtful, self.was_cut) = (true, true);
         if is_gone {
             self.forget();
