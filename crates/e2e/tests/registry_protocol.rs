@@ -126,16 +126,22 @@ fn a_blob_is_mounted_from_where_it_is_and_else_uploaded() {
     let mount = |from: &str| {
         registry.send(&Request::new("POST", &format!("/v2/b/blobs/uploads/?mount={name}{from}")))
     };
-    for from in ["&from=none", "&from=Bad", ""] {
+    for from in ["&from=none", "&from=Bad", "&from="] {
         let fallback = mount(from);
         assert_eq!(fallback.status, 202, "{from}: {fallback:?}");
         assert_eq!(registry.delete(fallback.header("location").unwrap()).status, 204);
     }
-    let mounted = mount("&from=a");
-    assert_eq!(
-        (mounted.status, mounted.header("location")),
-        (201, Some(format!("/v2/b/blobs/{name}").as_str()))
-    );
+    // From where it is named, or from wherever it is.
+    for from in ["&from=a", ""] {
+        let mounted = mount(from);
+        assert_eq!(
+            (mounted.status, mounted.header("location")),
+            (201, Some(format!("/v2/b/blobs/{name}").as_str()))
+        );
+        if from == "&from=a" {
+            assert_eq!(registry.delete(&format!("/v2/b/blobs/{name}")).status, 202);
+        }
+    }
     assert_eq!(registry.get(&format!("/v2/b/blobs/{name}")).body, b"content");
     assert_eq!(registry.delete(&format!("/v2/a/blobs/{name}")).status, 202);
     registry.delete(&format!("/v2/a/blobs/{name}")).refused(404, "BLOB_UNKNOWN");

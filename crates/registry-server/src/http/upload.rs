@@ -27,6 +27,8 @@ use crate::store::{self, Finished, Upload, Writer};
 
 /// Bytes that are taken before they are written.
 const PORTION: usize = 512 << 10;
+/// Repositories that are looked at to mount a blob from, where the client names none.
+const SOURCES: u32 = 64;
 /// How long a request waits for another one that writes the same upload: the other one may be a connection that was cut.
 const OTHER: Duration = Duration::from_secs(10);
 
@@ -39,15 +41,12 @@ impl Service {
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Answer {
-        if let (Some(text), Some(from)) = (query.get("mount"), query.get("from")) {
-            // What cannot be mounted is uploaded.
-            // That includes what the client may not read.
-            if let (Ok(digest), Some(from)) = (digest(text), Repository::parse(from))
-                && caller.may(&from, Action::Pull)
-                && self.store.mount(name, &from, &digest).settled().await?
-            {
-                return Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest));
-            }
+        // What cannot be mounted is uploaded. That includes what the client may not read.
+        if let Some(Ok(digest)) = query.get("mount").map(digest)
+            && let Some(from) = self.source(&digest, query, caller)?
+            && self.store.mount(name, &from, &digest).settled().await?
+        {
+            return Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest));
         }
         let wanted = query.get("digest").map(digest).transpose()?;
         let algorithm = match (&wanted, query.get("digest-algorithm")) {
@@ -78,6 +77,20 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// The repository that a blob is to be mounted from: the one that the client names, else one of those that it may read.
+    fn source(
+        &self,
+        digest: &Digest,
+        query: &Query,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Repository>, Refusal> {
+        let named = match query.get("from") {
+            Some(from) => Repository::parse(from).into_iter().collect(),
+            None => self.store.repositories_with(digest, SOURCES)?,
+        };
+        Ok(named.into_iter().find(|from| caller.may(from, Action::Pull)))
     }
 
     pub(super) async fn append(

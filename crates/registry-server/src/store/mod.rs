@@ -283,6 +283,18 @@ impl Store {
         self.ledger.read("list repositories", |records| records::repositories(records, last, limit))
     }
 
+    /// Some repositories that have a blob.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    pub fn repositories_with(&self, digest: &Digest, limit: u32) -> Result<Vec<Repository>> {
+        let names = self
+            .ledger
+            .read("look for a blob", |records| records::repositories_with(records, digest, limit))?;
+        // Nothing else is ever written there.
+        Ok(names.iter().filter_map(|name| Repository::parse(name)).collect())
+    }
+
     /// A page of the manifests about `subject` after the digest `last`.
     ///
     /// # Errors

@@ -411,6 +411,20 @@ pub(crate) fn repositories(records: &Connection, last: &str, limit: u32) -> rusq
     page.collect()
 }
 
+/// Some repositories that link a blob, by name.
+pub(crate) fn repositories_with(
+    records: &Connection,
+    digest: &Digest,
+    limit: u32,
+) -> rusqlite::Result<Vec<String>> {
+    let mut query = records.prepare_cached(
+        "SELECT repository.name FROM repository JOIN link ON link.repository = repository.id
+         JOIN blob ON blob.id = link.blob WHERE blob.digest = ? LIMIT ?",
+    )?;
+    let names = query.query_map(params![digest.as_str(), limit], |row| row.get(0))?;
+    names.collect()
+}
+
 /// A page of the manifests about `subject`, after the digest `last`, of one kind or of all.
 pub(crate) fn referrers(
     records: &Connection,
