@@ -85,7 +85,9 @@ impl Repository {
             is_checked: false,
             may_range: true,
         };
-        reader.reopen()?;
+        if from < descriptor.size || from == 0 {
+            reader.reopen()?;
+        }
         Ok(reader)
     }
 

@@ -37,6 +37,7 @@ mod manifest;
 pub mod notice;
 mod payload;
 mod proxy;
+mod referrers;
 mod session;
 mod tags;
 mod tls;

@@ -55,6 +55,11 @@ impl Repository {
         Ok(fetched)
     }
 
+    /// What a tag of the same repository stands for.
+    pub(crate) fn by_tag(&self, tag: &str) -> Result<Fetched> {
+        self.by_name(Need::Resolve, tag, None)
+    }
+
     fn manifest_of(&self, digest: &Digest, descriptor: Option<&Descriptor>) -> Result<Fetched> {
         self.by_name(Need::Pull, digest.as_str(), Some((digest, descriptor)))
     }
@@ -98,7 +103,7 @@ impl Repository {
     }
 
     /// Puts a manifest or an index there, byte for byte, under the tag or the digest of `reference`; the digest counts where both
-    /// are there. What it refers to must be there before.
+    /// are there. What it consists of must be there before. Of one with a subject the registry is told, or a list is kept for it.
     ///
     /// # Errors
     /// If the registry does not take it, or says that it is another one; if the digest of `reference` is not that of `bytes`.
@@ -116,6 +121,18 @@ impl Repository {
         }
         let name = reference.digest().map_or(reference.tag(), |digest| Some(digest.as_str()));
         let name = name.unwrap_or("latest");
+        let put = self.put_bytes_as(name, &digest, media_type, bytes)?;
+        // Where the registry keeps no list of what refers to what, whoever pushes does.
+        if put.subject.is_none()
+            && let Ok(document) = Document::parse(bytes, media_type)
+            && let Some((subject, entry)) = crate::referrers::entry(&put.descriptor, &document)
+        {
+            self.add_referrer(reference, &subject, &entry)?;
+        }
+        Ok(put)
+    }
+
+    fn put_bytes_as(&self, name: &str, digest: &Digest, media_type: &MediaType, bytes: &[u8]) -> Result<Put> {
         let separator = if name.contains(':') { '@' } else { ':' };
         let what = format!("{}{separator}{name}", self.name);
         let content = Bytes::copy_from_slice(bytes);
@@ -128,7 +145,7 @@ impl Repository {
             if !matches!(answer.status, 200..=202) {
                 return Err(answer.refusal(host, &what));
             }
-            is_the_same(&answer, &digest)?;
+            is_the_same(&answer, digest)?;
             let subject =
                 answer.headers.get("oci-subject").and_then(|value| value.to_str().ok()?.parse().ok());
             answer.discard()?;

@@ -1,13 +1,15 @@
 //! What is sent with a request: bytes that are there, or content that is read while it is sent.
 //!
-//! A stream is read by the executor of its connection, which belongs to whoever waits for the answer: that it waits for the
-//! content holds up nobody else.
+//! A stream is read by a thread of its own, for it may come over a connection itself, and an executor cannot run within another.
+//! The executor of the connection, which belongs to whoever waits for the answer, waits for that thread, and holds up nobody else.
 
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::thread;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use oci::{Digest, Hasher};
@@ -17,6 +19,8 @@ use crate::session::locked;
 
 /// Bytes that are read at once.
 const PORTION: usize = 256 << 10;
+/// Parts that are read before the one before them is sent.
+const AHEAD: usize = 4;
 
 /// The content of a request, as often as it must be sent.
 #[derive(Clone, Copy)]
@@ -35,13 +39,10 @@ pub(crate) enum Payload {
 
 /// Content that is read while it is sent.
 pub(crate) struct Outgoing {
-    pub(crate) content: Box<dyn Read + Send>,
-    /// Where it begins within all of the blob.
-    pub(crate) at: u64,
-    /// How much is to be sent; until its end where that is not known.
-    pub(crate) left: Option<u64>,
-    pub(crate) passed: Arc<Passed>,
-    pub(crate) tally: Arc<Mutex<Tally>>,
+    parts: Receiver<io::Result<Bytes>>,
+    /// How much is yet to be sent; until its end where that is not known.
+    left: Option<u64>,
+    passed: Arc<Passed>,
 }
 
 /// What is seen from outside of a stream that is under way.
@@ -104,7 +105,54 @@ impl Payload {
 }
 
 impl Outgoing {
+    /// Begins to read `content`, which is a blob from its byte `at` on, of which `left` bytes are to be sent.
+    pub(crate) fn begin(
+        content: Box<dyn Read + Send>,
+        at: u64,
+        left: Option<u64>,
+        tally: Arc<Mutex<Tally>>,
+    ) -> io::Result<Self> {
+        let (parts, taken) = sync_channel(AHEAD);
+        let reader = Reader { content, at, left, tally };
+        thread::Builder::new().name("read a blob".to_owned()).spawn(move || reader.run(&parts))?;
+        Ok(Self { parts: taken, left, passed: Arc::default() })
+    }
+
     fn next(&mut self) -> io::Result<Bytes> {
+        // The end of what is read is the end of its thread.
+        let part = self.parts.recv().unwrap_or_else(|_| Ok(Bytes::new()))?;
+        if part.is_empty()
+            && let Some(missing) = self.left.filter(|missing| *missing > 0)
+        {
+            let why = format!("the content ends {missing} bytes too soon");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        }
+        self.left = self.left.map(|left| left.saturating_sub(part.len() as u64));
+        self.passed.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+        Ok(part)
+    }
+}
+
+/// Reads and hashes ahead of what is sent, until nobody takes it.
+struct Reader {
+    content: Box<dyn Read + Send>,
+    at: u64,
+    left: Option<u64>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Reader {
+    fn run(mut self, parts: &SyncSender<io::Result<Bytes>>) {
+        loop {
+            let part = self.read();
+            let is_last = part.as_ref().map_or(true, Bytes::is_empty);
+            if parts.send(part).is_err() || is_last {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<Bytes> {
         let most = self.left.map_or(PORTION, |left| usize::try_from(left).unwrap_or(PORTION).min(PORTION));
         let mut part = vec![0; most];
         let mut filled = 0;
@@ -118,15 +166,9 @@ impl Outgoing {
             }
         }
         part.truncate(filled);
-        if filled < most && self.left.is_some() {
-            let missing = self.left.unwrap_or_default() - filled as u64;
-            let why = format!("the content ends {missing} bytes too soon");
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
-        }
         locked(&self.tally).see(self.at, &part);
         self.at += filled as u64;
         self.left = self.left.map(|left| left - filled as u64);
-        self.passed.bytes.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(Bytes::from(part))
     }
 }

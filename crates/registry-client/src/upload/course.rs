@@ -216,8 +216,8 @@ impl<'a> Upload<'a> {
         let (at, open, tally) = (self.at, self.open, Arc::clone(&self.tally));
         let url = self.shown();
         let stream = move || {
-            let content = open(at).map_err(|source| Error::Content { url: url.clone(), source })?;
-            Ok(Outgoing { content, at, left, passed: Arc::default(), tally: Arc::clone(&tally) })
+            let begin = |content| Outgoing::begin(content, at, left, Arc::clone(&tally));
+            open(at).and_then(begin).map_err(|source| Error::Content { url: url.clone(), source })
         };
         let mut headers = vec![(CONTENT_TYPE, "application/octet-stream".to_owned())];
         headers.extend(left.map(|left| (CONTENT_RANGE, format!("{at}-{}", at + left - 1))));
