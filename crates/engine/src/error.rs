@@ -308,6 +308,12 @@ pub enum Error {
     TooManyPlatforms { name: String, limit: usize },
     #[error("tag can't be used with --all-tags/-a")]
     AllOfOneTag,
+    #[error("An image does not exist locally with the tag: {name}")]
+    NotTagged { name: String },
+    #[error("tag does not exist: {name}")]
+    NoSuchTag { name: String },
+    #[error("cannot push a digest reference")]
+    PushOfDigest,
     #[error("{name} is not an image but {kind}")]
     NotAnImage { name: String, kind: String },
     #[error("{name}: indexes lie more than {limit} deep in each other")]
@@ -369,6 +375,8 @@ impl Error {
             | Error::NoOutputDirectory { .. }
             | Error::NoSuchDirectory
             | Error::NoSuchImage { .. }
+            | Error::NotTagged { .. }
+            | Error::NoSuchTag { .. }
             | Error::ImageNotHere { .. }
             | Error::NoMatchingManifest { .. }
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
@@ -421,6 +429,7 @@ impl Error {
             Error::AmbiguousPrefix { .. }
             | Error::AllOfOneTag
             | Error::AllOfOnePlatform
+            | Error::PushOfDigest
             | Error::NotAnImage { .. }
             | Error::IndexTooDeep { .. }
             | Error::TooManyPlatforms { .. }

@@ -288,6 +288,15 @@ pub struct Pulled {
     pub is_new: bool,
 }
 
+/// An image that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name, spelled out.
+    pub reference: String,
+    /// What the registry calls it.
+    pub digest: String,
+}
+
 /// What `image verify` found about one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {

@@ -57,9 +57,9 @@ pub mod store;
 pub mod tar;
 
 pub use archive::{
-    CommitOptions, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob, Remote,
-    RemoteImage, SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
+    CommitOptions, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob,
+    Remote, RemoteImage, SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;
-pub use store::{Collected, Finding, Hold, Live, Store, verify};
+pub use store::{Collected, Finding, Hold, Kept, Live, Store, verify};

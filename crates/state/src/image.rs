@@ -124,7 +124,9 @@ impl State {
         let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
         if let Some(repository) = repository {
             for layer in &image.layers {
-                self.put_source(layer, repository)?;
+                if let Some(blob) = &layer.blob {
+                    self.put_source(&layer.diff_id, blob, repository)?;
+                }
             }
         }
         self.query("record an image", |connection| {
@@ -132,6 +134,32 @@ impl State {
                 .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
                 .execute(params![image.id.as_str(), record])
                 .map(drop)
+        })
+    }
+
+    /// Remembers that a registry has an image under the name `reference`, which has a digest, and there has its layers as
+    /// `blobs`. An image that is gone meanwhile is not missed.
+    pub fn put_pushed(
+        &self,
+        id: &Digest,
+        reference: &Reference,
+        blobs: &[(DiffId, Descriptor)],
+    ) -> Result<()> {
+        self.atomically(Durability::Power, || {
+            let Some(mut image) = self.image(id)? else { return Ok(()) };
+            if !image.digests.contains(reference) {
+                image.digests.push(reference.clone());
+            }
+            for (layer, blob) in blobs {
+                self.put_source(layer, blob, &reference.name())?;
+            }
+            let record = serde_json::to_string(&image).map_err(|source| malformed(id, source))?;
+            self.query("record an image", |connection| {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
+                    .execute(params![id.as_str(), record])
+                    .map(drop)
+            })
         })
     }
 
@@ -337,8 +365,7 @@ impl State {
     }
 
     /// Remembers the blob that a layer is in a repository; of each registry the newest places alone.
-    fn put_source(&self, layer: &LayerRecord, repository: &str) -> Result<()> {
-        let Some(blob) = &layer.blob else { return Ok(()) };
+    fn put_source(&self, layer: &DiffId, blob: &Descriptor, repository: &str) -> Result<()> {
         let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
         self.query("record where a layer came from", |connection| {
             connection
@@ -348,7 +375,7 @@ impl State {
                          (SELECT coalesce(max(seen), 0) + 1 FROM sources WHERE diff_id = ?1))",
                 )?
                 .execute(params![
-                    layer.diff_id.as_str(),
+                    layer.as_str(),
                     repository,
                     blob.digest.as_str(),
                     size,
@@ -364,7 +391,7 @@ impl State {
                                  AND substr(repository, 1, instr(repository, '/')) = substr(?2, 1, instr(?2, '/'))
                              ORDER BY seen DESC LIMIT ?3)",
                 )?
-                .execute(params![layer.diff_id.as_str(), repository, SOURCES])
+                .execute(params![layer.as_str(), repository, SOURCES])
                 .map(drop)
         })
     }

@@ -18,6 +18,7 @@ static ENTRIES: &[Entry] = &[
     verb("list", Section::Hidden, &LIST),
     verb("prune", Section::Plain, &PRUNE),
     verb("pull", Section::Plain, &PULL),
+    verb("push", Section::Plain, &PUSH),
     verb("repair", Section::Plain, &REPAIR),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
@@ -26,7 +27,6 @@ static ENTRIES: &[Entry] = &[
     verb("tags", Section::Plain, &TAGS),
     verb("verify", Section::Plain, &VERIFY),
     later("build", "the builder"),
-    later("push", "registries"),
 ];
 
 /// `skiff images`.
@@ -156,6 +156,23 @@ pub(crate) static PULL: Verb = Verb {
         switch("quiet", "Print the name alone").short('q'),
     ]],
     run: image::pull::run,
+};
+
+/// `skiff push`.
+pub(crate) static PUSH: Verb = Verb {
+    usage: "[OPTIONS] NAME[:TAG]",
+    about: "Send an image to a registry",
+    aliases: &["image push", "push"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        switch("all-tags", "Send every tag of the repository").short('a'),
+        switch("disable-content-trust", "Skip the signing of images").ignored(),
+        value("platform", "string", "Send it only if it is for this platform (os[/arch[/variant]])"),
+        value("progress", "string", "How to show how far it is: auto, plain or json").default("\"auto\""),
+        switch("quiet", "Print the name alone").short('q'),
+    ]],
+    run: image::push::run,
 };
 
 /// `skiff rmi`.

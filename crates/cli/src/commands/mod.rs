@@ -47,6 +47,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("exec", Section::Common, &container::EXEC),
     verb("ps", Section::Common, &container::LIST),
     verb("pull", Section::Common, &image::PULL),
+    verb("push", Section::Common, &image::PUSH),
     verb("images", Section::Common, &image::LIST),
     verb("version", Section::Common, &system::VERSION),
     verb("info", Section::Common, &system::INFO),
@@ -96,7 +97,6 @@ static TOP_ENTRIES: &[Entry] = &[
     later("manifest", "registries"),
     later("network", "networks"),
     later("plugin", "the API server"),
-    later("push", "registries"),
     later("search", "registries"),
     later("volume", "volumes"),
 ];

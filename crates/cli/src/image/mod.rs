@@ -8,6 +8,7 @@ pub(crate) mod login;
 pub(crate) mod pressure;
 mod progress;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod registries;
 pub(crate) mod remove;
 pub(crate) mod repair;

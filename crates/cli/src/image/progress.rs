@@ -291,7 +291,7 @@ fn count(number: u64, unit: &str) -> String {
 }
 
 /// Rate and remaining time, once there is something to tell them by.
-fn pace(current: u64, size: u64, elapsed: f64) -> String {
+pub(super) fn pace(current: u64, size: u64, elapsed: f64) -> String {
     if elapsed < 0.3 || current == 0 {
         return String::new();
     }

@@ -6,6 +6,7 @@ mod list;
 mod platforms;
 mod pressure;
 mod pull;
+mod push;
 mod remove;
 mod repair;
 mod save;
@@ -15,6 +16,7 @@ pub use add::Archive;
 pub(crate) use add::parse_tag;
 pub use pressure::{Pressure, Relief};
 pub use pull::{PullEvent, PullStep, PullWatch};
+pub use push::{PushEvent, PushStep, PushWatch};
 
 use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;

@@ -179,6 +179,17 @@ pub struct PullImage {
     pub all_platforms: bool,
 }
 
+/// `skiff push`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushImage {
+    /// As the user wrote it.
+    pub reference: String,
+    /// Every tag of the repository.
+    pub all_tags: bool,
+    /// `os[/architecture[/variant]]` that the image must be for.
+    pub platform: Option<String>,
+}
+
 /// `skiff stop`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stop {

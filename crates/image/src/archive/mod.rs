@@ -17,6 +17,7 @@ mod commit;
 mod contents;
 mod docker;
 mod fetch;
+mod gzip;
 mod import;
 mod layers;
 mod layout;
@@ -37,6 +38,7 @@ use crate::store::Hold;
 
 pub use commit::{CommitOptions, commit};
 pub use fetch::{LayerStep, OpenBlob, Remote, RemoteImage, Watch, fetch};
+pub use gzip::Gzip;
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
 pub use save::{SavedImage, save};

@@ -40,6 +40,7 @@
 mod collect;
 mod derive;
 mod effects;
+mod keep;
 mod lease;
 mod partial;
 mod publish;
@@ -57,6 +58,7 @@ use rustix::fs::FlockOperation;
 
 pub use collect::{Collected, Collector, Live};
 pub use effects::{Fault, Faults};
+pub use keep::Kept;
 pub use partial::KEPT_FOR;
 pub(crate) use partial::{Claim, Making};
 pub(crate) use publish::Staged;
