@@ -25,6 +25,12 @@ pub(crate) enum Error {
     FlagLater { flag: &'static str, with: &'static str },
     #[error("--{flag} {why}")]
     FlagNever { flag: &'static str, why: &'static str },
+    #[error("limit {limit} is outside the range of [1, {most}]")]
+    SearchLimit { limit: i64, most: i64 },
+    #[error("invalid repository name: repository name ({term}) should not have a scheme")]
+    SearchScheme { term: String },
+    #[error("the manifest is not JSON")]
+    ManifestJson(#[source] serde_json::Error),
     #[error("conflicting options: {0}")]
     Conflict(&'static str),
     #[error("conflicting options: cannot specify both --attach and --detach")]

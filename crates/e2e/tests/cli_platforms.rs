@@ -6,7 +6,7 @@ mod remote;
 
 use remote::*;
 use serde_json::{Value, json};
-use testkit::{Registry, Skiff, calls_of, kill_at, registry};
+use testkit::{Registry, Skiff, calls_of, kill_at, registry, require};
 
 /// `a/multi:latest` for this host and for s390x, with what a build tool attests; and the layers of each.
 struct Multi {
@@ -219,6 +219,8 @@ fn one_platform_is_removed_and_the_name_stands_for_the_next() {
     assert!(said.starts_with(&format!("Deleted: {own}\n")), "{said}");
     assert_eq!(skiff.said("{{.Architecture}}", &name), "s390x");
     assert_nothing_but_what_is_needed(&skiff);
+    let newer = run(&skiff, &["rmi", "--platform", &format!("{OTHER}/z13"), &name]);
+    assert!(newer.code == 1 && newer.stderr.contains("does not provide"), "{newer:?}");
     ok(&skiff, &["rmi", "--platform", OTHER, &name]);
     assert_eq!(ok(&skiff, &["images", "-aq"]), "");
     assert_eq!(blobs(&skiff), [""; 0]);
@@ -263,6 +265,67 @@ fn what_a_damaged_index_leads_to_is_not_lost() {
     ok(&skiff, &["pull", &name]);
     assert_eq!(std::fs::read(&path).unwrap(), whole);
     assert_nothing_but_what_is_needed(&skiff);
+}
+
+#[test]
+fn an_archive_holds_all_that_a_name_leads_to_and_gives_it_back() {
+    let multi = Multi::new();
+    let skiff = Skiff::new();
+    let name = multi.name();
+    ok(&skiff, &["pull", "--all-platforms", &name]);
+    let (own, other) = (id_of(&skiff, &name, &own_platform()), id_of(&skiff, &name, OTHER));
+    let archive = skiff.folder().join("all.tar");
+    let archive = archive.to_str().unwrap();
+    ok(&skiff, &["save", "-o", archive, &name]);
+    let alone = skiff.folder().join("one.tar");
+    ok(&skiff, &["save", "--platform", OTHER, "-o", alone.to_str().unwrap(), &name]);
+    let missing = run(&skiff, &["save", "--platform", "linux/arm64/v9", "-o", "none.tar", &name]);
+    assert!(missing.code == 1 && missing.stderr.contains("does not provide"), "{missing:?}");
+    // By default what this host runs; all that are there for the asking.
+    let both = format!("{OTHER},{}", own_platform());
+    for (flags, images) in [(&[][..], 1), (&["--all-platforms"][..], 2), (&["--platform", &both][..], 2)] {
+        let second = Skiff::new();
+        let said = ok(&second, &[&["load", "-i", archive], flags].concat());
+        assert_eq!(said, format!("Loaded image: {name}\n"), "{flags:?}");
+        assert_eq!(ok(&second, &["images", "-aq"]).lines().count(), images, "{flags:?}");
+        assert_eq!(ok(&second, &["images", "-q"]).lines().count(), 1, "{flags:?}");
+        assert_eq!(second.said("{{.Id}}", &name), own);
+        if images == 2 {
+            assert_eq!(id_of(&second, &name, OTHER), other);
+        }
+        assert_eq!(ok(&second, &["run", "--rm", "--pull=never", &name]), "hello\n");
+        assert_nothing_but_what_is_needed(&second);
+        // What is saved again is the same.
+        let again = second.folder().join("again.tar");
+        if images == 2 {
+            ok(&second, &["save", "-o", again.to_str().unwrap(), &name]);
+            assert!(std::fs::read(&again).unwrap() == std::fs::read(archive).unwrap());
+        }
+        ok(&second, &["rmi", &name]);
+        assert_eq!((count(&second, "layers"), blobs(&second).len()), (0, 0), "{flags:?}");
+    }
+    let third = Skiff::new();
+    ok(&third, &["load", "-i", alone.to_str().unwrap()]);
+    assert_eq!(third.said("{{.Architecture}}", &name), "s390x");
+    // Other programs read it: as a docker-archive the image of the name, as an OCI layout each of them.
+    require("skopeo", "skopeo");
+    let skopeo = |words: &[&str]| {
+        let mut command = std::process::Command::new("skopeo");
+        let output = testkit::Output::of(command.arg("--insecure-policy").args(words).output().unwrap());
+        assert_eq!(output.code, 0, "{words:?}: {output:?}");
+        output.stdout
+    };
+    let from = format!("docker-archive:{archive}");
+    let seen: Value = serde_json::from_str(&skopeo(&["inspect", &from])).unwrap();
+    assert_eq!(seen["Architecture"], host());
+    let folder = skiff.folder().join("layout");
+    let from = format!("oci-archive:{archive}");
+    let to = format!("oci:{}:copy", folder.display());
+    skopeo(&["copy", "--all", "-q", &from, &to]);
+    let fourth = Skiff::new();
+    let said = ok(&fourth, &["load", "--all-platforms", "-i", folder.to_str().unwrap()]);
+    assert_eq!(said.matches("Loaded image ID: ").count(), 2, "it has a bare word for a name: {said}");
+    ok(&fourth, &["image", "prune", "-af"]);
 }
 
 /// Moments at which a command is killed, evenly over its system calls.

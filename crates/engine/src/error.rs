@@ -300,6 +300,35 @@ pub enum Error {
         #[source]
         source: oci::Error,
     },
+    #[error("refusing to amend an existing manifest list with no --amend flag")]
+    ListExists,
+    #[error("No such manifest: {name}")]
+    NoSuchList { name: String },
+    #[error("no such manifest: {name}")]
+    NoSuchManifest {
+        name: String,
+        #[source]
+        source: Box<registry_client::Error>,
+    },
+    #[error("manifest for image {manifest} does not exist in {list}")]
+    NotInList { manifest: String, list: String },
+    #[error("manifest entry for image has unsupported os/arch combination: {platform}")]
+    UnknownPlatform { platform: String },
+    #[error(
+        "manifest {manifest} must have an OS and Architecture to be pushed to a registry: give it them by 'manifest annotate'"
+    )]
+    NoPlatform { manifest: String },
+    #[error("the manifest of {name}")]
+    BadManifest {
+        name: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error("write a manifest list")]
+    WriteList {
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("--platform can't be used with --all-platforms")]
     AllOfOnePlatform,
     #[error(
@@ -379,6 +408,9 @@ impl Error {
             | Error::NoSuchTag { .. }
             | Error::ImageNotHere { .. }
             | Error::NoMatchingManifest { .. }
+            | Error::NoSuchList { .. }
+            | Error::NoSuchManifest { .. }
+            | Error::NotInList { .. }
             | Error::NoSuchNetwork { .. } => Kind::NotFound,
             Error::NameTaken { .. }
             | Error::RunFolderTaken { .. }
@@ -403,6 +435,7 @@ impl Error {
             | Error::ConflictingUpdate { .. }
             | Error::RemovedMeanwhile { .. }
             | Error::TagInUse { .. }
+            | Error::ListExists
             | Error::SeveralTags { .. }
             | Error::ImageRunning { .. }
             | Error::ImageUsed { .. } => Kind::Conflict,
@@ -425,11 +458,15 @@ impl Error {
             | Error::Lent { .. }
             | Error::ImageConfig { .. }
             | Error::Cgroup { .. }
+            | Error::WriteList { .. }
             | Error::Record { .. } => Kind::Internal,
             Error::AmbiguousPrefix { .. }
             | Error::AllOfOneTag
             | Error::AllOfOnePlatform
             | Error::PushOfDigest
+            | Error::UnknownPlatform { .. }
+            | Error::NoPlatform { .. }
+            | Error::BadManifest { .. }
             | Error::NotAnImage { .. }
             | Error::IndexTooDeep { .. }
             | Error::TooManyPlatforms { .. }

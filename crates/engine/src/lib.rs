@@ -73,7 +73,10 @@ pub use bootstrap::BootstrapError;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;
-pub use images::{Archive, Pressure, PullEvent, PullStep, PullWatch, PushEvent, PushStep, PushWatch, Relief};
+pub use images::{
+    Archive, Inspected, ListedManifest, Pressure, PullEvent, PullStep, PullWatch, PushEvent, PushStep,
+    PushWatch, PushedList, Relief,
+};
 use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};
 pub use plan::LogError;

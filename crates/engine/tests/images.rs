@@ -10,7 +10,7 @@ mod common;
 
 use common::*;
 use engine::info::ImageRemoval;
-use engine::request::{Create, Pull, Remove, RemoveImage, WaitFor};
+use engine::request::{Create, LoadImages, Pull, Remove, RemoveImage, WaitFor};
 use engine::{Archive, Kind};
 
 #[test]
@@ -52,19 +52,23 @@ fn what_is_saved_is_loaded_again() {
     engine.tag("busybox", "other:1").unwrap();
     let id = engine.images().unwrap()[0].id.clone();
     let mut archive = Vec::new();
-    engine.save(&["busybox".to_owned(), "other:1".to_owned()], &mut archive).unwrap();
+    engine.save(&["busybox".to_owned(), "other:1".to_owned()], &[], &mut archive).unwrap();
     let second = Fixture::empty();
-    let loaded = second.engine.load(Archive::Stream(&mut &archive[..]), None).unwrap();
+    let loaded = second.engine.load(Archive::Stream(&mut &archive[..]), &LoadImages::default()).unwrap();
     assert_eq!(
         (loaded.len(), &loaded[0].id, &loaded[0].tags),
         (1, &id, &vec!["busybox:latest".to_owned(), "other:1".to_owned()])
     );
     assert_eq!(second.output(&Fixture::shell("echo loaded")), (0, "loaded\n".to_owned()));
     let mut nameless = Vec::new();
-    engine.save(std::slice::from_ref(&id), &mut nameless).unwrap();
+    engine.save(std::slice::from_ref(&id), &[], &mut nameless).unwrap();
     let third = Fixture::empty();
-    assert!(third.engine.load(Archive::Stream(&mut &nameless[..]), None).unwrap()[0].tags.is_empty());
-    assert!(engine.save(&["nothing".to_owned()], &mut Vec::new()).is_err());
+    assert!(
+        third.engine.load(Archive::Stream(&mut &nameless[..]), &LoadImages::default()).unwrap()[0]
+            .tags
+            .is_empty()
+    );
+    assert!(engine.save(&["nothing".to_owned()], &[], &mut Vec::new()).is_err());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use common::*;
 use engine::info::Status;
-use engine::request::{Exec, Import, List, NetworkMode, Remove, Stop, WaitFor};
+use engine::request::{Exec, Import, List, LoadImages, NetworkMode, Remove, Stop, WaitFor};
 use engine::{Archive, Config, Engine};
 use monitor::ExecStdio;
 
@@ -64,8 +64,11 @@ fn child_is_an_ordinary_user(base: &Path) {
         Import { reference: Some("busybox".to_owned()), source: "-".to_owned(), ..Import::default() };
     engine.import(&mut &tar[..], &import).unwrap();
     let mut archive = Vec::new();
-    engine.save(&["busybox".to_owned()], &mut archive).unwrap();
-    Engine::open(config("second")).unwrap().load(Archive::Stream(&mut &archive[..]), None).unwrap();
+    engine.save(&["busybox".to_owned()], &[], &mut archive).unwrap();
+    Engine::open(config("second"))
+        .unwrap()
+        .load(Archive::Stream(&mut &archive[..]), &LoadImages::default())
+        .unwrap();
 
     let mut request =
         Fixture::shell("id -u; cat /proc/self/uid_map; echo x > /x; cat /x; hostname; sleep 1000");

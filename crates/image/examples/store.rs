@@ -45,7 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             show(&image::import(&Store::open(Path::new(root))?, &mut source, &options)?);
         }
         [root, "save", id, file] => {
-            let image = SavedImage { id: id.parse()?, references: vec!["example:latest".parse()?] };
+            let image = SavedImage {
+                id: id.parse()?,
+                references: vec!["example:latest".parse()?],
+                platforms: Vec::new(),
+            };
             let mut out = BufWriter::new(File::create(file)?);
             image::save(&Store::open(Path::new(root))?, &[image], &mut out)?;
             out.flush()?;

@@ -21,7 +21,7 @@
 //! // Adding: all is on disk and synced when these return; the caller commits names, then drops `loaded.hold`.
 //! let loaded: Loaded = image::load(&store, Source::Stream(&mut stdin), &LoadOptions::default())?;
 //! let loaded: Loaded = image::import(&store, &mut stdin, &ImportOptions { changes, message, .. })?;
-//! for LoadedImage { id, config, manifest, layers, references } in &loaded.images { /* transaction */ }
+//! for LoadedImage { id, config, manifest, layers, references, through } in &loaded.images { /* transaction */ }
 //! drop(loaded);
 //!
 //! // Using: `layers` and `config` come from the record or from `store.config(&id)`.
@@ -29,7 +29,7 @@
 //! let index: PathBuf = store.index(&id, &layers)?;         // built when missing
 //!
 //! // Saving.
-//! image::save(&store, &[SavedImage { id, references }], &mut out)?;
+//! image::save(&store, &[SavedImage { id, references, platforms }], &mut out)?;
 //!
 //! // Checking: one sentence per finding.
 //! let findings: Vec<Finding> = image::verify(&store, &id, manifest_digest.as_ref())?;

@@ -118,13 +118,13 @@ fn the_platform_is_chosen_through_nested_indexes() {
     let scratch = Scratch::new();
     let path = scratch.write("multi.tar", &tar_of(&members));
     for (wanted, place) in [("linux/amd64", 1), ("linux/arm64/v8", 0), ("windows/amd64", 2)] {
-        let options = LoadOptions { platform: Some(wanted.parse().unwrap()) };
+        let options = LoadOptions { platforms: vec![wanted.parse().unwrap()], ..LoadOptions::default() };
         let loaded = image::load(&scratch.store(), Source::Path(&path), &options).unwrap();
         let manifest = loaded.images[0].manifest.as_ref().unwrap();
         assert_eq!(manifest.digest.as_str(), entries[place]["digest"].as_str().unwrap(), "{wanted}");
         assert_eq!(names(&loaded.images[0]), ["multi:1"]);
     }
-    let options = LoadOptions { platform: Some("linux/s390x".parse().unwrap()) };
+    let options = LoadOptions { platforms: vec!["linux/s390x".parse().unwrap()], ..LoadOptions::default() };
     let error = image::load(&scratch.store(), Source::Path(&path), &options).unwrap_err();
     assert!(
         chain(&error).contains("linux/s390x; it has linux/arm64, linux/amd64, windows/amd64"),
@@ -140,7 +140,7 @@ fn the_only_platform_there_is_loads_unless_another_is_asked_for() {
     let path = scratch.write("one.tar", &tar_of(&members));
     let loaded = load_path(&scratch.store(), &path).unwrap();
     assert_eq!(loaded.images[0].platform().to_string(), "linux/s390x");
-    let options = LoadOptions { platform: Some(Platform::host()) };
+    let options = LoadOptions { platforms: vec![Platform::host()], ..LoadOptions::default() };
     assert!(matches!(
         image::load(&scratch.store(), Source::Path(&path), &options),
         Err(image::Error::NoPlatform { .. })
@@ -289,7 +289,8 @@ fn skopeo_reads_what_is_saved_and_its_archives_load() {
     assert_stored(&store, &oci.images[0], &layers);
 
     let id = oci.images[0].id.clone();
-    let saved = SavedImage { id: id.clone(), references: vec!["app:3".parse().unwrap()] };
+    let saved =
+        SavedImage { id: id.clone(), references: vec!["app:3".parse().unwrap()], platforms: Vec::new() };
     let mut archive = Vec::new();
     image::save(&store, &[saved], &mut archive).unwrap();
     scratch.write("saved.tar", &archive);
@@ -316,7 +317,8 @@ fn podman_loads_what_is_saved_and_its_archives_load() {
     let loaded = load_stream(&store, &archive).unwrap();
     let image = &loaded.images[0];
     let mut saved = Vec::new();
-    let request = SavedImage { id: image.id.clone(), references: image.references.clone() };
+    let request =
+        SavedImage { id: image.id.clone(), references: image.references.clone(), platforms: Vec::new() };
     image::save(&store, &[request], &mut saved).unwrap();
     let saved = scratch.write("saved.tar", &saved).display().to_string();
     let text = |name: &str| scratch.join(name).display().to_string();
@@ -359,8 +361,8 @@ fn what_is_saved_is_deterministic_and_shares_blobs() {
     let b = load(&[], &[one.clone(), three]);
     let save = || {
         let images = [
-            SavedImage { id: a.id.clone(), references: a.references.clone() },
-            SavedImage { id: b.id.clone(), references: Vec::new() },
+            SavedImage { id: a.id.clone(), references: a.references.clone(), platforms: Vec::new() },
+            SavedImage { id: b.id.clone(), references: Vec::new(), platforms: Vec::new() },
         ];
         let mut out = Vec::new();
         image::save(&store, &images, &mut out).unwrap();
@@ -409,7 +411,8 @@ fn layers_may_be_named_by_sha512() {
         let image = &loaded.images[0];
         assert_eq!(image.layers[0].diff_id.digest(), &digest);
         assert_eq!(image::verify(&store, &image.id, None).unwrap(), []);
-        let request = SavedImage { id: image.id.clone(), references: image.references.clone() };
+        let request =
+            SavedImage { id: image.id.clone(), references: image.references.clone(), platforms: Vec::new() };
         let mut saved = Vec::new();
         image::save(&store, &[request], &mut saved).unwrap();
         let third = Store::open(&scratch.join("third")).unwrap();

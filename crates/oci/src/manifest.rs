@@ -101,7 +101,8 @@ impl Document {
         let refuse = |reason: &str| Err(Error::Document { kind: KIND, reason: reason.to_owned() });
         if expected.is_legacy_manifest() || shape.fs_layers.is_some() || shape.schema_version == Some(1) {
             return refuse(
-                "schema 1 is obsolete and not supported; save or push the image again with a current tool",
+                "Docker Image Format v1 and Docker Image manifest version 2, schema 1 are not supported; ask its author \
+                 to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2",
             );
         }
         if shape.schema_version != Some(2) {

@@ -101,6 +101,12 @@ impl Platform {
         position(&host.variant)?.checked_sub(position(&image.variant)?)
     }
 
+    /// Whether both the operating system and the architecture are among those that programs are built for.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        KNOWN_SYSTEMS.contains(&self.os.as_str()) && KNOWN_ARCHITECTURES.contains(&self.architecture.as_str())
+    }
+
     /// Whether a host of this platform runs an image for `image`.
     #[must_use]
     pub fn runs(&self, image: &Self) -> bool {

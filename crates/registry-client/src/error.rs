@@ -220,6 +220,15 @@ pub enum Error {
         /// The hosts in the order in which they were asked.
         failures: Vec<(String, Error)>,
     },
+    /// It can neither search nor list what it has.
+    #[error("{registry} offers neither search nor a catalog")]
+    NoSearch {
+        /// The registry.
+        registry: String,
+        /// What it says to the one who asks for its catalog.
+        #[source]
+        source: Box<Error>,
+    },
     /// No host of the registry may do it.
     #[error("registries.toml gives {registry} no host that may {capability}")]
     NoHost {
@@ -290,6 +299,7 @@ impl Error {
             | Self::Configuration { .. }
             | Self::Helper { .. }
             | Self::EveryHost { .. }
+            | Self::NoSearch { .. }
             | Self::NoHost { .. } => false,
         }
     }

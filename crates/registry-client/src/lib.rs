@@ -38,6 +38,7 @@ pub mod notice;
 mod payload;
 mod proxy;
 mod referrers;
+pub mod search;
 mod session;
 mod tags;
 mod tls;

@@ -10,6 +10,7 @@
 
 mod container;
 mod database;
+mod draft;
 mod error;
 mod event;
 mod exit;
@@ -24,6 +25,7 @@ use oci::Timestamp;
 
 pub use container::{ContainerHead, ContainerRecord, Lookup, NewContainer};
 pub use database::{Durability, State};
+pub use draft::DraftEntry;
 pub use error::{Error, Result};
 pub use event::{Actor, Event, EventLog};
 pub use exit::{Asked, ExitRecord};

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 8] = [
+pub(crate) const MIGRATIONS: [&str; 9] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -76,6 +76,17 @@ pub(crate) const MIGRATIONS: [&str; 8] = [
     // Which of the places of a layer was seen last: only the newest are kept.
     "
     ALTER TABLE sources ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+",
+    // Lists of manifests that are being made.
+    "
+    CREATE TABLE drafts (
+        list TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        descriptor TEXT NOT NULL,
+        manifest BLOB NOT NULL,
+        PRIMARY KEY (list, reference)
+    ) WITHOUT ROWID;
 ",
 ];
 

@@ -114,7 +114,8 @@ fn an_older_schema_keeps_what_it_holds() {
     let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
     let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
          ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
-         DROP TABLE image_uses; DROP TABLE sources; ALTER TABLE tags DROP COLUMN through";
+         DROP TABLE image_uses; DROP TABLE sources; ALTER TABLE tags DROP COLUMN through; \
+         DROP TABLE drafts";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);

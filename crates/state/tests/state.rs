@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use common::*;
 use oci::Digest;
-use state::{Error, IdPool, ImageRecord, IndexedName, LayerRecord, Lookup, NewName, State};
+use state::{DraftEntry, Error, IdPool, ImageRecord, IndexedName, LayerRecord, Lookup, NewName, State};
 
 #[test]
 fn a_new_root_becomes_a_private_database() {
@@ -188,6 +188,29 @@ fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
     assert_eq!((state.tagged(&tag).unwrap(), state.index_of(&tag).unwrap()), (None, None));
     let gone = state.forget_images(&[], &[(one.clone(), false), (two.clone(), false)]).unwrap();
     assert_eq!((gone, state.tagged(&other).unwrap()), (vec![one, two], None));
+}
+
+#[test]
+fn a_list_of_manifests_keeps_its_order_and_what_is_said_of_each() {
+    let root = Scratch::new();
+    let state = root.state();
+    let name = |text: &str| -> oci::Reference { text.parse().unwrap() };
+    let (list, other) = (name("host/list:1"), name("host/other:1"));
+    let entry = |reference: &str, manifest: &[u8]| DraftEntry {
+        reference: name(reference),
+        descriptor: oci::Descriptor::of(oci::MediaType::OCI_MANIFEST, manifest),
+        manifest: manifest.to_vec(),
+    };
+    let (a, b, c) = (entry("host/z:1", b"a"), entry("host/b:1", b"b"), entry("host/a:1", b"c"));
+    state.put_draft(&list, &[a.clone(), b.clone()]).unwrap();
+    state.put_draft(&list, std::slice::from_ref(&c)).unwrap();
+    state.put_draft(&other, std::slice::from_ref(&a)).unwrap();
+    let mut annotated = b;
+    annotated.descriptor.platform = Some("linux/arm64".parse().unwrap());
+    state.put_draft(&list, std::slice::from_ref(&annotated)).unwrap();
+    assert_eq!(state.draft(&list).unwrap(), [a.clone(), annotated, c]);
+    assert!(state.remove_draft(&list).unwrap() && !state.remove_draft(&list).unwrap());
+    assert_eq!((state.draft(&list).unwrap(), state.draft(&other).unwrap()), (vec![], vec![a]));
 }
 
 #[test]

@@ -96,12 +96,9 @@ pub(crate) static LOAD: Verb = Verb {
     arguments: Arguments::Exactly(0),
     interspersed: true,
     flags: &[&[
+        switch("all-platforms", "Of an image for several platforms, load all"),
         value("input", "string", "Archive, or folder with an OCI layout, instead of stdin").short('i'),
-        list(
-            "platform",
-            "strings",
-            "Of an image for several platforms, the one to load (os[/arch[/variant]])",
-        ),
+        list("platform", "strings", "Of an image for several platforms, those to load (os[/arch[/variant]])"),
         switch("quiet", "Print less").short('q'),
     ]],
     run: image::archive::load,
@@ -116,7 +113,7 @@ pub(crate) static SAVE: Verb = Verb {
     interspersed: true,
     flags: &[&[
         value("output", "string", "File to write instead of stdout").short('o'),
-        list("platform", "strings", "Save only this platform (os[/arch[/variant]])").later("registries"),
+        list("platform", "strings", "Save only the image for this platform (os[/arch[/variant]])"),
     ]],
     run: image::archive::save,
 };
@@ -281,6 +278,22 @@ pub(crate) static TAGS: Verb = Verb {
     interspersed: true,
     flags: &[],
     run: image::login::tags,
+};
+
+/// `skiff search`.
+pub(crate) static SEARCH: Verb = Verb {
+    usage: "[OPTIONS] TERM",
+    about: "Look for images in Docker Hub, or in the registry that stands before the term",
+    aliases: &[],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        list("filter", "filter", "Only those for which it holds (is-official=true, stars=3)").short('f'),
+        value("format", "string", LIST_FORMAT),
+        value("limit", "int", "How many to ask for, 100 at most (default 25)"),
+        switch("no-trunc", "Shorten nothing"),
+    ]],
+    run: image::search::run,
 };
 
 /// `skiff login`.

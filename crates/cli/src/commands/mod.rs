@@ -5,6 +5,7 @@ mod craft;
 mod create_flags;
 mod files;
 mod image;
+mod manifest;
 mod registry;
 mod system;
 mod watch;
@@ -13,6 +14,7 @@ use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
 pub(crate) use container::CONTAINER;
 pub(crate) use image::IMAGE;
+pub(crate) use manifest::MANIFEST;
 pub(crate) use registry::REGISTRY;
 pub(crate) use system::SYSTEM;
 
@@ -53,6 +55,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("info", Section::Common, &system::INFO),
     group("container", &CONTAINER),
     group("image", &IMAGE),
+    group("manifest", &MANIFEST),
     group("registry", &REGISTRY),
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
@@ -78,6 +81,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("rm", Section::Plain, &container::REMOVE),
     verb("rmi", Section::Plain, &image::REMOVE),
     verb("save", Section::Plain, &image::SAVE),
+    verb("search", Section::Plain, &image::SEARCH),
     verb("start", Section::Plain, &container::START),
     verb("stats", Section::Plain, &watch::STATS),
     verb("stop", Section::Plain, &container::STOP),
@@ -94,10 +98,8 @@ static TOP_ENTRIES: &[Entry] = &[
     later("checkpoint", "checkpoints"),
     later("compose", "the API server"),
     later("context", "the API server"),
-    later("manifest", "registries"),
     later("network", "networks"),
     later("plugin", "the API server"),
-    later("search", "registries"),
     later("volume", "volumes"),
 ];
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 
 use engine::Archive;
-use engine::request::Import;
+use engine::request::{Import, LoadImages};
 
 use super::pressure;
 use crate::context::{Context, absolute};
@@ -20,20 +20,23 @@ fn standard_input() -> Result<File> {
     Ok(File::from(copy))
 }
 
+/// The values of `--platform`, each of which may be several.
+fn platforms(parsed: &Parsed) -> Vec<String> {
+    let texts = parsed.list("platform").flat_map(|text| text.split(','));
+    texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
 /// `skiff load`.
 pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let platforms: Vec<&str> =
-        parsed.list("platform").flat_map(|text| text.split(',')).filter(|text| !text.is_empty()).collect();
-    let platform = match platforms.as_slice() {
-        [] => None,
-        [one] => Some(*one),
-        _ => return Err(Error::Conflict("--platform names several: a name stands for one image")),
-    };
+    let request = LoadImages { platforms: platforms(parsed), all_platforms: parsed.on("all-platforms") };
+    if request.all_platforms && !request.platforms.is_empty() {
+        return Err(Error::Conflict("--platform can't be used with --all-platforms"));
+    }
     let engine = context.engine()?;
     let loaded = match parsed.text("input").filter(|path| !path.is_empty()) {
-        Some(path) => engine.load(Archive::Path(&absolute(path)?), platform)?,
+        Some(path) => engine.load(Archive::Path(&absolute(path)?), &request)?,
         None if rustix::termios::isatty(io::stdin()) => return Err(Error::LoadFromTerminal),
-        None => engine.load(Archive::Stream(&mut standard_input()?), platform)?,
+        None => engine.load(Archive::Stream(&mut standard_input()?), &request)?,
     };
     for image in &loaded {
         for (reference, id) in &image.moved {
@@ -55,12 +58,13 @@ pub(crate) fn load(context: &Context, parsed: &Parsed) -> Result<u8> {
 
 /// `skiff save`.
 pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
+    let platforms = platforms(parsed);
     let engine = context.engine()?;
     match parsed.text("output").filter(|path| !path.is_empty()) {
         Some(path) => {
             let partial = Partial::create(path)?;
             let mut out = BufWriter::with_capacity(1 << 20, &partial.file);
-            engine.save(&parsed.arguments, &mut out)?;
+            engine.save(&parsed.arguments, &platforms, &mut out)?;
             out.flush().map_err(Error::Output)?;
             drop(out);
             partial.finish()?;
@@ -69,7 +73,7 @@ pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
         None => {
             let copy = io::stdout().as_fd().try_clone_to_owned().map_err(Error::Output)?;
             let mut out = BufWriter::with_capacity(1 << 20, File::from(copy));
-            let saved = engine.save(&parsed.arguments, &mut out).map_err(Error::from);
+            let saved = engine.save(&parsed.arguments, &platforms, &mut out).map_err(Error::from);
             let saved = saved.and_then(|()| out.flush().map_err(Error::output));
             return match saved {
                 Err(_) if output::reader_is_gone() => Err(Error::ReaderGone),

@@ -50,6 +50,13 @@ pub(crate) fn anonymous_client(context: &Context) -> Result<Client> {
     settings_with(context, Credentials::default()).map(Client::new)
 }
 
+/// A client that talks to `insecure` registries too, where no file says how they are to be talked to.
+pub(crate) fn client_of(context: &Context, insecure: bool) -> Result<Warned> {
+    let mut settings = settings(context)?;
+    settings.hosts.insecure = insecure;
+    Ok(Warned(Client::new(settings)))
+}
+
 /// What a client is told.
 pub(crate) fn settings(context: &Context) -> Result<Settings> {
     let credentials = match context.configuration_file() {
@@ -84,5 +91,6 @@ fn host_rules(context: &Context) -> HostRules {
     HostRules {
         files: folders.iter().map(|folder| folder.join("registries.toml")).collect(),
         folders: folders.iter().map(|folder| folder.join("certs.d")).chain(others).collect(),
+        insecure: false,
     }
 }

@@ -1,15 +1,17 @@
 //! `load`, `import` and `tag`: content is stored first, names are written last.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
 use image::{ImportOptions, LoadOptions, Source};
-use oci::{Platform, Reference};
-use state::{ImageRecord, LayerRecord, MovedTag, NewName};
+use oci::{Digest, Platform, Reference};
+use state::{Durability, ImageRecord, LayerRecord, MovedTag, NewName};
 
 use super::failed;
+use super::platforms::Listing;
 use crate::info::LoadedImage;
-use crate::request::Import;
+use crate::request::{Import, LoadImages};
 use crate::{Engine, Error, Result};
 
 /// Where an archive comes from.
@@ -21,18 +23,65 @@ pub enum Archive<'a> {
 }
 
 impl Engine {
-    /// Loads every image of an archive that `docker save` or an OCI tool wrote. Of one for several platforms that for
-    /// `platform` (`os[/architecture[/variant]]`), by default the host's, is loaded.
-    pub fn load(&self, archive: Archive<'_>, platform: Option<&str>) -> Result<Vec<LoadedImage>> {
-        let options = LoadOptions { platform: platform.map(parse_platform).transpose()? };
+    /// Loads every image of an archive that `docker save` or an OCI tool wrote. Of one for several platforms those that
+    /// are asked for are loaded, by default the host's.
+    pub fn load(&self, archive: Archive<'_>, request: &LoadImages) -> Result<Vec<LoadedImage>> {
+        let platforms = request.platforms.iter().map(|text| parse_platform(text)).collect::<Result<_>>()?;
+        let options = LoadOptions { platforms, all_platforms: request.all_platforms };
         let source = match archive {
             Archive::Stream(stream) => Source::Stream(stream),
             Archive::Path(path) => Source::Path(path),
         };
         let loaded = image::load(&self.store, source, &options).map_err(failed("load the archive"))?;
-        let images = loaded.images.iter().map(|image| self.name(image, "load")).collect();
+        let images = self.name_all(&loaded.images);
         drop(loaded.hold);
         images
+    }
+
+    /// Writes the names of all images of an archive, in one transaction. An image for another platform than its name stands
+    /// for is not told of.
+    fn name_all(&self, images: &[image::LoadedImage]) -> Result<Vec<LoadedImage>> {
+        let mut names: BTreeMap<Reference, Vec<&image::LoadedImage>> = BTreeMap::new();
+        for image in images {
+            for name in &image.references {
+                names.entry(name.clone().or_latest()).or_default().push(image);
+            }
+        }
+        let state = self.state();
+        let mut told: Vec<(Digest, LoadedImage)> = Vec::new();
+        state.atomically(Durability::Power, || -> Result<()> {
+            for image in images {
+                state.put_image(&record(image), &[])?;
+                let is_told = told.iter().any(|(id, _)| *id == image.id);
+                if image.references.is_empty() && !is_told {
+                    let id = image.id.to_string();
+                    told.push((image.id.clone(), LoadedImage { id, tags: Vec::new(), moved: Vec::new() }));
+                }
+            }
+            for (reference, images) in &names {
+                // The last one has the name, as if they had come one after another.
+                let Some(last) = images.last() else { continue };
+                let listing = last.through.as_ref().map(|index| Listing::read(&self.store, &state, index));
+                let listing = listing.transpose()?;
+                let chosen = listing.as_ref().and_then(|listing| listing.default_image(None));
+                let image = chosen.map_or(&last.id, |image| &image.id);
+                let moved = state.tag(&NewName { reference, image, through: last.through.as_ref() })?;
+                let moved = moved.map(|moved| (moved.reference.familiar(), moved.from.to_string()));
+                let place = told.iter().position(|(id, _)| id == image).unwrap_or(told.len());
+                if place == told.len() {
+                    let id = image.to_string();
+                    told.push((image.clone(), LoadedImage { id, tags: Vec::new(), moved: Vec::new() }));
+                }
+                told[place].1.tags.push(reference.familiar());
+                told[place].1.moved.extend(moved);
+            }
+            Ok(())
+        })?;
+        drop(state);
+        for (id, image) in &told {
+            self.image_event("load", id, image.tags.first().unwrap_or(&image.id));
+        }
+        Ok(told.into_iter().map(|(_, image)| image).collect())
     }
 
     /// Makes an image of one layer from the tar of a root file system.

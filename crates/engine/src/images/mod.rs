@@ -3,10 +3,12 @@
 mod add;
 mod choose;
 mod list;
+mod manifests;
 mod platforms;
 mod pressure;
 mod pull;
 mod push;
+mod relay;
 mod remove;
 mod repair;
 mod save;
@@ -14,6 +16,7 @@ mod tree;
 
 pub use add::Archive;
 pub(crate) use add::parse_tag;
+pub use manifests::{Inspected, ListedManifest, PushedList};
 pub use pressure::{Pressure, Relief};
 pub use pull::{PullEvent, PullStep, PullWatch};
 pub use push::{PushEvent, PushStep, PushWatch};

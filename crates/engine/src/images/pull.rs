@@ -134,8 +134,15 @@ impl Engine {
             tell(watch, layer, PullStep::Planned);
         }
         let open = |blob: &Descriptor, from: u64| -> io::Result<Box<dyn Read + Send>> {
+            let opened =
+                repository.rest_of_blob(blob, from).map_err(|error| match (error, blob.urls.first()) {
+                    (registry_client::Error::NotFound { .. }, Some(url)) => {
+                        io::Error::other(Elsewhere { url: url.chars().take(200).collect() })
+                    }
+                    (error, _) => io::Error::other(error),
+                });
             // The pipeline hashes it.
-            Ok(Box::new(repository.rest_of_blob(blob, from).map_err(io::Error::other)?))
+            Ok(Box::new(opened?))
         };
         let step = |blob: &Descriptor, step: LayerStep| match step {
             LayerStep::Exists => tell(watch, blob, PullStep::Exists),
@@ -191,6 +198,16 @@ impl Engine {
         }
         Ok((id, is_new))
     }
+}
+
+/// What a registry may not distribute, as parts of Windows. Where an image says that it is, anybody may be asked for by anybody
+/// who makes images.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its registry does not have it but names {url:?} instead, and nothing is fetched from elsewhere than registries"
+)]
+struct Elsewhere {
+    url: String,
 }
 
 pub(super) fn tell(watch: &PullWatch<'_>, blob: &Descriptor, step: PullStep) {

@@ -6,6 +6,7 @@ use image::Live;
 use oci::{Digest, Reference};
 use state::{Durability, NamedImage, NewName};
 
+use super::add::parse_platform;
 use super::failed;
 use crate::info::{ImageRemoval, ImageSummary, Pruned};
 use crate::request::RemoveImage;
@@ -46,6 +47,12 @@ impl Engine {
         let mut removed = Vec::new();
         for platform in &request.platforms {
             let id = self.resolve_for(name, Some(platform))?;
+            let (wanted, found) = (parse_platform(platform)?, self.image_record(&id)?.platform.normalized());
+            // What would run there as well, being for an older processor, is not what was named.
+            if wanted.rank(&found) != Some(0) {
+                let (wanted, found) = (wanted.to_string(), found.to_string());
+                return Err(Error::WrongPlatform { image: name.to_owned(), wanted, found });
+            }
             let tags = self.state().tags_of(&id)?;
             let indexed = self.indexed()?;
             if tags.len() + indexed.leading_to(&id).count() > 1 && !request.force {

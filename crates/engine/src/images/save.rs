@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use image::{Finding, SavedImage};
-use oci::{Digest, Reference};
+use oci::{Digest, Platform, Reference};
 use state::NamedImage;
 
+use super::add::parse_platform;
 use super::failed;
 use crate::info::Verified;
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 impl Engine {
     /// Writes images into one archive. One that is asked for by its id has no name in there; a repository without a tag
-    /// stands for all of its tags, as in Docker.
-    pub fn save(&self, names: &[String], out: &mut dyn Write) -> Result<()> {
+    /// stands for all of its tags, as in Docker. A name takes along what it leads to for other platforms, or, where
+    /// `platforms` are told (`os[/architecture[/variant]]`), only those.
+    pub fn save(&self, names: &[String], platforms: &[String], out: &mut dyn Write) -> Result<()> {
+        let platforms: Vec<Platform> =
+            platforms.iter().map(|text| parse_platform(text)).collect::<Result<_>>()?;
         let mut images: Vec<SavedImage> = Vec::new();
         let mut wanted = Vec::new();
         for name in names {
@@ -25,13 +29,17 @@ impl Engine {
             wanted.extend(all.into_iter().map(|(id, tag)| (id, Some(tag))));
         }
         for (id, reference) in wanted {
+            let (id, group) = self.to_save(id, reference.as_ref(), &platforms)?;
             let reference = reference.filter(|reference| reference.digest().is_none());
-            match images.iter_mut().find(|image| image.id == id) {
+            match images.iter_mut().find(|image| image.id == id && image.platforms == group) {
                 Some(image) => {
                     let new = reference.filter(|reference| !image.references.contains(reference));
                     image.references.extend(new);
                 }
-                None => images.push(SavedImage { id, references: reference.into_iter().collect() }),
+                None => {
+                    let references = reference.into_iter().collect();
+                    images.push(SavedImage { id, references, platforms: group });
+                }
             }
         }
         // What is being written must not be collected meanwhile.
@@ -42,6 +50,42 @@ impl Engine {
             self.image_event("save", &image.id, image.id.as_str());
         }
         Ok(())
+    }
+
+    /// What is written for a name: the image that it stands for then, and all that go with it, if those are several.
+    fn to_save(
+        &self,
+        id: Digest,
+        reference: Option<&Reference>,
+        platforms: &[Platform],
+    ) -> Result<(Digest, Vec<Digest>)> {
+        let index = reference.map(|reference| self.index_of(reference)).transpose()?.flatten();
+        let listing = index.map(|index| self.listing(&index)).transpose()?.unwrap_or_default();
+        let mut group: Vec<Digest> = listing.images().map(|image| image.id.clone()).collect();
+        if !platforms.is_empty() {
+            let own = self.image_record(&id)?.platform.normalized();
+            let mut chosen = Vec::new();
+            for wanted in platforms {
+                let found = listing.best(wanted).map(|image| image.id.clone());
+                chosen.push(found.or_else(|| wanted.runs(&own).then(|| id.clone())).ok_or_else(|| {
+                    Error::WrongPlatform {
+                        image: reference.map_or_else(|| id.to_string(), Reference::familiar),
+                        wanted: wanted.to_string(),
+                        found: own.to_string(),
+                    }
+                })?);
+            }
+            group.retain(|image| chosen.contains(image));
+            if group.is_empty() {
+                group = chosen;
+            }
+        }
+        group.dedup();
+        let id = match group.first() {
+            Some(first) if !group.contains(&id) => first.clone(),
+            _ => id,
+        };
+        Ok((id, if group.len() > 1 { group } else { Vec::new() }))
     }
 
     /// All tags of a repository and their images; none where `name` has a tag, or stands for something else.

@@ -346,6 +346,27 @@ pub struct Commit {
     pub pause: bool,
 }
 
+/// `skiff load`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadImages {
+    /// Of an image for several platforms, those to load (`os[/architecture[/variant]]`); none is the host's.
+    pub platforms: Vec<String>,
+    /// All that the archive holds.
+    pub all_platforms: bool,
+}
+
+/// `skiff manifest annotate`: what is missing stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the flags")]
+pub struct AnnotateManifest {
+    pub os: Option<String>,
+    pub architecture: Option<String>,
+    pub variant: Option<String>,
+    pub os_version: Option<String>,
+    /// Added to those that it has.
+    pub os_features: Vec<String>,
+}
+
 /// `skiff import`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Import {

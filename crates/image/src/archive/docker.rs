@@ -21,7 +21,7 @@ struct Item {
 }
 
 /// The images of `manifest.json`; `None` if there is none.
-pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result<Option<Vec<Planned>>> {
+pub(super) fn images(contents: &Contents, platforms: &[Platform]) -> Result<Option<Vec<Planned>>> {
     let Some(bytes) = contents.document(NAME, oci::CONFIG_LIMIT)? else { return Ok(None) };
     let items: Vec<Item> =
         serde_json::from_slice(&bytes).map_err(|source| Error::Json { entry: NAME.to_owned(), source })?;
@@ -38,28 +38,30 @@ pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result
             config,
             manifest: None,
             documents: Vec::new(),
+            through: None,
             layers,
             references,
         });
     }
-    if let Some(wanted) = platform {
-        choose(contents.name(), &mut images, wanted)?;
+    if !platforms.is_empty() {
+        choose(contents.name(), &mut images, platforms)?;
     }
     Ok(Some(images))
 }
 
 /// Drops the images of other platforms; it is an error if none is left.
-fn choose(archive: &str, images: &mut Vec<Planned>, wanted: &Platform) -> Result<()> {
+fn choose(archive: &str, images: &mut Vec<Planned>, wanted: &[Platform]) -> Result<()> {
     let of = |image: &Planned| match &image.config {
         Config::Document { config, .. } => config.platform.normalized(),
         Config::Legacy(_) => Platform::host(),
     };
     let available: Vec<String> = images.iter().map(|image| of(image).to_string()).collect();
-    images.retain(|image| wanted.runs(&of(image)));
+    images.retain(|image| wanted.iter().any(|wanted| wanted.runs(&of(image))));
     if !images.is_empty() || available.is_empty() {
         return Ok(());
     }
-    let (wanted, available) = (wanted.to_string(), available.join(", "));
+    let wanted: Vec<String> = wanted.iter().map(Platform::to_string).collect();
+    let (wanted, available) = (wanted.join(", "), available.join(", "));
     Err(Error::NoPlatform { entry: archive.to_owned(), wanted, available })
 }
 

@@ -122,7 +122,7 @@ fn plan(
         return Err(Error::NoPlatform { entry, wanted, available });
     }
     let manifest = Some((descriptor, bytes));
-    Ok(Planned { entry, config, manifest, documents, layers, references: Vec::new() })
+    Ok(Planned { entry, config, manifest, documents, through: None, layers, references: Vec::new() })
 }
 
 /// Gets layers, each from the store, from whoever else is at work on it, or from its blob.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Descriptor, Document, Manifest, Platform, Reference};
+use oci::{Descriptor, Digest, Document, Manifest, MediaType, Platform, Reference};
 use serde::Deserialize;
 
 use super::contents::{Contents, blob_name};
+use super::load::LoadOptions;
 use super::plan::{self, Planned};
 use crate::error::{Error, Result};
 
@@ -22,7 +23,7 @@ struct Marker {
 }
 
 /// The images of a layout; `None` if it is none.
-pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result<Option<Vec<Planned>>> {
+pub(super) fn images(contents: &Contents, options: &LoadOptions) -> Result<Option<Vec<Planned>>> {
     const MARKER: &str = "oci-layout";
     let Some(marker) = contents.document(MARKER, oci::MANIFEST_LIMIT)? else { return Ok(None) };
     let marker: Marker =
@@ -40,11 +41,25 @@ pub(super) fn images(contents: &Contents, platform: Option<&Platform>) -> Result
     let mut images = Vec::new();
     for (name, entries) in by_name(index.manifests) {
         let references = name.map(|name| reference(&name)).transpose()?.flatten();
-        for entry in select(INDEX, entries, platform)? {
-            let Some(mut image) = image(contents, entry, INDEX, platform, 0)? else { continue };
-            image.references.extend(references.clone());
-            images.push(image);
+        let chosen = choose(INDEX, entries, options)?;
+        let is_several = options.all_platforms || options.platforms.len() > 1;
+        let index = if is_several && chosen.len() > 1 { Some(index_of(&chosen)?) } else { None };
+        let mut found = Vec::new();
+        for entry in chosen {
+            found.extend(image(contents, entry, INDEX, options, 0)?);
         }
+        if let (Some((digest, document)), Some(first)) = (index, found.first_mut()) {
+            first.documents.insert(0, (digest.clone(), document));
+            found.iter_mut().for_each(|image| image.through = Some(digest.clone()));
+        }
+        for image in &mut found {
+            image.references.extend(references.clone());
+            // Without a name nothing would lead to an index.
+            if references.is_none() {
+                (image.documents, image.through) = (Vec::new(), None);
+            }
+        }
+        images.extend(found);
     }
     if images.is_empty() {
         let reason = "its index.json leads to no image; other artifacts cannot be loaded";
@@ -73,6 +88,41 @@ fn by_name(entries: Vec<Descriptor>) -> Vec<(Option<String>, Vec<Descriptor>)> {
     groups
 }
 
+/// An index of images that an archive lists under one name without having one. Names are the archive's, not the index's.
+fn index_of(entries: &[Descriptor]) -> Result<(Digest, Vec<u8>)> {
+    let unnamed = |entry: &Descriptor| {
+        let mut entry = entry.clone();
+        entry.annotations.retain(|key, _| key != FULL_NAME && key != REF_NAME);
+        entry
+    };
+    let index = oci::Index {
+        schema_version: 2,
+        media_type: Some(MediaType::OCI_INDEX),
+        artifact_type: None,
+        manifests: entries.iter().map(unnamed).collect(),
+        subject: None,
+        annotations: BTreeMap::new(),
+    };
+    let document =
+        serde_json::to_vec(&index).map_err(|source| Error::Json { entry: INDEX.to_owned(), source })?;
+    Ok((Digest::of(&document), document))
+}
+
+/// The entries of a group to load, in their order.
+fn choose(index: &str, entries: Vec<Descriptor>, options: &LoadOptions) -> Result<Vec<Descriptor>> {
+    if options.all_platforms {
+        return Ok(entries.into_iter().filter(|entry| !entry.is_attestation()).collect());
+    }
+    if options.platforms.len() < 2 {
+        return select(index, entries, options.only());
+    }
+    let mut chosen: Vec<Descriptor> = Vec::new();
+    for platform in &options.platforms {
+        chosen.extend(select(index, entries.clone(), Some(platform))?);
+    }
+    Ok(entries.into_iter().filter(|entry| chosen.iter().any(|one| one.digest == entry.digest)).collect())
+}
+
 /// The entries of a group to load: of several the best for the platform, where they tell theirs.
 fn select(index: &str, entries: Vec<Descriptor>, platform: Option<&Platform>) -> Result<Vec<Descriptor>> {
     let choice = oci::Index {
@@ -83,15 +133,18 @@ fn select(index: &str, entries: Vec<Descriptor>, platform: Option<&Platform>) ->
         subject: None,
         annotations: BTreeMap::new(),
     };
-    let told =
-        choice.manifests.iter().filter(|entry| is_image(entry)).filter_map(|entry| entry.platform.as_ref());
+    let told = choice
+        .manifests
+        .iter()
+        .filter(|entry| !entry.is_attestation())
+        .filter_map(|entry| entry.platform.as_ref());
     let told: Vec<String> = told.map(|platform| platform.normalized().to_string()).collect();
     let wanted = platform.cloned().unwrap_or_else(Platform::host);
     match choice.select(&wanted) {
         Some(entry) => Ok(vec![entry.clone()]),
         // One image, whatever it is for, is what was meant, unless another platform was asked for.
         None if told.is_empty() || (told.len() == 1 && platform.is_none()) => {
-            Ok(choice.manifests.into_iter().filter(is_image).collect())
+            Ok(choice.manifests.into_iter().filter(|entry| !entry.is_attestation()).collect())
         }
         None => {
             let (wanted, available) = (wanted.to_string(), told.join(", "));
@@ -100,20 +153,14 @@ fn select(index: &str, entries: Vec<Descriptor>, platform: Option<&Platform>) ->
     }
 }
 
-/// Build tools list what they attest beside the images, for a platform that does not exist.
-fn is_image(entry: &Descriptor) -> bool {
-    let unknown = entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
-    !unknown && !entry.annotations.contains_key("vnd.docker.reference.type")
-}
-
-/// The image that a descriptor leads to, through further indexes if need be; `None` if it is an artifact.
+/// The images that a descriptor leads to, through further indexes if need be; none if it is an artifact.
 fn image(
     contents: &Contents,
     descriptor: Descriptor,
     needed_by: &str,
-    platform: Option<&Platform>,
+    options: &LoadOptions,
     depth: usize,
-) -> Result<Option<Planned>> {
+) -> Result<Vec<Planned>> {
     let entry = blob_name(&descriptor.digest);
     if depth > DEPTH_LIMIT {
         let reason = format!("indexes lie more than {DEPTH_LIMIT} deep in each other");
@@ -121,20 +168,30 @@ fn image(
     }
     let kind = &descriptor.media_type;
     if !(kind.is_index() || kind.is_manifest() || kind.is_legacy_manifest() || kind.as_str().is_empty()) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let bytes = contents.blob(&descriptor, oci::MANIFEST_LIMIT, needed_by)?;
+    let bytes = match contents.blob(&descriptor, oci::MANIFEST_LIMIT, needed_by) {
+        // An archive may hold some of the platforms that its index lists.
+        Err(Error::MissingEntry { .. }) if options.all_platforms => return Ok(Vec::new()),
+        read => read?,
+    };
     let document =
         Document::parse(&bytes, kind).map_err(|source| Error::Document { entry: entry.clone(), source })?;
     match document {
-        Document::Manifest(manifest) => of_manifest(contents, descriptor, bytes, *manifest, platform),
+        Document::Manifest(manifest) => {
+            let found = of_manifest(contents, descriptor, bytes, *manifest, options.only())?;
+            Ok(found.into_iter().collect())
+        }
         Document::Index(index) => {
-            for chosen in select(&entry, index.manifests, platform)? {
-                if let Some(found) = image(contents, chosen, &entry, platform, depth + 1)? {
-                    return Ok(Some(found));
-                }
+            let mut found = Vec::new();
+            for chosen in choose(&entry, index.manifests, options)? {
+                found.extend(image(contents, chosen, &entry, options, depth + 1)?);
             }
-            Ok(None)
+            if let Some(first) = found.first_mut() {
+                first.documents.insert(0, (descriptor.digest.clone(), bytes));
+            }
+            found.iter_mut().for_each(|image| image.through = Some(descriptor.digest.clone()));
+            Ok(found)
         }
     }
 }
@@ -165,6 +222,7 @@ fn of_manifest(
         config,
         manifest: Some((descriptor, bytes)),
         documents: Vec::new(),
+        through: None,
         layers,
         references: Vec::new(),
     }))

@@ -66,6 +66,7 @@ pub(super) fn images(contents: &Contents) -> Result<Option<Vec<Planned>>> {
             config: Config::Legacy(steps),
             manifest: None,
             documents: Vec::new(),
+            through: None,
             layers,
             references,
         });

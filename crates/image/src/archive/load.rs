@@ -25,7 +25,24 @@ const NAMES_LIMIT: usize = 16_384;
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Which of several platforms; by default the host's, or the only one there is.
-    pub platform: Option<Platform>,
+    pub platforms: Vec<Platform>,
+    /// All that are there, in place of `platforms`.
+    pub all_platforms: bool,
+}
+
+impl LoadOptions {
+    /// What an image must be for that is the only one under its name.
+    pub(super) fn only(&self) -> Option<&Platform> {
+        match self.platforms.as_slice() {
+            [platform] if !self.all_platforms => Some(platform),
+            _ => None,
+        }
+    }
+
+    /// What an image may be for; anything, where there is none.
+    pub(super) fn wanted(&self) -> &[Platform] {
+        if self.all_platforms { &[] } else { &self.platforms }
+    }
 }
 
 /// Loads every image of an archive: an OCI layout, or what `docker save` of any version writes.
@@ -39,14 +56,14 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<
         Source::Stream(stream) => Contents::read("(stream)", stream, &staged)?,
         Source::Path(path) => Contents::open(path, &staged)?,
     };
-    let planned = plan(&contents, options.platform.as_ref())?;
+    let planned = plan(&contents, options)?;
     check_counts(&contents, &planned)?;
     lease(&planned, &mut staged)?;
     let found = layers(&contents, &planned, &staged)?;
     let mut images: Vec<LoadedImage> = Vec::new();
     for image in planned {
         let image = stage(image, &found, &mut staged)?;
-        match images.iter_mut().find(|other| other.id == image.id) {
+        match images.iter_mut().find(|other| other.id == image.id && other.through == image.through) {
             Some(other) => {
                 let new = image.references.into_iter().filter(|name| !other.references.contains(name));
                 let new: Vec<_> = new.collect();
@@ -60,11 +77,11 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<
 }
 
 /// Reads the documents. A layout is preferred: it tells more, and newer archives are both.
-fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Planned>> {
-    let layout = layout::images(contents, platform)?;
+fn plan(contents: &Contents, options: &LoadOptions) -> Result<Vec<Planned>> {
+    let layout = layout::images(contents, options)?;
     let images = match layout {
         Some(images) => Some(images),
-        None => docker::images(contents, platform)?,
+        None => docker::images(contents, options.wanted())?,
     };
     let images = match images {
         Some(images) => Some(images),
@@ -139,8 +156,11 @@ pub(super) fn stage(image: Planned, found: &Layers, staged: &mut Staged<'_>) -> 
             (bytes, config)
         }
     };
-    stage_image(&bytes, config, image.manifest, layers, staged)
-        .map(|loaded| LoadedImage { references: image.references, ..loaded })
+    stage_image(&bytes, config, image.manifest, layers, staged).map(|loaded| LoadedImage {
+        references: image.references,
+        through: image.through,
+        ..loaded
+    })
 }
 
 /// Stages the file of a layer, unless it was stored before.
@@ -175,7 +195,7 @@ pub(super) fn stage_image(
         staged.add_document(&descriptor.digest, bytes)?;
     }
     let manifest = manifest.map(|(descriptor, _)| descriptor);
-    let image = LoadedImage { id, config, manifest, layers, references: Vec::new() };
+    let image = LoadedImage { id, config, manifest, layers, references: Vec::new(), through: None };
     staged.add_index(&image.id, &diff_ids)?;
     Ok(image)
 }

@@ -74,6 +74,8 @@ pub struct LoadedImage {
     pub layers: Vec<LoadedLayer>,
     /// What the archive calls the image; empty if it has no name.
     pub references: Vec<Reference>,
+    /// The index by which these names lead to it, and to others; it is a document of the store.
+    pub through: Option<Digest>,
 }
 
 /// One layer of an image.

@@ -15,6 +15,8 @@ pub(super) struct Planned {
     pub(super) manifest: Option<(Descriptor, Vec<u8>)>,
     /// The indexes that lead to it, as far as they are to be kept, the first first.
     pub(super) documents: Vec<(Digest, Vec<u8>)>,
+    /// The index by which its names lead to it, which is among the documents of this image or of one before it.
+    pub(super) through: Option<Digest>,
     /// Its layers, base first.
     pub(super) layers: Vec<PlannedLayer>,
     /// Its names.

@@ -6,14 +6,15 @@
 //! ```
 //!
 //! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here.
-//! Each blob is written once, however many images share it. The same images give the same bytes.
+//! Each blob is written once, however many images share it. The same images give the same bytes. A name with images for
+//! several platforms leads to an index of them; as a docker-archive, which knows none, it has the one that it stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use linux::file;
-use oci::{Descriptor, DiffId, Digest, Hasher, Index, Manifest, MediaType, Reference};
+use oci::{Descriptor, DiffId, Digest, Hasher, Index, Manifest, MediaType, Platform, Reference};
 use serde::Serialize;
 
 use super::contents::blob_name;
@@ -28,6 +29,15 @@ pub struct SavedImage {
     pub id: Digest,
     /// The names it is to have in the archive, each with a tag; none if it was asked for by its id.
     pub references: Vec<Reference>,
+    /// All images that the names lead to, itself among them, in the order of the index that they get; none without one.
+    pub platforms: Vec<Digest>,
+}
+
+/// An image as it is described in the archive.
+struct Described {
+    manifest: Descriptor,
+    layers: Vec<Descriptor>,
+    platform: Platform,
 }
 
 /// One image in `manifest.json`.
@@ -64,7 +74,7 @@ pub fn save(store: &Store, images: &[SavedImage], out: &mut dyn Write) -> Result
     let mut json = Vec::new();
     for (name, content) in [
         ("oci-layout", Ok(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())),
-        ("index.json", serde_json::to_vec(&plan.index())),
+        ("index.json", serde_json::to_vec(&index(plan.index.clone()))),
         ("manifest.json", serde_json::to_vec(&plan.items)),
         ("repositories", serde_json::to_vec(&plan.repositories)),
     ] {
@@ -90,35 +100,14 @@ pub fn save(store: &Store, images: &[SavedImage], out: &mut dyn Write) -> Result
 
 impl Plan {
     fn add(&mut self, store: &Store, image: &SavedImage) -> Result<()> {
-        let bytes = store.blob(&image.id)?;
-        let config = oci::ImageConfig::parse(&bytes)
-            .map_err(|source| Error::Document { entry: format!("config of image {}", image.id), source })?;
-        let mut layers = Vec::new();
-        for layer in &config.rootfs.diff_ids {
-            let size = store
-                .layer_size(layer)?
-                .ok_or_else(|| Error::NotStored { what: "layer", digest: layer.to_string() })?;
-            self.layers.insert(layer.clone(), size);
-            layers.push(Descriptor::new(MediaType::OCI_LAYER, layer.digest().clone(), size));
-        }
+        let Described { manifest, layers, .. } = self.describe(store, &image.id)?;
+        let descriptor = match image.platforms.len() {
+            0 | 1 => manifest,
+            _ => self.index_of(store, &image.platforms)?,
+        };
         let sources = layers.iter().map(|layer| (layer.digest.to_string(), layer.clone())).collect();
         let names: Vec<String> = layers.iter().map(|layer| blob_name(&layer.digest)).collect();
-        let top = config.rootfs.diff_ids.last().map(|layer| layer.digest().encoded().to_owned());
-        let config = Descriptor::new(MediaType::OCI_CONFIG, image.id.clone(), bytes.len() as u64);
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(MediaType::OCI_MANIFEST),
-            artifact_type: None,
-            config,
-            layers,
-            subject: None,
-            annotations: BTreeMap::new(),
-        };
-        let manifest = serde_json::to_vec(&manifest)
-            .map_err(|source| Error::Json { entry: format!("manifest of image {}", image.id), source })?;
-        let descriptor = Descriptor::of(MediaType::OCI_MANIFEST, &manifest);
-        self.documents.insert(image.id.clone(), bytes);
-        self.documents.insert(descriptor.digest.clone(), manifest);
+        let top = layers.last().map(|layer| layer.digest.encoded().to_owned());
         self.name(&image.references, &descriptor, top.as_deref());
         let tags: Vec<String> = image.references.iter().map(Reference::familiar).collect();
         let config = blob_name(&image.id);
@@ -130,6 +119,52 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Adds images for several platforms, and the index that leads to them.
+    fn index_of(&mut self, store: &Store, images: &[Digest]) -> Result<Descriptor> {
+        let mut manifests = Vec::with_capacity(images.len());
+        for image in images {
+            let Described { manifest, platform, .. } = self.describe(store, image)?;
+            manifests.push(Descriptor { platform: Some(platform), ..manifest });
+        }
+        let index = serde_json::to_vec(&index(manifests))
+            .map_err(|source| Error::Json { entry: "index of platforms".to_owned(), source })?;
+        let descriptor = Descriptor::of(MediaType::OCI_INDEX, &index);
+        self.documents.insert(descriptor.digest.clone(), index);
+        Ok(descriptor)
+    }
+
+    /// Adds the documents and the layers of an image.
+    fn describe(&mut self, store: &Store, id: &Digest) -> Result<Described> {
+        let bytes = store.blob(id)?;
+        let config = oci::ImageConfig::parse(&bytes)
+            .map_err(|source| Error::Document { entry: format!("config of image {id}"), source })?;
+        let platform = config.platform.normalized();
+        let mut layers = Vec::new();
+        for layer in &config.rootfs.diff_ids {
+            let size = store
+                .layer_size(layer)?
+                .ok_or_else(|| Error::NotStored { what: "layer", digest: layer.to_string() })?;
+            self.layers.insert(layer.clone(), size);
+            layers.push(Descriptor::new(MediaType::OCI_LAYER, layer.digest().clone(), size));
+        }
+        let config = Descriptor::new(MediaType::OCI_CONFIG, id.clone(), bytes.len() as u64);
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MediaType::OCI_MANIFEST),
+            artifact_type: None,
+            config,
+            layers: layers.clone(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        };
+        let manifest = serde_json::to_vec(&manifest)
+            .map_err(|source| Error::Json { entry: format!("manifest of image {id}"), source })?;
+        let descriptor = Descriptor::of(MediaType::OCI_MANIFEST, &manifest);
+        self.documents.insert(id.clone(), bytes);
+        self.documents.insert(descriptor.digest.clone(), manifest);
+        Ok(Described { manifest: descriptor, layers, platform })
     }
 
     /// Adds an image to the index once per name, and to `repositories`.
@@ -150,16 +185,16 @@ impl Plan {
             self.index.push(entry);
         }
     }
+}
 
-    fn index(&self) -> Index {
-        Index {
-            schema_version: 2,
-            media_type: Some(MediaType::OCI_INDEX),
-            artifact_type: None,
-            manifests: self.index.clone(),
-            subject: None,
-            annotations: BTreeMap::new(),
-        }
+fn index(manifests: Vec<Descriptor>) -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(MediaType::OCI_INDEX),
+        artifact_type: None,
+        manifests,
+        subject: None,
+        annotations: BTreeMap::new(),
     }
 }
 

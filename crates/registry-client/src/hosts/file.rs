@@ -375,7 +375,7 @@ mod tests {
             b"[registry.\"b.example\"]\ninsecure = true\n[registry.\"a.example:5000\".host.\"https://m\"]";
         linux::file::write(&file, text).unwrap();
         let folders = vec![scratch.join("missing"), scratch.join("certs.d")];
-        let rules = HostRules { files: vec![file], folders: folders.clone() };
+        let rules = HostRules { files: vec![file], folders: folders.clone(), insecure: false };
         for (registry, want) in [
             ("a.example:5000", "https://m/v2 pr ns=a.example:5000\nhttps://a.example:5000/v2 prw"),
             ("b.example", "https://b.example/v2 prw unverified\nhttp://b.example/v2 prw"),
@@ -384,7 +384,7 @@ mod tests {
         ] {
             assert_eq!(asked(&rules.hosts(registry).unwrap()), want, "{registry}");
         }
-        let rules = HostRules { files: vec![], folders };
+        let rules = HostRules { files: vec![], folders, insecure: false };
         assert_eq!(asked(&rules.hosts("a.example:5000").unwrap()), "http://a/v2 prw");
         assert_eq!(rules.hosts("docker.example:5000").unwrap()[0].tls.ca.len(), 1);
     }

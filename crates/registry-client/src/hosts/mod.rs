@@ -75,6 +75,8 @@ pub struct HostRules {
     pub files: Vec<PathBuf>,
     /// Folders `certs.d`, the first first.
     pub folders: Vec<PathBuf>,
+    /// Every registry of which they say nothing is as one that is named insecure.
+    pub insecure: bool,
 }
 
 impl Host {
@@ -111,7 +113,7 @@ impl HostRules {
                 }
             }
         }
-        upstream(registry, Tls::default(), false)
+        upstream(registry, Tls::default(), self.insecure)
     }
 }
 

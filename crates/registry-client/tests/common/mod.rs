@@ -26,7 +26,7 @@ pub fn settings(scratch: &Scratch, toml: &str, credentials: &str) -> Settings {
     let file = scratch.join("registries.toml");
     std::fs::write(&file, toml).unwrap();
     Settings {
-        hosts: HostRules { files: vec![file], folders: vec![] },
+        hosts: HostRules { files: vec![file], ..HostRules::default() },
         credentials: Credentials::parse("config.json", credentials.as_bytes()).unwrap(),
         patience: patience(),
         ..Settings::default()
