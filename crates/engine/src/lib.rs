@@ -75,7 +75,7 @@ pub use error::{Error, Kind, Result};
 pub use exec::Executed;
 pub use images::{
     Archive, Inspected, ListedManifest, Pressure, PullEvent, PullStep, PullWatch, PushEvent, PushStep,
-    PushWatch, PushedList, Relief,
+    PushWatch, PushedList, Relief, copy_image,
 };
 use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};

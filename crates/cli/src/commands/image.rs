@@ -10,6 +10,7 @@ pub(crate) static IMAGE: Group = Group { path: "image", about: "Manage images", 
 
 static ENTRIES: &[Entry] = &[
     verb("bootstrap", Section::Plain, &BOOTSTRAP),
+    verb("copy", Section::Plain, &COPY),
     verb("history", Section::Plain, &HISTORY),
     verb("import", Section::Plain, &IMPORT),
     verb("inspect", Section::Plain, &INSPECT),
@@ -153,6 +154,23 @@ pub(crate) static PULL: Verb = Verb {
         switch("quiet", "Print the name alone").short('q'),
     ]],
     run: image::pull::run,
+};
+
+/// `skiff image copy`.
+static COPY: Verb = Verb {
+    usage: "[OPTIONS] SOURCE[:TAG|@DIGEST] TARGET[:TAG]",
+    about: "Copy an image from one registry to another, or within one, without storing it here",
+    aliases: &[],
+    arguments: Arguments::Exactly(2),
+    interspersed: true,
+    flags: &[&[
+        switch("all-tags", "Copy every tag of the repository").short('a'),
+        value("platform", "string", "Copy only the image for this platform (os[/arch[/variant]])"),
+        value("progress", "string", "How to show how far it is: auto, plain or json").default("\"auto\""),
+        switch("quiet", "Print the name alone").short('q'),
+        switch("referrers", "Copy also what refers to it, such as signatures and bills of material"),
+    ]],
+    run: image::copy::run,
 };
 
 /// `skiff push`.

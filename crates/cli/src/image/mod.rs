@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod bootstrap;
+pub(crate) mod copy;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod login;

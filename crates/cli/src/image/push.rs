@@ -55,8 +55,8 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     Ok(0)
 }
 
-/// Shows how far a push is.
-struct Display {
+/// Shows how far a push or a copy is.
+pub(super) struct Display {
     style: Style,
     is_live: bool,
     rows: Mutex<Rows>,
@@ -78,7 +78,7 @@ struct Row {
 }
 
 impl Display {
-    fn new(style: Style) -> Display {
+    pub(super) fn new(style: Style) -> Display {
         let is_live = style == Style::Auto && rustix::termios::isatty(std::io::stdout());
         Display { style, is_live, rows: Mutex::default() }
     }
@@ -94,7 +94,7 @@ impl Display {
     }
 
     /// Shows what happens.
-    fn show(&self, event: PushEvent<'_>) {
+    pub(super) fn show(&self, event: PushEvent<'_>) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             PushEvent::Begins { repository } => {
@@ -168,7 +168,7 @@ impl Display {
     }
 
     /// Shows the last state, also of a push that failed.
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         self.draw(&mut rows, true);
         *rows = Rows::default();

@@ -13,7 +13,6 @@ use oci::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, MediaType,
 use registry_client::{Client, Fetched, Repository};
 use state::DraftEntry;
 
-use super::relay::Relay;
 use crate::request::AnnotateManifest;
 use crate::{Engine, Error, Result};
 
@@ -306,8 +305,8 @@ fn copy(client: &Client, entry: &DraftEntry, name: &Reference, target: &Reposito
             continue;
         }
         let open = |at: u64| -> io::Result<Box<dyn Read + Send>> {
-            // What is sent is hashed.
-            Ok(Box::new(Relay::begin(&source, blob, at)))
+            let content = source.rest_of_blob(blob, at).map_err(io::Error::other)?;
+            Ok(Box::new(content))
         };
         target.put_blob(blob, &open).map_err(failed)?;
     }

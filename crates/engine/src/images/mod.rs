@@ -2,20 +2,22 @@
 
 mod add;
 mod choose;
+mod copy;
 mod list;
 mod manifests;
 mod platforms;
 mod pressure;
 mod pull;
 mod push;
-mod relay;
 mod remove;
 mod repair;
 mod save;
+mod transfer;
 mod tree;
 
 pub use add::Archive;
 pub(crate) use add::parse_tag;
+pub use copy::copy_image;
 pub use manifests::{Inspected, ListedManifest, PushedList};
 pub use pressure::{Pressure, Relief};
 pub use pull::{PullEvent, PullStep, PullWatch};

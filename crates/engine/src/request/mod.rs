@@ -190,6 +190,21 @@ pub struct PushImage {
     pub platform: Option<String>,
 }
 
+/// `skiff image copy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyImage {
+    /// As the user wrote it.
+    pub source: String,
+    /// As the user wrote it; without a tag it takes that of the source.
+    pub target: String,
+    /// Every tag of the repository.
+    pub all_tags: bool,
+    /// Only the image for this `os[/architecture[/variant]]`.
+    pub platform: Option<String>,
+    /// Also what refers to it.
+    pub referrers: bool,
+}
+
 /// `skiff stop`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stop {

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use image::{Gzip, Store};
 use oci::{Descriptor, DiffId, MediaType, Reference};
 use registry_client::{Client, Repository};
 
-use super::{PushEvent, PushStep, PushWatch};
+use super::{PushStep, PushWatch};
+use crate::images::transfer::{Course, Part, tell_end, watched};
 
 /// A layer, and the blobs that it is known to be.
 pub(super) struct Blob {
@@ -19,14 +19,14 @@ pub(super) struct Blob {
     course: Arc<Course>,
 }
 
-/// How far it is.
-#[derive(Default)]
-struct Course {
-    sent: AtomicU64,
-    /// How much there is; zero where nobody knows.
-    size: AtomicU64,
-    told: AtomicU64,
-    is_given_up: AtomicBool,
+impl Part for Blob {
+    fn name(&self) -> &str {
+        self.layer.digest().encoded()
+    }
+
+    fn course(&self) -> &Arc<Course> {
+        &self.course
+    }
 }
 
 /// Where layers go.
@@ -42,36 +42,13 @@ impl Blob {
     pub(super) fn new(layer: &DiffId) -> Self {
         Self { layer: layer.clone(), forms: Vec::new(), course: Arc::default() }
     }
-
-    /// What is being sent of it is not sent to its end.
-    pub(super) fn give_up(&self) {
-        self.course.is_given_up.store(true, Ordering::SeqCst);
-    }
 }
 
 impl Layers<'_> {
-    pub(super) fn tell(&self, blob: &Blob, step: PushStep<'_>) {
-        (self.watch)(PushEvent::Layer { layer: blob.layer.digest().encoded(), step });
-    }
-
-    /// Tells of everything that has moved since.
-    pub(super) fn tell_sent(&self, blobs: &[Blob]) {
-        for blob in blobs {
-            let Course { sent, size, told, .. } = &*blob.course;
-            let bytes = sent.load(Ordering::Relaxed);
-            if told.swap(bytes, Ordering::Relaxed) != bytes {
-                let size = Some(size.load(Ordering::Relaxed)).filter(|size| *size > 0);
-                self.tell(blob, PushStep::Sent { bytes, size });
-            }
-        }
-    }
-
     /// Sees to it that the registry has the layer; returns what it is there.
     pub(super) fn send(&self, blob: &Blob) -> registry_client::Result<Descriptor> {
         let done = |form: &Descriptor, step| {
-            // Whatever has been told, nothing is told after this.
-            blob.course.told.store(blob.course.sent.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.tell(blob, step);
+            tell_end(self.watch, blob, step);
             Ok(form.clone())
         };
         for (form, _) in &blob.forms {
@@ -110,7 +87,7 @@ impl Layers<'_> {
     fn stream(&self, blob: &Blob, form: &Descriptor, from: &Reference) -> registry_client::Result<bool> {
         let Ok(source) = self.client.repository(from) else { return Ok(false) };
         let course = &blob.course;
-        course.size.store(form.size, Ordering::Relaxed);
+        course.begin(Some(form.size));
         let open = |at: u64| {
             let content = source.rest_of_blob(form, at).map_err(io::Error::other)?;
             Ok(watched(Box::new(content), at, course))
@@ -120,9 +97,9 @@ impl Layers<'_> {
             // Another place may have it, and here is the layer itself.
             Err(
                 error @ (registry_client::Error::Content { .. } | registry_client::Error::Mismatch { .. }),
-            ) if !course.is_given_up.load(Ordering::SeqCst) => {
+            ) if !course.is_given_up() => {
                 tracing::debug!(%error, source = %from.name(), "a blob is not to be had where it came from");
-                course.sent.store(0, Ordering::Relaxed);
+                course.begin(None);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -131,7 +108,7 @@ impl Layers<'_> {
 
     fn compress(&self, blob: &Blob) -> registry_client::Result<Descriptor> {
         let course = &blob.course;
-        course.size.store(0, Ordering::Relaxed);
+        course.begin(None);
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let gzip = Gzip::new(self.store, &blob.layer, threads);
         let open = |at: u64| Ok(watched(gzip.open(at)?, at, course));
@@ -147,27 +124,5 @@ pub(super) fn in_memory(content: Vec<u8>) -> impl Fn(u64) -> io::Result<Box<dyn 
         let mut open = io::Cursor::new(Arc::clone(&content));
         open.set_position(at);
         Ok(Box::new(open))
-    }
-}
-
-/// Counts what is read, which is sent at once, and ends when everything is given up.
-struct Watched {
-    content: Box<dyn Read + Send>,
-    course: Arc<Course>,
-}
-
-fn watched(content: Box<dyn Read + Send>, at: u64, course: &Arc<Course>) -> Box<dyn Read + Send> {
-    course.sent.store(at, Ordering::Relaxed);
-    Box::new(Watched { content, course: Arc::clone(course) })
-}
-
-impl Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.course.is_given_up.load(Ordering::Relaxed) {
-            return Err(io::Error::other("another layer could not be sent"));
-        }
-        let read = self.content.read(buffer)?;
-        self.course.sent.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
     }
 }

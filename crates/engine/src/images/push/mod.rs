@@ -12,10 +12,6 @@
 mod blobs;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use image::Live;
 use oci::{Descriptor, DiffId, Digest, Manifest, MediaType, Reference};
@@ -24,15 +20,11 @@ use state::ImageRecord;
 
 use super::add::parse_platform;
 use super::failed;
+use super::transfer::send_all;
 use crate::info::Pushed;
 use crate::request::PushImage;
 use crate::{Engine, Error, Result};
 use blobs::{Blob, Layers};
-
-/// Layers that are sent at once at most.
-const AT_ONCE: usize = 4;
-/// How often those who watch are told of what has been sent.
-const EVERY: Duration = Duration::from_millis(100);
 
 /// What happens while an image is pushed.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +130,9 @@ impl Engine {
         let manifest = self.stored_manifest(record);
         let layers = Layers { store: &self.store, client, target, reference: tag, watch };
         let blobs = self.plan_blobs(record, manifest.as_ref().map(|(_, _, manifest)| manifest))?;
-        let sent = send_all(&layers, &blobs).map_err(refused)?;
+        let sent = send_all(&blobs, watch, &|blob| layers.send(blob)).map_err(refused)?;
+        let sent: BTreeMap<DiffId, Descriptor> =
+            blobs.iter().map(|blob| blob.layer.clone()).zip(sent).collect();
         let described = Descriptor::new(MediaType::OCI_CONFIG, record.id.clone(), config.len() as u64);
         if !target.has_blob(&described).map_err(refused)? {
             target.put_blob(&described, &blobs::in_memory(config)).map_err(refused)?;
@@ -171,7 +165,7 @@ impl Engine {
         is_of_it.then_some((descriptor, bytes, manifest))
     }
 
-    /// In which forms each layer is known, the one of the manifest first, and where.
+    /// In which forms each layer is known, the one of the manifest first, and where; in the order in which they are sent.
     fn plan_blobs(&self, record: &ImageRecord, manifest: Option<&Manifest>) -> Result<Vec<Blob>> {
         let mut blobs: Vec<Blob> = Vec::new();
         for (place, layer) in record.layers.iter().enumerate() {
@@ -190,6 +184,8 @@ impl Engine {
             }
             blobs.push(blob);
         }
+        // Those on top first, as Docker does.
+        blobs.reverse();
         Ok(blobs)
     }
 }
@@ -203,45 +199,6 @@ fn content(record: &ImageRecord) -> Live {
         live.document(&manifest.digest);
     }
     live
-}
-
-/// Sends all layers, some at once, those on top first as Docker does; returns what each is there.
-fn send_all(layers: &Layers<'_>, blobs: &[Blob]) -> registry_client::Result<BTreeMap<DiffId, Descriptor>> {
-    for blob in blobs.iter().rev() {
-        layers.tell(blob, PushStep::Planned);
-    }
-    let (next, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let outcome = Mutex::new(Ok(BTreeMap::new()));
-    let watcher = thread::current();
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(blobs.len()) {
-            running.fetch_add(1, Ordering::SeqCst);
-            let (next, running, outcome, watcher) = (&next, &running, &outcome, &watcher);
-            scope.spawn(move || {
-                while let Some(blob) = blobs.iter().rev().nth(next.fetch_add(1, Ordering::SeqCst)) {
-                    let sent = layers.send(blob);
-                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (sent, &mut *outcome) {
-                        (Ok(sent), Ok(all)) => drop(all.insert(blob.layer.clone(), sent)),
-                        (Err(error), Ok(_)) => {
-                            // The first failure is told; the others are given up for it.
-                            *outcome = Err(error);
-                            next.store(blobs.len(), Ordering::SeqCst);
-                            blobs.iter().for_each(Blob::give_up);
-                        }
-                        (_, Err(_)) => {}
-                    }
-                }
-                running.fetch_sub(1, Ordering::SeqCst);
-                watcher.unpark();
-            });
-        }
-        while running.load(Ordering::SeqCst) > 0 {
-            thread::park_timeout(EVERY);
-            layers.tell_sent(blobs);
-        }
-    });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The manifest to push: that of the image if its layers are what it says, else a new one of the same annotations.
