@@ -116,6 +116,16 @@ fn all_tags_go_and_what_refers_to_them_where_that_is_wanted() {
         raw(&format!("{source}:signature"))
     );
 
+    let digest = signature["digest"].as_str().unwrap();
+    let listed = ok(&skiff, &["image", "referrers", &format!("{target}:1")]);
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["DIGEST", "ARTIFACT", "TYPE", "SIZE"]);
+    assert_eq!(rows[1][..2], [digest, "application/vnd.example.signature"], "{listed}");
+    let only = |kind: &str| ok(&skiff, &["image", "referrers", "-q", "--artifact-type", kind, &target]);
+    ok(&skiff, &["image", "copy", &format!("{target}:1"), &format!("{target}:latest")]);
+    assert_eq!(only("application/vnd.example.other"), "");
+    assert_eq!(only("application/vnd.example.signature"), format!("{digest}\n"));
+
     let all = format!("{}/all", to.address());
     ok(&skiff, &["image", "copy", "-a", &source, &all]);
     assert_eq!(tags(&skiff, &all), tags(&skiff, &source));

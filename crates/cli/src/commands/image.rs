@@ -20,6 +20,7 @@ static ENTRIES: &[Entry] = &[
     verb("prune", Section::Plain, &PRUNE),
     verb("pull", Section::Plain, &PULL),
     verb("push", Section::Plain, &PUSH),
+    verb("referrers", Section::Plain, &REFERRERS),
     verb("repair", Section::Plain, &REPAIR),
     verb("rm", Section::Plain, &REMOVE),
     verb("remove", Section::Hidden, &REMOVE),
@@ -188,6 +189,21 @@ pub(crate) static PUSH: Verb = Verb {
         switch("quiet", "Print the name alone").short('q'),
     ]],
     run: image::push::run,
+};
+
+/// `skiff image referrers`.
+static REFERRERS: Verb = Verb {
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    about: "List what refers to an image in its registry, such as signatures and bills of material",
+    aliases: &[],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        value("artifact-type", "string", "Only those of this type"),
+        value("format", "string", LIST_FORMAT),
+        switch("quiet", "Only digests").short('q'),
+    ]],
+    run: image::referrers::run,
 };
 
 /// `skiff rmi`.

@@ -11,6 +11,7 @@ pub(crate) mod pressure;
 mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod referrers;
 pub(crate) mod registries;
 pub(crate) mod remove;
 pub(crate) mod repair;

@@ -26,7 +26,7 @@ use crate::store::Store;
 const BLOCK: usize = 1 << 20;
 /// A fixed header: deflate, no name, no time, written by an unknown system (RFC 1952, 2.3).
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// Six is what others use; one less takes two thirds of the time for one percent more bytes.
+/// Six is what others use; one less takes less time for hardly more bytes.
 const LEVEL: u32 = 5;
 
 /// A stored layer that is compressed whenever it is read.
