@@ -11,6 +11,7 @@ mod parallel;
 mod pause;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod remove;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "ps", run: ps::run },
     Scenario { name: "load", run: load::run },
     Scenario { name: "pull", run: pull::run },
+    Scenario { name: "push", run: push::run },
     Scenario { name: "registry", run: registry::run },
     Scenario { name: "logs", run: logs::run },
     Scenario { name: "cp", run: copy::run },
