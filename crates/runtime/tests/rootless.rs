@@ -115,10 +115,13 @@ fn an_ordinary_user_executes_in_their_container() {
     let folder = Folder::new();
     let root = folder.busybox("root");
     give(&root);
-    let first = own_id(plan(&root, &["sh", "-c", "until test -e /tmp/done; do sleep 0.01; done"]));
+    // It ends once the program that says so has ended: whoever is left in its namespace is killed.
+    let script = "until test -s /tmp/done; do sleep 0.01; done
+        while kill -0 $(cat /tmp/done) 2>/dev/null; do sleep 0.01; done";
+    let first = own_id(plan(&root, &["sh", "-c", script]));
     let mut terminal = process(&["sh", "-c", "tty; hostname; id -u"]);
     terminal.terminal = Some(TerminalSize::default());
-    let more = json!({ "uid": USER, "exec": [terminal, process(&["touch", "/tmp/done"])] });
+    let more = json!({ "uid": USER, "exec": [terminal, process(&["sh", "-c", "echo $$ > /tmp/done"])] });
     let outcome = run_with(&folder, &first, more);
     assert_eq!(outcome.report["terminal"], "/dev/pts/0\r\nboat\r\n0\r\n", "{outcome:?}");
     assert_eq!((outcome.status(), &outcome.report["exec"]), (0, &json!([0, 0])));
