@@ -35,7 +35,14 @@ impl<'a> Driver<'a> {
         for path in [folder.path().to_owned(), root.clone(), root.join("tmp")] {
             std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
         }
-        let mut plan = plan(&root, &["sh", "-c", "until test -e /tmp/done; do sleep 0.01; done"]);
+        let mut plan = plan(
+            &root,
+            &[
+                "sh",
+                "-c",
+                "until test -s /tmp/done; do sleep 0.01; done; while kill -0 $(cat /tmp/done) 2>/dev/null; do sleep 0.01; done",
+            ],
+        );
         let map = vec![IdMap { inside: 0, outside: USER, count: 1 }];
         plan.namespaces.user = Namespace::New;
         plan.id_maps = IdMaps { uid: map.clone(), gid: map };
@@ -114,7 +121,8 @@ impl Drop for Driver<'_> {
 #[test]
 fn a_process_may_be_ready_before_its_intermediate_has_told_of_it() {
     let folder = Folder::new();
-    let report = Driver::start(&folder, &[process(&["true"]), process(&["touch", "/tmp/done"])]).finish();
+    let report =
+        Driver::start(&folder, &[process(&["true"]), process(&["sh", "-c", "echo $$ > /tmp/done"])]).finish();
     assert_eq!(report["error"], Value::Null, "{report}");
     assert_eq!((&report["exec"], &report["status"]), (&json!([0, 0]), &json!(0)), "{report}");
 }

@@ -132,9 +132,11 @@ fn exec_joins_the_container() {
         Capabilities { bounding: 0x21, effective: 0x21, permitted: 0x21, ..Capabilities::default() };
     let mut failing = process(&["missing"]);
     failing.user = named("user");
-    let mut first = plan(&root, &["sh", "-c", "until test -e /tmp/done; do sleep 0.01; done"]);
+    // It ends once the program that says so has ended: whoever is left in its namespace is killed.
+    let script = "until test -s /tmp/done; do sleep 0.01; done; while kill -0 $(cat /tmp/done) 2>/dev/null; do sleep 0.01; done";
+    let mut first = plan(&root, &["sh", "-c", script]);
     first.process.user = named("");
-    let done = process(&["touch", "/tmp/done"]);
+    let done = process(&["sh", "-c", "echo $$ > /tmp/done"]);
     for (plan, map) in [(first.clone(), "0 0 4294967295"), (with_user_namespace(first), "0 200000 65536")] {
         std::fs::set_permissions(root.join("tmp"), std::fs::Permissions::from_mode(0o777)).unwrap();
         let outcome = run_with(&folder, &plan, json!({ "exec": [further, narrow, done] }));
