@@ -4,11 +4,11 @@
 //! keeps up (spec.md, "Referrers Tag Schema").
 
 use hyper::Method;
-use hyper::header::{ACCEPT, LINK};
+use hyper::header::ACCEPT;
 use oci::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType, Reference};
 
 use crate::error::{Error, Result};
-use crate::{Need, Repository, link};
+use crate::{Need, Repository};
 
 /// The most pages of a list, and the most entries.
 const PAGES_LIMIT: usize = 1000;
@@ -44,9 +44,7 @@ impl Repository {
             for _ in 0..PAGES_LIMIT {
                 let headers = [(ACCEPT, MediaType::OCI_INDEX.to_string())];
                 let answer = self.ask(host, Method::GET, url.clone(), &headers, (&[200], digest.as_str()))?;
-                let next =
-                    answer.headers.get_all(LINK).iter().find_map(|value| link::next(value.to_str().ok()?));
-                let next = next.map(|target| url.join(target)).transpose()?;
+                let next = answer.next_page(&url)?;
                 let shown = answer.url.shown();
                 let bytes = answer.read(MANIFEST_LIMIT)?;
                 let page =
@@ -57,11 +55,6 @@ impl Repository {
                     return Err(Error::TooMuch { url: shown, limit: LIMIT as u64, what: "referrers" });
                 }
                 match next {
-                    Some(next) if next.origin != host.base.origin => {
-                        let (target, reason) =
-                            (next.shown(), "which is another host than that of the first page");
-                        return Err(Error::Redirect { url: shown, target, reason });
-                    }
                     Some(next) if !is_empty && next != url => url = next,
                     _ => return Ok(found),
                 }

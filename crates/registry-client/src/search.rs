@@ -4,7 +4,6 @@
 
 use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::LINK;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -12,7 +11,7 @@ use crate::hosts::Host;
 use crate::payload::Sending;
 use crate::session::{Answer, Ask};
 use crate::url::{Origin, Url};
-use crate::{Client, Need, Repository, link};
+use crate::{Client, Need, Repository};
 
 /// Docker Hub answers searches elsewhere than pulls.
 const DOCKER: (&str, &str) = ("docker.io", "index.docker.io");
@@ -129,8 +128,7 @@ impl Repository {
         let mut url = host.base.join(&format!("{}/_catalog?n={PAGE}", host.base.path))?;
         for _ in 0..PAGES_LIMIT {
             let answer = self.ask_at(host, url.clone(), "registry:catalog:*", "the catalog")?;
-            let next = answer.headers.get_all(LINK).iter().find_map(|value| link::next(value.to_str().ok()?));
-            let next = next.map(|target| url.join(target)).transpose()?;
+            let next = answer.next_page(&url)?;
             let shown = answer.url.shown();
             let page: Page = serde_json::from_slice(&answer.read(ANSWER_LIMIT)?)
                 .map_err(|source| Error::Json { url: shown.clone(), source })?;
@@ -142,11 +140,6 @@ impl Repository {
                 return Ok(names);
             }
             match next {
-                Some(next) if next.origin != host.base.origin => {
-                    let (target, reason) =
-                        (next.shown(), "which is another host than that of the first page");
-                    return Err(Error::Redirect { url: shown, target, reason });
-                }
                 // One that goes on for ever gives empty pages, or the same page.
                 Some(next) if !is_empty && next != url => url = next,
                 _ => return Ok(names),

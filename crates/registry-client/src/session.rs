@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hyper::body::Bytes;
 use hyper::header::{
-    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WARNING,
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, USER_AGENT, WARNING,
 };
 use hyper::{Method, Request};
 use oci::Digest;
@@ -382,6 +382,21 @@ impl Answer {
     /// The number that `Content-Length` tells.
     pub(crate) fn length(&self) -> Option<u64> {
         self.headers.get(hyper::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The page of a list that follows this one, which must be of the same host. It is relative to what was asked for: after a
+    /// redirect the registry still means itself.
+    pub(crate) fn next_page(&self, asked: &Url) -> Result<Option<Url>> {
+        let links = self.headers.get_all(LINK).iter();
+        let Some(target) = links.into_iter().find_map(|value| crate::link::next(value.to_str().ok()?)) else {
+            return Ok(None);
+        };
+        let next = asked.join(target)?;
+        if next.origin != asked.origin {
+            let reason = "which is another host than that of the first page";
+            return Err(Error::Redirect { url: self.url.shown(), target: next.shown(), reason });
+        }
+        Ok(Some(next))
     }
 
     /// The next part of the body; `None` at its end, where the connection becomes free.

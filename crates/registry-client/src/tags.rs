@@ -1,11 +1,10 @@
 //! The tags of a repository, page by page (spec.md, "Listing tags").
 
 use hyper::Method;
-use hyper::header::LINK;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, excerpt};
-use crate::{Need, Repository, link};
+use crate::{Need, Repository};
 
 /// Bytes of one page.
 const PAGE_LIMIT: u64 = 8 << 20;
@@ -33,10 +32,7 @@ impl Repository {
             let mut url = self.url(host, &format!("tags/list?n={PAGE}"))?;
             for _ in 0..PAGES_LIMIT {
                 let answer = self.ask(host, Method::GET, url.clone(), &[], (&[200], &self.name))?;
-                let next =
-                    answer.headers.get_all(LINK).iter().find_map(|value| link::next(value.to_str().ok()?));
-                // Relative to what was asked for: after a redirect the registry still means itself.
-                let next = next.map(|target| url.join(target)).transpose()?;
+                let next = answer.next_page(&url)?;
                 let shown = answer.url.shown();
                 let page: Page = serde_json::from_slice(&answer.read(PAGE_LIMIT)?)
                     .map_err(|source| Error::Json { url: shown.clone(), source })?;
@@ -51,11 +47,6 @@ impl Repository {
                     return Err(Error::TooMuch { url: shown, limit: TAGS_LIMIT as u64, what: "tags" });
                 }
                 match next {
-                    Some(next) if next.origin != host.base.origin => {
-                        let (target, reason) =
-                            (next.shown(), "which is another host than that of the first page");
-                        return Err(Error::Redirect { url: shown, target, reason });
-                    }
                     // One that goes on for ever gives empty pages, or the same page.
                     Some(next) if !is_empty && next != url => url = next,
                     _ => return Ok(tags),
