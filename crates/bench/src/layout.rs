@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -22,10 +22,35 @@ pub(crate) struct Layout {
 impl Layout {
     /// Makes one in `folder`, of so many layers of about the same size.
     pub(crate) fn make(rootfs: &Path, layers: u64, packing: Packing, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Self::of(split(rootfs, layers, folder, None)?, packing, folder)
+    }
+
+    /// The same but for its last layer, which has one more file, as large as the other layers are: whoever has the one has all
+    /// layers of the other but that.
+    pub(crate) fn make_changed(rootfs: &Path, layers: u64, packing: Packing, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Self::of(split(rootfs, layers, folder, Some("changed"))?, packing, folder)
+    }
+
+    /// One for each of so many parts of about the same size, which together hold what `rootfs` holds.
+    pub(crate) fn make_apart(
+        rootfs: &Path,
+        parts: u64,
+        packing: Packing,
+        folder: &Path,
+    ) -> Result<Vec<Self>> {
+        std::fs::create_dir_all(folder)?;
+        let parts = (0..).zip(split(rootfs, parts, folder, None)?);
+        parts.map(|(number, part)| Self::of(vec![part], packing, &folder.join(format!("{number}")))).collect()
+    }
+
+    /// Makes one of layers, which are used up.
+    fn of(layers: Vec<PathBuf>, packing: Packing, folder: &Path) -> Result<Self> {
         let store = folder.join("blobs/sha256");
         std::fs::create_dir_all(&store)?;
         let (mut diff_ids, mut descriptors, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
-        for plain in split(rootfs, layers, folder)? {
+        for plain in layers {
             diff_ids.push(format!("sha256:{}", digest(&plain)?));
             let packed = plain.with_extension("packed");
             packing.pack(&plain, &packed)?;
@@ -59,8 +84,9 @@ impl Layout {
 }
 
 /// Cuts a tar into so many, each with the entries that follow those of the one before. A hard link to a file of another part is
-/// left out: Podman cannot unpack it.
-fn split(rootfs: &Path, layers: u64, folder: &Path) -> Result<Vec<PathBuf>> {
+/// left out: Podman cannot unpack it. `more` is the name of a file as large as a part that the last one has, too, for which little
+/// may be over.
+fn split(rootfs: &Path, layers: u64, folder: &Path, more: Option<&str>) -> Result<Vec<PathBuf>> {
     let share = std::fs::metadata(rootfs)?.len().div_ceil(layers);
     let mut reader = tar::Archive::new(File::open(rootfs)?);
     let (mut files, mut written) = (Vec::new(), 0);
@@ -88,7 +114,13 @@ fn split(rootfs: &Path, layers: u64, folder: &Path) -> Result<Vec<PathBuf>> {
             None => builder.append_data(&mut header, path, &mut entry)?,
         }
     }
-    if let Some(last) = part {
+    if let Some(mut last) = part {
+        if let Some(name) = more {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(share);
+            last.append_data(&mut header, name, File::open(rootfs)?.take(share))?;
+        }
         last.into_inner()?;
     }
     Ok(files)

@@ -70,6 +70,25 @@ pub(crate) fn time(command: &mut Command) -> Result<Duration> {
     Ok(elapsed)
 }
 
+/// Runs commands at once to the end of the last one, as [`time`] runs one.
+pub(crate) fn time_at_once(commands: &mut [Command]) -> Result<Duration> {
+    let start = Instant::now();
+    let mut running = Vec::new();
+    for command in commands.iter_mut() {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        running.push(command.spawn().with_context(|| format!("start {command:?}"))?);
+    }
+    let ended: Vec<_> = running.into_iter().map(std::process::Child::wait_with_output).collect();
+    let elapsed = start.elapsed();
+    for (command, output) in commands.iter().zip(ended) {
+        let output = output?;
+        if !output.status.success() {
+            bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        }
+    }
+    Ok(elapsed)
+}
+
 /// Runs a command that is not timed; returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;

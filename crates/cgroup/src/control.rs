@@ -115,20 +115,25 @@ impl Cgroup {
             Freezer::Unified(dir) => (dir, "cgroup.freeze", "0"),
             Freezer::Legacy(dir) => (dir, "freezer.state", "THAWED"),
         };
-        dir.write(file, value).map_err(|errno| dir.failed("write", file, errno))
+        match dir.write(file, value) {
+            // Removed already: nobody is in it.
+            Ok(()) | Err(Errno::NODEV) => Ok(()),
+            Err(errno) => Err(dir.failed("write", file, errno)),
+        }
     }
 
-    /// Whether the processes run.
+    /// Whether the processes run; as good as that where the group is gone.
     pub fn state(&self) -> Result<State> {
         match self.freezer() {
             None => Ok(State::Thawed),
-            Some(Freezer::Unified(dir)) if dir.require("cgroup.freeze")?.trim() == "0" => Ok(State::Thawed),
-            Some(Freezer::Unified(dir)) => {
-                Ok(if event(dir, "frozen")? { State::Frozen } else { State::Freezing })
-            }
+            Some(Freezer::Unified(dir)) => match freezer_file(dir, "cgroup.freeze")?.as_deref() {
+                None | Some("0") => Ok(State::Thawed),
+                Some(_) if event(dir, "frozen")? => Ok(State::Frozen),
+                Some(_) => Ok(State::Freezing),
+            },
             Some(Freezer::Legacy(dir)) => {
-                let state = dir.require("freezer.state")?;
-                match state.trim() {
+                let Some(state) = freezer_file(dir, "freezer.state")? else { return Ok(State::Thawed) };
+                match state.as_str() {
                     "THAWED" => Ok(State::Thawed),
                     "FREEZING" => Ok(State::Freezing),
                     "FROZEN" => Ok(State::Frozen),
@@ -136,6 +141,15 @@ impl Cgroup {
                 }
             }
         }
+    }
+}
+
+/// What a file of a freezer says; `None` where the group has been removed.
+fn freezer_file(dir: &Dir, file: &str) -> Result<Option<String>> {
+    match dir.read(file) {
+        Ok(content) => Ok(Some(content.trim().to_owned())),
+        Err(Errno::NODEV | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(dir.failed("read", file, errno)),
     }
 }
 

@@ -20,7 +20,7 @@ impl Configuration {
         let parsed = match linux::file::read_bounded(path, LIMIT) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
             Err(error) if error.is_missing() => return Configuration::default(),
-            Err(error) => Err(crate::error::chain(&error)),
+            Err(error) => Err(linux::chain(&error)),
         };
         match parsed {
             Ok(content) => Configuration(content),

@@ -10,11 +10,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use engine::request::Create;
-use engine::{Config, Engine, Launcher, Snapshotter};
+use engine::{Config, Engine, KeptFor, Launcher, Snapshotter};
 
 use crate::configuration::Configuration;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::image::pressure;
 
 /// Global flags and the engine, opened when a command first needs it.
 pub(crate) struct Context {
@@ -102,12 +103,7 @@ impl Context {
     /// The folders of Skiff's own settings, the first first; none need be there. What `SKIFF_CONFIG` names takes the place of the
     /// user's and the host's.
     pub(crate) fn settings(&self) -> Vec<PathBuf> {
-        if let Some(given) = std::env::var_os("SKIFF_CONFIG").filter(|path| !path.is_empty()) {
-            return vec![PathBuf::from(given)];
-        }
-        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let own = config.or_else(|| Some(home()?.join(".config"))).map(|folder| folder.join("skiff"));
-        own.into_iter().chain([PathBuf::from("/etc/skiff")]).collect()
+        settings()
     }
 
     /// The folder of images and containers.
@@ -123,8 +119,19 @@ impl Context {
         };
         let trace =
             std::env::var_os("SKIFF_TRACE").filter(|path| !path.is_empty()).map(absolute).transpose()?;
-        Ok(Config { root, run, monitor: monitor_program()?, snapshotter: self.snapshotter, trace })
+        // Read when something may be too old: most commands never ask.
+        let kept_for = KeptFor::new(|| pressure::unfinished_for(&settings()));
+        Ok(Config { root, run, monitor: monitor_program()?, snapshotter: self.snapshotter, trace, kept_for })
     }
+}
+
+fn settings() -> Vec<PathBuf> {
+    if let Some(given) = std::env::var_os("SKIFF_CONFIG").filter(|path| !path.is_empty()) {
+        return vec![PathBuf::from(given)];
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = config.or_else(|| Some(home()?.join(".config"))).map(|folder| folder.join("skiff"));
+    own.into_iter().chain([PathBuf::from("/etc/skiff")]).collect()
 }
 
 /// The caller's own folder.

@@ -216,22 +216,6 @@ impl Error {
 
     /// The whole chain of causes on one line.
     pub(crate) fn chain(&self) -> String {
-        chain(self)
+        linux::chain(self)
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // An error that only wraps another one says the same.
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -232,7 +232,7 @@ fn what_is_told_of_containers() {
         D ps -a --format '{{.Names}}: {{.Label "tier"}} {{.Command}} {{.LocalVolumes}} {{.State}}'
         D logs down; D logs --tail 1 down; D logs -n 0 down; D logs --since 1h down; D logs --until 1h down; D logs -t down | wc -l
         D logs down 2>/dev/null; D logs --details down 2>/dev/null
-        D top up -o pid,comm,args | sed 's/^[0-9]*//' | grep -v fine
+        D top up -o pid,comm,args | sed 's/^[0-9]*//' | grep -v -e fine -e runc -e skiff-monitor
         D update --cpus 1.5 --restart on-failure:4 up; D inspect -f '{{.HostConfig.NanoCpus}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}' up
         D update --restart no up; D update -m 200m --memory-swap 300m up; D inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}' up
         D exec up sh -c 'mkdir -p /a/b; echo x > /a/b/c; rm /data/one; rm -r /data/sub; mkdir /data/sub; chmod 700 /tmp; touch "/with blank"'

@@ -202,7 +202,10 @@ fn an_archive_is_read_over_http_with_redirects_and_a_detached_signature() {
         path.ends_with(".xz")
             .then(|| format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20)))
     });
-    let broken = serve(archive.path("archive"), |_| {
+    let asked = Arc::new(AtomicU32::new(0));
+    let heard = Arc::clone(&asked);
+    let broken = serve(archive.path("archive"), move |_| {
+        heard.fetch_add(1, Ordering::Relaxed);
         Some("HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned())
     });
     let layers = |id: &str| skiff.said("{{json .RootFS.Layers}}", id);
@@ -214,9 +217,13 @@ fn an_archive_is_read_over_http_with_redirects_and_a_detached_signature() {
     for (mirror, reason) in
         [(circle, "redirect"), (long, "is longer than"), (broken, "answers with status 503")]
     {
-        let refused = bootstrap(&Skiff::new(), &archive, &["tool", "--mirror", &mirror]);
+        let other = Skiff::new();
+        std::fs::create_dir_all(other.settings()).unwrap();
+        std::fs::write(other.settings().join("registries.toml"), "[patience]\nattempts = 2\n").unwrap();
+        let refused = bootstrap(&other, &archive, &["tool", "--mirror", &mirror]);
         assert!(refused.code == 1 && refused.stderr.contains(reason), "{reason}: {refused:?}");
     }
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "the patience that was set");
 }
 
 #[test]

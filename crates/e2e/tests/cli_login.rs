@@ -137,3 +137,33 @@ fn a_password_that_is_typed_does_not_show() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Login Succeeded") && !said.contains("cret"), "{said}");
 }
+
+#[test]
+fn credentials_of_a_variable_count_before_those_of_the_file() {
+    // `user:secret`, and a token that nobody has to give first.
+    for (entry, good, challenge) in [
+        (json!({"auth": "dXNlcjpzZWNyZXQ="}), "Basic dXNlcjpzZWNyZXQ=", "Basic realm=\"r\""),
+        (json!({"registrytoken": "shown"}), "Bearer shown", "Bearer realm=\"http://127.0.0.1:1/token\""),
+    ] {
+        let server = Peer::serve(move |seen: &Seen| match seen.header("authorization") == good {
+            true => Reply::new(200, r#"{"tags":["t"]}"#),
+            false => Reply::new(401, "").with("WWW-Authenticate", challenge),
+        });
+        let skiff = Skiff::new();
+        let name = server.address();
+        let wrong = json!({"auths": {&name: {"username": "user", "password": "wrong"}}});
+        std::fs::write(skiff.folder().join("config.json"), wrong.to_string()).unwrap();
+        let tags = |variable: &str| {
+            let mut command = skiff.command(&["image", "tags", &format!("{name}/a")]);
+            command.env("DOCKER_CONFIG", skiff.folder()).env("DOCKER_AUTH_CONFIG", variable);
+            Output::of(command.output().unwrap())
+        };
+        let found = tags(&json!({"auths": {&name: entry}}).to_string());
+        assert_eq!((found.code, found.stdout.as_str()), (0, "t\n"), "{good}: {found:?}");
+        // For another registry it is nothing.
+        assert_eq!(tags(&json!({"auths": {"other.example": {"auth": "eDp5"}}}).to_string()).code, 1);
+        let refused = tags("{secret");
+        assert!(refused.code == 1 && refused.stderr.contains("DOCKER_AUTH_CONFIG"), "{refused:?}");
+        assert!(!refused.stderr.contains("secret"), "{refused:?}");
+    }
+}

@@ -7,6 +7,8 @@ mod remote;
 
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use remote::*;
 use serde_json::{Value, json};
 use testkit::{Output, Registry, Skiff, calls_of, kill_at, registry, require};
@@ -83,7 +85,7 @@ fn a_list_is_made_annotated_pushed_and_pulled() {
     assert_eq!(ok(&skiff, &["run", "--rm", &list]), "hello\n");
     let verbose = ok(&skiff, &["manifest", "inspect", "--verbose", &list]);
     let verbose: Vec<Value> = serde_json::from_str(&verbose).unwrap();
-    assert_eq!(verbose[1]["Ref"], format!("{}@{digest}", at("team/app")));
+    assert_eq!(verbose[1]["Ref"], format!("{list}@{digest}"));
     require("skopeo", "skopeo");
     let from = format!("docker://{list}");
     let raw = done(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &from]));
@@ -162,17 +164,42 @@ fn what_is_wrong_is_said_as_docker_does() {
     assert_eq!(unchecked.code, 0, "{unchecked:?}");
 }
 
+fn without_raw(shown: &str) -> String {
+    shown.lines().filter(|line| !line.contains("\"Raw\": ")).map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
 fn a_manifest_is_shown_as_docker_shows_it() {
     let (registry, _content) = registry();
     let skiff = Skiff::new();
     let at = |name: &str| format!("{}/{name}", registry.address());
-    put_docker(&registry, "app:docker", "s390x");
+    let old = put_docker(&registry, "app:docker", "s390x");
+    let new = put(&registry, "app:oci", host(), &hello());
+    put_index(&registry, "app:index", &[("s390x", &old), (host(), &new)]);
     require("docker", "docker.io");
-    let mut docker = Command::new("docker");
-    docker.env("DOCKER_CONFIG", skiff.folder()).env("DOCKER_CLI_EXPERIMENTAL", "enabled");
-    let theirs = done(docker.args(["manifest", "inspect", "--insecure", &at("app:docker")]));
-    assert_eq!(ok(&skiff, &["manifest", "inspect", &at("app:docker")]), theirs);
+    let theirs = |words: &[&str]| {
+        let mut docker = Command::new("docker");
+        docker.env("DOCKER_CONFIG", skiff.folder()).env("DOCKER_CLI_EXPERIMENTAL", "enabled");
+        done(docker.args(["manifest", "inspect", "--insecure"]).args(words))
+    };
+    for name in ["app:docker", "app:oci", "app:index"].map(at) {
+        // A list Docker shows as its own kind, whatever it is; we show it as it is.
+        if !name.ends_with(":index") {
+            assert_eq!(ok(&skiff, &["manifest", "inspect", &name]), theirs(&[&name]), "{name}");
+        }
+        let (verbose, expected) = (ok(&skiff, &["manifest", "inspect", "-v", &name]), theirs(&["-v", &name]));
+        // Older ones do not show the bytes.
+        let is_shown = expected.contains("\"Raw\"");
+        let (verbose, expected) = match is_shown {
+            true => (verbose, expected),
+            false => (without_raw(&verbose), without_raw(&expected)),
+        };
+        assert_eq!(verbose, expected, "{name}");
+    }
+    let shown = ok(&skiff, &["manifest", "inspect", "-v", &at("app:oci")]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let bytes = STANDARD.decode(shown["Raw"].as_str().unwrap()).unwrap();
+    assert_eq!(oci::Digest::of(&bytes).to_string(), new["digest"].as_str().unwrap());
 }
 
 #[test]

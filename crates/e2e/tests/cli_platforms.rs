@@ -5,63 +5,8 @@
 mod remote;
 
 use remote::*;
-use serde_json::{Value, json};
-use testkit::{Registry, Skiff, calls_of, kill_at, registry, require};
-
-/// `a/multi:latest` for this host and for s390x, with what a build tool attests; and the layers of each.
-struct Multi {
-    registry: Registry,
-    _content: testkit::Scratch,
-    index: Value,
-    own: Value,
-    other: Value,
-}
-
-const OTHER: &str = "linux/s390x";
-
-impl Multi {
-    fn new() -> Multi {
-        let (registry, content) = registry();
-        let own = put(&registry, "a/multi:own", host(), &hello());
-        let other = put(
-            &registry,
-            "a/multi:other",
-            "s390x",
-            &[gzip(&file("hello", b"other\n")), gzip(&file("bulk", &vec![7; 200_000]))],
-        );
-        let statement = registry.put_blob("a/multi", "application/vnd.in-toto+json", b"{\"x\":1}");
-        let config = registry.put_blob("a/multi", "application/vnd.oci.image.config.v1+json", b"{\"y\":2}");
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let mut attested = registry.put_manifest(
-            "a/multi",
-            "attested",
-            &json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [statement]}),
-        );
-        attested["platform"] = json!({"os": "unknown", "architecture": "unknown"});
-        let entry = |descriptor: &Value, architecture: &str| {
-            let mut entry = descriptor.clone();
-            entry["platform"] = json!({"os": "linux", "architecture": architecture});
-            entry
-        };
-        let kind = "application/vnd.oci.image.index.v1+json";
-        let manifests = json!([entry(&other, "s390x"), entry(&own, host()), attested]);
-        let document = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
-        let index = registry.put_manifest("a/multi", "latest", &document);
-        Multi { registry, _content: content, index, own, other }
-    }
-
-    fn name(&self) -> String {
-        format!("{}/a/multi:latest", self.registry.address())
-    }
-
-    fn by_digest(&self) -> String {
-        format!("{}/a/multi@{}", self.registry.address(), self.index["digest"].as_str().unwrap())
-    }
-}
-
-fn own_platform() -> String {
-    format!("linux/{}", host())
-}
+use serde_json::Value;
+use testkit::{Skiff, calls_of, kill_at, require};
 
 /// What lies below a folder of the root.
 fn count(skiff: &Skiff, folder: &str) -> usize {
@@ -71,11 +16,6 @@ fn count(skiff: &Skiff, folder: &str) -> usize {
 fn blobs(skiff: &Skiff) -> Vec<String> {
     let names = std::fs::read_dir(skiff.root().join("blobs/sha256")).into_iter().flatten().flatten();
     names.map(|entry| format!("sha256:{}", entry.file_name().to_str().unwrap())).collect()
-}
-
-fn id_of(skiff: &Skiff, name: &str, platform: &str) -> String {
-    let id = ok(skiff, &["image", "inspect", "--platform", platform, "-f", "{{.Id}}", name]);
-    id.trim().to_owned()
 }
 
 /// Nothing lies there that no image needs, and everything that one needs.
@@ -203,10 +143,7 @@ fn what_a_name_leads_to_goes_with_it_and_stays_for_other_names() {
 
 #[test]
 fn one_platform_is_removed_and_the_name_stands_for_the_next() {
-    let multi = Multi::new();
-    let skiff = Skiff::new();
-    let name = multi.name();
-    ok(&skiff, &["pull", "--all-platforms", &name]);
+    let (_multi, skiff, name) = Multi::pulled();
     let own = id_of(&skiff, &name, &own_platform());
     ok(&skiff, &["create", "--name", "user", &name]);
     // As long as a container uses one, all of the name stay.
@@ -228,10 +165,7 @@ fn one_platform_is_removed_and_the_name_stands_for_the_next() {
 
 #[test]
 fn an_image_that_only_a_moved_name_led_to_is_dangling() {
-    let multi = Multi::new();
-    let skiff = Skiff::new();
-    let name = multi.name();
-    ok(&skiff, &["pull", "--all-platforms", &name]);
+    let (multi, skiff, name) = Multi::pulled();
     let own = id_of(&skiff, &name, &own_platform());
     let newer = put(&multi.registry, "a/multi:newer", "s390x", &[gzip(&file("hello", b"newer\n"))]);
     put_index(&multi.registry, "a/multi:latest", &[(host(), &multi.own), ("s390x", &newer)]);
@@ -246,10 +180,7 @@ fn an_image_that_only_a_moved_name_led_to_is_dangling() {
 
 #[test]
 fn what_a_damaged_index_leads_to_is_not_lost() {
-    let multi = Multi::new();
-    let skiff = Skiff::new();
-    let name = multi.name();
-    ok(&skiff, &["pull", "--all-platforms", &name]);
+    let (multi, skiff, name) = Multi::pulled();
     let digest = multi.index["digest"].as_str().unwrap();
     let path = skiff.root().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     let whole = std::fs::read(&path).unwrap();
@@ -269,10 +200,7 @@ fn what_a_damaged_index_leads_to_is_not_lost() {
 
 #[test]
 fn an_archive_holds_all_that_a_name_leads_to_and_gives_it_back() {
-    let multi = Multi::new();
-    let skiff = Skiff::new();
-    let name = multi.name();
-    ok(&skiff, &["pull", "--all-platforms", &name]);
+    let (_multi, skiff, name) = Multi::pulled();
     let (own, other) = (id_of(&skiff, &name, &own_platform()), id_of(&skiff, &name, OTHER));
     let archive = skiff.folder().join("all.tar");
     let archive = archive.to_str().unwrap();

@@ -135,6 +135,21 @@ impl World {
         seen.map(|seen| seen.header("range").to_owned()).collect()
     }
 
+    /// What was begun has not been gone on with since then, in seconds since 1970.
+    fn age(&self, since: i64) {
+        let then = rustix::fs::Timespec { tv_sec: since, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: then, last_modification: then };
+        for entry in std::fs::read_dir(self.skiff.root().join("partial")).unwrap() {
+            let directory = std::fs::File::open(entry.unwrap().path()).unwrap();
+            rustix::fs::futimens(directory, &times).unwrap();
+        }
+    }
+
+    /// A pull that finds nothing.
+    fn pull_another(&self) {
+        assert_eq!(self.skiff.run(&["pull", &format!("{}/missing", self.peer.address())]).code, 1);
+    }
+
     fn assert_whole(&self) {
         let name = self.name();
         assert!(self.skiff.ok(&["image", "verify", &name]).ends_with(": good\n"));
@@ -289,13 +304,49 @@ fn what_nobody_has_gone_on_with_for_a_day_goes_with_the_next_pull() {
     let mut child = world.pull_half();
     child.kill().unwrap();
     child.wait().unwrap();
-    let long_ago = rustix::fs::Timespec { tv_sec: 1_700_000_000, tv_nsec: 0 };
-    let times = rustix::fs::Timestamps { last_access: long_ago, last_modification: long_ago };
-    for entry in std::fs::read_dir(world.skiff.root().join("partial")).unwrap() {
-        let directory = std::fs::File::open(entry.unwrap().path()).unwrap();
-        rustix::fs::futimens(directory, &times).unwrap();
-    }
-    assert_eq!(world.skiff.run(&["pull", &format!("{}/missing", world.peer.address())]).code, 1);
+    world.age(1_700_000_000);
+    world.pull_another();
+    assert_eq!((world.count("partial"), world.count("layers")), (0, 0));
+}
+
+#[test]
+fn how_long_what_was_begun_is_kept_is_a_setting() {
+    let world = World::new();
+    let mut child = world.pull_half();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::create_dir_all(world.skiff.settings()).unwrap();
+    let set = |text: &str| std::fs::write(world.skiff.settings().join("gc.toml"), text).unwrap();
+    let hours_ago = |hours: i64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        i64::try_from(now).unwrap() - hours * 3600
+    };
+    let is_here = || world.spooled() >= HELD_AT && world.count("layers") == 1;
+    let remove_another = || {
+        assert_eq!(world.skiff.run_with_input(&["import", "-", "other"], &small("other").tar).code, 0);
+        world.skiff.ok(&["rmi", "other"]);
+    };
+    // Older than the default, younger than what is said; whatever removes goes by it.
+    set("unfinished-for = \"72h\"");
+    world.age(hours_ago(71));
+    world.pull_another();
+    remove_another();
+    assert!(is_here());
+    // Of a file that cannot be understood nobody knows how long it says.
+    set("unfinished-for = \"for ever\"");
+    world.age(hours_ago(1000));
+    world.pull_another();
+    assert!(is_here());
+    // There is no mark at which images would go.
+    set("unfinished-for = \"2h\"");
+    let pruned = world.skiff.run(&["image", "prune", "--auto"]);
+    assert!(pruned.code == 1 && pruned.stderr.contains("it does not say when images go"), "{pruned:?}");
+    assert!(is_here());
+    world.age(hours_ago(1));
+    world.pull_another();
+    assert!(is_here());
+    world.age(hours_ago(2));
+    world.pull_another();
     assert_eq!((world.count("partial"), world.count("layers")), (0, 0));
 }
 

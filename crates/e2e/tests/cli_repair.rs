@@ -227,3 +227,96 @@ fn a_repair_may_be_killed_at_any_moment() {
     }
     assert!(killed > 25, "{killed}: the test shows little");
 }
+
+/// The trees that layers were unpacked to, those in use since before apart.
+fn trees(skiff: &Skiff) -> (Vec<PathBuf>, usize) {
+    let entries = std::fs::read_dir(skiff.root().join("trees")).unwrap().map(|entry| entry.unwrap().path());
+    let (others, trees): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.partition(|path| path.file_name().unwrap().to_string_lossy().contains('-'));
+    (trees, others.len())
+}
+
+/// As it would be had the layer been bad when it was unpacked.
+fn unpack_badly(skiff: &Skiff) {
+    let (trees, _) = trees(skiff);
+    let file = trees.iter().map(|tree| tree.join("hello")).find(|path| path.exists()).unwrap();
+    std::fs::write(file, "wrong\n").unwrap();
+}
+
+#[test]
+fn a_container_keeps_the_tree_it_runs_on_and_the_next_one_has_the_good_one() {
+    let world = World::new();
+    let skiff = |words: &[&str]| world.skiff.ok(&[&["--snapshotter", "trees"], words].concat());
+    let run = ["run", "-d", "--pull=never", "--restart=always", "--name"];
+    let program = "while [ ! -e /go ]; do sleep 0.1; done; [ -e /gone ] && exec sleep 1000; touch /gone";
+    skiff(&["run", "--rm", &world.name]);
+    unpack_badly(&world.skiff);
+    skiff(&[&run[..], &["one", &world.name, "sh", "-c", program]].concat());
+    skiff(&["create", "--name", "two", &world.name]);
+    damage(&world.layer(1));
+    let repaired = world.skiff.run(&["--snapshotter", "trees", "image", "repair", &world.name]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
+    assert!(repaired.stdout.contains(": repaired: layer "), "{repaired:?}");
+
+    // Undisturbed, to the file that it has not opened yet.
+    assert_eq!(skiff(&["exec", "one", "cat", "/hello"]), "wrong\n");
+    assert_eq!(skiff(&["exec", "one", "ls", "/bin/busybox"]), "/bin/busybox\n");
+    assert_eq!(skiff(&["start", "-a", "two"]), "hello\n");
+    assert_eq!(skiff(&["run", "--rm", &world.name]), "hello\n");
+    // Nobody takes it away as long as it runs.
+    skiff(&["image", "prune", "-f"]);
+    assert_eq!(trees(&world.skiff).1, 1);
+    assert_eq!(skiff(&["exec", "one", "cat", "/hello"]), "wrong\n");
+
+    // Its monitor begins it anew, with what it was told before there was a repair.
+    skiff(&["exec", "one", "touch", "/go"]);
+    world.skiff.wait_for("one", "{{.RestartCount}} {{.State.Status}}", "1 running");
+    skiff(&["stop", "-t", "0", "one"]);
+    skiff(&["start", "one"]);
+    assert_eq!(skiff(&["exec", "one", "cat", "/hello"]), "hello\n");
+    skiff(&["rm", "-f", "one", "two"]);
+    skiff(&["image", "prune", "-f"]);
+    let (good, others) = trees(&world.skiff);
+    assert_eq!((good.len(), others), (2, 0));
+    world.assert_good();
+}
+
+#[test]
+fn a_layer_that_cannot_be_mended_leaves_its_tree() {
+    let mut world = World::new();
+    let skiff = |words: &[&str]| world.skiff.run(&[&["--snapshotter", "trees"], words].concat());
+    assert_eq!(skiff(&["run", "--rm", &world.name]).stdout, "hello\n");
+    damage(&world.layer(1));
+    drop(world.registry.take());
+    let before = trees(&world.skiff);
+    let skiff = |words: &[&str]| world.skiff.run(&[&["--snapshotter", "trees"], words].concat());
+    assert_eq!(skiff(&["image", "repair", &world.name]).code, 1);
+    assert_eq!(trees(&world.skiff), before);
+    assert_eq!(skiff(&["run", "--rm", "--pull=never", &world.name]).stdout, "hello\n");
+}
+
+#[test]
+fn a_repair_of_what_is_unpacked_may_be_killed_at_any_moment() {
+    let world = World::new();
+    let skiff = |words: &[&str]| world.skiff.ok(&[&["--snapshotter", "trees"], words].concat());
+    skiff(&["create", "--name", "one", &world.name]);
+    let arguments = ["--snapshotter", "trees", "image", "repair", &world.name];
+    let break_it = || {
+        skiff(&["start", "-a", "one"]);
+        unpack_badly(&world.skiff);
+        damage(&world.layer(1));
+    };
+    break_it();
+    let calls = calls_of(&world.skiff, &arguments);
+    for call in calls.iter().filter(|call| call.name.starts_with("rename")) {
+        break_it();
+        kill_at(&world.skiff, call, &arguments);
+        let repaired = world.skiff.run(&arguments);
+        assert_eq!(repaired.code, 0, "{call:?}: {repaired:?}");
+        assert_eq!(skiff(&["start", "-a", "one"]), "hello\n", "{call:?}");
+    }
+    skiff(&["rm", "one"]);
+    skiff(&["image", "prune", "-f"]);
+    assert_eq!(trees(&world.skiff).1, 0);
+    world.assert_good();
+}

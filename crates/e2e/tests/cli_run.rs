@@ -133,6 +133,23 @@ fn a_detached_container_lives_until_it_is_stopped() {
 }
 
 #[test]
+fn who_is_killed_is_dead_when_that_is_said() {
+    let skiff = Skiff::with_busybox();
+    skiff.ok(&["create", "--name", "one", "busybox", "sleep", "1000"]);
+    for _ in 0..20 {
+        assert_eq!(skiff.ok(&["start", "one"]), "one\n");
+        assert_eq!(skiff.ok(&["kill", "one"]), "one\n");
+        assert_eq!(skiff.ok(&["inspect", "-f", "{{.State.Status}}", "one"]), "exited\n");
+    }
+    // Also where it is frozen, and where another run would follow.
+    skiff.ok(&["update", "--restart", "always", "one"]);
+    skiff.ok(&["start", "one"]);
+    skiff.ok(&["pause", "one"]);
+    skiff.ok(&["kill", "--signal", "KILL", "one"]);
+    assert_eq!(skiff.ok(&["rm", "one"]), "one\n");
+}
+
+#[test]
 fn stop_kills_what_does_not_listen() {
     let skiff = Skiff::with_busybox();
     skiff.ok(&["run", "-d", "--name", "deaf", "busybox", "sleep", "1000"]);

@@ -165,6 +165,8 @@ pub struct ImageSummary {
     pub tags: Vec<String>,
     /// `repository@sha256:…`.
     pub repo_digests: Vec<String>,
+    /// What a tag's registry calls what the tag stands for, by the familiar reference, as far as that is known.
+    pub tag_digests: BTreeMap<String, String>,
     /// As its configuration says.
     pub created: Option<Timestamp>,
     /// Bytes of its layers, uncompressed.
@@ -300,10 +302,8 @@ pub struct Pushed {
 /// What `image verify` found about one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// `sha256:…`.
-    pub id: String,
-    /// Familiar references.
-    pub tags: Vec<String>,
+    /// The name that was asked for; of all images each has its first, or its id.
+    pub name: String,
     /// Each fault in one sentence; empty when all is well.
     pub faults: Vec<String>,
 }
@@ -311,10 +311,8 @@ pub struct Verified {
 /// What `image repair` has done for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repaired {
-    /// `sha256:…`.
-    pub id: String,
-    /// Familiar references.
-    pub tags: Vec<String>,
+    /// As in [`Verified`].
+    pub name: String,
     /// Each fault that is mended, in one sentence.
     pub mended: Vec<String>,
     /// Faults that are left.

@@ -73,6 +73,7 @@ pub use bootstrap::BootstrapError;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;
+pub use image::KeptFor;
 pub use images::{
     Archive, Inspected, ListedManifest, Pressure, PullEvent, PullStep, PullWatch, PushEvent, PushStep,
     PushWatch, PushedList, Relief, copy_image,
@@ -101,6 +102,8 @@ pub struct Config {
     pub snapshotter: Option<Snapshotter>,
     /// Each start appends one line per step to this file, for measurements.
     pub trace: Option<PathBuf>,
+    /// How long a layer that a pull has begun is kept for one that goes on.
+    pub kept_for: KeptFor,
 }
 
 /// How root file systems are prepared.
@@ -145,7 +148,7 @@ impl Engine {
     pub fn open(config: Config) -> Result<Engine> {
         let state = State::open(&config.root)?;
         let store = Store::open(&config.root).map_err(images::failed("open the image store"))?;
-        let store = store.with_remover(lent::remover(&config.monitor));
+        let store = store.with_remover(lent::remover(&config.monitor)).with_kept_for(config.kept_for.clone());
         let failed = |source| Error::File { action: "make the engine's directories", source };
         file::create_dir(&config.root.join("containers"), 0o700).map_err(failed)?;
         let territory = territory::settle(&config.run, &config.root)?;

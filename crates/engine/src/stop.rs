@@ -9,6 +9,9 @@ use crate::info::Status;
 use crate::request::Stop;
 use crate::{Engine, Error, Outcome, Result, signal};
 
+/// The signal that ends whoever gets it.
+const SIGKILL: i32 = 9;
+
 impl Engine {
     /// Asks a container to end, kills it when it does not in time, and waits for the end.
     pub fn stop(&self, name: &str, request: &Stop) -> Result<Outcome> {
@@ -76,22 +79,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends a container's first process a signal; does not wait for what it does with it.
+    /// Sends a container's first process a signal, and waits for the end where that is sure to come of it.
     pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
-        let number = if signal.is_empty() { 9 } else { signal::parse(signal)? };
+        let number = if signal.is_empty() { SIGKILL } else { signal::parse(signal)? };
         let found = self.container(name)?;
         let not_running =
             || Error::KillNotRunning { name: found.head.name.to_string(), id: found.head.id.clone() };
         if !found.state.status.is_running() {
             return Err(not_running());
         }
-        match self.connect(&found)?.signal(number) {
+        let failed = |source| Error::Monitor { action: "kill", id: found.id().clone(), source };
+        let mut connection = self.connect(&found)?;
+        match connection.signal(number) {
             // Unchanged: between two runs nobody is there to hear it; at most, the next one does not come.
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             Err(monitor::Error::Gone | monitor::Error::NotRunning | monitor::Error::Refused(_)) => {
-                Err(not_running())
+                return Err(not_running());
             }
-            Err(source) => Err(Error::Monitor { action: "kill", id: found.head.id, source }),
+            Err(source) => return Err(failed(source)),
+        }
+        if number != SIGKILL {
+            return Ok(());
+        }
+        // Whoever starts or removes it next must not meet it alive.
+        match connection.wait() {
+            Ok(_) | Err(monitor::Error::Gone | monitor::Error::NotRunning) => Ok(()),
+            Err(source) => Err(failed(source)),
         }
     }
 

@@ -137,6 +137,7 @@ impl Parts {
         let store = &engine.store;
         let mut paths = vec![store.index_path(image), store.blob_path(image)];
         paths.extend(record.manifest.iter().map(|manifest| store.blob_path(&manifest.digest)));
+        paths.extend(record.attached.iter().map(|document| store.blob_path(&document.digest)));
         let named = record.digests.iter().filter_map(Reference::digest);
         paths.extend(named.map(|digest| store.blob_path(digest)));
         paths.extend(record.layers.iter().map(|layer| store.layer_path(&layer.diff_id)));

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 platform: None,
                 created: SystemTime::now().into(),
                 name: (*file).to_owned(),
+                attached: Vec::new(),
             };
             let mut source: Box<dyn Read + Send> =
                 if *file == "-" { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };

@@ -59,14 +59,49 @@ pub fn write(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
     write_tree(&merge(layers)?, layers, out)
 }
 
-/// Like [`write()`], with the mount points that are missing.
+/// Layers from the base up that are merged before those above them are there.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    merger: Merger,
+    layers: Vec<DiffId>,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { merger: Merger::new(merge::Limits::default()), layers: Vec::new() }
+    }
+}
+
+impl Ahead {
+    /// Adds the layer above those that are merged.
+    ///
+    /// # Errors
+    /// An unacceptable layer, or a failing read. What is merged is of no use then.
+    pub(crate) fn add(&mut self, layer: &Layer<'_>) -> Result<(), Error> {
+        self.layers.push(layer.diff_id.clone());
+        merge_layer(&mut self.merger, layer)
+    }
+
+    /// Whether these are the lowest of `layers`.
+    pub(crate) fn begins(&self, layers: &[DiffId]) -> bool {
+        layers.starts_with(&self.layers)
+    }
+}
+
+/// Like [`write()`], with the mount points that are missing. The lowest of `layers` may be merged already.
 ///
 /// # Errors
 /// As there.
-pub fn write_with_mount_points(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
-    let mut merger = merge_all(layers)?;
-    merger.add_mount_points();
-    write_tree(&merger.finish(), layers, out)
+pub(crate) fn write_with_mount_points(
+    mut ahead: Ahead,
+    layers: &[Layer<'_>],
+    out: &mut impl Write,
+) -> Result<u64, Error> {
+    for layer in layers.iter().skip(ahead.layers.len()) {
+        ahead.add(layer)?;
+    }
+    ahead.merger.add_mount_points();
+    write_tree(&ahead.merger.finish(), layers, out)
 }
 
 fn write_tree(tree: &Tree, layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
@@ -83,15 +118,11 @@ fn write_tree(tree: &Tree, layers: &[Layer<'_>], out: &mut impl Write) -> Result
 /// # Errors
 /// An unacceptable layer, or a failing read.
 pub fn merge(layers: &[Layer<'_>]) -> Result<Tree, Error> {
-    merge_all(layers).map(Merger::finish)
-}
-
-fn merge_all(layers: &[Layer<'_>]) -> Result<Merger, Error> {
-    let mut merger = Merger::new(merge::Limits::default());
+    let mut ahead = Ahead::default();
     for layer in layers {
-        merge_layer(&mut merger, layer)?;
+        ahead.add(layer)?;
     }
-    Ok(merger)
+    Ok(ahead.merger.finish())
 }
 
 /// Adds all of one layer.

@@ -21,7 +21,7 @@
 //! // Adding: all is on disk and synced when these return; the caller commits names, then drops `loaded.hold`.
 //! let loaded: Loaded = image::load(&store, Source::Stream(&mut stdin), &LoadOptions::default())?;
 //! let loaded: Loaded = image::import(&store, &mut stdin, &ImportOptions { changes, message, .. })?;
-//! for LoadedImage { id, config, manifest, layers, references, through } in &loaded.images { /* transaction */ }
+//! for LoadedImage { id, config, manifest, layers, references, through, attached } in &loaded.images { /* transaction */ }
 //! drop(loaded);
 //!
 //! // Using: `layers` and `config` come from the record or from `store.config(&id)`.
@@ -62,4 +62,4 @@ pub use archive::{
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;
-pub use store::{Collected, Finding, Hold, Kept, Live, Store, verify};
+pub use store::{Collected, Finding, Hold, Kept, KeptFor, Live, Store, verify};

@@ -432,6 +432,7 @@ fn import_options(changes: &[&str]) -> ImportOptions {
         platform: None,
         created: Timestamp::EPOCH,
         name: "-".to_owned(),
+        attached: Vec::new(),
     }
 }
 

@@ -292,6 +292,7 @@ fn child_that_loads_a_bomb() {
             platform: None,
             created: Timestamp::EPOCH,
             name: "stdin".to_owned(),
+            attached: Vec::new(),
         };
         image::import(&store, &mut archive, &options)
     };

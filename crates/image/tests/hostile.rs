@@ -363,6 +363,7 @@ fn options() -> ImportOptions {
         platform: None,
         created: Timestamp::EPOCH,
         name: "stdin".to_owned(),
+        attached: Vec::new(),
     }
 }
 

@@ -371,6 +371,7 @@ fn import(store: &image::Store, archive: &[u8]) -> image::Result<Loaded> {
         platform: None,
         created: Timestamp::EPOCH,
         name: "stdin".to_owned(),
+        attached: Vec::new(),
     };
     image::import(store, &mut std::io::Cursor::new(archive), &options)
 }

@@ -392,6 +392,7 @@ fn child_that_imports_a_large_layer() {
         platform: None,
         created: oci::Timestamp::EPOCH,
         name: "large".to_owned(),
+        attached: Vec::new(),
     };
     image::import(&scratch.store(), &mut tar, &options).map(drop).unwrap();
     if std::env::var(CHILD).is_err() {

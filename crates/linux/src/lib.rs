@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this crate exists to keep unsafe code in one place")]
 
 pub mod bpf;
+mod chain;
 pub mod clock;
 pub mod detach;
 pub mod fanotify;
@@ -13,7 +14,10 @@ pub mod lock;
 pub mod loopback;
 pub mod memory;
 pub mod mount;
+pub mod pages;
 pub mod process;
 pub mod project;
 pub mod signal;
 pub mod terminal;
+
+pub use chain::chain;

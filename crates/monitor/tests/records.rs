@@ -37,6 +37,7 @@ impl Books {
             stored: Timestamp::EPOCH,
             size: 0,
             layers: Vec::new(),
+            attached: Vec::new(),
         };
         state.put_image(&image, &[]).unwrap();
         let name: ContainerName = "boat".parse().unwrap();

@@ -4,6 +4,7 @@
 //! minutes. A host that sends the whole blob again has what is known already skipped.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use hyper::Method;
 use hyper::body::Bytes;
@@ -32,9 +33,13 @@ pub struct BlobReader {
     /// Attempts that failed since the last progress, which was here.
     failed: u32,
     progressed: u64,
+    /// Behind the last byte that is wanted.
+    end: u64,
     hasher: Option<Hasher>,
     is_checked: bool,
     may_range: bool,
+    /// Whether nothing but the range is taken, so that a host without ranges has no answer.
+    is_range: bool,
 }
 
 impl std::fmt::Debug for BlobReader {
@@ -49,7 +54,7 @@ impl Repository {
     /// # Errors
     /// If no host has it.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
-        self.open_blob(descriptor, 0, descriptor.digest.hasher())
+        self.open_blob(descriptor, 0..descriptor.size, descriptor.digest.hasher(), false)
     }
 
     /// The content of a blob behind so many bytes, which the caller has. It is left to the caller to check the digest; size and
@@ -58,7 +63,23 @@ impl Repository {
     /// # Errors
     /// If no host has it.
     pub fn rest_of_blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
-        self.open_blob(descriptor, from.min(descriptor.size), None)
+        self.open_blob(descriptor, from.min(descriptor.size)..descriptor.size, None, false)
+    }
+
+    /// A part of a blob, of a host that gives that alone.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if it would give all of it; or if no host has it.
+    pub(crate) fn range_of_blob(&self, descriptor: &Descriptor, range: Range<u64>) -> Result<BlobReader> {
+        self.open_blob(descriptor, range, None, true)
+    }
+
+    /// A part of a blob, which may be cut out of all of it.
+    ///
+    /// # Errors
+    /// If no host has it.
+    pub(crate) fn part_of_blob(&self, descriptor: &Descriptor, range: Range<u64>) -> Result<BlobReader> {
+        self.open_blob(descriptor, range, None, false)
     }
 
     /// A blob of which only the digest is known: its size is what the host says at first. It is left to the caller to check the
@@ -68,12 +89,19 @@ impl Repository {
     /// If no host has it, or none says how large it is.
     pub fn blob_by_digest(&self, digest: &Digest) -> Result<BlobReader> {
         let descriptor = Descriptor::new(MediaType::default(), digest.clone(), UNKNOWN);
-        self.open_blob(&descriptor, 0, None)
+        self.open_blob(&descriptor, 0..UNKNOWN, None, false)
     }
 
-    fn open_blob(&self, descriptor: &Descriptor, from: u64, hasher: Option<Hasher>) -> Result<BlobReader> {
+    fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+        Range { start: from, end }: Range<u64>,
+        hasher: Option<Hasher>,
+        is_range: bool,
+    ) -> Result<BlobReader> {
         let mut reader = BlobReader {
-            repository: self.clone(),
+            // Whoever waits for a part of it waits for the blob.
+            repository: self.about(self.about.as_ref().unwrap_or(&descriptor.digest)),
             hasher,
             descriptor: descriptor.clone(),
             answer: None,
@@ -84,6 +112,8 @@ impl Repository {
             progressed: from,
             is_checked: false,
             may_range: true,
+            end,
+            is_range,
         };
         if from < descriptor.size || from == 0 {
             reader.reopen()?;
@@ -144,7 +174,8 @@ impl BlobReader {
 
     /// Asks for what is still missing.
     fn reopen(&mut self) -> Result<()> {
-        let Self { repository, descriptor, received, may_range, .. } = self;
+        let Self { repository, descriptor, received, may_range, end, .. } = self;
+        let is_range = self.is_range;
         let digest = &descriptor.digest;
         let mut skip = 0;
         let answer = repository.on_hosts(Need::Pull, |host| {
@@ -153,7 +184,9 @@ impl BlobReader {
                 (ACCEPT, "application/octet-stream, */*".to_owned()),
                 (ACCEPT_ENCODING, "identity".to_owned()),
             ];
-            if *received > 0 && *may_range {
+            if is_range || (*end < descriptor.size && *may_range) {
+                headers.push((RANGE, format!("bytes={received}-{}", *end - 1)));
+            } else if *received > 0 && *may_range {
                 headers.push((RANGE, format!("bytes={received}-")));
             }
             let answer = repository.ask(
@@ -163,6 +196,10 @@ impl BlobReader {
                 &headers,
                 (&[200, 206, 416], digest.as_str()),
             )?;
+            if is_range && answer.status != 206 {
+                let registry = host.name.clone();
+                return Err(Error::Unsupported { registry, what: "ranges of blobs", said: String::new() });
+            }
             if answer.status == 416 {
                 if *received == 0 || !*may_range {
                     return Err(answer.refusal(host, digest.as_str()));
@@ -172,13 +209,14 @@ impl BlobReader {
                 headers.pop();
                 drop(answer.discard());
                 let answer = repository.ask(host, Method::GET, url, &headers, (&[200], digest.as_str()))?;
-                skip = begins(&answer, *received, descriptor.size)?;
+                skip = begins(&answer, *received..*end, descriptor.size)?;
                 return Ok(answer);
             }
             if descriptor.size == UNKNOWN {
                 descriptor.size = told_size(&answer)?;
+                *end = descriptor.size;
             }
-            skip = begins(&answer, *received, descriptor.size)?;
+            skip = begins(&answer, *received..*end, descriptor.size)?;
             Ok(answer)
         })?;
         self.answer = Some(answer);
@@ -189,7 +227,7 @@ impl BlobReader {
     /// Makes sure that there is a part to read; `false` at the end.
     fn fill(&mut self) -> Result<bool> {
         while self.part.is_empty() {
-            if self.received == self.descriptor.size && self.skip == 0 {
+            if self.received == self.end && self.skip == 0 {
                 return self.finish().map(|()| false);
             }
             match self.next_part() {
@@ -205,6 +243,16 @@ impl BlobReader {
         Ok(true)
     }
 
+    /// What comes next; `None` at the end.
+    pub(crate) fn next_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.fill()?.then(|| std::mem::take(&mut self.part)))
+    }
+
+    /// How many bytes of the blob there are up to here.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     fn next_part(&mut self) -> Result<Option<Bytes>> {
         match &mut self.answer {
             Some(answer) => answer.next(),
@@ -215,11 +263,15 @@ impl BlobReader {
     fn take(&mut self, mut part: Bytes) -> Result<()> {
         let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(part.len());
         self.skip -= skipped as u64;
-        let part = part.split_off(skipped);
+        let mut part = part.split_off(skipped);
+        if self.is_cut_out() {
+            let left = usize::try_from(self.end - self.received).unwrap_or(usize::MAX);
+            part.truncate(left);
+        }
         let received = self.received + part.len() as u64;
-        if received > self.descriptor.size {
+        if received > self.end {
             let found = format!("{received} or more");
-            return Err(mismatch(&self.shown(), "size", self.descriptor.size, found));
+            return Err(mismatch(&self.shown(), "size", self.end, found));
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&part);
@@ -245,7 +297,7 @@ impl BlobReader {
             let patience = &self.repository.session.settings.patience;
             let Some(wait) = patience.wait(self.failed, error.asked(), chance()) else { return Err(error) };
             let session = &self.repository.session;
-            session.wait(wait, self.failed, Some(&self.descriptor.digest), &error);
+            session.wait(wait, self.failed, self.repository.about.as_ref(), &error);
             match self.reopen() {
                 Ok(()) => return Ok(()),
                 Err(again) => error = again,
@@ -258,12 +310,14 @@ impl BlobReader {
         if self.is_checked {
             return Ok(());
         }
+        let is_cut_out = self.is_cut_out();
         if let Some(mut answer) = self.answer.take()
+            && !is_cut_out
             // A cut behind the last byte cuts nothing off.
             && let Ok(Some(part)) = answer.next()
         {
             let found = self.received + part.len() as u64;
-            return Err(mismatch(&self.shown(), "size", self.descriptor.size, format!("{found} or more")));
+            return Err(mismatch(&self.shown(), "size", self.end, format!("{found} or more")));
         }
         if let Some(hasher) = self.hasher.take() {
             let found = hasher.finish();
@@ -273,6 +327,11 @@ impl BlobReader {
         }
         self.is_checked = true;
         Ok(())
+    }
+
+    /// Whether the host sends more than the part that is wanted, as it knows no ranges.
+    fn is_cut_out(&self) -> bool {
+        self.end < self.descriptor.size && self.answer.as_ref().is_some_and(|answer| answer.status == 200)
     }
 
     fn shown(&self) -> String {
@@ -288,9 +347,9 @@ fn told_size(answer: &Answer) -> Result<u64> {
     })
 }
 
-/// How many bytes of an answer come before `received`, which are to be skipped. What the headers say of it must be true of
-/// a blob of `size` bytes.
-fn begins(answer: &Answer, received: u64, size: u64) -> Result<u64> {
+/// How many bytes of an answer come before what was asked for, which are to be skipped. What the headers say of it must be true
+/// of a blob of `size` bytes.
+fn begins(answer: &Answer, Range { start: received, end }: Range<u64>, size: u64) -> Result<u64> {
     let url = answer.url.shown();
     let length = answer.length();
     if answer.status == 200 {
@@ -306,8 +365,8 @@ fn begins(answer: &Answer, received: u64, size: u64) -> Result<u64> {
     if whole.is_some_and(|whole| whole != size) {
         return Err(mismatch(&url, "size", size, whole.unwrap_or_default()));
     }
-    if first > received || last < received || last >= size {
-        return Err(wrong(format!("says {first} to {last}, but {received} to {} was asked for", size - 1)));
+    if first > received || last < received || last >= end {
+        return Err(wrong(format!("says {first} to {last}, but {received} to {} was asked for", end - 1)));
     }
     if length.is_some_and(|length| length != last - first + 1) {
         return Err(wrong(format!("says {first} to {last}, and Content-Length another number")));

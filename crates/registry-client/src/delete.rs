@@ -1,9 +1,16 @@
 //! Removing manifests and tags (spec.md, "Content management").
+//!
+//! What refers to another manifest goes from the list that is kept under that one's tag, too, where the registry keeps none
+//! itself (spec.md, "Deleting Manifests"): after the manifest is gone, so that nothing is there that no list tells of.
 
 use hyper::Method;
-use oci::{Digest, MediaType, Reference};
+use hyper::body::Bytes;
+use hyper::header::ACCEPT;
+use oci::{Digest, Document, MANIFEST_LIMIT, MediaType, Reference};
 
 use crate::error::{Error, Result};
+use crate::payload::Sending;
+use crate::session::Ask;
 use crate::{Need, Repository};
 
 /// What registries answer that do not remove by name: not at all, or as if the tag were a bad digest.
@@ -13,9 +20,49 @@ impl Repository {
     /// Removes a manifest, and with it every tag that stands for it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it is not there, [`Error::Unsupported`] if the registry removes nothing.
+    /// [`Error::NotFound`] if it is not there, [`Error::Unsupported`] if the registry removes nothing. The manifest is gone where
+    /// the list of what it refers to cannot be written after that.
     pub fn delete_manifest(&self, digest: &Digest) -> Result<()> {
-        self.delete(digest.as_str(), "deletes")
+        let listed = match self.subject_of(digest)? {
+            Some(subject) if !self.lists_referrers(&subject)? => Some(subject),
+            Some(_) | None => None,
+        };
+        self.delete(digest.as_str(), "deletes")?;
+        listed.map_or(Ok(()), |subject| self.remove_referrer(&subject, digest))
+    }
+
+    /// What a manifest of the repository refers to. One that cannot be read refers to nothing.
+    fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
+        // With the rights that are needed to remove it, so that one token will do.
+        let read = self.on_hosts(Need::Push, |host| {
+            let url = self.url(host, &format!("manifests/{digest}"))?;
+            let headers = [(ACCEPT, crate::manifest::accepted())];
+            let scope = self.scope(&Method::DELETE);
+            let ask = Ask { method: Method::GET, url, host, scope: &scope, headers: &headers };
+            let answer = self.session.exchange(&ask, Sending::Whole(&Bytes::new()))?;
+            match answer.status {
+                200 => answer.read(MANIFEST_LIMIT),
+                _ => Err(answer.refusal(host, digest.as_str())),
+            }
+        });
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error @ Error::NotFound { .. }) => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, %digest, "whatever it refers to is not known");
+                return Ok(None);
+            }
+        };
+        // Of other bytes than those that are removed nobody knows what they are.
+        let is_meant = digest.hasher().is_some_and(|mut hasher| {
+            hasher.update(&bytes);
+            hasher.finish() == *digest
+        });
+        let document = Document::parse(&bytes, &MediaType::default()).ok().filter(|_| is_meant);
+        Ok(document.and_then(|document| match document {
+            Document::Manifest(manifest) => manifest.subject.map(|subject| subject.digest),
+            Document::Index(index) => index.subject.map(|subject| subject.digest),
+        }))
     }
 
     /// Removes a tag, and nothing else. A registry that removes by digest alone is made to by a manifest of its own for the tag,
@@ -50,7 +97,7 @@ impl Repository {
         });
         let bytes = stand_in.to_string().into_bytes();
         let put = self.put_manifest(&by_tag, &MediaType::OCI_MANIFEST, &bytes)?;
-        let deleted = self.delete_manifest(&put.descriptor.digest);
+        let deleted = self.delete(put.descriptor.digest.as_str(), "deletes");
         if deleted.is_err()
             && let Err(error) = self.put_manifest(&by_tag, &before.descriptor.media_type, &before.bytes)
         {

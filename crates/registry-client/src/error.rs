@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use linux::chain;
+
 use crate::url::Origin;
 
 /// The outcome of an attempt on a registry.
@@ -251,17 +253,6 @@ fn advice(anonymous: bool, registry: &str) -> String {
     }
 }
 
-/// An error with its causes on one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
 /// Text of a stranger's, printable and short.
 pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 300;
@@ -309,6 +300,24 @@ impl Error {
     /// Whether nobody was there to answer.
     pub(crate) fn is_unreached(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Tls { .. })
+    }
+
+    /// Whether the host gives no part of a blob alone.
+    pub(crate) fn has_no_ranges(&self) -> bool {
+        self.is_at_a_host(|error| matches!(error, Self::Unsupported { .. }))
+    }
+
+    /// Whether what came is not what the answer says of it, or cannot be.
+    pub(crate) fn is_lie(&self) -> bool {
+        self.is_at_a_host(|error| matches!(error, Self::Header { .. } | Self::Mismatch { .. }))
+    }
+
+    /// Whether it is so of this error, or of what one of several hosts made of it.
+    fn is_at_a_host(&self, is: impl Fn(&Self) -> bool) -> bool {
+        if let Self::EveryHost { failures, .. } = self {
+            return failures.iter().any(|(_, error)| is(error));
+        }
+        is(self)
     }
 
     /// How long the registry wants us to wait.

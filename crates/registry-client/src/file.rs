@@ -34,7 +34,7 @@ impl Client {
         let host = Host::nobody(url.origin.clone());
         let headers = [(ACCEPT_ENCODING, "identity".to_owned())];
         let ask = Ask { method: Method::GET, url, host: &host, scope: "", headers: &headers };
-        let answer = self.session.persist(u32::MAX, || {
+        let answer = self.session.persist(u32::MAX, None, || {
             let answer = self.session.follow(&ask, None, Sending::Whole(&Bytes::new()))?;
             match answer.status {
                 200 => Ok(Some(answer)),

@@ -37,6 +37,7 @@ mod manifest;
 pub mod notice;
 mod payload;
 mod proxy;
+mod ranges;
 mod referrers;
 pub mod search;
 mod session;
@@ -52,7 +53,7 @@ use std::sync::{Arc, Mutex};
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::HeaderName;
-use oci::Reference;
+use oci::{Digest, Reference};
 
 pub use backoff::Patience;
 pub use blob::BlobReader;
@@ -63,6 +64,7 @@ pub use hosts::HostRules;
 pub use manifest::{Fetched, Put};
 pub use notice::{Listener, Notice};
 pub use proxy::Proxies;
+pub use ranges::{RangedReader, Ranges};
 pub use upload::Open;
 pub use url::{Origin, Url};
 
@@ -85,6 +87,8 @@ pub struct Settings {
     pub agent: String,
     /// How long to wait, and how often to try.
     pub patience: Patience,
+    /// When one blob is read by several connections.
+    pub ranges: Ranges,
     /// Who hears of waits and of limits.
     pub listener: Listener,
 }
@@ -98,6 +102,7 @@ impl Default for Settings {
             certificates: None,
             agent: concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned(),
             patience: Patience::default(),
+            ranges: Ranges::default(),
             listener: Listener::default(),
         }
     }
@@ -144,6 +149,7 @@ impl Client {
             registry: registry.to_owned(),
             is_target: false,
             unreached: Arc::default(),
+            about: None,
         };
         repository.on_hosts(Need::Any, |host| {
             let url = Url { path: format!("{}/", host.base.path), ..host.base.clone() };
@@ -169,6 +175,7 @@ impl Client {
             registry: reference.registry().to_owned(),
             is_target: false,
             unreached: Arc::default(),
+            about: None,
         })
     }
 
@@ -191,6 +198,7 @@ impl Client {
             hosts: vec![host],
             is_target: false,
             unreached: Arc::default(),
+            about: None,
         }
     }
 }
@@ -206,6 +214,8 @@ pub struct Repository {
     is_target: bool,
     /// Hosts at which nobody was there: not asked again as long as there are others.
     unreached: Arc<Mutex<Vec<Origin>>>,
+    /// What waits are told of, in place of the blob that is asked for.
+    about: Option<Digest>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -248,6 +258,13 @@ impl Need {
 const ATTEMPTS_BEFORE_OTHERS: u32 = 2;
 
 impl Repository {
+    /// The same, with waits that are told of as waits for `about`: what a layer is known by to whoever listens may be another
+    /// digest than that of its blob.
+    #[must_use]
+    pub fn about(&self, about: &Digest) -> Self {
+        Self { about: Some(about.clone()), ..self.clone() }
+    }
+
     /// The scope that lets us do what a method does.
     fn scope(&self, method: &Method) -> String {
         let actions = match *method {
@@ -296,7 +313,7 @@ impl Repository {
                 Some(next) if next.name == host.name => 1,
                 Some(_) => ATTEMPTS_BEFORE_OTHERS,
             };
-            match self.session.persist(attempts, || ask(host)) {
+            match self.session.persist(attempts, self.about.as_ref(), || ask(host)) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     tracing::debug!(host = %host.base, %error, "the host has failed");

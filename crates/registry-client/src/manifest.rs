@@ -109,9 +109,6 @@ impl Repository {
     /// If the registry does not take it, or says that it is another one; if the digest of `reference` is not that of `bytes`.
     pub fn put_manifest(&self, reference: &Reference, media_type: &MediaType, bytes: &[u8]) -> Result<Put> {
         let shown = reference.to_string();
-        if bytes.len() as u64 > MANIFEST_LIMIT {
-            return Err(mismatch(&shown, "size", format!("at most {MANIFEST_LIMIT}"), bytes.len()));
-        }
         let digest = match reference.digest() {
             Some(wanted) => found_digest(&shown, wanted, bytes)?,
             None => Digest::of(bytes),
@@ -127,14 +124,23 @@ impl Repository {
             && let Ok(document) = Document::parse(bytes, media_type)
             && let Some((subject, entry)) = crate::referrers::entry(&put.descriptor, &document)
         {
-            self.add_referrer(reference, &subject, &entry)?;
+            self.add_referrer(&subject, &entry)?;
         }
         Ok(put)
     }
 
-    fn put_bytes_as(&self, name: &str, digest: &Digest, media_type: &MediaType, bytes: &[u8]) -> Result<Put> {
+    pub(crate) fn put_bytes_as(
+        &self,
+        name: &str,
+        digest: &Digest,
+        media_type: &MediaType,
+        bytes: &[u8],
+    ) -> Result<Put> {
         let separator = if name.contains(':') { '@' } else { ':' };
         let what = format!("{}{separator}{name}", self.name);
+        if bytes.len() as u64 > MANIFEST_LIMIT {
+            return Err(mismatch(&what, "size", format!("at most {MANIFEST_LIMIT}"), bytes.len()));
+        }
         let content = Bytes::copy_from_slice(bytes);
         let scope = self.scope(&Method::PUT);
         self.on_hosts(Need::Push, |host| {
@@ -155,18 +161,18 @@ impl Repository {
     }
 
     fn ask_manifest(&self, host: &Host, method: Method, name: &str) -> Result<Answer> {
-        let accepted = [
-            MediaType::OCI_INDEX,
-            MediaType::DOCKER_LIST,
-            MediaType::OCI_MANIFEST,
-            MediaType::DOCKER_MANIFEST,
-        ];
-        let accepted = accepted.each_ref().map(MediaType::as_str).join(", ");
         let url = self.url(host, &format!("manifests/{name}"))?;
         let separator = if name.contains(':') { '@' } else { ':' };
         let what = format!("{}{separator}{name}", self.name);
-        self.ask(host, method, url, &[(ACCEPT, accepted)], (&[200], &what))
+        self.ask(host, method, url, &[(ACCEPT, accepted())], (&[200], &what))
     }
+}
+
+/// Documents of all kinds that are read.
+pub(crate) fn accepted() -> String {
+    let accepted =
+        [MediaType::OCI_INDEX, MediaType::DOCKER_LIST, MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
+    accepted.each_ref().map(MediaType::as_str).join(", ")
 }
 
 /// What the answer to a push names must be what was pushed.

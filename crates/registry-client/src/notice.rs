@@ -10,7 +10,7 @@ use oci::Digest;
 pub enum Notice {
     /// An attempt has failed, and another one follows after a wait.
     Retry {
-        /// The blob that is being read, if it is one.
+        /// The blob that is read or sent, if it is one, or what it is read or sent for ([`Repository::about`](crate::Repository::about)).
         blob: Option<Digest>,
         /// How long the wait is.
         wait: Duration,

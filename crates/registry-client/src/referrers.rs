@@ -5,7 +5,7 @@
 
 use hyper::Method;
 use hyper::header::ACCEPT;
-use oci::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType, Reference};
+use oci::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
 use crate::error::{Error, Result};
 use crate::{Need, Repository};
@@ -13,6 +13,8 @@ use crate::{Need, Repository};
 /// The most pages of a list, and the most entries.
 const PAGES_LIMIT: usize = 1000;
 const LIMIT: usize = 10_000;
+/// Bytes of all pages. Entries have annotations, and a page may be as large as a manifest.
+const BYTES_LIMIT: u64 = 16 * MANIFEST_LIMIT;
 /// How often an entry is written that somebody else's overwrites.
 const ATTEMPTS: u32 = 5;
 
@@ -37,6 +39,7 @@ impl Repository {
     fn listed_referrers(&self, digest: &Digest, kind: Option<&str>) -> Result<Option<Vec<Descriptor>>> {
         let listed = self.on_hosts(Need::Resolve, |host| {
             let mut found: Vec<Descriptor> = Vec::new();
+            let mut left = BYTES_LIMIT;
             let mut url = self.url(host, &format!("referrers/{digest}"))?;
             if let Some(kind) = kind {
                 url = url.with_query("artifactType", kind);
@@ -47,6 +50,11 @@ impl Repository {
                 let next = answer.next_page(&url)?;
                 let shown = answer.url.shown();
                 let bytes = answer.read(MANIFEST_LIMIT)?;
+                left = left.checked_sub(bytes.len() as u64).ok_or_else(|| Error::TooMuch {
+                    url: shown.clone(),
+                    limit: BYTES_LIMIT,
+                    what: "bytes",
+                })?;
                 let page =
                     Index::parse(&bytes).map_err(|source| Error::Document { url: shown.clone(), source })?;
                 let is_empty = page.manifests.is_empty();
@@ -69,6 +77,11 @@ impl Repository {
         }
     }
 
+    /// Whether the registry itself keeps the list of what refers to a manifest.
+    pub(crate) fn lists_referrers(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.listed_referrers(digest, None)?.is_some())
+    }
+
     /// What stands under the tag of the digest.
     fn tagged_referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         match self.by_tag(&tag_of(digest)) {
@@ -82,28 +95,35 @@ impl Repository {
     }
 
     /// Notes in the index under the tag that a manifest refers to `subject`, which the registry does not do itself.
-    pub(crate) fn add_referrer(
+    pub(crate) fn add_referrer(&self, subject: &Digest, entry: &Descriptor) -> Result<()> {
+        let is_there = |list: &[Descriptor]| list.iter().any(|known| known.digest == entry.digest);
+        self.rewrite_list(subject, &is_there, &|list| list.push(entry.clone()))
+    }
+
+    /// Takes a manifest that is gone out of the index under the tag of what it referred to.
+    pub(crate) fn remove_referrer(&self, subject: &Digest, gone: &Digest) -> Result<()> {
+        let is_gone = |list: &[Descriptor]| list.iter().all(|known| known.digest != *gone);
+        self.rewrite_list(subject, &is_gone, &|list| list.retain(|known| known.digest != *gone))
+    }
+
+    /// Changes the list under a tag until it is as wanted.
+    fn rewrite_list(
         &self,
-        reference: &Reference,
         subject: &Digest,
-        entry: &Descriptor,
+        is_as_wanted: &dyn Fn(&[Descriptor]) -> bool,
+        change: &dyn Fn(&mut Vec<Descriptor>),
     ) -> Result<()> {
         let tag = tag_of(subject);
-        let invalid = |_| Error::Address { text: tag.clone(), reason: "it is no tag" };
-        let place = reference.with_tag(&tag).map_err(invalid)?;
         for _ in 0..ATTEMPTS {
             let mut manifests = self.tagged_referrers(subject)?;
-            if manifests.iter().any(|known| known.digest == entry.digest) {
+            if is_as_wanted(&manifests) {
                 return Ok(());
             }
-            if manifests.len() >= LIMIT {
-                return Err(Error::TooMuch {
-                    url: place.to_string(),
-                    limit: LIMIT as u64,
-                    what: "referrers",
-                });
+            change(&mut manifests);
+            if manifests.len() > LIMIT {
+                let url = format!("{}:{tag}", self.name);
+                return Err(Error::TooMuch { url, limit: LIMIT as u64, what: "referrers" });
             }
-            manifests.push(entry.clone());
             let index = Index {
                 schema_version: 2,
                 media_type: Some(MediaType::OCI_INDEX),
@@ -113,12 +133,11 @@ impl Repository {
                 annotations: std::collections::BTreeMap::new(),
             };
             let bytes = serde_json::to_vec(&index)
-                .map_err(|source| Error::Json { url: place.to_string(), source })?;
+                .map_err(|source| Error::Json { url: format!("{}:{tag}", self.name), source })?;
             // Somebody else may write at the same time; whether ours has stayed shows when it is read again.
-            self.put_manifest(&place, &MediaType::OCI_INDEX, &bytes)?;
+            self.put_bytes_as(&tag, &Digest::of(&bytes), &MediaType::OCI_INDEX, &bytes)?;
         }
-        let manifests = self.tagged_referrers(subject)?;
-        match manifests.iter().any(|known| known.digest == entry.digest) {
+        match is_as_wanted(&self.tagged_referrers(subject)?) {
             true => Ok(()),
             false => Err(self.no_list(subject)),
         }

@@ -74,6 +74,7 @@ impl Client {
             is_target: false,
             registry: registry.to_owned(),
             unreached: std::sync::Arc::default(),
+            about: None,
         };
         let searched = asked.on_hosts(Need::Any, |host| asked.search_on(host, term, limit));
         let refused = match searched {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,6 +50,8 @@ pub(crate) struct Session {
     idle: Mutex<Vec<(Key, Connection)>>,
     /// Registries of which it was said that few requests are left.
     limits_told: Mutex<Vec<String>>,
+    /// Connections by which layers are read at this moment.
+    pub(crate) reading: AtomicUsize,
 }
 
 type Key = (Origin, Tls);
@@ -96,6 +99,7 @@ impl Session {
             configs: Mutex::default(),
             idle: Mutex::default(),
             limits_told: Mutex::default(),
+            reading: AtomicUsize::new(0),
         }
     }
 
@@ -314,8 +318,14 @@ impl Session {
         });
     }
 
-    /// Does something until it succeeds, fails for good, or patience ends; `attempts` bounds it further.
-    pub(crate) fn persist<T>(&self, attempts: u32, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    /// Does something until it succeeds, fails for good, or patience ends; `attempts` bounds it further, and
+    /// waits are told as those for `about`.
+    pub(crate) fn persist<T>(
+        &self,
+        attempts: u32,
+        about: Option<&Digest>,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let mut failed = 0;
         loop {
             let error = match attempt() {
@@ -325,7 +335,7 @@ impl Session {
             failed += 1;
             match self.settings.patience.wait(failed, error.asked(), chance()) {
                 Some(wait) if failed < attempts => {
-                    self.wait(wait, failed, None, &error);
+                    self.wait(wait, failed, about, &error);
                 }
                 _ => return Err(error),
             }

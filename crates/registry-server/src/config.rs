@@ -16,14 +16,14 @@
 //! repositories = ["public/*"]
 //! actions = ["pull"]
 //!
-//! [proxy]                                     # read once
+//! [proxy]                                     # read again, too; with it what `ca` names
 //! remoteurl = "https://registry.example"      # all repositories are those of this registry
 //! username = "…"                              # as whom it is asked; clients never learn it
 //! password = "…"
 //! ca = "upstream.crt"                         # trusted beside the system's authorities
 //! ttl = "168h"                                # what nobody has asked for so long is forgotten; "0" keeps it
 //! tag-ttl = "0"                               # so long a tag is believed before upstream is asked again
-//! max-bytes = 50_000_000_000                  # of cached blobs; those that were not asked for longest go first
+//! max-bytes = 50_000_000_000                  # of blobs, also half-fetched ones; those that were not asked for longest go first
 //!
 //! [[proxy.upstream]]                          # only what lies below a name is another registry's
 //! prefix = "quay"                             # quay/team/app is team/app there
@@ -70,7 +70,7 @@ impl Default for Proxy {
 }
 
 /// One registry that is stood in for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remote {
     /// Below which its repositories lie; empty for all.
     pub(crate) prefix: String,

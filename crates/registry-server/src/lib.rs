@@ -17,6 +17,7 @@ pub mod store;
 mod auth;
 mod cache;
 mod config;
+mod direct;
 mod http;
 mod keeper;
 mod limits;

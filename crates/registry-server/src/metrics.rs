@@ -175,7 +175,9 @@ pub(crate) async fn answer(service: &crate::http::Service, request: Request<Inco
             let (store, metrics) = (service.store.clone(), service.metrics.clone());
             let cache = service.cache.clone();
             // It counts rows.
-            match tokio::task::spawn_blocking(move || metrics.page(&store, cache.as_deref())).await {
+            let page =
+                move || metrics.page(&store, Some(cache.as_ref()).filter(|cache| !cache.rules().is_empty()));
+            match tokio::task::spawn_blocking(page).await {
                 Ok(Ok(page)) => (StatusCode::OK, page),
                 Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

@@ -16,6 +16,8 @@ type Make<T> = Box<dyn Fn(Option<&T>) -> Made<T> + Send + Sync>;
 pub(crate) struct Reread<T> {
     what: &'static str,
     files: Vec<PathBuf>,
+    /// Files that are looked at for what was made of the others.
+    further: Option<fn(&T) -> Vec<PathBuf>>,
     make: Make<T>,
     state: Mutex<State<T>>,
 }
@@ -47,11 +49,22 @@ impl<T> Reread<T> {
         E: Error + Send + Sync + 'static,
     {
         // Before they are read: what is changed meanwhile is read again.
-        let stamps = stamps(&files);
+        let stamps = stamps(files.iter());
         let current = Arc::new(make(None)?);
         let state = Mutex::new(State { current, stamps, looked: Instant::now() });
         let make = move |before: Option<&T>| make(before).map_err(Into::into);
-        Ok(Self { what, files, make: Box::new(make), state })
+        Ok(Self { what, files, further: None, make: Box::new(make), state })
+    }
+
+    /// Looks at the files, too, that what was made names.
+    pub(crate) fn following(mut self, further: fn(&T) -> Vec<PathBuf>) -> Self {
+        self.further = Some(further);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // They were read a moment ago, and may have changed since: they are read once more.
+        if !further(&state.current).is_empty() {
+            state.stamps.clear();
+        }
+        self
     }
 
     /// What the files say, as they were a second ago or later.
@@ -70,7 +83,8 @@ impl<T> Reread<T> {
 
     fn look(&self, state: &mut State<T>, anyway: bool) {
         state.looked = Instant::now();
-        let stamps = stamps(&self.files);
+        let further = self.further.map_or_else(Vec::new, |further| further(&state.current));
+        let stamps = stamps(self.files.iter().chain(&further));
         if stamps == state.stamps && !anyway {
             return;
         }
@@ -99,12 +113,12 @@ pub(crate) fn reasons(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+fn stamps<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<Option<Stamp>> {
     let stamp = |path: &PathBuf| {
         let found = rustix::fs::stat(path).ok()?;
         Some((found.st_dev, found.st_ino, found.st_size, found.st_mtime, found.st_mtime_nsec.cast_signed()))
     };
-    files.iter().map(stamp).collect()
+    files.map(stamp).collect()
 }
 
 #[cfg(test)]

@@ -16,14 +16,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::passwords;
-use crate::cache::Cache;
+use crate::cache::{Cache, rules};
+use crate::direct::{Direct, Pieces};
 use crate::http::Service;
 use crate::http::body::Buffers;
 use crate::keeper;
 use crate::limits::Limits;
 use crate::metrics::{self, Metrics};
 use crate::pace::Paced;
-use crate::store::{self, Kept, Store};
+use crate::store::{self, Store};
 use crate::{Settings, auth, config, tls};
 
 /// Connections at once; whoever comes later waits to be accepted.
@@ -137,10 +138,9 @@ async fn run(
     };
     let metrics_address = monitored.as_ref().and_then(|listener| listener.local_addr().ok());
     let metrics = Arc::new(Metrics::default());
-    let proxy = config::proxy(settings.config.as_deref(), settings.proxy.as_deref())?;
-    *cache = proxy.as_ref().map(|proxy| Arc::new(Cache::new(proxy, &settings.client, store.clone())));
-    let kept = proxy.unwrap_or_default();
-    let kept = Kept { unasked: kept.ttl, bytes: kept.max_bytes };
+    let rules = rules::read(settings.config.as_deref(), settings.proxy.as_deref(), &settings.client)?;
+    let standing_in = Arc::new(Cache::new(rules, store.clone()));
+    *cache = Some(Arc::clone(&standing_in));
     let patience = settings.patience;
     let service = Arc::new(Service {
         store: store.clone(),
@@ -148,11 +148,11 @@ async fn run(
         metrics: metrics.clone(),
         limits: Limits::new(settings.uploads_per_client),
         guard,
-        cache: cache.clone(),
+        cache: Arc::clone(&standing_in),
         sparse: settings.sparse_indexes,
         patience,
     });
-    let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings, kept));
+    let keeper = tokio::spawn(keeper::keep(store, metrics.clone(), settings, standing_in));
     let monitor = monitored.map(|listener| tokio::spawn(monitor(listener, service.clone())));
     let (farewell, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -166,6 +166,7 @@ async fn run(
             _ = again.recv() => {
                 tls.iter().for_each(|tls| tls.refresh());
                 service.guard.refresh();
+                service.cache.refresh();
                 continue;
             }
         };
@@ -174,14 +175,22 @@ async fn run(
         let tls = tls.as_ref().map(|tls| tls.current());
         open.connections.fetch_add(1, Ordering::Relaxed);
         connections.spawn(async move {
-            let stream = Paced::new(stream, patience);
             match tls {
-                None => converse(stream, peer, service, ending).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE.min(patience), tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, peer, service, ending).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a client did not come to speak TLS"),
-                    Err(_) => tracing::debug!(%peer, "a client was too slow to speak TLS"),
-                },
+                None => {
+                    let pieces = Arc::new(Pieces::default());
+                    let stream = Paced::new(Direct::new(stream, Arc::clone(&pieces)), patience);
+                    converse(stream, peer, (service, Some(pieces)), ending).await;
+                }
+                Some(tls) => {
+                    let accepted = tls.accept(Paced::new(stream, patience));
+                    match tokio::time::timeout(HANDSHAKE.min(patience), accepted).await {
+                        Ok(Ok(stream)) => converse(stream, peer, (service, None), ending).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%peer, %error, "a client did not come to speak TLS")
+                        }
+                        Err(_) => tracing::debug!(%peer, "a client was too slow to speak TLS"),
+                    }
+                }
             }
             open.connections.fetch_sub(1, Ordering::Relaxed);
             drop(seat);
@@ -261,17 +270,23 @@ fn warn_of_openness(address: SocketAddr, access: bool, tls: bool) {
     }
 }
 
-/// One connection, from its first request to its last.
+/// One connection, from its first request to its last. `pieces` are those that it sends as they are.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
-    service: Arc<Service>,
+    (service, pieces): (Arc<Service>, Option<Arc<Pieces>>),
     mut ending: watch::Receiver<bool>,
 ) {
     let patience = service.patience;
     let answer = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, std::convert::Infallible>(service.answer(request, peer).await) }
+        let (service, pieces) = (service.clone(), pieces.clone());
+        async move {
+            let mut response = service.answer(request, peer).await;
+            if let Some(pieces) = &pieces {
+                response.body_mut().send_by(pieces);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -279,6 +294,8 @@ async fn converse(
         .header_read_timeout(patience)
         .max_buf_size(HEAD)
         .max_headers(100)
+        // Never copied together: what stands in for a piece of a file is known by where it lies.
+        .writev(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use linux::chain;
 use linux::file::{self, Named};
 use linux::process::{Clone, Cloned, NEW_USER, clone, exit_now};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -121,16 +122,4 @@ pub fn remove_tree(path: &Path, maps: &IdMaps) -> file::Result<()> {
         Ok(Err(why)) => refused(why),
         Err(failure) => refused(chain(&failure)),
     }
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -79,11 +79,14 @@ impl State {
             Err(error) => return Err(error),
         }
         // Missing or old: from the beginning, and alone.
-        if let Some(root) = path.parent() {
+        let root = path.parent().unwrap_or(Path::new("/"));
+        let _lock = loop {
             file::create_dirs(root, 0o700)
                 .map_err(|source| Error::File { action: "create the database", source })?;
-        }
-        let _lock = lock_directory(path)?;
+            if let Some(lock) = lock_directory(root)? {
+                break lock;
+            }
+        };
         create_file(path)?;
         State::connect(path)?.migrate()
     }
@@ -119,25 +122,28 @@ impl State {
     }
 
     /// Brings an older or empty database to this program's version; the caller holds the lock.
+    ///
+    /// Which steps are missing is read in the transaction that makes them and writes the version. So tables and version never
+    /// disagree, whoever else is here: a step fails for finding its own work only in a database that a program with other steps
+    /// of the same number has made (which is why released steps are pinned by a test).
     fn migrate(self) -> Result<State> {
+        let set_up = |source| self.explain("set up the database", source);
+        if self.version()? == 0 {
+            // Outside of any transaction, as SQLite demands; on a database that is set up already it does nothing.
+            self.connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(set_up)?;
+            self.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(set_up)?;
+        }
+        self.connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").map_err(set_up)?;
         let from = self.version()?;
         if from > SCHEMA_VERSION {
             return Err(Error::Newer { path: self.path.clone(), found: from, known: SCHEMA_VERSION });
         }
         let steps = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
-        let migrate = || -> rusqlite::Result<()> {
-            if from == 0 {
-                self.connection.pragma_update(None, "page_size", PAGE_SIZE)?;
-                self.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-            }
-            self.connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
-            for step in steps {
-                self.connection.execute_batch(step)?;
-            }
-            self.connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            self.connection.execute_batch("COMMIT")
-        };
-        migrate().map_err(|source| self.explain("set up the database", source))?;
+        for step in steps {
+            self.connection.execute_batch(step).map_err(set_up)?;
+        }
+        self.connection.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(set_up)?;
+        self.connection.execute_batch("COMMIT").map_err(set_up)?;
         self.keep_reserve();
         Ok(self)
     }
@@ -303,14 +309,21 @@ fn create_file(path: &Path) -> Result<()> {
     })
 }
 
-/// Holds off everybody else who would set up the same database; released on drop.
-fn lock_directory(path: &Path) -> Result<std::os::fd::OwnedFd> {
-    let root = path.parent().unwrap_or(Path::new("/"));
+/// Holds off everybody else who would set up a database in `root`; released on drop. None: what was locked is not `root` any
+/// more, for somebody has removed that meanwhile, and others lock the one in its place.
+fn lock_directory(root: &Path) -> Result<Option<std::os::fd::OwnedFd>> {
     let locked = || {
         let directory =
             rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
-        Ok(directory)
+        let held = rustix::fs::fstat(&directory)?;
+        match rustix::fs::stat(root) {
+            Ok(found) => {
+                Ok(((found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)).then_some(directory))
+            }
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     };
     locked().map_err(|errno: rustix::io::Errno| Error::File {
         action: "set up the database",

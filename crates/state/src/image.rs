@@ -32,6 +32,9 @@ pub struct ImageRecord {
     pub size: u64,
     /// Base first.
     pub layers: Vec<LayerRecord>,
+    /// Documents about it that are kept with it and go with it to registries, where each becomes a referrer of its manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached: Vec<Descriptor>,
 }
 
 /// A layer of an image.
@@ -41,7 +44,8 @@ pub struct LayerRecord {
     pub diff_id: DiffId,
     /// Bytes of the uncompressed tar.
     pub size: u64,
-    /// The blob it came in, when that was something else than the tar.
+    /// The blob that it was where it came from; the tar itself where a manifest names it so. Missing where it came in a
+    /// docker-archive, or was made here.
     pub blob: Option<Descriptor>,
 }
 
@@ -75,6 +79,8 @@ pub struct NewName<'a> {
     pub image: &'a Digest,
     /// The index by which it leads there, and to images for other platforms.
     pub through: Option<&'a Digest>,
+    /// What its registry calls what it leads to, where that is known.
+    pub digest: Option<&'a Digest>,
 }
 
 /// A name that leads to its image by an index.
@@ -105,7 +111,8 @@ impl State {
     pub fn put_image(&self, image: &ImageRecord, tags: &[Reference]) -> Result<Vec<MovedTag>> {
         self.atomically(Durability::Power, || {
             self.put_record(image, None)?;
-            let names = tags.iter().map(|reference| NewName { reference, image: &image.id, through: None });
+            let name = |reference| NewName { reference, image: &image.id, through: None, digest: None };
+            let names = tags.iter().map(name);
             names.filter_map(|name| self.point(&name).transpose()).collect()
         })
     }
@@ -137,19 +144,26 @@ impl State {
         })
     }
 
-    /// Remembers that a registry has an image under the name `reference`, which has a digest, and there has its layers as
-    /// `blobs`. An image that is gone meanwhile is not missed.
+    /// Remembers that a registry has an image under the name `tag`, what it calls what that leads to, and that it has the
+    /// image's layers as `blobs` there. An image that is gone meanwhile is not missed.
     pub fn put_pushed(
         &self,
         id: &Digest,
-        reference: &Reference,
+        (tag, digest): (&Reference, &Digest),
         blobs: &[(DiffId, Descriptor)],
     ) -> Result<()> {
+        let reference = &tag.with_digest(digest.clone());
         self.atomically(Durability::Power, || {
             let Some(mut image) = self.image(id)? else { return Ok(()) };
             if !image.digests.contains(reference) {
                 image.digests.push(reference.clone());
             }
+            self.query("record the digest of a name", |connection| {
+                connection
+                    .prepare_cached("UPDATE tags SET digest = ?1 WHERE reference = ?2 AND image = ?3")?
+                    .execute(params![digest.as_str(), tag.to_string(), id.as_str()])
+                    .map(drop)
+            })?;
             for (layer, blob) in blobs {
                 self.put_source(layer, blob, &reference.name())?;
             }
@@ -175,18 +189,24 @@ impl State {
 
     fn point(&self, name: &NewName<'_>) -> Result<Option<MovedTag>> {
         let before = self.tagged(name.reference)?;
-        if before.as_ref() == Some(name.image) && self.index_of(name.reference)?.as_ref() == name.through {
+        let is_known = || -> Result<bool> {
+            // What is not said now stays.
+            let same = name.digest.is_none() || self.digest_of_name(name.reference)?.as_ref() == name.digest;
+            Ok(same && self.index_of(name.reference)?.as_ref() == name.through)
+        };
+        if before.as_ref() == Some(name.image) && is_known()? {
             return Ok(None);
         }
         self.query("name an image", |connection| {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO tags (reference, image, through) VALUES (?1, ?2, ?3)",
+                    "INSERT OR REPLACE INTO tags (reference, image, through, digest) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![
                     name.reference.to_string(),
                     name.image.as_str(),
-                    name.through.map(Digest::as_str)
+                    name.through.map(Digest::as_str),
+                    name.digest.map(Digest::as_str)
                 ])
         })?;
         let moved = before.filter(|from| from != name.image);
@@ -202,6 +222,28 @@ impl State {
                 .optional()
         })?;
         found.flatten().map(|text| digest(&text)).transpose()
+    }
+
+    /// What the registry of a name calls what it leads to, where that is known.
+    pub fn digest_of_name(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let found: Option<Option<String>> = self.query("look for the digest of a name", |connection| {
+            connection
+                .prepare_cached("SELECT digest FROM tags WHERE reference = ?1")?
+                .query_row([reference.to_string()], |row| row.get(0))
+                .optional()
+        })?;
+        found.flatten().map(|text| digest(&text)).transpose()
+    }
+
+    /// The same for all names for which it is known.
+    pub fn digests_of_names(&self) -> Result<BTreeMap<Reference, Digest>> {
+        let rows: Vec<(String, String)> = self.query("list the digests of names", |connection| {
+            connection
+                .prepare_cached("SELECT reference, digest FROM tags WHERE digest IS NOT NULL")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.into_iter().map(|(name, text)| Ok((reference(&name)?, digest(&text)?))).collect()
     }
 
     /// Every name that leads to its image by an index.
@@ -428,6 +470,9 @@ impl ImageRecord {
         self.repositories.extend(repositories);
         let digests: Vec<_> = known.digests.into_iter().filter(|name| !self.digests.contains(name)).collect();
         self.digests.extend(digests);
+        let attached: Vec<_> =
+            known.attached.into_iter().filter(|one| !self.attached.contains(one)).collect();
+        self.attached.extend(attached);
         for (layer, known) in self.layers.iter_mut().zip(known.layers) {
             if layer.diff_id == known.diff_id && layer.blob.is_none() {
                 layer.blob = known.blob;

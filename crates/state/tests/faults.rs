@@ -23,17 +23,6 @@ fn child_root() -> Option<PathBuf> {
     std::env::var_os("SKIFF_STATE_TEST").map(PathBuf::from)
 }
 
-/// What a user reads: the error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[test]
 fn what_is_no_database_is_named_as_damaged() {
     let root = Scratch::new();
@@ -110,15 +99,7 @@ fn an_older_schema_keeps_what_it_holds() {
     let exit = exit_record(3);
     state.record_exit(&id(1, 1), &exit).unwrap();
     drop(state);
-    // As the first version had it.
-    let connection = rusqlite::Connection::open(root.path.join("state.db")).unwrap();
-    let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
-         ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
-         DROP TABLE image_uses; DROP TABLE sources; ALTER TABLE tags DROP COLUMN through; \
-         DROP TABLE drafts";
-    connection.execute_batch(back).unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
-    drop(connection);
+    as_the_first_version_had_it(&root.path);
     let state = root.state();
     assert_eq!(state.is_being_removed(&id(1, 1)).unwrap(), Some(false));
     let found = state.exit(&id(1, 1)).unwrap().unwrap();

@@ -162,7 +162,7 @@ fn a_name_of_an_image_moves_and_says_from_where() {
 }
 
 fn bare<'a>(reference: &'a oci::Reference, image: &'a Digest) -> NewName<'a> {
-    NewName { reference, image, through: None }
+    NewName { reference, image, through: None, digest: None }
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
     let (tag, other): (oci::Reference, oci::Reference) =
         ("a:latest".parse().unwrap(), "b:latest".parse().unwrap());
     state.tag(&bare(&other, &one)).unwrap();
-    let through = |image| NewName { reference: &tag, image, through: Some(&index) };
+    let through = |image| NewName { reference: &tag, image, through: Some(&index), digest: None };
     assert_eq!(state.tag(&through(&one)).unwrap(), None);
     assert_eq!(state.index_of(&tag).unwrap(), Some(index.clone()));
     // To another of the same index.
@@ -188,6 +188,30 @@ fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
     assert_eq!((state.tagged(&tag).unwrap(), state.index_of(&tag).unwrap()), (None, None));
     let gone = state.forget_images(&[], &[(one.clone(), false), (two.clone(), false)]).unwrap();
     assert_eq!((gone, state.tagged(&other).unwrap()), (vec![one, two], None));
+}
+
+#[test]
+fn a_name_keeps_its_digest_until_another_is_told_or_it_moves() {
+    let root = Scratch::new();
+    let state = root.state();
+    let (one, two) = (put_image(&state, b"1"), put_image(&state, b"2"));
+    let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
+    let tag: oci::Reference = "a:latest".parse().unwrap();
+    let called = |digest| NewName { digest: Some(digest), ..bare(&tag, &one) };
+    state.tag(&called(&first)).unwrap();
+    assert_eq!(state.digest_of_name(&tag).unwrap(), Some(first.clone()));
+    state.tag(&bare(&tag, &one)).unwrap();
+    assert_eq!(state.digest_of_name(&tag).unwrap(), Some(first.clone()), "nothing else was said");
+    state.tag(&called(&second)).unwrap();
+    assert_eq!(state.digests_of_names().unwrap(), [(tag.clone(), second.clone())].into());
+    state.tag(&bare(&tag, &two)).unwrap();
+    assert_eq!(state.digest_of_name(&tag).unwrap(), None, "of what it led to before");
+    // What somebody has pushed by a name that has moved meanwhile is not what the name leads to.
+    state.put_pushed(&one, (&tag, &first), &[]).unwrap();
+    assert_eq!(state.digests_of_names().unwrap(), [].into());
+    state.put_pushed(&two, (&tag, &second), &[]).unwrap();
+    assert_eq!(state.digest_of_name(&tag).unwrap(), Some(second.clone()));
+    assert_eq!(state.image(&two).unwrap().unwrap().digests, [tag.with_digest(second)]);
 }
 
 #[test]

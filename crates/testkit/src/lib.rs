@@ -32,7 +32,7 @@ pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
 pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};
 pub use peer::{Peer, Reply, Seen};
-pub use registry::{Registry, RegistryOptions, registry};
+pub use registry::{Registry, RegistryOptions, Shelf, registry};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;

@@ -43,6 +43,8 @@ pub struct Reply {
     pub delay: Duration,
     /// After so many bytes of the body nothing more is said until that is set.
     pub held: Option<(usize, Arc<AtomicBool>)>,
+    /// So many bytes of the body are sent in a second, at most.
+    pub pace: Option<usize>,
 }
 
 impl Reply {
@@ -62,6 +64,13 @@ impl Reply {
     #[must_use]
     pub fn cut(mut self, after: usize) -> Reply {
         self.cut = Some(after);
+        self
+    }
+
+    /// Sends so many bytes of the body in a second, at most.
+    #[must_use]
+    pub fn paced(mut self, pace: usize) -> Reply {
+        self.pace = Some(pace);
         self
     }
 
@@ -138,7 +147,7 @@ pub fn exchange(address: &str, seen: &Seen) -> Reply {
     let mut stream = TcpStream::connect(address).expect("connect to the server of the test");
     let mut head = format!("{} {} HTTP/1.1\r\n", seen.method, seen.path);
     for (name, value) in &seen.headers {
-        if !matches!(name.as_str(), "connection" | "content-length" | "host") {
+        if !matches!(name.as_str(), "connection" | "content-length" | "host" | "transfer-encoding") {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
     }
@@ -231,7 +240,7 @@ fn reply(mut stream: &TcpStream, request: &Seen, reply: &Reply) {
         Some((after, _)) => body.split_at((*after).min(body.len())),
         None => (body, &[][..]),
     };
-    if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(first)).is_err() {
+    if stream.write_all(head.as_bytes()).and_then(|()| send(stream, first, reply.pace)).is_err() {
         return;
     }
     if let Some((_, go)) = &reply.held {
@@ -241,5 +250,15 @@ fn reply(mut stream: &TcpStream, request: &Seen, reply: &Reply) {
         }
         drop(stream.set_nonblocking(false));
     }
-    drop(stream.write_all(rest));
+    drop(send(stream, rest, reply.pace));
+}
+
+fn send(mut stream: &TcpStream, body: &[u8], pace: Option<usize>) -> std::io::Result<()> {
+    const TURNS: usize = 50;
+    let Some(pace) = pace else { return stream.write_all(body) };
+    for part in body.chunks((pace / TURNS).max(1)) {
+        stream.write_all(part)?;
+        std::thread::sleep(Duration::from_secs(1) / u32::try_from(TURNS).unwrap_or(1));
+    }
+    Ok(())
 }

@@ -20,7 +20,12 @@ pub struct RegistryOptions {
 /// A registry that runs until this is dropped.
 pub struct Registry {
     child: Child,
-    port: u16,
+    shelf: Shelf,
+}
+
+/// Where a test puts content, whosever registry it is.
+pub struct Shelf {
+    address: String,
 }
 
 impl Registry {
@@ -42,7 +47,7 @@ impl Registry {
                 is_up || child.try_wait().expect("look after docker-registry").is_some()
             });
             if is_up && child.try_wait().expect("look after docker-registry").is_none() {
-                return Registry { child, port };
+                return Registry { child, shelf: Shelf::at(format!("127.0.0.1:{port}")) };
             }
             // Somebody else has got the port.
             drop(child.kill());
@@ -50,10 +55,29 @@ impl Registry {
         }
         panic!("docker-registry does not start; see its log in {}", folder.display());
     }
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        self.shelf.address()
+    }
+}
+
+impl std::ops::Deref for Registry {
+    type Target = Shelf;
+
+    fn deref(&self) -> &Shelf {
+        &self.shelf
+    }
+}
+
+impl Shelf {
+    /// A registry at `address`, in plain HTTP and without passwords.
+    pub fn at(address: impl ToString) -> Shelf {
+        Shelf { address: address.to_string() }
+    }
 
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.clone()
     }
 
     /// One request in plain HTTP.

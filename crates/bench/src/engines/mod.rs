@@ -20,7 +20,7 @@ pub(crate) use registry::Registry;
 pub(crate) use runtime::Runtime;
 pub(crate) use skiff::Skiff;
 
-use crate::measure::{output, time};
+use crate::measure::{output, time, time_at_once};
 
 /// Where the engines of this bench keep what does not outlive a reboot.
 pub(crate) fn run_root() -> PathBuf {
@@ -54,6 +54,20 @@ pub(crate) trait Engine {
         match self.apart() {
             Some(apart) => apart.run(move || time(&mut command)),
             None => time(&mut command),
+        }
+    }
+
+    /// `NAME ARGUMENTS…` for each of `arguments`, at once, timed to the end of the last.
+    fn time_at_once(&self, arguments: &[Vec<&str>]) -> Result<Duration> {
+        let command = |words: &Vec<&str>| {
+            let mut command = self.command();
+            command.args(words);
+            command
+        };
+        let mut commands: Vec<Command> = arguments.iter().map(command).collect();
+        match self.apart() {
+            Some(apart) => apart.run(move || time_at_once(&mut commands)),
+            None => time_at_once(&mut commands),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Pulling a Debian root file system from a registry on this machine, beside the bare work on the same bytes.
 
+mod shared;
+
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -31,30 +34,41 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
         registry.fill(&layout.folder, &name)?;
         let times = compare(lab, &registry.reference(&name), &layout, packing, rounds.min(3))?;
         std::fs::remove_dir_all(&folder)?;
-        let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default();
-        let fastest = times.iter().skip(2).map(|(_, times)| times.median()).min().unwrap_or_default();
-        let image = format!("{layers} × {}", packing.name());
-        for (contestant, theirs) in &times {
-            let ratio = ours.as_secs_f64() / theirs.median().as_secs_f64();
-            table.row([
-                image.clone(),
-                contestant.clone(),
-                milliseconds(theirs.median()),
-                format!("{ratio:.3} ×"),
-            ]);
-        }
-        let ours = ours.as_secs_f64();
-        let what = format!("`skiff pull` ({image}), beside the fastest other");
-        table.goal(&what, 0.3, ours / fastest.as_secs_f64(), "×");
-        let bare = times.get(1).map(|(_, times)| times.median()).unwrap_or_default();
-        table.goal(&format!("`skiff pull` ({image}), beside bare work"), 1.3, ours / bare.as_secs_f64(), "×");
+        report(&mut table, &format!("{layers} × {}", packing.name()), &times);
     }
+    let times = shared::all_but_one(lab, &registry, &rootfs, rounds.min(3))?;
+    report(&mut table, "8 × gzip, all but one layer present", &times);
+    let times = shared::apart(lab, &registry, &rootfs, rounds.min(3))?;
+    report(&mut table, "8 images of one layer, at once", &times);
+    let times = shared::the_same(lab, &registry, &rootfs, rounds.min(3))?;
+    report(&mut table, "8 × gzip, by 8 at once", &times);
     table.note(
-        "The bare work is decompressing, SHA-256 and writing with fsync of the packed layers, one after the other, each step \
-         in a thread of its own. skopeo copies packed layers and unpacks nothing. Docker 20.10 does not know zstd."
+        "The bare work is decompressing, SHA-256 and writing with fsync of the packed layers that are missing, one after the other, \
+         each step in a thread of its own. skopeo copies packed layers and unpacks nothing. Docker 20.10 does not know zstd. \
+         Where all but one layer is present, everybody has pulled an image before that differs in its last layer. At once are \
+         eight commands: each for an image of its own, of an eighth of the tree, or all for the same one."
             .to_owned(),
     );
     Ok(table)
+}
+
+/// Rows of what was pulled in one way: ours first, then the bare work, then the others.
+fn report(table: &mut Table, image: &str, times: &[(String, Times)]) {
+    let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default().as_secs_f64();
+    for (contestant, theirs) in times {
+        let ratio = ours / theirs.median().as_secs_f64();
+        table.row([
+            image.to_owned(),
+            contestant.clone(),
+            milliseconds(theirs.median()),
+            format!("{ratio:.3} ×"),
+        ]);
+    }
+    let fastest = times.iter().skip(2).map(|(_, times)| times.median()).min().unwrap_or_default();
+    let what = format!("`skiff pull` ({image}), beside the fastest other");
+    table.goal(&what, 0.3, ours / fastest.as_secs_f64(), "×");
+    let bare = times.get(1).map(|(_, times)| times.median()).unwrap_or_default();
+    table.goal(&format!("`skiff pull` ({image}), beside bare work"), 1.3, ours / bare.as_secs_f64(), "×");
 }
 
 fn compare(
@@ -73,15 +87,7 @@ fn compare(
             skiff.remove_all()?;
             Ok(time)
         }),
-        Contestant::new("bare work", || {
-            let start = Instant::now();
-            for blob in &layout.blobs {
-                bare_work(File::open(blob)?, packing, &scratch)?;
-            }
-            let elapsed = start.elapsed();
-            std::fs::remove_file(&scratch)?;
-            Ok(elapsed)
-        }),
+        Contestant::new("bare work", || bare(&layout.blobs, packing, &scratch)),
         Contestant::new("podman pull", || {
             let time = lab.podman.time(&["pull", "-q", "--tls-verify=false", reference])?;
             lab.podman.output(&["rmi", "-f", reference])?;
@@ -95,15 +101,7 @@ fn compare(
         }),
         Contestant::new("skopeo copy", || {
             let target = format!("dir:{}", copied.display());
-            let mut copy = Command::new("skopeo");
-            copy.args([
-                "copy",
-                "--quiet",
-                "--src-tls-verify=false",
-                &format!("docker://{reference}"),
-                &target,
-            ]);
-            let time = time(&mut copy)?;
+            let time = time(&mut skopeo(reference, &target))?;
             std::fs::remove_dir_all(&copied).context("remove what skopeo has copied")?;
             Ok(time)
         }),
@@ -116,4 +114,21 @@ fn compare(
         }));
     }
     in_turns(contestants, rounds)
+}
+
+/// The bare work on blobs, one after the other.
+fn bare(blobs: &[PathBuf], packing: Packing, scratch: &Path) -> Result<Duration> {
+    let start = Instant::now();
+    for blob in blobs {
+        bare_work(File::open(blob)?, packing, scratch)?;
+    }
+    let elapsed = start.elapsed();
+    std::fs::remove_file(scratch)?;
+    Ok(elapsed)
+}
+
+fn skopeo(reference: &str, target: &str) -> Command {
+    let mut copy = Command::new("skopeo");
+    copy.args(["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{reference}"), target]);
+    copy
 }

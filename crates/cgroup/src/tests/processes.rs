@@ -34,6 +34,25 @@ fn a_frozen_process_stands_still_until_thawed() {
     }
 }
 
+/// Whoever kills a container may look at its group while its supervisor removes it.
+#[test]
+fn one_that_is_removed_meanwhile_is_not_frozen() {
+    for layout in layouts() {
+        for _ in 0..200 {
+            let group = create(&layout, Limits::default());
+            let seen = Cgroup::open(&layout, group.path()).unwrap();
+            std::thread::scope(|scope| {
+                let removing = scope.spawn(move || group.remove().unwrap());
+                while !removing.is_finished() {
+                    assert_eq!(seen.state().unwrap(), State::Thawed);
+                }
+            });
+            assert_eq!(seen.state().unwrap(), State::Thawed);
+            seen.keep();
+        }
+    }
+}
+
 #[test]
 fn killing_reaches_a_whole_tree_frozen_or_not() {
     const TREE: &str = "sleep 1000 & (sleep 1000 & exec sleep 1000) & sh -c 'sleep 1000 & wait' & wait";

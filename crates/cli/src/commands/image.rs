@@ -184,7 +184,7 @@ pub(crate) static PUSH: Verb = Verb {
     flags: &[&[
         switch("all-tags", "Send every tag of the repository").short('a'),
         switch("disable-content-trust", "Skip the signing of images").ignored(),
-        value("platform", "string", "Send it only if it is for this platform (os[/arch[/variant]])"),
+        value("platform", "string", "Of an image for several platforms, the one to send"),
         value("progress", "string", "How to show how far it is: auto, plain or json").default("\"auto\""),
         switch("quiet", "Print the name alone").short('q'),
     ]],
@@ -194,13 +194,14 @@ pub(crate) static PUSH: Verb = Verb {
 /// `skiff image referrers`.
 static REFERRERS: Verb = Verb {
     usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
-    about: "List what refers to an image in its registry, such as signatures and bills of material",
+    about: "List what refers to an image, such as signatures and bills of material",
     aliases: &[],
     arguments: Arguments::Exactly(1),
     interspersed: true,
     flags: &[&[
         value("artifact-type", "string", "Only those of this type"),
         value("format", "string", LIST_FORMAT),
+        switch("local", "Documents kept with an image here, instead of what its registry has"),
         switch("quiet", "Only digests").short('q'),
     ]],
     run: image::referrers::run,
@@ -272,7 +273,10 @@ static REPAIR: Verb = Verb {
     aliases: &[],
     arguments: Arguments::AtLeast(0),
     interspersed: true,
-    flags: &[&[switch("quiet", "Show no progress").short('q')]],
+    flags: &[&[
+        value("progress", "string", "How to show how far it is: auto, plain or json").default("\"auto\""),
+        switch("quiet", "Show no progress").short('q'),
+    ]],
     run: image::repair::run,
 };
 

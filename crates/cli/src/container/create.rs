@@ -32,7 +32,7 @@ pub(crate) fn request(context: &Context, parsed: &Parsed, detach: bool) -> Resul
     Ok(Create {
         image: parsed.arguments.first().cloned().unwrap_or_default(),
         name: owned(parsed, "name"),
-        platform: owned(parsed, "platform").or_else(default_platform),
+        platform: owned(parsed, "platform").or_else(environment::default_platform),
         pull: pull.unwrap_or_default(),
         process,
         host: host(parsed)?,
@@ -47,11 +47,6 @@ fn tell_of_proxies(configuration: &Configuration, env: &mut Vec<String>) {
             env.push(format!("{name}={proxy}"));
         }
     }
-}
-
-/// What the caller has set for all of Docker's commands.
-fn default_platform() -> Option<String> {
-    environment::caller("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty())
 }
 
 fn owned(parsed: &Parsed, flag: &str) -> Option<String> {

@@ -222,6 +222,7 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../image/list.rs"),
         include_str!("../image/login.rs"),
         include_str!("../image/manifest.rs"),
+        include_str!("../image/progress.rs"),
         include_str!("../image/pull.rs"),
         include_str!("../image/push.rs"),
         include_str!("../image/referrers.rs"),

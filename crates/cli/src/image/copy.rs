@@ -1,5 +1,7 @@
 //! `skiff image copy`.
 
+use std::sync::Arc;
+
 use engine::request::CopyImage;
 
 use super::progress::Style;
@@ -12,10 +14,7 @@ use crate::output;
 
 /// `skiff image copy`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let style = match parsed.on("quiet") {
-        true => Style::Quiet,
-        false => parsed.value("progress", Style::parse)?.unwrap_or_default(),
-    };
+    let style = Style::of(parsed)?;
     let request = CopyImage {
         source: parsed.arguments[0].clone(),
         target: parsed.arguments[1].clone(),
@@ -23,8 +22,9 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         platform: parsed.text("platform").map(str::to_owned).filter(|platform| !platform.is_empty()),
         referrers: parsed.on("referrers"),
     };
-    let display = Display::new(style);
-    let client = registries::client(context)?;
+    let display = Arc::new(Display::new(style));
+    let hears = Arc::clone(&display);
+    let client = registries::telling(context, move |notice| hears.notice(notice))?;
     // Nothing is stored here, so no engine is opened.
     let copied = engine::copy_image(&client, &request, &|event| display.show(event));
     display.finish();

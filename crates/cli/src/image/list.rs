@@ -112,7 +112,9 @@ fn names(image: &ImageSummary, references: &[&str], digests: bool) -> Vec<Name> 
         image.tags.iter().filter(|text| references.is_empty() || references.iter().any(|r| refers(r, text)))
     {
         let (repository, tag) = split_tag(text);
-        let digest = digest_of(repository).unwrap_or_else(none);
+        // One image may have come under several digests: each tag has its own.
+        let digest = image.tag_digests.get(text).cloned().or_else(|| digest_of(repository));
+        let digest = digest.unwrap_or_else(none);
         names.push(Name { repository: repository.to_owned(), tag: tag.to_owned(), digest });
     }
     for (repository, digest) in image.repo_digests.iter().filter_map(|text| text.split_once('@')) {
@@ -234,6 +236,7 @@ mod tests {
             id: "sha256:0123456789abcdef".to_owned(),
             tags: own(tags),
             repo_digests: own(digests),
+            tag_digests: Default::default(),
             created: None,
             size: 4_261_550,
             labels: Default::default(),
@@ -257,6 +260,9 @@ mod tests {
             shown(&tagged, &[], true),
             ["busybox latest sha256:aa", "reg:5000/b 1 <none>", "other <none> sha256:bb"]
         );
+        let mut both = image(&["a:1", "a:2"], &["a@sha256:aa", "a@sha256:bb"]);
+        both.tag_digests.insert("a:2".to_owned(), "sha256:bb".to_owned());
+        assert_eq!(shown(&both, &[], true), ["a 1 sha256:aa", "a 2 sha256:bb"]);
         assert_eq!(shown(&tagged, &["busy*"], false), ["busybox latest sha256:aa"]);
         assert_eq!(shown(&tagged, &["busybox:1"], false), [""; 0]);
         assert_eq!(shown(&image(&[], &[]), &[], false), ["<none> <none> <none>"]);

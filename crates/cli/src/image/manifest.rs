@@ -1,5 +1,7 @@
 //! `skiff manifest`: lists of manifests that lie in registries, made, looked at and pushed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use engine::request::AnnotateManifest;
 use engine::{Inspected, ListedManifest};
 use oci::MediaType;
@@ -94,6 +96,7 @@ fn described(manifest: &ListedManifest) -> Result<Value> {
     let mut fields = Map::new();
     fields.insert("Ref".to_owned(), json!(manifest.reference));
     fields.insert("Descriptor".to_owned(), json!(manifest.descriptor));
+    fields.insert("Raw".to_owned(), json!(STANDARD.encode(&manifest.bytes)));
     let is_docker = manifest.descriptor.media_type == MediaType::DOCKER_MANIFEST;
     let name = if is_docker { "SchemaV2Manifest" } else { "OCIManifest" };
     fields.insert(name.to_owned(), parse(&manifest.bytes)?);

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use engine::info::Pulled;
 use engine::registries::Notice;
@@ -11,10 +11,11 @@ use engine::request::PullImage;
 use engine::{PullEvent, PullStep};
 use serde_json::json;
 
+use super::notice::Word;
+use super::rows::{EVERY, Extent, Rows};
+use crate::flags::Parsed;
 use crate::output::{self, units};
 
-/// How often something that moves is shown anew.
-const EVERY: Duration = Duration::from_millis(100);
 /// Digits of a digest that are shown.
 const SHORT: usize = 12;
 
@@ -38,8 +39,13 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// A value of `--progress`.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    /// What `--quiet` and `--progress` ask for.
+    pub(super) fn of(parsed: &Parsed) -> crate::error::Result<Self> {
+        let asked = parsed.value("progress", Style::parse)?.unwrap_or_default();
+        Ok(if parsed.on("quiet") { Style::Quiet } else { asked })
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "auto" => Ok(Self::Auto),
             "plain" => Ok(Self::Plain),
@@ -60,9 +66,7 @@ pub(crate) struct Display {
 #[derive(Default)]
 struct Layers {
     all: Vec<Layer>,
-    /// Lines that stand on the terminal.
-    drawn: usize,
-    last: Option<Instant>,
+    rows: Rows,
 }
 
 struct Layer {
@@ -111,7 +115,7 @@ impl Display {
             }
             PullEvent::Layer { digest, size, step } => self.layer(&mut layers, digest, size, step),
             PullEvent::Done { digest, .. } => {
-                self.draw(&mut layers, true);
+                self.draw_to(&mut layers, Extent::All);
                 *layers = Layers::default();
                 self.line(None, &format!("Digest: {digest}"));
             }
@@ -161,26 +165,15 @@ impl Display {
     /// Shows what makes it take longer.
     pub(crate) fn notice(&self, notice: &Notice) {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        match notice {
-            Notice::Retry { blob, wait, failed, attempts, why } => {
-                let id = blob.as_ref().map(|blob| blob.encoded());
-                let text = format!("{} (attempt {} of {attempts}): {why}", retrying(*wait), failed + 1);
-                let layer = layers.all.iter_mut().find(|layer| Some(layer.digest.as_str()) == id);
-                match (self.is_live, layer) {
-                    (true, Some(layer)) => {
-                        layer.note = Some(text);
-                        self.draw(&mut layers, true);
-                    }
-                    _ => self.beside(&mut layers, id.and_then(|id| id.get(..SHORT)), &text, &retrying(*wait)),
-                }
+        let Word { blob, text, status } = Word::of(notice);
+        let id = blob.as_deref();
+        let layer = layers.all.iter_mut().find(|layer| Some(layer.digest.as_str()) == id);
+        match (self.is_live, layer) {
+            (true, Some(layer)) => {
+                layer.note = Some(text);
+                self.draw(&mut layers, true);
             }
-            Notice::Limit { registry, remaining, limit, window } => {
-                let within = window.map_or_else(String::new, |window| {
-                    format!(" within {}", count(window.as_secs().div_ceil(60), "minute"))
-                });
-                let text = format!("{registry} lets you make {remaining} more of {limit} requests{within}");
-                self.beside(&mut layers, None, &text, &text);
-            }
+            _ => self.beside(&mut layers, id.and_then(|id| id.get(..SHORT)), &text, &status),
         }
     }
 
@@ -193,39 +186,31 @@ impl Display {
             ));
             return;
         }
-        if self.is_live && layers.drawn > 0 {
-            self.say(&format!("\x1b[{}A\r\x1b[J", layers.drawn));
-            layers.drawn = 0;
-        }
+        self.say(&layers.rows.lift());
         self.line(id, text);
         if self.is_live && !layers.all.is_empty() {
             self.draw(layers, true);
         }
     }
 
-    /// Draws all layers anew, over what stands there.
+    /// Draws layers anew, over what stands there.
     fn draw(&self, layers: &mut Layers, force: bool) {
-        if !self.is_live || (!force && layers.last.is_some_and(|last| last.elapsed() < EVERY)) {
-            return;
+        if self.is_live && (force || layers.rows.is_due()) {
+            self.draw_to(layers, Extent::Terminal);
         }
-        let width = output::width().max(20) - 1;
-        let mut text = String::new();
-        if layers.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A", layers.drawn));
+    }
+
+    fn draw_to(&self, layers: &mut Layers, extent: Extent) {
+        if self.is_live {
+            let rows: Vec<_> = layers.all.iter().map(|layer| (layer.line(), layer.is_done())).collect();
+            self.say(&layers.rows.draw(&rows, extent));
         }
-        for layer in &layers.all {
-            let line: String = layer.line().chars().take(width).collect();
-            text.push_str(&format!("\r{line}\x1b[K\n"));
-        }
-        layers.drawn = layers.all.len();
-        layers.last = Some(Instant::now());
-        self.say(&text);
     }
 
     /// Shows the last state, also of a pull that failed.
     pub(crate) fn finish(&self) {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        self.draw(&mut layers, true);
+        self.draw_to(&mut layers, Extent::All);
         *layers = Layers::default();
     }
 
@@ -255,6 +240,10 @@ impl Display {
 }
 
 impl Layer {
+    fn is_done(&self) -> bool {
+        matches!(self.step, PullStep::Exists | PullStep::Complete)
+    }
+
     fn line(&self) -> String {
         let id = self.digest.get(..SHORT).unwrap_or(&self.digest);
         if let Some(note) = &self.note {
@@ -278,18 +267,6 @@ impl Layer {
     }
 }
 
-/// In Docker's words.
-fn retrying(wait: Duration) -> String {
-    format!(
-        "Retrying in {}",
-        count(wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX), "second")
-    )
-}
-
-fn count(number: u64, unit: &str) -> String {
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
-}
-
 /// Rate and remaining time, once there is something to tell them by.
 pub(super) fn pace(current: u64, size: u64, elapsed: f64) -> String {
     if elapsed < 0.3 || current == 0 {
@@ -310,15 +287,6 @@ pub(super) fn pace(current: u64, size: u64, elapsed: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_whole_seconds() {
-        let told = |ms| retrying(Duration::from_millis(ms));
-        assert_eq!(
-            [told(0), told(1000), told(1001)],
-            ["Retrying in 1 second", "Retrying in 1 second", "Retrying in 2 seconds"]
-        );
-    }
 
     #[test]
     fn rate_and_remaining_time() {

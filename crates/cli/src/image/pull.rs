@@ -18,15 +18,14 @@ use crate::values::environment;
 
 /// `skiff pull`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let quiet = parsed.on("quiet");
-    let style = parsed.value("progress", Style::parse)?.unwrap_or_default();
+    let style = Style::of(parsed)?;
     let request = PullImage {
         reference: parsed.arguments[0].clone(),
         all_tags: parsed.on("all-tags"),
         platform: parsed
             .text("platform")
             .map(str::to_owned)
-            .or_else(|| environment::caller("DOCKER_DEFAULT_PLATFORM"))
+            .or_else(environment::default_platform)
             .filter(|platform| !platform.is_empty() && !parsed.on("all-platforms")),
         all_platforms: parsed.on("all-platforms"),
     };
@@ -37,10 +36,10 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         .reference
         .parse::<oci::Reference>()
         .is_ok_and(|name| name.tag().or(name.digest().map(|digest| digest.as_str())).is_none());
-    if is_bare && !request.all_tags && !quiet && style != Style::Json {
+    if is_bare && !request.all_tags && matches!(style, Style::Auto | Style::Plain) {
         output::print("Using default tag: latest\n");
     }
-    let display = Arc::new(Display::new(Out::Stdout, if quiet { Style::Quiet } else { style }));
+    let display = Arc::new(Display::new(Out::Stdout, style));
     let pulled = pull(context, &request, &display)?;
     display.status(&request, &pulled);
     let added: Vec<&str> = pulled.iter().map(|image| image.id.as_str()).collect();

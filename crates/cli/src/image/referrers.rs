@@ -22,28 +22,42 @@ const COLUMNS: Columns = Columns {
     raw: &[("digest", "Digest"), ("artifact_type", "ArtifactType"), ("size", "Size")],
 };
 
-/// `skiff image referrers`: what in its registry says something about an image.
+/// `skiff image referrers`: what says something about an image, in its registry or here.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let failed = |source| Error::OfRegistry(Box::new(source));
-    let text = &parsed.arguments[0];
-    let name: Reference =
-        text.parse().map_err(|source| Error::Reference { text: text.chars().take(80).collect(), source })?;
-    let name = name.or_latest();
     let format = Format::parse(parsed.text("format"), "{{.Digest}}\t{{.ArtifactType}}\t{{.Size}}")?;
-    let client = registries::client(context)?;
-    let repository = client.repository(&name).map_err(failed)?;
-    let digest = match name.digest() {
-        Some(digest) => digest.clone(),
-        None => repository.resolve(&name).map_err(failed)?.digest,
-    };
     let wanted = parsed.text("artifact-type").filter(|kind| !kind.is_empty());
-    let found = repository.referrers(&digest, wanted).map_err(failed)?;
+    let name = &parsed.arguments[0];
+    let found = match parsed.on("local") {
+        true => attached(context, name, wanted)?,
+        false => in_registry(context, name, wanted)?,
+    };
     if parsed.on("quiet") {
         output::print(&found.iter().map(|entry| format!("{}\n", entry.digest)).collect::<String>());
         return Ok(0);
     }
     output::print(&format.render(&COLUMNS, found.iter().map(row).collect())?);
     Ok(0)
+}
+
+/// Documents that are kept with an image here. What will refer to it are manifests of these, made when it is pushed.
+fn attached(context: &Context, name: &str, wanted: Option<&str>) -> Result<Vec<Descriptor>> {
+    let mut found = context.engine()?.attached(name)?;
+    found.retain(|entry| wanted.is_none_or(|wanted| entry.media_type.as_str() == wanted));
+    Ok(found)
+}
+
+fn in_registry(context: &Context, text: &str, wanted: Option<&str>) -> Result<Vec<Descriptor>> {
+    let failed = |source| Error::OfRegistry(Box::new(source));
+    let name: Reference =
+        text.parse().map_err(|source| Error::Reference { text: text.chars().take(80).collect(), source })?;
+    let name = name.or_latest();
+    let client = registries::client(context)?;
+    let repository = client.repository(&name).map_err(failed)?;
+    let digest = match name.digest() {
+        Some(digest) => digest.clone(),
+        None => repository.resolve(&name).map_err(failed)?.digest,
+    };
+    repository.referrers(&digest, wanted).map_err(failed)
 }
 
 fn row(entry: &Descriptor) -> Map<String, Value> {

@@ -16,6 +16,9 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output;
 
+/// The variable that holds `auths` as the client configuration does, which count before those.
+const INLINE: &str = "DOCKER_AUTH_CONFIG";
+
 /// A client of registries, as the caller has set things up.
 pub(crate) fn client(context: &Context) -> Result<Warned> {
     Ok(Warned(Client::new(settings(context)?)))
@@ -41,8 +44,9 @@ impl Drop for Warned {
 }
 
 /// One that tells of its waits, and of limits.
-pub(crate) fn telling(context: &Context, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Result<Client> {
-    settings(context).map(|settings| Client::new(Settings { listener: Listener::new(hear), ..settings }))
+pub(crate) fn telling(context: &Context, hear: impl Fn(&Notice) + Send + Sync + 'static) -> Result<Warned> {
+    let settings = settings(context)?;
+    Ok(Warned(Client::new(Settings { listener: Listener::new(hear), ..settings })))
 }
 
 /// A client that has no credential for anybody.
@@ -59,9 +63,15 @@ pub(crate) fn client_of(context: &Context, insecure: bool) -> Result<Warned> {
 
 /// What a client is told.
 pub(crate) fn settings(context: &Context) -> Result<Settings> {
+    let failed = |source| Error::Registries(Box::new(source));
     let credentials = match context.configuration_file() {
-        Some(file) => Credentials::read(&file).map_err(|source| Error::Registries(Box::new(source)))?,
+        Some(file) => Credentials::read(&file).map_err(failed)?,
         None => Credentials::default(),
+    };
+    // For those who have no file to keep them in, such as the jobs of a build server.
+    let credentials = match std::env::var(INLINE).ok().filter(|text| !text.trim().is_empty()) {
+        Some(text) => credentials.with_first(INLINE, &text).map_err(failed)?,
+        None => credentials,
     };
     settings_with(context, credentials)
 }
@@ -77,6 +87,7 @@ pub(crate) fn settings_with(context: &Context, credentials: Credentials) -> Resu
     let hosts = host_rules(context);
     Ok(Settings {
         patience: hosts.patience().map_err(failed)?,
+        ranges: hosts.ranges().map_err(failed)?,
         hosts,
         credentials,
         proxies: proxies.map_err(failed)?,

@@ -137,7 +137,7 @@ pub(crate) fn tag(context: &Context, parsed: &Parsed) -> Result<u8> {
 pub(crate) fn verify(context: &Context, parsed: &Parsed) -> Result<u8> {
     let mut faulty = false;
     for image in context.engine()?.verify_images(&parsed.arguments)? {
-        let name = image.tags.first().unwrap_or(&image.id);
+        let name = &image.name;
         if image.faults.is_empty() {
             output::print(&format!("{name}: good\n"));
         }

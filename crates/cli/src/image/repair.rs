@@ -1,5 +1,7 @@
 //! `skiff image repair`.
 
+use std::sync::Arc;
+
 use super::progress::{Display, Out, Style};
 use super::registries;
 use crate::context::Context;
@@ -9,14 +11,15 @@ use crate::output;
 
 /// `skiff image repair`. What is fetched is shown on standard error; standard output has what became of each fault.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
-    let client = registries::client(context)?;
-    let style = if parsed.on("quiet") { Style::Quiet } else { Style::default() };
-    let display = Display::new(Out::Stderr, style);
+    let style = Style::of(parsed)?;
+    let display = Arc::new(Display::new(Out::Stderr, style));
+    let hears = Arc::clone(&display);
+    let client = registries::telling(context, move |notice| hears.notice(notice))?;
     let repaired = context.engine()?.repair_images(&client, &parsed.arguments, &|event| display.show(event));
     display.finish();
     let mut is_left = false;
     for image in repaired? {
-        let name = image.tags.first().unwrap_or(&image.id);
+        let name = &image.name;
         for fault in &image.mended {
             output::print(&format!("{name}: repaired: {fault}\n"));
         }

@@ -1,6 +1,5 @@
 //! What can go wrong, in words that engines look for.
 
-use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -69,17 +68,6 @@ impl Error {
 
     /// The whole chain on one line.
     pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            let next = error.to_string();
-            // A transparent error's source may say the same again.
-            if !text.ends_with(&next) {
-                text.push_str(": ");
-                text.push_str(&next);
-            }
-            source = error.source();
-        }
-        text
+        linux::chain(self)
     }
 }

@@ -58,6 +58,15 @@ pub(crate) fn complain_of(name: &str, error: &crate::error::Error) {
     warn(&format!("skiff: {name}: {}\n", error.chain()));
 }
 
+/// Rows of the terminal behind standard output; as many as anybody wants where there is none.
+pub(crate) fn height() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+    size.map_or(usize::MAX, |size| match size.ws_row {
+        0 => usize::MAX,
+        rows => usize::from(rows),
+    })
+}
+
 /// Columns of the terminal behind standard output, or those of a page.
 pub(crate) fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());

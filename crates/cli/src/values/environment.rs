@@ -17,6 +17,11 @@ pub(crate) fn caller(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The platform that the caller has set for all of Docker's commands.
+pub(crate) fn default_platform() -> Option<String> {
+    caller("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty())
+}
+
 /// One `--env`: `NAME=value`, or `NAME` with the caller's value; a name the caller lacks is passed on alone and
 /// takes the image's variable away.
 pub(crate) fn variable(

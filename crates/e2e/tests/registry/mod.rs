@@ -267,6 +267,20 @@ impl Response {
         Response::try_read(stream, no_body).unwrap()
     }
 
+    /// Reads one answer of several on a connection, and not a byte of the next one.
+    pub(crate) fn read_one(stream: &mut impl Read, no_body: bool) -> Response {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let text = String::from_utf8(head.clone()).unwrap().to_ascii_lowercase();
+        let length = text.split("content-length: ").nth(1).map(|rest| rest.split("\r\n").next().unwrap());
+        let length = length.filter(|_| !no_body).map_or(0, |length| length.parse().unwrap());
+        Response::try_read(&mut head.as_slice().chain(stream.take(length)), no_body).unwrap()
+    }
+
     fn try_read(stream: &mut impl Read, no_body: bool) -> io::Result<Response> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();

@@ -149,6 +149,7 @@ impl Engine {
             platform: Some(plan.platform.clone()),
             created: made,
             name: "the layer of packages".to_owned(),
+            attached: sbom::attached(tree).into_iter().collect(),
         };
         let (mut reader, writer) = std::io::pipe().map_err(Failure::Stream)?;
         let mut loaded = std::thread::scope(|scope| {

@@ -1,18 +1,33 @@
 //! The bill of materials: what an image was made of, as an SPDX 2.3 document in JSON.
 //!
 //! It lies in the image itself, at [`PATH`], which a label names ([`LABEL`]): so it goes wherever the image goes, and is a part
-//! of its digest. Nothing in it depends on when or where it was written.
+//! of its digest. It is also kept beside the image, and becomes a referrer of it wherever that is pushed: so it can be had
+//! without the image. Nothing in it depends on when or where it was written.
 
 use debian::hex;
-use oci::{Digest, Timestamp};
+use oci::{Descriptor, Digest, MediaType, Timestamp};
 use serde_json::{Value, json};
 
 use super::Chosen;
+use super::tree::Tree;
 
 /// Where in the image; scanners look for this ending.
 pub(super) const PATH: &str = "usr/share/sbom/bootstrap.spdx.json";
 /// The label that says so.
 pub(super) const LABEL: &str = "dev.skiff.sbom";
+
+/// What registries call such a document.
+const KIND: &str = "application/spdx+json";
+
+/// The document of a tree as it is kept beside the image; none as long as the tree has none.
+pub(super) fn attached(tree: &Tree) -> Option<(Descriptor, Vec<u8>)> {
+    let content = tree.content(PATH, oci::CONFIG_LIMIT)?;
+    let mut descriptor = Descriptor::of(MediaType::from(KIND), &content);
+    let name = PATH.rsplit('/').next().unwrap_or(PATH);
+    // By which tools that fetch artifacts name the file.
+    descriptor.annotations.insert("org.opencontainers.image.title".to_owned(), name.to_owned());
+    Some((descriptor, content))
+}
 
 /// Lists packages.
 pub(super) fn document(chosen: &[Chosen<'_>], made: Timestamp) -> Vec<u8> {

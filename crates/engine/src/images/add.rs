@@ -65,7 +65,8 @@ impl Engine {
                 let listing = listing.transpose()?;
                 let chosen = listing.as_ref().and_then(|listing| listing.default_image(None));
                 let image = chosen.map_or(&last.id, |image| &image.id);
-                let moved = state.tag(&NewName { reference, image, through: last.through.as_ref() })?;
+                let through = last.through.as_ref();
+                let moved = state.tag(&NewName { reference, image, through, digest: None })?;
                 let moved = moved.map(|moved| (moved.reference.familiar(), moved.from.to_string()));
                 let place = told.iter().position(|(id, _)| id == image).unwrap_or(told.len());
                 if place == told.len() {
@@ -94,6 +95,7 @@ impl Engine {
             platform,
             created: state::now(),
             name: request.source.clone(),
+            attached: Vec::new(),
         };
         let mut loaded =
             image::import(&self.store, layer, &options).map_err(failed("import the root file system"))?;
@@ -127,9 +129,18 @@ impl Engine {
         let tag = parse_tag(target)?;
         let (id, reference) = self.resolve_reference(source)?;
         // What else the name leads to, the new one leads to as well.
-        let index = reference.map(|reference| self.index_of(&reference)).transpose()?.flatten();
+        let index = reference.as_ref().map(|reference| self.index_of(reference)).transpose()?.flatten();
         let index = index.filter(|index| self.is_index(index));
-        self.state().tag(&NewName { reference: &tag, image: &id, through: index.as_ref() })?;
+        // In its own repository it is called the same.
+        let digest = match reference.filter(|reference| reference.name() == tag.name()) {
+            Some(reference) => match reference.digest() {
+                Some(digest) => Some(digest.clone()),
+                None => self.state().digest_of_name(&reference)?,
+            },
+            None => None,
+        };
+        let (through, digest) = (index.as_ref(), digest.as_ref());
+        self.state().tag(&NewName { reference: &tag, image: &id, through, digest })?;
         self.image_event("tag", &id, &tag.familiar());
         Ok(())
     }
@@ -155,6 +166,7 @@ pub(super) fn record(image: &image::LoadedImage) -> ImageRecord {
                 blob: layer.blob.clone(),
             })
             .collect(),
+        attached: image.attached.clone(),
     }
 }
 

@@ -229,21 +229,22 @@ impl Copy<'_> {
     /// Sees to it that the target has a blob.
     fn send(&self, blob: &Blob) -> registry_client::Result<()> {
         let Blob { descriptor, course } = blob;
-        if self.to.has_blob(descriptor)? {
+        let (source, target) = (self.from.about(&descriptor.digest), self.to.about(&descriptor.digest));
+        if target.has_blob(descriptor)? {
             tell_end(self.watch, blob, PushStep::Exists);
             return Ok(());
         }
         let from = self.source.repository();
-        if self.source.registry() == self.target.registry() && self.to.mount_blob(&descriptor.digest, from)? {
+        if self.source.registry() == self.target.registry() && target.mount_blob(&descriptor.digest, from)? {
             tell_end(self.watch, blob, PushStep::Mounted(from));
             return Ok(());
         }
         course.begin(Some(descriptor.size));
         let open = |at: u64| {
-            let content = self.from.rest_of_blob(descriptor, at).map_err(io::Error::other)?;
+            let content = source.rest_of_blob(descriptor, at).map_err(io::Error::other)?;
             Ok(watched(Box::new(content), at, course))
         };
-        self.to.put_blob(descriptor, &open)?;
+        target.put_blob(descriptor, &open)?;
         tell_end(self.watch, blob, PushStep::Complete);
         Ok(())
     }

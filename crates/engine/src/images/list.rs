@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Digest, Reference, Timestamp};
+use oci::{Descriptor, Digest, Reference, Timestamp};
 use state::NamedImage;
 
 use super::failed;
@@ -17,6 +17,7 @@ impl Engine {
             *users.entry(head.image.to_string()).or_default() += 1;
         }
         let uses = self.state().image_uses()?;
+        let digests = self.state().digests_of_names()?;
         let indexed = self.indexed()?;
         let mut images = Vec::new();
         for named in self.state().images()? {
@@ -25,7 +26,7 @@ impl Engine {
             let through = indexed.leading_to(&named.image.id).map(Reference::familiar).collect();
             let mut others = named.tags.iter().flat_map(|tag| indexed.group(tag));
             let in_use = of(id) > 0 || others.any(|other| of(other.id.as_str()) > 0);
-            let summary = self.summarize_image(&named, of(id), uses.get(id).copied())?;
+            let summary = self.summarize_image(&named, &digests, of(id), uses.get(id).copied())?;
             images.push(ImageSummary { through, in_use, ..summary });
         }
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
@@ -35,6 +36,7 @@ impl Engine {
     fn summarize_image(
         &self,
         named: &NamedImage,
+        digests: &BTreeMap<Reference, Digest>,
         containers: u64,
         used: Option<Timestamp>,
     ) -> Result<ImageSummary> {
@@ -54,6 +56,11 @@ impl Engine {
                 .filter_map(repo_digest)
                 .chain(image.digests.iter().map(Reference::familiar))
                 .collect(),
+            tag_digests: named
+                .tags
+                .iter()
+                .filter_map(|tag| Some((tag.familiar(), digests.get(tag)?.to_string())))
+                .collect(),
             created: image.created,
             size: image.size,
             labels,
@@ -62,6 +69,16 @@ impl Engine {
             in_use: containers > 0,
             last_used: used.map_or(image.stored, |used| used.max(image.stored)),
         })
+    }
+
+    /// The documents that are kept with an image, and refer to it in every registry that it is pushed to.
+    pub fn attached(&self, name: &str) -> Result<Vec<Descriptor>> {
+        let documents = self.image_record(&self.resolve_image(name)?)?.attached;
+        let typed = |document: Descriptor| Descriptor {
+            artifact_type: Some(document.media_type.clone()),
+            ..document
+        };
+        Ok(documents.into_iter().map(typed).collect())
     }
 
     fn named_image(&self, id: Digest) -> Result<NamedImage> {
@@ -80,7 +97,7 @@ impl Engine {
             self.store.blob(&named.image.id).map_err(failed("read the configuration of the image"))?;
         let platform = named.image.platform.normalized();
         Ok(ImageInfo {
-            summary: self.summarize_image(&named, containers, used)?,
+            summary: self.summarize_image(&named, &self.state().digests_of_names()?, containers, used)?,
             config: document,
             layers: named.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
             os: platform.os,

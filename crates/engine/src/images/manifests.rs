@@ -148,7 +148,10 @@ impl Engine {
             Document::Index(_) => {
                 let document = top.bytes.clone();
                 let manifests = match with_manifests {
-                    true => images_of(&repository, &reference, top)?.into_iter().map(listed).collect(),
+                    true => {
+                        let images = images_of(&repository, &reference, top)?;
+                        images.into_iter().map(|entry| listed_under(&reference, entry)).collect()
+                    }
                     false => Vec::new(),
                 };
                 Ok(Inspected::List { document, manifests })
@@ -197,6 +200,17 @@ fn listed(entry: DraftEntry) -> ListedManifest {
         reference: entry.reference.to_string(),
         descriptor: entry.descriptor,
         bytes: entry.manifest,
+    }
+}
+
+/// A manifest of the list that a name stands for: its name is that of the list, with its tag, as in Docker.
+fn listed_under(list: &Reference, entry: DraftEntry) -> ListedManifest {
+    let listed = listed(entry);
+    match (list.tag(), list.digest()) {
+        (Some(_), None) => {
+            ListedManifest { reference: format!("{list}@{}", listed.descriptor.digest), ..listed }
+        }
+        _ => listed,
     }
 }
 

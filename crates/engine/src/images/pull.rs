@@ -135,7 +135,7 @@ impl Engine {
         }
         let open = |blob: &Descriptor, from: u64| -> io::Result<Box<dyn Read + Send>> {
             let opened =
-                repository.rest_of_blob(blob, from).map_err(|error| match (error, blob.urls.first()) {
+                repository.blob_in_ranges(blob, from).map_err(|error| match (error, blob.urls.first()) {
                     (registry_client::Error::NotFound { .. }, Some(url)) => {
                         io::Error::other(Elsewhere { url: url.chars().take(200).collect() })
                     }
@@ -188,7 +188,7 @@ impl Engine {
             // With a digest a tag only says where somebody once found it.
             if reference.digest().is_none() {
                 is_known &= state.tagged(reference)?.as_ref() == Some(id);
-                state.tag(&NewName { reference, image: id, through: index })?;
+                state.tag(&NewName { reference, image: id, through: index, digest: Some(digest) })?;
             }
             Ok((id.clone(), !is_known))
         })?;

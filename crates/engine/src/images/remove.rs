@@ -73,7 +73,9 @@ impl Engine {
                 let state = self.state();
                 state.atomically(Durability::Power, || -> Result<_> {
                     for (reference, image, index) in &staying {
-                        state.tag(&NewName { reference, image, through: Some(index) })?;
+                        let digest = state.digest_of_name(reference)?;
+                        let digest = digest.as_ref();
+                        state.tag(&NewName { reference, image, through: Some(index), digest })?;
                     }
                     Ok(state.forget_images(&leaving, &[(id.clone(), used)])?)
                 })?
@@ -227,6 +229,7 @@ impl Engine {
             if let Some(manifest) = &image.manifest {
                 live.document(&manifest.digest);
             }
+            image.attached.iter().for_each(|document| live.document(&document.digest));
             indexes.extend(image.digests.iter().filter_map(Reference::digest).cloned());
         }
         indexes.extend(self.state().indexed_names()?.into_iter().map(|name| name.index));
@@ -234,6 +237,17 @@ impl Engine {
             // Itself in any case: where it is damaged, what it leads to is not known.
             live.document(index);
             self.listing(index)?.documents.iter().for_each(|document| live.document(document));
+        }
+        // Seldom is there one; only then is it worth asking who runs.
+        if !self.store.replaced_trees().is_empty() {
+            let heads = self.state().containers()?;
+            for head in heads {
+                let image = self.image_record(&head.image)?;
+                if self.observe(head)?.1.status.is_running() {
+                    let layers: Vec<_> = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+                    live.mounted(&layers);
+                }
+            }
         }
         let collected = collector.collect(&live).map_err(failed("collect what nothing leads to"))?;
         self.state().keep_reserve();

@@ -6,23 +6,27 @@
 //!    └───────────── again, for what hid behind: config, then layers, then index ◄────────┘
 //! ```
 //!
-//! Containers that run keep what they have open; they have the good files from their next start on.
+//! Containers that run keep what they have open; they have the good files from their next start on. Where layers are unpacked, the
+//! tree of a bad one loses its name before the layer is mended, is unpacked anew, and goes when nobody runs on it any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use image::Finding;
+use linux::chain;
 use oci::{Descriptor, DiffId, Digest, Manifest, Reference};
 use registry_client::{Client, Repository};
-use state::NamedImage;
+use state::{ImageRecord, NamedImage};
 
 use super::failed;
 use super::pull::{PullStep, PullWatch, tell};
 use crate::info::{Repaired, Unrepaired};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, Snapshotter};
 
 /// Every round mends what the one before has brought to light: documents, layers, the index, and a last look.
 const ROUNDS: usize = 5;
+/// What is being done where it fails.
+const TREES: &str = "put away what was unpacked from a bad layer";
 
 /// What was tried, in vain: where, and why not.
 type Tried = Vec<String>;
@@ -39,10 +43,16 @@ impl Engine {
         watch: &PullWatch<'_>,
     ) -> Result<Vec<Repaired>> {
         let images = self.images_to_verify(names)?;
-        images.iter().map(|named| self.repair(client, named, watch)).collect()
+        images.into_iter().map(|(name, named)| self.repair(client, name, &named, watch)).collect()
     }
 
-    fn repair(&self, client: &Client, named: &NamedImage, watch: &PullWatch<'_>) -> Result<Repaired> {
+    fn repair(
+        &self,
+        client: &Client,
+        name: String,
+        named: &NamedImage,
+        watch: &PullWatch<'_>,
+    ) -> Result<Repaired> {
         let mut mended = Vec::new();
         let mut in_vain: BTreeMap<String, Tried> = BTreeMap::new();
         let mut layers = BTreeSet::new();
@@ -54,28 +64,30 @@ impl Engine {
                 break;
             }
             for finding in open {
+                // Before the layer is good: whoever is killed between the two finds it bad again, and begins anew.
+                let trees = self.replace_trees(named, finding)?;
                 match self.mend(client, named, finding, watch)? {
-                    Ok(()) => mended.push(finding.to_string()),
-                    Err(tried) => drop(in_vain.insert(finding.to_string(), tried)),
-                }
-                if let Finding::LayerMissing(layer) | Finding::LayerDamaged { layer, .. } = finding {
-                    layers.insert(layer.clone());
+                    Ok(()) => {
+                        mended.push(finding.to_string());
+                        layers.extend(layer_of(finding).cloned());
+                    }
+                    Err(tried) => {
+                        in_vain.insert(finding.to_string(), tried);
+                        self.store.restore_trees(&trees).map_err(failed(TREES))?;
+                    }
                 }
             }
         }
         named.image.layers.iter().for_each(|layer| self.store.guard_layer(&layer.diff_id));
         // What was not tried is what comes back however often it is mended.
         let faults = self.findings(named)?.into_iter().map(|finding| finding.to_string());
-        let mut left: Vec<Unrepaired> = faults
+        let left = faults
             .map(|fault| Unrepaired { tried: in_vain.remove(&fault).unwrap_or_default(), fault })
             .collect();
-        left.extend(self.drop_trees(named, &layers)?);
-        Ok(Repaired {
-            id: named.image.id.to_string(),
-            tags: named.tags.iter().map(Reference::familiar).collect(),
-            mended,
-            left,
-        })
+        if !layers.is_empty() {
+            self.unpack_again(&layers)?;
+        }
+        Ok(Repaired { name, mended, left })
     }
 
     /// Mends one fault, or says what was tried.
@@ -95,8 +107,7 @@ impl Engine {
                 self.mend_layer(client, named, layer, watch)
             }
             Finding::IndexDiffers(id) => {
-                let layers: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
-                self.store.replace_index(id, &layers).map_err(failed("make the index anew"))?;
+                self.store.replace_index(id, &layers_of(image)).map_err(failed("make the index anew"))?;
                 Ok(Ok(()))
             }
             // What it says is as it was fetched, or follows from that: nobody has another one.
@@ -108,9 +119,11 @@ impl Engine {
         let mut tried = Vec::new();
         for name in self.repositories_of(named)? {
             let (reference, repository) = repository(client, &name)?;
-            let fetched = match *digest == named.image.id {
-                true => self.config_of(named, &repository),
-                false => {
+            let attached = named.image.attached.iter().find(|document| document.digest == *digest);
+            let fetched = match attached {
+                Some(document) => repository.small_blob(document, oci::CONFIG_LIMIT).map(Some),
+                None if *digest == named.image.id => self.config_of(named, &repository),
+                None => {
                     repository.manifest(&reference.with_digest(digest.clone())).map(|found| Some(found.bytes))
                 }
             };
@@ -164,7 +177,7 @@ impl Engine {
             }
             let (_, repository) = repository(client, &name)?;
             tell(watch, &blob, PullStep::Planned);
-            let mut content = match repository.rest_of_blob(&blob, 0) {
+            let mut content = match repository.blob_in_ranges(&blob, 0) {
                 Ok(content) => content,
                 Err(error) => {
                     tried.push(format!("{name}: {}", chain(&error)));
@@ -199,36 +212,53 @@ impl Engine {
         Ok(names)
     }
 
-    /// Removes the trees that bad layers were unpacked to, unless a container has one of them below it: that is told.
-    fn drop_trees(&self, named: &NamedImage, layers: &BTreeSet<DiffId>) -> Result<Vec<Unrepaired>> {
-        if layers.is_empty() {
-            return Ok(Vec::new());
+    /// Takes their names from the trees that a bad layer was unpacked to, and from those that lie on them.
+    fn replace_trees(&self, named: &NamedImage, finding: &Finding) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let Some(bad) = layer_of(finding) else { return Ok(Vec::new()) };
+        let mut trees: BTreeSet<PathBuf> = BTreeSet::new();
+        // Others have the layer, too, and perhaps on other ones; this one even if it has been forgotten meanwhile.
+        let mut images = self.state().images()?;
+        images.push(named.clone());
+        for other in &images {
+            let layers = layers_of(&other.image);
+            let Some(first) = layers.iter().position(|layer| layer == bad) else { continue };
+            let below = self.store.tree_paths(&layers[..first]);
+            trees.extend(self.store.tree_paths(&layers).into_iter().filter(|tree| !below.contains(tree)));
         }
-        let ids = |named: &NamedImage| -> Vec<DiffId> {
-            named.image.layers.iter().map(|layer| layer.diff_id.clone()).collect()
-        };
-        let all = ids(named);
-        let first_bad = all.iter().position(|layer| layers.contains(layer)).unwrap_or(0);
-        let below = self.store.tree_paths(&all[..first_bad]);
-        let trees = self.store.tree_paths(&all).into_iter().filter(|tree| !below.contains(tree));
-        let mut in_use: BTreeSet<PathBuf> = BTreeSet::new();
-        let used: BTreeSet<String> =
-            self.state().containers()?.iter().map(|head| head.image.to_string()).collect();
-        for other in self.state().images()?.iter().filter(|other| used.contains(other.image.id.as_str())) {
-            in_use.extend(self.store.tree_paths(&ids(other)));
-        }
-        let (kept, gone): (Vec<PathBuf>, Vec<PathBuf>) = trees.partition(|tree| in_use.contains(tree));
-        self.store.remove_trees(&gone).map_err(failed("remove what was unpacked from a bad layer"))?;
-        let told = |tree: PathBuf| Unrepaired {
-            fault: format!(
-                "{} was unpacked from a layer that was bad, and a container has it for its root: remove the container, and the image, \
-                 and pull it again",
-                tree.display()
-            ),
-            tried: Vec::new(),
-        };
-        Ok(kept.into_iter().map(told).collect())
+        self.store.replace_trees(&trees.into_iter().collect::<Vec<_>>()).map_err(failed(TREES))
     }
+
+    /// Unpacks at once what containers are restarted on by their monitors, which ask nobody; then removes what nobody has mounted.
+    fn unpack_again(&self, mended: &BTreeSet<DiffId>) -> Result<()> {
+        if self.snapshotter()? == Snapshotter::Trees {
+            let used: BTreeSet<String> =
+                self.state().containers()?.iter().map(|head| head.image.to_string()).collect();
+            let images = self.state().images()?;
+            for image in images.into_iter().map(|other| other.image) {
+                let layers = layers_of(&image);
+                if used.contains(image.id.as_str())
+                    && layers.iter().any(|layer| mended.contains(layer))
+                    && let Err(error) = self.trees(&image.id, &layers)
+                {
+                    // Another of its layers may be bad still. Whoever starts it is told.
+                    tracing::debug!(%error, image = %image.id, "not unpacked again");
+                }
+            }
+        }
+        self.collect(false).map(drop)
+    }
+}
+
+/// The layer that is bad.
+fn layer_of(finding: &Finding) -> Option<&DiffId> {
+    if let Finding::LayerMissing(layer) | Finding::LayerDamaged { layer, .. } = finding {
+        return Some(layer);
+    }
+    None
+}
+
+fn layers_of(image: &ImageRecord) -> Vec<DiffId> {
+    image.layers.iter().map(|layer| layer.diff_id.clone()).collect()
 }
 
 fn repository(client: &Client, name: &str) -> Result<(Reference, Repository)> {
@@ -238,16 +268,4 @@ fn repository(client: &Client, name: &str) -> Result<(Reference, Repository)> {
         |source| Error::Registry { action: "repair from", name: name.to_owned(), source: Box::new(source) };
     let repository = client.repository(&reference).map_err(refused)?;
     Ok((reference, repository))
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -105,29 +105,30 @@ impl Engine {
 
     /// Hashes everything of images again; of all of them when `names` is empty.
     pub fn verify_images(&self, names: &[String]) -> Result<Vec<Verified>> {
-        self.images_to_verify(names)?.iter().map(|named| self.verify(named)).collect()
+        let images = self.images_to_verify(names)?;
+        images.into_iter().map(|(name, named)| self.verify(name, &named)).collect()
     }
 
-    /// The images of these names; all when there are none.
-    pub(super) fn images_to_verify(&self, names: &[String]) -> Result<Vec<NamedImage>> {
+    /// The images of these names, with these names; all when there are none, each with its first, or its id.
+    pub(super) fn images_to_verify(&self, names: &[String]) -> Result<Vec<(String, NamedImage)>> {
         let all = self.state().images()?;
         if names.is_empty() {
-            return Ok(all);
+            let name = |named: &NamedImage| {
+                named.tags.first().map_or_else(|| named.image.id.to_string(), Reference::familiar)
+            };
+            return Ok(all.into_iter().map(|named| (name(&named), named)).collect());
         }
-        let mut wanted: Vec<NamedImage> = Vec::new();
+        let mut wanted: Vec<(String, NamedImage)> = Vec::new();
         for name in names {
-            let id = self.resolve_image(name)?;
-            wanted.extend(all.iter().find(|named| named.image.id == id).cloned());
+            let (id, reference) = self.resolve_reference(name)?;
+            let shown = reference.map_or_else(|| name.clone(), |reference| reference.familiar());
+            wanted.extend(all.iter().find(|named| named.image.id == id).cloned().map(|named| (shown, named)));
         }
         Ok(wanted)
     }
 
-    fn verify(&self, named: &NamedImage) -> Result<Verified> {
-        Ok(Verified {
-            id: named.image.id.to_string(),
-            tags: named.tags.iter().map(Reference::familiar).collect(),
-            faults: self.findings(named)?.iter().map(ToString::to_string).collect(),
-        })
+    fn verify(&self, name: String, named: &NamedImage) -> Result<Verified> {
+        Ok(Verified { name, faults: self.findings(named)?.iter().map(ToString::to_string).collect() })
     }
 
     /// What is wrong with an image, and with the indexes by which its names lead to it.
@@ -139,7 +140,8 @@ impl Engine {
         for tag in &named.tags {
             indexes.extend(self.state().index_of(tag)?);
         }
-        for index in indexes {
+        let attached = named.image.attached.iter().map(|document| document.digest.clone());
+        for index in indexes.into_iter().chain(attached) {
             match self.store.blob(&index) {
                 Ok(_) => {}
                 Err(image::Error::NotStored { .. }) => findings.push(Finding::DocumentMissing(index)),

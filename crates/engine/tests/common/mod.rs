@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use engine::info::LogLine;
 use engine::request::{Create, Import, Logs, Remove, WaitFor};
 use engine::{Config, Engine, Snapshotter};
+#[allow(unused_imports, reason = "not every test file uses every fixture")]
+pub(crate) use linux::chain;
 use testkit::Scratch;
 
 /// An engine whose root goes away with its test, after a check that nothing else stays.
@@ -131,18 +133,14 @@ impl Drop for Fixture {
 pub(crate) fn config(base: &Path, snapshotter: Option<Snapshotter>) -> Config {
     let monitor = testkit::programs().join("skiff-monitor");
     assert!(monitor.exists(), "build the monitor first: cargo build -p monitor");
-    Config { root: base.join("root"), run: base.join("run"), monitor, snapshotter, trace: None }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
+    Config {
+        root: base.join("root"),
+        run: base.join("run"),
+        monitor,
+        snapshotter,
+        trace: None,
+        kept_for: engine::KeptFor::default(),
     }
-    text
 }
 
 /// Waits until something is so.

@@ -20,6 +20,11 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
+/// Whether an archive is one that `docker save` wrote, whatever else it is.
+pub(super) fn is_one(contents: &Contents) -> Result<bool> {
+    Ok(contents.document(NAME, oci::CONFIG_LIMIT)?.is_some())
+}
+
 /// The images of `manifest.json`; `None` if there is none.
 pub(super) fn images(contents: &Contents, platforms: &[Platform]) -> Result<Option<Vec<Planned>>> {
     let Some(bytes) = contents.document(NAME, oci::CONFIG_LIMIT)? else { return Ok(None) };

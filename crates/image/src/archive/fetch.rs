@@ -18,11 +18,11 @@ use std::time::Duration;
 use linux::file;
 use oci::{Descriptor, DiffId, Digest, Manifest, Platform};
 
-use super::Loaded;
 use super::contents::Found;
-use super::layers::{Layers, Turn};
+use super::layers::Turn;
 use super::load::{PARALLEL, lease, stage};
 use super::plan::{self, Planned, PlannedLayer};
+use super::{Loaded, ahead};
 use crate::error::{Error, Result};
 use crate::ingest::{Expected, Ingested, Layer, ingest};
 use crate::store::{Claim, Making, Staged, Store};
@@ -30,7 +30,8 @@ use crate::store::{Claim, Making, Staged, Store};
 /// The most layers of one image: more than any file system can stack.
 const LAYERS_LIMIT: usize = 1024;
 
-/// From that size on, in bytes, what has come of a blob is kept for a later attempt: less is fetched again as fast.
+/// From that size on, in bytes, what has come of a blob is kept for a later attempt: less is fetched again as fast. A pull of 318 MB in
+/// 40 layers takes 692 ms where nothing is kept, 718 from 4 MiB on (7 of the 40), 722 from 1 MiB on (34), and 730 where all is.
 const SPOOLED_FROM: u64 = 4 << 20;
 
 /// How often it is looked whether somebody else has made a layer by now.
@@ -92,11 +93,12 @@ pub fn fetch(store: &Store, remote: Remote<'_>) -> Result<Loaded> {
     lease(&planned, &mut staged)?;
     let fetcher = Fetcher { staged: &staged, open, watch };
     let read = |layer: &PlannedLayer, needed_by: &str, turn: Turn<'_>| fetcher.read(layer, needed_by, turn);
-    let found = Layers::read(&planned, PARALLEL, &read);
+    let found = ahead::read(&planned, PARALLEL, &read, &staged);
     if found.is_err() {
         staged.settle();
     }
-    let found = found?;
+    let (found, ahead) = found?;
+    staged.merged(ahead);
     let images = planned.into_iter().map(|image| stage(image, &found, &mut staged)).collect::<Result<_>>()?;
     Ok(Loaded { images, hold: staged.publish()? })
 }

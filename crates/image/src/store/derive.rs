@@ -27,7 +27,7 @@ impl Store {
         let scratch = Scratch::new(self)?;
         let half_done = scratch.fresh("index");
         let tars = open_all(self, layers)?;
-        write(self, layers, &tars, &half_done)?;
+        write(self, index::Ahead::default(), (layers, &tars), &half_done)?;
         self.effects().rename_new(&half_done, &path)?;
         self.effects().sync_dir(&self.images())?;
         Ok(path)
@@ -50,21 +50,30 @@ pub(super) fn open_all(store: &Store, layers: &[DiffId]) -> Result<Vec<File>> {
     layers.iter().map(|layer| open(store, layer)).collect()
 }
 
-/// Writes and syncs the index of layers with their tars.
-pub(super) fn write(store: &Store, layers: &[DiffId], tars: &[File], path: &Path) -> Result<()> {
+/// Writes and syncs the index of layers with their tars, the lowest of which may be merged already.
+pub(super) fn write(
+    store: &Store,
+    ahead: index::Ahead,
+    (layers, tars): (&[DiffId], &[File]),
+    path: &Path,
+) -> Result<()> {
     let file = store.effects().create(path, 0o400)?;
     let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
-    build(layers, tars, &mut out)?;
+    build(ahead, (layers, tars), &mut out)?;
     out.flush().named("write", path)?;
     drop(out);
     Ok(store.effects().sync(&file, path)?)
 }
 
-/// Builds the index of layers with their tars into `out`.
-pub(super) fn build(layers: &[DiffId], tars: &[File], out: &mut impl Write) -> Result<()> {
+/// Builds the index of layers with their tars into `out`; the lowest may be merged already.
+pub(super) fn build(
+    ahead: index::Ahead,
+    (layers, tars): (&[DiffId], &[File]),
+    out: &mut impl Write,
+) -> Result<()> {
     let opened: Vec<index::Layer<'_>> =
         layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
-    index::write_with_mount_points(&opened, out).map_err(|source| Error::Index { source })?;
+    index::write_with_mount_points(ahead, &opened, out).map_err(|source| Error::Index { source })?;
     Ok(())
 }
 

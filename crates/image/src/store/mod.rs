@@ -25,7 +25,7 @@
 //! |---|---|
 //! | what somebody found here, or has put here, stays until he has named it, fails or dies | he leased it before he looked ([`lease`]), and a collector keeps what the living have leased; from the publication on he holds the store |
 //! | a collector waits for no download, and no download for a collector that is at work on something else for long | the store is held for the writing of a few lines, and for renames and one transaction |
-//! | who is killed keeps nothing, but for a day what he has fetched | a lease ends with the lock of its scratch directory; what he has fetched is told by `partial/`, and goes when it is too old |
+//! | who is killed keeps nothing, but for a while what he has fetched | a lease ends with the lock of its scratch directory; what he has fetched is told by `partial/`, and goes when it is too old |
 //! | no two fetch a layer at the same time, and none of them waits for ever | `partial/<layer>/` is locked by one of them, who waits for no other lock meanwhile |
 //! | a sweep sees no scratch directory whose maker lives | he locks it before `tmp/` is free for the sweep |
 //!
@@ -59,7 +59,7 @@ use rustix::fs::FlockOperation;
 pub use collect::{Collected, Collector, Live};
 pub use effects::{Fault, Faults};
 pub use keep::Kept;
-pub use partial::KEPT_FOR;
+pub use partial::KeptFor;
 pub(crate) use partial::{Claim, Making};
 pub(crate) use publish::Staged;
 pub use remover::Remover;
@@ -74,6 +74,7 @@ pub struct Store {
     root: PathBuf,
     effects: Faults,
     remover: Remover,
+    kept_for: KeptFor,
 }
 
 /// Keeps collectors out while content is published; see the module's locks. Dropped after the names are
@@ -100,7 +101,12 @@ impl Store {
     /// # Errors
     /// If a directory cannot be made.
     pub fn open_with(root: &Path, effects: Faults) -> Result<Self> {
-        let store = Self { root: root.to_owned(), effects, remover: Remover::default() };
+        let store = Self {
+            root: root.to_owned(),
+            effects,
+            remover: Remover::default(),
+            kept_for: KeptFor::default(),
+        };
         // The last one made proves that the others are there, so an existing store costs one system call.
         let last = store.root.join(DIRECTORIES[3]);
         if rustix::fs::access(&last, rustix::fs::Access::EXISTS).is_err() {
@@ -117,6 +123,16 @@ impl Store {
     #[must_use]
     pub fn with_remover(self, remover: Remover) -> Self {
         Self { remover, ..self }
+    }
+
+    /// Keeps what was begun for as long as `kept_for` says.
+    #[must_use]
+    pub fn with_kept_for(self, kept_for: KeptFor) -> Self {
+        Self { kept_for, ..self }
+    }
+
+    pub(crate) fn kept_for(&self) -> &KeptFor {
+        &self.kept_for
     }
 
     /// The root.
@@ -146,18 +162,21 @@ impl Store {
     /// The unpacked trees that the stacks of an image's layers have made, whatever ids they were unpacked for.
     #[must_use]
     pub fn tree_paths(&self, layers: &[DiffId]) -> Vec<PathBuf> {
-        let mut stacks = Vec::with_capacity(layers.len());
-        let mut chain: Option<oci::ChainId> = None;
-        for layer in layers {
-            let stack = chain.map_or_else(|| oci::ChainId::base(layer), |below| below.extend(layer));
-            stacks.push(stack.digest().encoded().to_owned());
-            chain = Some(stack);
-        }
+        let stacks = collect::stacks(layers);
+        let belongs = |name: &String| stacks.iter().any(|stack| collect::stack_of(name) == stack);
+        self.trees_that(&belongs)
+    }
+
+    /// The trees that have been replaced by good ones, of any stack of layers, and are kept for those who have them mounted.
+    #[must_use]
+    pub fn replaced_trees(&self) -> Vec<PathBuf> {
+        self.trees_that(&|name| collect::replaced(name).is_some())
+    }
+
+    fn trees_that(&self, wanted: &dyn Fn(&String) -> bool) -> Vec<PathBuf> {
         let Ok(names) = std::fs::read_dir(self.trees()) else { return Vec::new() };
         let names = names.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let belongs =
-            |name: &String| stacks.iter().any(|stack| name.split('.').next() == Some(stack.as_str()));
-        names.filter(belongs).map(|name| self.trees().join(name)).collect()
+        names.filter(wanted).map(|name| self.trees().join(name)).collect()
     }
 
     pub(crate) fn layers(&self) -> PathBuf {

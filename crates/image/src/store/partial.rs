@@ -8,15 +8,17 @@
 //! The directory is there from before the blob is asked for until the names of an image with the layer are committed. So the
 //! bytes of a blob, and a layer that is whole while its image is not, outlive whoever fetches them: a later fetch goes on. Bytes
 //! that came are not synced; whether they are right is seen at the end by their digest. What nobody has gone on with for
-//! [`KEPT_FOR`] is garbage, and so is everything nobody is at work on when a user asks for space.
+//! as long as [`KeptFor`] says is garbage, and so is everything nobody is at work on when a user asks for space.
 //!
 //! Whoever has the lock of one waits for no other, so two that need the same layers in another order cannot wait for each other.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use linux::file::{self, Named as _};
@@ -26,8 +28,33 @@ use rustix::fs::FlockOperation;
 use super::{Store, collect, size_of, try_lock};
 use crate::error::{Error, Result};
 
-/// How long what was begun is kept for somebody who goes on with it.
-pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// As long as nobody says otherwise.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Says how long what was begun is kept; `None` for as long as space is not wanted.
+type Say = dyn Fn() -> Option<Duration> + Send + Sync;
+
+/// How long what was begun is kept for somebody who goes on with it: a day by default.
+#[derive(Clone, Default)]
+pub struct KeptFor(Option<Arc<Say>>);
+
+impl KeptFor {
+    /// Asks `say` each time when something may be too old, and at no other time. `None` keeps it for as long as space is not
+    /// wanted.
+    pub fn new(say: impl Fn() -> Option<Duration> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(say)))
+    }
+
+    fn get(&self) -> Option<Duration> {
+        self.0.as_ref().map_or(Some(A_DAY), |say| say())
+    }
+}
+
+impl fmt::Debug for KeptFor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if self.0.is_some() { "KeptFor(told)" } else { "KeptFor(a day)" })
+    }
+}
 
 /// A layer that nobody else makes. Dropping it lets others make it.
 #[derive(Debug)]
@@ -125,7 +152,7 @@ fn is_still(directory: &OwnedFd, path: &Path) -> Result<bool> {
     }
 }
 
-/// From now on it is kept for [`KEPT_FOR`].
+/// From now on it is kept as long as [`KeptFor`] says.
 fn touch(directory: &OwnedFd, path: &Path) -> Result<()> {
     let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
@@ -165,9 +192,11 @@ fn mine(path: &Path) -> Result<Option<Making>> {
 /// that are kept, and the bytes removed.
 pub(super) fn collect(store: &Store, all: bool, leased: &HashSet<String>) -> Result<(HashSet<String>, u64)> {
     let (mut kept, mut bytes) = (HashSet::new(), 0);
-    for name in collect::names(&directory(store))? {
+    let names = collect::names(&directory(store))?;
+    let kept_for = if all || names.is_empty() { None } else { store.kept_for().get() };
+    for name in names {
         let path = directory(store).join(&name);
-        if leased.contains(&name) || (!all && !is_old(&path)) {
+        if leased.contains(&name) || !(all || kept_for.is_some_and(|kept_for| is_old(&path, kept_for))) {
             kept.insert(name);
             continue;
         }
@@ -180,11 +209,11 @@ pub(super) fn collect(store: &Store, all: bool, leased: &HashSet<String>) -> Res
     Ok((kept, bytes))
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_old(path: &Path, kept_for: Duration) -> bool {
     let Ok(changed) = path.symlink_metadata() else { return true };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let age = now.as_secs().saturating_sub(u64::try_from(changed.mtime()).unwrap_or(0));
-    age >= KEPT_FOR.as_secs()
+    age >= kept_for.as_secs()
 }
 
 impl Store {
@@ -192,7 +221,11 @@ impl Store {
     #[must_use]
     pub fn has_outdated(&self) -> bool {
         let names = collect::names(&directory(self)).unwrap_or_default();
-        names.iter().any(|name| is_old(&directory(self).join(name)))
+        if names.is_empty() {
+            return false;
+        }
+        let Some(kept_for) = self.kept_for().get() else { return false };
+        names.iter().any(|name| is_old(&directory(self).join(name), kept_for))
     }
 
     /// Whether something was begun that is not finished.

@@ -13,6 +13,7 @@ use super::effects::Faults;
 use super::lease::Lease;
 use super::{Hold, Live, Making, Scratch, Store, derive, partial, size_of};
 use crate::error::Result;
+use crate::index;
 use crate::ingest::Windows;
 
 /// Layers that are being synced at once at most.
@@ -31,6 +32,8 @@ pub(crate) struct Staged<'a> {
     layers: BTreeMap<DiffId, PathBuf>,
     documents: BTreeMap<Digest, PathBuf>,
     indexes: BTreeMap<Digest, PathBuf>,
+    /// What is merged already of an image whose index is not written yet.
+    ahead: Option<index::Ahead>,
 }
 
 impl<'a> Staged<'a> {
@@ -47,6 +50,7 @@ impl<'a> Staged<'a> {
             layers: BTreeMap::new(),
             documents: BTreeMap::new(),
             indexes: BTreeMap::new(),
+            ahead: None,
         })
     }
 
@@ -116,7 +120,12 @@ impl<'a> Staged<'a> {
 
     /// Opens a layer's tar where it lies by now: staged, or in the store. It may be published meanwhile.
     fn open_layer(&self, layer: &DiffId) -> Result<File> {
-        if let Some(path) = self.layers.get(layer) {
+        self.open_staged(layer, self.layers.get(layer).map(PathBuf::as_path))
+    }
+
+    /// The same where it is known at which path it was staged, if it was.
+    pub(crate) fn open_staged(&self, layer: &DiffId, path: Option<&Path>) -> Result<File> {
+        if let Some(path) = path {
             match file::open(path) {
                 Err(error) if error.is_missing() => {}
                 opened => return Ok(opened?),
@@ -139,6 +148,11 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
+    /// Takes what is merged already of an image whose index will be asked for.
+    pub(crate) fn merged(&mut self, ahead: Option<index::Ahead>) {
+        self.ahead = ahead;
+    }
+
     /// Builds the merged index of an image from its layers, unless it is there; it is leased.
     pub(crate) fn add_index(&mut self, image: &Digest, layers: &[DiffId]) -> Result<()> {
         if self.indexes.contains_key(image) || size_of(&self.store.index_path(image))?.is_some() {
@@ -146,7 +160,8 @@ impl<'a> Staged<'a> {
         }
         let path = self.scratch.fresh("index");
         let tars = layers.iter().map(|layer| self.open_layer(layer)).collect::<Result<Vec<File>>>()?;
-        derive::write(self.store, layers, &tars, &path)?;
+        let ahead = self.ahead.take_if(|ahead| ahead.begins(layers)).unwrap_or_default();
+        derive::write(self.store, ahead, (layers, &tars), &path)?;
         self.indexes.insert(image.clone(), path);
         Ok(())
     }

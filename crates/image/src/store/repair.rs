@@ -11,6 +11,7 @@ use oci::{Descriptor, DiffId, Digest};
 
 use super::{Scratch, Store, collect, derive, publish};
 use crate::error::{Error, Result};
+use crate::index::Ahead;
 use crate::ingest::{Expected, Layer, Windows, ingest};
 
 impl Store {
@@ -68,21 +69,33 @@ impl Store {
     pub fn replace_index(&self, image: &Digest, layers: &[DiffId]) -> Result<()> {
         let scratch = Scratch::new(self)?;
         let good = scratch.fresh("index");
-        derive::write(self, layers, &derive::open_all(self, layers)?, &good)?;
+        derive::write(self, Ahead::default(), (layers, &derive::open_all(self, layers)?), &good)?;
         self.put(&good, &self.index_path(image))
     }
 
-    /// Removes trees that were unpacked from layers that were bad. No container may have them for its root.
+    /// Takes their names from trees that were unpacked from bad layers, so that whoever asks for them next has them unpacked anew.
+    /// Who has one mounted keeps it: it stays until it is collected. Returns each with its new name.
     ///
     /// # Errors
-    /// If one cannot be removed.
-    pub fn remove_trees(&self, trees: &[PathBuf]) -> Result<()> {
-        let mut unnamed = Vec::new();
+    /// If one cannot be renamed.
+    pub fn replace_trees(&self, trees: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut replaced = Vec::new();
         for tree in trees {
             let Some(name) = tree.file_name().and_then(|name| name.to_str()) else { continue };
-            unnamed.push(collect::unname(self, &self.trees(), name)?);
+            replaced.push((tree.clone(), collect::rename(self, &self.trees(), name, collect::REPLACED)?));
         }
-        Ok(self.remover.remove(&unnamed)?)
+        Ok(replaced)
+    }
+
+    /// Gives them their names back, unless they were unpacked anew meanwhile.
+    ///
+    /// # Errors
+    /// If one cannot be renamed.
+    pub fn restore_trees(&self, replaced: &[(PathBuf, PathBuf)]) -> Result<()> {
+        for (tree, renamed) in replaced {
+            self.effects().rename_new(renamed, tree)?;
+        }
+        Ok(())
     }
 
     /// Renames a synced file over another.

@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use linux::chain;
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest, Hasher, ImageConfig};
 
 use super::{Store, derive, size_of};
 use crate::error::{Error, Result};
+use crate::index::Ahead;
 
 /// What is wrong with a stored image; `Display` is one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +130,8 @@ fn check_index(store: &Store, image: &Digest, layers: &[DiffId]) -> Result<Optio
         None => None,
     };
     let mut made = HashWriter(Hasher::sha256());
-    let built = derive::open_all(store, layers).and_then(|tars| derive::build(layers, &tars, &mut made));
+    let built = derive::open_all(store, layers)
+        .and_then(|tars| derive::build(Ahead::default(), (layers, &tars), &mut made));
     if let Err(error) = built {
         return Ok(Some(Finding::IndexRefused(image.clone(), chain(&error))));
     }
@@ -148,16 +151,4 @@ impl Write for HashWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::{Compression, LoadOptions, Loaded, Source, Store};
+#[allow(unused_imports, reason = "not every test file uses every fixture")]
+pub(crate) use linux::chain;
 use oci::Digest;
 use serde_json::{Value, json};
 
@@ -253,17 +255,6 @@ pub(crate) fn picture(root: &Path) -> BTreeMap<String, String> {
         walk(root, root, &mut files);
     }
     files
-}
-
-/// An error and all its sources.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// Runs a program of the distribution, which has to succeed; what it printed.

@@ -85,7 +85,7 @@ fn run(name: &str, verb: &str, input: &[u8]) -> Result<Ran> {
 pub(super) fn store(name: &str, server: &str, credential: &Credential) -> Result<()> {
     let (username, secret) = match credential {
         Credential::Password { username, password } => (username.as_str(), password.as_str()),
-        Credential::IdentityToken(token) => (TOKEN_USER, token.as_str()),
+        Credential::IdentityToken(token) | Credential::RegistryToken(token) => (TOKEN_USER, token.as_str()),
     };
     let request = serde_json::json!({"ServerURL": server, "Username": username, "Secret": secret});
     run(name, "store", request.to_string().as_bytes()).map(drop)

@@ -34,6 +34,7 @@ pub fn keep(path: &Path, registry: &str, credential: &Credential) -> Result<Kept
         Credential::IdentityToken(token) => {
             json!({"auth": STANDARD.encode("00000000-0000-0000-0000-000000000000:"), "identitytoken": token})
         }
+        Credential::RegistryToken(token) => json!({"registrytoken": token}),
     };
     change(path, |auths| {
         auths.insert(server.to_owned(), entry);

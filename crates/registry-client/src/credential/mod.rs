@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {
-//!   "auths": { "host": { "auth": base64("name:password") } | { "identitytoken": "…" } },
+//!   "auths": { "host": { "auth": base64("name:password") } | { "identitytoken": "…" } | { "registrytoken": "…" } },
 //!   "credsStore": "NAME",                 all are kept by the program docker-credential-NAME
 //!   "credHelpers": { "host": "NAME" }     that of one host is
 //! }
@@ -42,6 +42,8 @@ pub enum Credential {
     },
     /// A token that stands for a login, for which others are given.
     IdentityToken(String),
+    /// A token that is shown to the registry itself.
+    RegistryToken(String),
 }
 
 impl fmt::Debug for Credential {
@@ -49,6 +51,7 @@ impl fmt::Debug for Credential {
         match self {
             Self::Password { username, .. } => write!(formatter, "password of {username:?}"),
             Self::IdentityToken(_) => formatter.write_str("identity token"),
+            Self::RegistryToken(_) => formatter.write_str("registry token"),
         }
     }
 }
@@ -60,7 +63,7 @@ impl Credential {
             Self::Password { username, password } => {
                 Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
             }
-            Self::IdentityToken(_) => None,
+            Self::IdentityToken(_) | Self::RegistryToken(_) => None,
         }
     }
 }
@@ -69,6 +72,8 @@ impl Credential {
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     document: Document,
+    /// What counts before everything else.
+    first: BTreeMap<String, Entry>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -91,6 +96,8 @@ struct Entry {
     password: String,
     #[serde(default, rename = "identitytoken")]
     identity_token: String,
+    #[serde(default, rename = "registrytoken")]
+    registry_token: String,
 }
 
 impl fmt::Debug for Entry {
@@ -137,7 +144,16 @@ impl Credentials {
                 error.column()
             ),
         })?;
-        Ok(Self { document })
+        Ok(Self { document, first: BTreeMap::new() })
+    }
+
+    /// The same, but that the `auths` of another text, which `name` names in errors, count before all of these.
+    ///
+    /// # Errors
+    /// As [`Credentials::parse`].
+    pub fn with_first(self, name: &str, text: &str) -> Result<Self> {
+        let first = Self::parse(name, text.as_bytes())?.document.auths;
+        Ok(Self { first, ..self })
     }
 
     /// One credential alone.
@@ -146,9 +162,10 @@ impl Credentials {
         let entry = match credential {
             Credential::Password { username, password } => Entry { username, password, ..Entry::default() },
             Credential::IdentityToken(token) => Entry { identity_token: token, ..Entry::default() },
+            Credential::RegistryToken(token) => Entry { registry_token: token, ..Entry::default() },
         };
         let auths = [(key(registry).to_owned(), entry)].into();
-        Self { document: Document { auths, ..Document::default() } }
+        Self { document: Document { auths, ..Document::default() }, first: BTreeMap::new() }
     }
 
     /// The credential for a registry, by the host of its references. May start a credential helper.
@@ -165,19 +182,23 @@ impl Credentials {
 
     fn place<'a>(&'a self, registry: &'a str) -> Result<Place<'a>> {
         let document = &self.document;
+        if let Some(credential) = in_entries(&self.first, registry)? {
+            return Ok(Place::Here(credential));
+        }
         let helper = document.helpers.get(registry).filter(|name| !name.is_empty());
         if let Some(name) = helper.or(Some(&document.store).filter(|name| !name.is_empty())) {
             return Ok(Place::Helper { name, server: registry });
         }
-        let named = document.auths.get_key_value(registry);
-        // Some tools write addresses, with scheme and path.
-        let found =
-            named.or_else(|| document.auths.iter().find(|(name, _)| host_of(name) == host_of(registry)));
-        match found {
-            Some((name, entry)) => Ok(entry.credential(name)?.map_or(Place::Nowhere, Place::Here)),
-            None => Ok(Place::Nowhere),
-        }
+        Ok(in_entries(&document.auths, registry)?.map_or(Place::Nowhere, Place::Here))
     }
+}
+
+/// What entries have for a registry.
+fn in_entries(entries: &BTreeMap<String, Entry>, registry: &str) -> Result<Option<Credential>> {
+    let named = entries.get_key_value(registry);
+    // Some tools write addresses, with scheme and path.
+    let found = named.or_else(|| entries.iter().find(|(name, _)| host_of(name) == host_of(registry)));
+    found.map_or(Ok(None), |(name, entry)| entry.credential(name))
 }
 
 /// The name that a registry has in the configuration.
@@ -198,6 +219,9 @@ impl Entry {
     fn credential(&self, name: &str) -> Result<Option<Credential>> {
         if !self.identity_token.is_empty() {
             return Ok(Some(Credential::IdentityToken(self.identity_token.clone())));
+        }
+        if !self.registry_token.is_empty() {
+            return Ok(Some(Credential::RegistryToken(self.registry_token.clone())));
         }
         if self.auth.is_empty() {
             let (username, password) = (self.username.clone(), self.password.clone());
@@ -243,6 +267,19 @@ mod tests {
         ] {
             assert_eq!(credentials.place(key(registry)).unwrap(), want, "{registry}");
         }
+        // What counts first does so before helpers, too, and for nobody else.
+        let first = r#"{"auths":{"ecr.example":{"registrytoken":"r"},"https://plain.example:5000/v2/":{"auth":"eDp5"}}}"#;
+        let with_first = credentials.clone().with_first("VARIABLE", first).unwrap();
+        let token = Place::Here(Credential::RegistryToken("r".to_owned()));
+        for (registry, want) in [
+            ("ecr.example", token),
+            ("plain.example:5000", password("x", "y")),
+            ("docker.io", password("user", "pa:ss")),
+        ] {
+            assert_eq!(with_first.place(key(registry)).unwrap(), want, "{registry}");
+        }
+        let error = credentials.clone().with_first("VARIABLE", "secret").unwrap_err().to_string();
+        assert!(error.contains("VARIABLE") && !error.contains("secret"), "{error}");
         for bad in ["bad.example", "nocolon.example"] {
             assert!(credentials.place(bad).is_err(), "{bad}");
         }

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::{Capabilities, Host, Tls, beside, refuse, upstream};
 use crate::backoff::Patience;
 use crate::error::Result;
+use crate::ranges::Ranges;
 use crate::url::{Origin, Url};
 
 /// No honest file is larger.
@@ -65,6 +66,7 @@ struct Registries {
     #[serde(default)]
     registry: Table,
     patience: Option<Waits>,
+    ranges: Option<Parts>,
 }
 
 /// How long to wait, and how often to try. What is not said is as without the file.
@@ -78,19 +80,44 @@ struct Waits {
     longest_retry_after_seconds: Option<u64>,
 }
 
+/// When one blob is read by several connections. What is not said is as without the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Parts {
+    connections: Option<u64>,
+    from_mebibytes: Option<u64>,
+}
+
+/// A number that is at least one, and not more than `most`.
+fn within(path: &Path, key: &str, value: Option<u64>, (usual, most): (u64, u64)) -> Result<u64> {
+    match value {
+        Some(value) if value == 0 || value > most => Err(refuse(path, format!("{key} must be 1 to {most}"))),
+        value => Ok(value.unwrap_or(usual)),
+    }
+}
+
+/// What a `registries.toml` says of ranges; `None` if nothing.
+pub(super) fn ranges(path: &Path) -> Result<Option<Ranges>> {
+    let Some(text) = read(path)? else { return Ok(None) };
+    let Some(parts) = parse::<Registries>(path, &text)?.ranges else { return Ok(None) };
+    let usual = Ranges::default();
+    let connections = within(path, "connections", parts.connections, (usual.connections as u64, 16))?;
+    let mebibytes = within(path, "from-mebibytes", parts.from_mebibytes, (usual.from >> 20, 1 << 30))?;
+    Ok(Some(Ranges {
+        connections: usize::try_from(connections).unwrap_or(usual.connections),
+        from: mebibytes << 20,
+    }))
+}
+
 /// What a `registries.toml` says of patience; `None` if nothing.
 pub(super) fn patience(path: &Path) -> Result<Option<Patience>> {
     let Some(text) = read(path)? else { return Ok(None) };
     let Some(waits) = parse::<Registries>(path, &text)?.patience else { return Ok(None) };
-    let within = |key: &str, value: Option<u64>, usual: u64, most: u64| match value {
-        Some(value) if value == 0 || value > most => Err(refuse(path, format!("{key} must be 1 to {most}"))),
-        value => Ok(value.unwrap_or(usual)),
-    };
     let seconds = |key: &str, value: Option<u64>, usual: Duration| {
-        within(key, value, usual.as_secs(), 24 * 3600).map(Duration::from_secs)
+        within(path, key, value, (usual.as_secs(), 24 * 3600)).map(Duration::from_secs)
     };
     let usual = Patience::default();
-    let attempts = within("attempts", waits.attempts, u64::from(usual.attempts), 100)?;
+    let attempts = within(path, "attempts", waits.attempts, (u64::from(usual.attempts), 100))?;
     let longest = seconds("longest-wait-seconds", waits.longest_wait_seconds, usual.longest)?;
     Ok(Some(Patience {
         connect: seconds("connect-seconds", waits.connect_seconds, usual.connect)?,

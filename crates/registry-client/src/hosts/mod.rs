@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! registries.toml             [patience]  attempts, connect-seconds, silence-seconds, longest-wait-seconds, longest-retry-after-seconds
+//!                             [ranges]    connections, from-mebibytes
 //!                             [registry."docker.io"]  insecure = true | what a hosts.toml says
 //! certs.d/<host>/hosts.toml   as containerd reads it:
 //!     server = "https://…"                         the registry itself, asked last; options at the top are its
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backoff::Patience;
 use crate::error::{Error, Result};
+use crate::ranges::Ranges;
 use crate::url::{Origin, Url};
 
 /// Where Docker's own registry really is.
@@ -129,6 +131,19 @@ impl HostRules {
             }
         }
         Ok(Patience::default())
+    }
+
+    /// When one blob is read by several connections: as the first file says that says anything of it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or makes no sense.
+    pub fn ranges(&self) -> Result<Ranges> {
+        for path in &self.files {
+            if let Some(ranges) = file::ranges(path)? {
+                return Ok(ranges);
+            }
+        }
+        Ok(Ranges::default())
     }
 }
 

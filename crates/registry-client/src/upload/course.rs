@@ -110,7 +110,8 @@ impl<'a> Upload<'a> {
             }
             return Err(error);
         };
-        self.repository.session.wait(wait, self.failed, None, &error);
+        let about = self.repository.about.as_ref().or(self.wanted.map(|wanted| &wanted.digest));
+        self.repository.session.wait(wait, self.failed, about, &error);
         (self.is_doubtful, self.was_cut) = (true, true);
         if is_gone {
             self.forget();

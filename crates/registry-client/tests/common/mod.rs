@@ -66,18 +66,20 @@ pub fn blob(content: &[u8]) -> Descriptor {
     Descriptor::new(MediaType::OCI_LAYER_GZIP, Digest::of(content), content.len() as u64)
 }
 
+/// The first byte that a range asks for, and the last, if it says one.
+pub fn asked(range: &str) -> Option<(usize, Option<usize>)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()))
+}
+
 /// What an honest server answers to a request for a blob, ranges included.
 pub fn serve_blob(content: &[u8], range: &str) -> Reply {
-    match range
-        .strip_prefix("bytes=")
-        .and_then(|range| range.strip_suffix('-'))
-        .and_then(|first| first.parse().ok())
-    {
+    match asked(range) {
         None => Reply::new(200, content),
-        Some(first) => {
-            let first: usize = first;
-            let told = format!("bytes {first}-{}/{}", content.len() - 1, content.len());
-            Reply::new(206, &content[first..]).with("Content-Range", told)
+        Some((first, last)) => {
+            let last = last.unwrap_or(content.len() - 1);
+            let told = format!("bytes {first}-{last}/{}", content.len());
+            Reply::new(206, &content[first..=last]).with("Content-Range", told)
         }
     }
 }

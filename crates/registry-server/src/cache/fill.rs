@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! first request ─► a thread: upstream ─► hash, uploads/fetched.… ─► checked, synced, renamed, recorded
+//!                                          └─ upstream breaks off, or we are killed: the next request goes on from there
 //! every request ─► follows the file as it grows; the last byte of an answer is sent when the digest was found right
 //! ```
 
@@ -113,21 +114,38 @@ impl Cache {
                 return Ok(());
             }
         }
-        let mut content = upstream.blob(name, digest).map_err(refused)?;
-        let size = content.size();
-        let upload = self.store.begin_fetch(digest.algorithm()).map_err(ours)?;
+        let upload = self.store.begin_fetch(name, digest).map_err(ours)?;
         let mut writer = upload.writer_blocking().ok_or(Failure::Ours)?;
-        let file = Arc::new(writer.reader().map_err(ours)?);
-        progress.send_modify(|progress| progress.growing = Some((file, size)));
-        match self.copy(&mut content, &mut writer, progress) {
-            Ok(()) => {}
-            Err(failure) => {
-                self.store.cancel(writer).map_err(ours)?;
-                return Err(failure);
+        let left = writer.length();
+        let content = match left {
+            0 => upstream.blob(name, digest).map(Some),
+            // Whether that was good, the digest tells.
+            left => upstream.rest_of_blob(name, digest, left),
+        };
+        let copied = match content.map_err(refused) {
+            Ok(Some(content)) => self.copy(content, &mut writer, progress),
+            Ok(None) => Err(Failure::Wrong),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = copied {
+            // What has come is good for another attempt, unless it is the reason that there is none, or takes room.
+            let is_passing = matches!(failure, Failure::Away | Failure::Limited(_) | Failure::Denied);
+            match is_passing && writer.length() > 0 {
+                true => {
+                    let came = writer.length() - left;
+                    self.store.set_aside(writer);
+                    self.grew(came);
+                }
+                false => self.store.cancel(writer).map_err(ours)?,
             }
+            return Err(failure);
         }
+        let came = writer.length() - left;
         match self.store.finish_fetch(name, digest, writer).map_err(ours)? {
-            Finished::Stored => Ok(()),
+            Finished::Stored => {
+                self.grew(came);
+                Ok(())
+            }
             Finished::Mismatch { found } => {
                 tracing::warn!("upstream gives {found} for {digest} of {name}; it is not kept");
                 Err(Failure::Wrong)
@@ -137,10 +155,12 @@ impl Cache {
 
     fn copy(
         &self,
-        content: &mut registry_client::BlobReader,
+        mut content: registry_client::BlobReader,
         writer: &mut Writer,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), Failure> {
+        let growing = Some((Arc::new(writer.reader().map_err(ours)?), content.size()));
+        progress.send_modify(|progress| (progress.growing, progress.received) = (growing, writer.length()));
         let mut buffer = vec![0; PIECE];
         loop {
             let count = content.read(&mut buffer).map_err(|error| {

@@ -9,6 +9,7 @@
 //! whole, before its digest was checked; where upstream does not answer, what is here is served, and said to be stale.
 
 pub(crate) mod fill;
+pub(crate) mod rules;
 mod upstream;
 
 use std::collections::HashMap;
@@ -19,15 +20,15 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use oci::Digest;
-use registry_client::{Error as ClientError, Fetched, Settings};
+use registry_client::{Error as ClientError, Fetched};
 use tokio::sync::Semaphore;
 
-use crate::config::Proxy;
 use crate::http::refusal::{Code, Refusal};
-use crate::names::{Reference, Repository, Tag};
-use crate::reread::reasons;
+use crate::names::{Reference, Repository};
+use crate::reread::{Reread, reasons};
 use crate::store::{NewManifest, Store};
 use fill::Fills;
+use rules::Rules;
 use upstream::News;
 pub(crate) use upstream::Upstream;
 
@@ -41,18 +42,18 @@ const EXACTNESS: Duration = Duration::from_secs(60 * 60);
 /// The registries that are stood in for, and what is known of them.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    upstreams: Vec<Arc<Upstream>>,
+    rules: Reread<Rules>,
     store: Arc<Store>,
     fills: Fills,
     conversations: Arc<Semaphore>,
-    tag_ttl: Duration,
-    exactness: Duration,
-    /// When tags were compared with upstream last.
-    compared: Notes<(Repository, Tag)>,
     /// When it was last noted that a client wants something.
     asked: Notes<(Repository, Digest)>,
     /// Whoever asks upstream for a manifest, so that others wait for the answer.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Bytes that are kept, about: what comes is added, and whoever removes something counts anew.
+    held: AtomicU64,
+    /// Told when these are too many.
+    crowded: tokio::sync::Notify,
     pub(crate) counts: Counts,
 }
 
@@ -98,38 +99,55 @@ pub(crate) struct Found {
 }
 
 impl Cache {
-    /// `client` says how registries are reached; credentials are those of the configuration alone.
-    pub(crate) fn new(proxy: &Proxy, client: &Settings, store: Arc<Store>) -> Self {
-        let mut upstreams: Vec<_> =
-            proxy.upstreams.iter().map(|remote| Arc::new(Upstream::new(remote, client))).collect();
-        // The longest prefix that fits counts.
-        upstreams.sort_by_key(|upstream| std::cmp::Reverse(upstream.prefix.len()));
+    pub(crate) fn new(rules: Reread<Rules>, store: Arc<Store>) -> Self {
         Self {
-            upstreams,
+            rules,
             store,
             fills: Fills::default(),
             conversations: Arc::new(Semaphore::new(CONVERSATIONS)),
-            tag_ttl: proxy.tag_ttl,
-            exactness: proxy.ttl.map_or(EXACTNESS, |ttl| (ttl / 8).min(EXACTNESS)),
-            compared: Notes::default(),
             asked: Notes::default(),
             turns: Mutex::default(),
+            held: AtomicU64::new(0),
+            crowded: tokio::sync::Notify::new(),
             counts: Counts::default(),
         }
     }
 
-    /// The registry whose `name` is; `None` where it is our own.
-    pub(crate) fn upstream_of(&self, name: &Repository) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().find(|upstream| upstream.remote_name(name).is_some())
+    /// Whom it stands in for by now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.current()
     }
 
-    /// Our name for the repository `name` of the registry `ns`, as `?ns=` asks for it.
-    pub(crate) fn local_name(&self, ns: &str, name: &Repository) -> Option<Repository> {
-        let upstream = self.upstreams.iter().find(|upstream| upstream.ns == ns)?;
-        match upstream.prefix.as_str() {
-            "" => Some(name.clone()),
-            prefix => Repository::parse(&format!("{prefix}/{name}")),
+    /// Reads again whom it stands in for.
+    pub(crate) fn refresh(&self) {
+        self.rules.refresh();
+    }
+
+    /// More is kept now.
+    fn grew(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        if self.excess_over().is_some() {
+            self.crowded.notify_one();
         }
+    }
+
+    /// How much is to be kept, where it is more.
+    pub(crate) fn excess_over(&self) -> Option<u64> {
+        self.rules().kept.bytes.filter(|most| self.held.load(Ordering::Relaxed) > *most)
+    }
+
+    /// Waits until more is kept than is to be.
+    pub(crate) async fn crowded(&self) {
+        self.crowded.notified().await;
+    }
+
+    /// Counts what is kept.
+    pub(crate) fn recount(&self) -> crate::store::Result<()> {
+        let before = self.held.load(Ordering::Relaxed);
+        let found = self.store.held_of_others()?;
+        // What has come meanwhile may count twice, until the next time, and never not at all.
+        self.held.fetch_add(found.wrapping_sub(before), Ordering::Relaxed);
+        Ok(())
     }
 
     /// A manifest, from here or from upstream.
@@ -140,13 +158,13 @@ impl Cache {
         reference: &Reference,
     ) -> Result<Found, Refusal> {
         let arrived = Instant::now();
-        if let Some(document) = self.known(name, reference, arrived)? {
+        if let Some(document) = self.known(upstream, name, reference, arrived)? {
             return Ok(self.hit(name, document));
         }
         let turn = self.turn(format!("{name} {reference}"));
         let _held = turn.lock().await;
         // Somebody else may have asked while we waited.
-        if let Some(document) = self.known(name, reference, arrived)? {
+        if let Some(document) = self.known(upstream, name, reference, arrived)? {
             return Ok(self.hit(name, document));
         }
         let here = self.store.document(name, reference)?;
@@ -159,14 +177,14 @@ impl Cache {
         let (asked, wanted) = (Arc::clone(upstream), (name.clone(), reference.clone()));
         match self.converse(upstream, move || asked.look(&wanted.0, &wanted.1, known.as_ref())).await? {
             Ok(News::Same) => {
-                self.note_compared(name, reference);
+                upstream.note_compared(name, reference);
                 let document = here.ok_or_else(|| Refusal::from(Failure::Ours))?;
                 Ok(self.hit(name, document))
             }
             Ok(News::Moved(fetched)) => {
                 self.counts.misses.fetch_add(1, Ordering::Relaxed);
                 let document = self.keep(name, reference, *fetched).await?;
-                self.note_compared(name, reference);
+                upstream.note_compared(name, reference);
                 Ok(Found { document, is_stale: false })
             }
             Err(failure @ (Failure::Away | Failure::Limited(_))) => match here {
@@ -187,13 +205,14 @@ impl Cache {
     /// before it.
     fn known(
         &self,
+        upstream: &Upstream,
         name: &Repository,
         reference: &Reference,
         arrived: Instant,
     ) -> Result<Option<crate::store::Document>, Refusal> {
         if let Reference::Tag(tag) = reference {
-            let compared = self.compared.of(&(name.clone(), tag.clone()));
-            if compared.is_none_or(|compared| compared + self.tag_ttl < arrived) {
+            let compared = upstream.compared.of(&(name.clone(), tag.clone()));
+            if compared.is_none_or(|compared| compared + upstream.tag_ttl < arrived) {
                 return Ok(None);
             }
         }
@@ -235,16 +254,11 @@ impl Cache {
     /// Notes that a client wants what is kept, so that it is kept on.
     pub(crate) fn note_asked(&self, name: &Repository, digest: &Digest) {
         let key = (name.clone(), digest.clone());
-        if self.asked.of(&key).is_none_or(|noted| noted.elapsed() >= self.exactness) {
+        let exactness = self.rules().kept.unasked.map_or(EXACTNESS, |age| (age / 8).min(EXACTNESS));
+        if self.asked.of(&key).is_none_or(|noted| noted.elapsed() >= exactness) {
             self.asked.set(key);
             // Nobody waits for it, and nothing is lost without it.
             drop(self.store.asked(name, digest));
-        }
-    }
-
-    fn note_compared(&self, name: &Repository, reference: &Reference) {
-        if let Reference::Tag(tag) = reference {
-            self.compared.set((name.clone(), tag.clone()));
         }
     }
 

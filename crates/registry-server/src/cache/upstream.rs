@@ -3,21 +3,25 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use oci::{Digest, Reference as Remote};
+use oci::{Descriptor, Digest, MediaType, Reference as Remote};
 use registry_client::hosts::{Capabilities, Host, Tls};
 use registry_client::{BlobReader, Client, Credentials, Error as ClientError, Fetched, Patience, Settings};
 
-use super::Failure;
+use super::{Failure, Notes};
 use crate::config::Remote as Configured;
-use crate::names::{Reference, Repository};
+use crate::names::{Reference, Repository, Tag};
 
 /// How long an upstream that does not answer is left alone, where what is here will do.
 const REST: Duration = Duration::from_secs(5);
 
 /// One registry that is stood in for.
 pub(crate) struct Upstream {
-    pub(super) prefix: String,
-    pub(super) ns: String,
+    pub(super) remote: Configured,
+    /// What the file of its authorities holds.
+    pub(super) authority: Option<Vec<u8>>,
+    pub(super) tag_ttl: Duration,
+    /// When its tags were compared with it last.
+    pub(super) compared: Notes<(Repository, Tag)>,
     host: Host,
     client: Client,
     /// One that waits for little, where what is here would do as well.
@@ -28,7 +32,7 @@ pub(crate) struct Upstream {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} at {}", self.ns, self.host.base)
+        write!(formatter, "{} at {}", self.remote.ns, self.host.base)
     }
 }
 
@@ -41,7 +45,12 @@ pub(super) enum News {
 }
 
 impl Upstream {
-    pub(super) fn new(remote: &Configured, client: &Settings) -> Self {
+    pub(super) fn new(
+        remote: Configured,
+        authority: Option<Vec<u8>>,
+        tag_ttl: Duration,
+        client: &Settings,
+    ) -> Self {
         let credentials = match &remote.credential {
             Some(credential) => Credentials::only(&remote.ns, credential.clone()),
             None => Credentials::default(),
@@ -72,8 +81,10 @@ impl Upstream {
         let settings = Settings { credentials, patience, ..client.clone() };
         let prompt = Client::new(Settings { patience: little, ..settings.clone() });
         Self {
-            prefix: remote.prefix.clone(),
-            ns: remote.ns.clone(),
+            remote,
+            authority,
+            tag_ttl,
+            compared: Notes::default(),
             host,
             client: Client::new(settings),
             prompt,
@@ -94,9 +105,16 @@ impl Upstream {
         };
     }
 
+    /// Notes that what a tag names here is what it names there.
+    pub(super) fn note_compared(&self, name: &Repository, reference: &Reference) {
+        if let Reference::Tag(tag) = reference {
+            self.compared.set((name.clone(), tag.clone()));
+        }
+    }
+
     /// What upstream calls a repository of ours; `None` where it is not below the prefix.
     pub(super) fn remote_name<'a>(&self, name: &'a Repository) -> Option<&'a str> {
-        match self.prefix.as_str() {
+        match self.remote.prefix.as_str() {
             "" => Some(name.as_str()),
             prefix => name.as_str().strip_prefix(prefix)?.strip_prefix('/'),
         }
@@ -110,7 +128,7 @@ impl Upstream {
     fn repository_by(&self, client: &Client, name: &Repository) -> registry_client::Repository {
         let remote = self.remote_name(name).unwrap_or(name.as_str());
         // Docker's own images have a name without a slash in references, and with one in its registry.
-        let remote = match self.ns.as_str() {
+        let remote = match self.remote.ns.as_str() {
             "docker.io" if !remote.contains('/') => format!("library/{remote}"),
             _ => remote.to_owned(),
         };
@@ -147,9 +165,47 @@ impl Upstream {
         self.repository(name).blob_by_digest(digest)
     }
 
+    /// The same behind so many bytes. `None` where the blob has fewer.
+    pub(super) fn rest_of_blob(
+        &self,
+        name: &Repository,
+        digest: &Digest,
+        from: u64,
+    ) -> Result<Option<BlobReader>, ClientError> {
+        let repository = self.repository(name);
+        let size = repository.blob_size(digest)?;
+        if from > size {
+            return Ok(None);
+        }
+        let blob = Descriptor::new(MediaType::default(), digest.clone(), size);
+        repository.rest_of_blob(&blob, from).map(Some)
+    }
+
+    /// All that refer to a manifest, of one kind or of any.
+    pub(crate) fn referrers(
+        &self,
+        name: &Repository,
+        subject: &Digest,
+        kind: Option<&str>,
+    ) -> Result<Vec<Descriptor>, ClientError> {
+        self.repository(name).referrers(subject, kind)
+    }
+
     /// All tags, in upstream's order.
     pub(crate) fn tags(&self, name: &Repository) -> Result<Vec<String>, ClientError> {
         self.repository(name).tags()
+    }
+}
+
+impl Drop for Upstream {
+    /// Its connections have executors of their own, which must not end within the server's: a thread ends them.
+    fn drop(&mut self) {
+        let retire = |client| std::mem::replace(client, Client::new(Settings::default()));
+        let retired = [&mut self.client, &mut self.prompt].map(retire);
+        let ended = std::thread::Builder::new().name("farewell".to_owned()).spawn(move || drop(retired));
+        if let Err(error) = ended {
+            tracing::warn!(%error, "connections to a registry that is stood in for no longer were cut");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Bodies of answers: bytes, or a part of a file.
 //!
-//! A file is read in large pieces into buffers that all answers share. What the page cache holds is read at once, in the task
-//! that sends it; only what must come from the disk is read by a thread that may wait.
+//! What the page cache holds of a file the kernel sends by itself, where nobody encrypts it ([`crate::direct`]). Else a file is read
+//! in large pieces into buffers that all answers share: what the page cache holds at once, in the task that sends it; only what
+//! must come from the disk is read by a thread that may wait.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -16,11 +17,14 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
 use crate::cache::fill::Follower;
+use crate::direct::{self, Pieces};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
 /// Buffers that are kept when nobody needs them.
 const SPARE: usize = 16;
+/// What is smaller is sooner read and sent with its head.
+const LEAST_DIRECT: u64 = 64 << 10;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -32,6 +36,15 @@ pub(crate) enum Body {
 impl Body {
     pub(crate) fn empty() -> Self {
         Self::Bytes(None)
+    }
+}
+
+impl Body {
+    /// Has what can be sent without passing through here sent so.
+    pub(crate) fn send_by(&mut self, pieces: &Arc<Pieces>) {
+        if let Self::File(part) = self {
+            part.direct = Some(Arc::clone(pieces));
+        }
     }
 }
 
@@ -49,6 +62,8 @@ pub(crate) struct FilePart {
     end: u64,
     buffers: Arc<Buffers>,
     waiting: Option<JoinHandle<io::Result<Lent>>>,
+    /// Whoever sends pieces of files as they are.
+    direct: Option<Arc<Pieces>>,
     /// Of a file that is not whole yet: whoever tells how far it is.
     growth: Option<Growth>,
 }
@@ -104,7 +119,7 @@ impl FilePart {
     /// The bytes of `file` from `start` to before `end`.
     pub(crate) fn new(file: File, start: u64, end: u64, buffers: &Arc<Buffers>) -> Self {
         let file = Arc::new(file);
-        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, growth: None }
+        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, direct: None, growth: None }
     }
 
     /// The same of a file that grows, as `follower` tells.
@@ -116,12 +131,27 @@ impl FilePart {
         follower: Follower,
     ) -> Self {
         let growth = Some(Growth { follower: Some(follower), changed: None });
-        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, growth }
+        Self { file, at: start, end, buffers: buffers.clone(), waiting: None, direct: None, growth }
+    }
+
+    /// A piece that need not pass through here.
+    fn direct_piece(&mut self) -> Option<Bytes> {
+        let pieces = self.direct.as_ref().filter(|_| self.growth.is_none() && self.waiting.is_none())?;
+        let length = (self.end - self.at).min(direct::PIECE as u64);
+        if length < LEAST_DIRECT || !linux::pages::are_cached(&self.file, self.at, length) {
+            return None;
+        }
+        let piece = pieces.add(&self.file, self.at, usize::try_from(length).ok()?);
+        self.at += length;
+        Some(piece)
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.at >= self.end {
             return Poll::Ready(None);
+        }
+        if let Some(piece) = self.direct_piece() {
+            return Poll::Ready(Some(Ok(piece)));
         }
         let read = match self.waiting.as_mut() {
             Some(waiting) => {

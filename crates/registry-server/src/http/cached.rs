@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, WARNING};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response};
 use oci::Digest;
 
 use super::blob::Source;
+use super::body::Body;
 use super::refusal::{Code, Refusal};
 use super::route::{Query, Route};
 use super::{Answer, Service, set};
 use crate::cache::fill::{Follower, Joined};
+use crate::cache::rules::Rules;
 use crate::cache::{Cache, Failure, Upstream};
 use crate::names::{Reference, Repository};
 
@@ -23,11 +25,11 @@ const ATTEMPTS: u32 = 3;
 
 impl Route {
     /// As a mirror is asked, which is told in `?ns=` whom it stands in for: by our name for that repository.
-    pub(super) fn of_namespace(self, cache: &Cache, ns: &str) -> Result<Self, Refusal> {
-        let rename = |name: Repository| match cache.local_name(ns, &name) {
+    pub(super) fn of_namespace(self, rules: &Rules, ns: &str) -> Result<Self, Refusal> {
+        let rename = |name: Repository| match rules.local_name(ns, &name) {
             Some(name) => Ok(name),
             // One of our own, where nobody else's it is: as without that word.
-            None if cache.upstream_of(&name).is_none() => Ok(name),
+            None if rules.upstream_of(&name).is_none() => Ok(name),
             None => {
                 let why = "this registry does not stand in for that one";
                 Err(Refusal::about(Code::NameUnknown, why, "ns", ns))
@@ -68,48 +70,35 @@ impl Service {
         query: &Query,
         request: &Request<Incoming>,
     ) -> Answer {
-        let mut response = self.answer_for(cache, upstream, route, query, request).await?;
-        // Draft of the specification after 1.1, "Registry Proxying": the namespace was understood.
-        if let Some(ns) = query.get("ns").filter(|ns| !ns.is_empty()) {
-            set(&mut response, HeaderName::from_static("oci-namespace"), ns);
-        }
-        Ok(response)
-    }
-
-    async fn answer_for(
-        &self,
-        cache: &Arc<Cache>,
-        upstream: &Arc<Upstream>,
-        route: Route,
-        query: &Query,
-        request: &Request<Incoming>,
-    ) -> Answer {
-        let method = request.method();
+        let (method, headers) = (request.method(), request.headers());
         if !matches!(*method, Method::GET | Method::HEAD) {
             let why = "this repository is another registry's: push there";
             return Err(
                 Refusal::new(Code::Unsupported, why).header(ALLOW, HeaderValue::from_static("GET, HEAD"))
             );
         }
-        match route {
+        let answer = match route {
             Route::Manifest(name, reference) => {
-                self.cached_manifest(cache, upstream, &name, &reference, request.headers()).await
+                self.cached_manifest(cache, upstream, &name, &reference, headers).await
             }
             Route::Blob(name, digest) => {
                 let content = *method == Method::GET;
-                self.cached_blob(cache, upstream, (&name, &digest), request.headers(), content).await
+                self.cached_blob(cache, upstream, (&name, &digest), headers, content).await
             }
             Route::Tags(name) => self.cached_tags(cache, upstream, &name, query).await,
-            // What is here need not be all there is. Clients go on with the tag that older registries have in its place (spec.md,
-            // "Unavailable Referrers API"), and that is upstream's.
-            Route::Referrers(..) => {
-                let why = "referrers of another registry are not listed here";
-                Err(Refusal::new(Code::Unsupported, why).status(StatusCode::NOT_FOUND))
+            Route::Referrers(name, subject) => {
+                self.cached_referrers(cache, upstream, (&name, &subject), query).await
             }
             Route::Version | Route::Catalog | Route::Uploads(_) | Route::Upload(..) => {
                 Err(super::not_allowed(&route))
             }
+        };
+        let mut response = answer?;
+        // Draft of the specification after 1.1, "Registry Proxying": the namespace was understood.
+        if let Some(ns) = query.get("ns").filter(|ns| !ns.is_empty()) {
+            set(&mut response, HeaderName::from_static("oci-namespace"), ns);
         }
+        Ok(response)
     }
 
     async fn cached_manifest(
@@ -175,27 +164,75 @@ impl Service {
         query: &Query,
     ) -> Answer {
         let (asked, wanted) = (Arc::clone(upstream), name.clone());
-        let tags = match upstream.is_silent() {
-            true => Err(Failure::Away),
-            false => cache.converse(upstream, move || asked.tags(&wanted)).await?,
-        };
-        match tags {
-            Ok(tags) => self.page_of_all_tags(name, tags, query),
-            Err(failure @ (Failure::Away | Failure::Limited(_))) => {
-                let mut response = self.tags(name, query).map_err(|_| Refusal::from(failure))?;
-                cache.counts.stale.fetch_add(1, Ordering::Relaxed);
-                response.headers_mut().insert(WARNING, STALE);
-                Ok(response)
+        match relayed(cache, upstream, move || asked.tags(&wanted)).await? {
+            Relayed::Fresh(tags) => self.page_of_all_tags(name, tags, query),
+            Relayed::Away(failure) => {
+                let response = self.tags(name, query).map_err(|_| Refusal::from(failure))?;
+                Ok(stale(cache, response))
             }
-            Err(Failure::Unknown) => Err(Refusal::about(
+            Relayed::Unknown => Err(Refusal::about(
                 Code::NameUnknown,
                 "upstream has no such repository",
                 "name",
                 name.as_str(),
             )),
-            Err(failure) => Err(failure.into()),
         }
     }
+
+    /// What upstream says that refers to a manifest, by its list or by the tag that stands for one; what is here of that, where it
+    /// does not answer.
+    async fn cached_referrers(
+        &self,
+        cache: &Arc<Cache>,
+        upstream: &Arc<Upstream>,
+        (name, subject): (&Repository, &Digest),
+        query: &Query,
+    ) -> Answer {
+        let (asked, wanted) = (Arc::clone(upstream), (name.clone(), subject.clone()));
+        let kind = query.get("artifactType").map(str::to_owned);
+        let ask = move || asked.referrers(&wanted.0, &wanted.1, kind.as_deref());
+        match relayed(cache, upstream, ask).await? {
+            Relayed::Fresh(found) => self.page_of_all_referrers(name, subject, &found, query),
+            // Where nothing is here, there may be something all the same.
+            Relayed::Away(failure) => match self.store.referrers(name, subject, None, "", (1, 1))?.is_empty()
+            {
+                true => Err(failure.into()),
+                false => Ok(stale(cache, self.referrers(name, subject, query)?)),
+            },
+            Relayed::Unknown => self.page_of_all_referrers(name, subject, &[], query),
+        }
+    }
+}
+
+/// What upstream says of a list, which is never kept.
+enum Relayed<T> {
+    Fresh(T),
+    /// It does not answer now: what is here has to do.
+    Away(Failure),
+    Unknown,
+}
+
+async fn relayed<T: Send + 'static>(
+    cache: &Cache,
+    upstream: &Upstream,
+    ask: impl FnOnce() -> Result<T, registry_client::Error> + Send + 'static,
+) -> Result<Relayed<T>, Refusal> {
+    if upstream.is_silent() {
+        return Ok(Relayed::Away(Failure::Away));
+    }
+    match cache.converse(upstream, ask).await? {
+        Ok(found) => Ok(Relayed::Fresh(found)),
+        Err(failure @ (Failure::Away | Failure::Limited(_))) => Ok(Relayed::Away(failure)),
+        Err(Failure::Unknown) => Ok(Relayed::Unknown),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Says that an answer is made of what is here.
+fn stale(cache: &Cache, mut response: Response<Body>) -> Response<Body> {
+    cache.counts.stale.fetch_add(1, Ordering::Relaxed);
+    response.headers_mut().insert(WARNING, STALE);
+    response
 }
 
 /// Waits until upstream has begun to answer. `None`: the blob is here, and was none of upstream's to send.

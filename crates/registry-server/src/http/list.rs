@@ -1,7 +1,7 @@
 //! Lists: tags, repositories, referrers. All are paged by `n` and `last`, and name the next page in a Link header.
 
 use hyper::header::{CONTENT_TYPE, HeaderName, LINK};
-use oci::{Digest, MediaType};
+use oci::{Descriptor, Digest, MediaType};
 use serde_json::{Map, Value};
 
 use super::refusal::{Code, Refusal};
@@ -16,6 +16,8 @@ const TAGS: u32 = 10_000;
 const REPOSITORIES: u32 = 1_000;
 /// A referrer has annotations, so a page of them is much larger.
 const REFERRERS: u32 = 500;
+/// Bytes of such a page, beside which one entry may be as large as a manifest: clients read no larger answers than those.
+const PAGE: usize = 1 << 20;
 
 impl Service {
     pub(super) fn tags(&self, name: &Repository, query: &Query) -> Answer {
@@ -61,25 +63,69 @@ impl Service {
     pub(super) fn referrers(&self, name: &Repository, subject: &Digest, query: &Query) -> Answer {
         let limit = limit(query, REFERRERS)?;
         let (last, kind) = (query.get("last").unwrap_or_default(), query.get("artifactType"));
-        let mut found = self.store.referrers(name, subject, kind, last, limit.saturating_add(1))?;
-        let more = cut(&mut found, limit);
-        let next = found.last().filter(|_| more).map(|last| {
-            let kind = kind.map_or_else(String::new, |kind| format!("&artifactType={}", encode(kind)));
-            format!("/v2/{name}/referrers/{subject}?n={limit}&last={}{kind}", last.digest)
-        });
-        let manifests: Vec<Value> = found.into_iter().map(descriptor).collect();
-        let media_type = MediaType::OCI_INDEX;
-        let index = serde_json::json!({
-            "schemaVersion": 2, "mediaType": media_type.as_str(), "manifests": manifests,
-        });
-        let mut response = page(index, next);
-        response.headers_mut().remove(CONTENT_TYPE);
-        set(&mut response, CONTENT_TYPE, media_type.as_str());
-        if kind.is_some() {
-            set(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
-        }
-        Ok(response)
+        let most = (limit.saturating_add(1), PAGE);
+        let found = self.store.referrers(name, subject, kind, last, most)?;
+        Ok(page_of_referrers(name, subject, kind, found.into_iter().map(descriptor).collect(), limit))
     }
+
+    /// The page that is asked for of all that refer to `subject`, which are of the kind that is asked for.
+    pub(super) fn page_of_all_referrers(
+        &self,
+        name: &Repository,
+        subject: &Digest,
+        found: &[Descriptor],
+        query: &Query,
+    ) -> Answer {
+        let limit = limit(query, REFERRERS)?;
+        let mut found: Vec<&Descriptor> = found.iter().collect();
+        found.sort_by_key(|entry| entry.digest.as_str());
+        found.dedup_by_key(|entry| entry.digest.as_str());
+        if let Some(last) = query.get("last") {
+            found.retain(|entry| entry.digest.as_str() > last);
+        }
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+        // A descriptor always has a form.
+        let entries = found.into_iter().filter_map(|entry| serde_json::to_value(entry).ok()).collect();
+        Ok(page_of_referrers(name, subject, query.get("artifactType"), entries, limit))
+    }
+}
+
+/// The first of `found`, which are in the order of their digests, and where the others are.
+fn page_of_referrers(
+    name: &Repository,
+    subject: &Digest,
+    kind: Option<&str>,
+    mut found: Vec<Value>,
+    limit: u32,
+) -> hyper::Response<super::Body> {
+    let here = u32::try_from(fitting(&found)).unwrap_or(u32::MAX).min(limit);
+    let more = cut(&mut found, here);
+    let last = found.last().and_then(|entry| entry["digest"].as_str()).filter(|_| more);
+    let next = last.map(|last| {
+        let kind = kind.map_or_else(String::new, |kind| format!("&artifactType={}", encode(kind)));
+        format!("/v2/{name}/referrers/{subject}?n={limit}&last={last}{kind}")
+    });
+    let media_type = MediaType::OCI_INDEX;
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type.as_str(), "manifests": found,
+    });
+    let mut response = page(index, next);
+    response.headers_mut().remove(CONTENT_TYPE);
+    set(&mut response, CONTENT_TYPE, media_type.as_str());
+    if kind.is_some() {
+        set(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
+    }
+    response
+}
+
+/// How many entries a page has room for; one at least.
+fn fitting(entries: &[Value]) -> usize {
+    let mut bytes = 0;
+    let has_room = |entry: &&Value| {
+        bytes += entry.to_string().len();
+        bytes <= PAGE
+    };
+    entries.iter().take_while(has_room).count().max(1)
 }
 
 /// The first tags, and where the others are.

@@ -41,7 +41,7 @@ pub(crate) struct Service {
     /// Who may do what.
     pub(crate) guard: Guard,
     /// Whom it stands in for.
-    pub(crate) cache: Option<Arc<Cache>>,
+    pub(crate) cache: Arc<Cache>,
     /// Whether an index may name manifests that its repository does not have.
     pub(crate) sparse: bool,
     /// How long a client may send next to nothing within a body.
@@ -72,19 +72,18 @@ impl Service {
         }
         let query = Query::parse(request.uri().query());
         let route = Route::parse(request.uri().path())?;
-        let route = match (&self.cache, query.get("ns").filter(|ns| !ns.is_empty())) {
-            (Some(cache), Some(ns)) => route.of_namespace(cache, ns)?,
-            (Some(_) | None, _) => route,
+        let rules = self.cache.rules();
+        let route = match query.get("ns").filter(|ns| !ns.is_empty()) {
+            Some(ns) => route.of_namespace(&rules, ns)?,
+            None => route,
         };
         let method = request.method().clone();
         let caller = match access.as_ref() {
             Some(access) => access.admit(request.headers(), &route.need(&method)).await?,
             None => Caller::Anybody,
         };
-        if let (Some(cache), Some(name)) = (&self.cache, route.repository())
-            && let Some(upstream) = cache.upstream_of(name)
-        {
-            return self.stand_in(cache, &Arc::clone(upstream), route, &query, &request).await;
+        if let Some(upstream) = route.repository().and_then(|name| rules.upstream_of(name)) {
+            return self.stand_in(&self.cache, upstream, route, &query, &request).await;
         }
         match (route, method) {
             (Route::Version, Method::GET | Method::HEAD) => Ok(json("{}".to_owned())),

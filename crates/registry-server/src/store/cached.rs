@@ -6,15 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use linux::file::{self, Named as _};
-use oci::{Algorithm, Digest};
+use oci::Digest;
 use rusqlite::{Connection, params};
 
-use super::error::{Purpose as _, Result};
+use super::error::Result;
 use super::ledger::Pending;
 use super::records::{self, NewManifest, Origin};
-use super::upload::{FETCHED, Upload, Writer};
-use super::{Finished, Store, milliseconds, now};
+use super::upload::{Upload, Writer};
+use super::{Collected, Finished, Store, milliseconds, now};
 use crate::names::{Repository, Tag};
 
 /// Rows that one transaction removes.
@@ -50,12 +49,18 @@ impl Store {
         })
     }
 
-    /// Begins to receive a blob of another registry. What a server that is killed leaves of it, the next one removes.
+    /// Begins to receive a blob of another registry, or goes on behind what is left of an earlier fetch, of which nothing is known:
+    /// it may be longer than the blob, and need not be its beginning. One repository's blob is received once at a time.
     ///
     /// # Errors
-    /// If no file can be made for it.
-    pub fn begin_fetch(&self, algorithm: Algorithm) -> Result<Arc<Upload>> {
-        self.uploads.begin_fetch(algorithm)
+    /// If no file can be made for it, or what is left cannot be read.
+    pub fn begin_fetch(&self, repository: &Repository, digest: &Digest) -> Result<Arc<Upload>> {
+        self.uploads.fetch(repository, digest)
+    }
+
+    /// Leaves what has come of a blob for the next fetch of it. It expires as any upload does.
+    pub fn set_aside(&self, writer: Writer) {
+        writer.set_aside(&self.uploads);
     }
 
     /// As [`Store::finish`], for a blob of another registry.
@@ -118,9 +123,36 @@ impl Store {
             })?;
         }
         if let Some(most) = kept.bytes {
-            links += self.repeat("make room among cached blobs", move |records| make_room(records, most))?;
+            links += self.unlink_beyond(most)?;
         }
         Ok((manifests, links))
+    }
+
+    /// Bytes of other registries' blobs, with those of which only a part has come.
+    ///
+    /// # Errors
+    /// If they cannot be counted.
+    pub fn held_of_others(&self) -> Result<u64> {
+        Ok(self.ledger.read("count cached blobs", held)?.saturating_add(self.uploads.fetched()?))
+    }
+
+    /// Removes of other registries' blobs what was not asked for longest, where they have more than `most` bytes. Whoever reads one
+    /// reads it to its end.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn make_room(&self, most: u64) -> Result<Collected> {
+        let mut collected = Collected { links: self.unlink_beyond(most)?, ..Collected::default() };
+        self.collect_blobs(&mut collected)?;
+        Ok(collected)
+    }
+
+    fn unlink_beyond(&self, most: u64) -> Result<u64> {
+        let held = self.ledger.read("count cached blobs", held)?;
+        // What broke off and is not gone on with is worth least.
+        let halves = self.uploads.discard_fetched(most.saturating_sub(held))?;
+        let most = most.saturating_sub(halves);
+        self.repeat("make room among cached blobs", move |records| make_room(records, most))
     }
 
     /// Runs a change until it changes nothing; returns how much it has changed.
@@ -137,37 +169,30 @@ impl Store {
             }
         }
     }
-
-    /// Removes what earlier servers have begun to fetch.
-    pub(super) fn discard_fetches(&self) -> Result<()> {
-        let folder = self.root.join("uploads");
-        let action = "look for what was not fetched to its end";
-        for entry in std::fs::read_dir(&folder).named("list", &folder).to(action)? {
-            let Ok(entry) = entry else { continue };
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(FETCHED)) {
-                file::remove_if_exists(&entry.path()).to("remove what was not fetched to its end")?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Unlinks the blobs that were not asked for longest, where all of them have more than `most` bytes; returns how many.
-fn make_room(records: &Connection, most: u64) -> rusqlite::Result<usize> {
+/// The bytes of blobs that were fetched and not pushed.
+fn held(records: &Connection) -> rusqlite::Result<u64> {
     let total: i64 = records
         .prepare_cached(
             "SELECT coalesce(sum(size), 0) FROM blob WHERE id IN (SELECT blob FROM link WHERE cached IS NOT NULL)
              AND id NOT IN (SELECT blob FROM link WHERE cached IS NULL)",
         )?
         .query_row([], |row| row.get(0))?;
-    let total = u64::try_from(total).unwrap_or(0);
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
+/// Unlinks the blobs that were not asked for longest, where all of them have more than `most` bytes; returns how many.
+fn make_room(records: &Connection, most: u64) -> rusqlite::Result<usize> {
+    let total = held(records)?;
     if total <= most {
         return Ok(0);
     }
     let excess = total - most / 100 * LEFT;
     let mut query = records.prepare_cached(
         "SELECT link.repository, link.blob, blob.size FROM link JOIN blob ON blob.id = link.blob
-         WHERE cached IS NOT NULL ORDER BY cached LIMIT ?",
+         WHERE cached IS NOT NULL AND blob NOT IN (SELECT blob FROM link WHERE cached IS NULL)
+         ORDER BY cached LIMIT ?",
     )?;
     let rows = query.query_map([BATCH], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
@@ -203,7 +228,7 @@ mod tests {
 
     fn fetch(store: &Store, content: &[u8]) -> Digest {
         let digest = Digest::of(content);
-        let mut writer = store.begin_fetch(Algorithm::Sha256).unwrap().writer_blocking().unwrap();
+        let mut writer = store.begin_fetch(&repository(), &digest).unwrap().writer_blocking().unwrap();
         writer.append(content).unwrap();
         assert_eq!(store.finish_fetch(&repository(), &digest, writer).unwrap(), Finished::Stored);
         digest
@@ -239,6 +264,34 @@ mod tests {
         std::thread::sleep(Duration::from_millis(5));
         collect(&store, Kept { unasked: Some(Duration::from_millis(1)), bytes: None });
         assert!(store.document(&repository(), &Reference::Tag(tag)).unwrap().is_none());
+    }
+
+    #[test]
+    fn room_is_made_of_what_broke_off_before_anything_whole_goes() {
+        let scratch = testkit::Scratch::new();
+        let store = Store::open(&scratch, Duration::ZERO).unwrap();
+        let whole = fetch(&store, b"fetched");
+        let begin =
+            |digest: &Digest| store.begin_fetch(&repository(), digest).unwrap().writer_blocking().unwrap();
+        let (first, second) = (Digest::of(b"first of two"), Digest::of(b"second of two"));
+        let mut writer = begin(&first);
+        writer.append(b"fir").unwrap();
+        store.set_aside(writer);
+        // One that is being received is nobody's to remove, and takes room all the same.
+        let mut going_on = begin(&second);
+        going_on.append(b"secon").unwrap();
+        assert_eq!(store.held_of_others().unwrap(), 15);
+        store.make_room(15).unwrap();
+        assert_eq!(begin(&first).length(), 3);
+        store.set_aside(begin(&first));
+        store.make_room(14).unwrap();
+        assert_eq!(store.held_of_others().unwrap(), 12, "the part that nobody goes on with is gone");
+        assert!(store.blob(&repository(), &whole).unwrap().is_some());
+        store.make_room(11).unwrap();
+        assert!(store.blob(&repository(), &whole).unwrap().is_none());
+        going_on.append(b"d of two").unwrap();
+        assert_eq!(store.finish_fetch(&repository(), &second, going_on).unwrap(), Finished::Stored);
+        assert_eq!(store.held_of_others().unwrap(), 13);
     }
 
     #[test]

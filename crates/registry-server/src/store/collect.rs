@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Blobs that no repository links, rows first.
-    fn collect_blobs(&self, collected: &mut Collected) -> Result<()> {
+    pub(super) fn collect_blobs(&self, collected: &mut Collected) -> Result<()> {
         loop {
             let gone = self.ledger.change("collect blobs", |records| {
                 let mut query = records.prepare_cached(

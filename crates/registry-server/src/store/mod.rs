@@ -4,6 +4,7 @@
 //! <root>/registry.db                        names, links, manifests, tags, referrers (SQLite, WAL)
 //! <root>/blobs/<aa>/<encoded>.<upload>      blobs, byte for byte as they were pushed; mode 0400
 //! <root>/uploads/<repository>.<upload>      half-done blobs
+//! <root>/uploads/fetched.<repository>.…     of these, what has come of another registry's
 //! ```
 //!
 //! # What lies where, and why
@@ -113,16 +114,14 @@ impl Store {
             file::sync_dir(&root.join("blobs")).to(made)?;
             file::sync_dir(root).to(made)?;
         }
-        let store = Self {
+        Ok(Self {
             ledger: Ledger::open(&root.join("registry.db"))?,
             uploads: Uploads::new(root.join("uploads")),
             leases: Leases::new(grace),
             root: root.to_owned(),
             placing: Mutex::default(),
             _lock: lock,
-        };
-        store.discard_fetches()?;
-        Ok(store)
+        })
     }
 
     /// A blob that a client may rely on from now on, if its repository links it.
@@ -295,7 +294,8 @@ impl Store {
         Ok(names.iter().filter_map(|name| Repository::parse(name)).collect())
     }
 
-    /// A page of the manifests about `subject` after the digest `last`.
+    /// A page of the manifests about `subject` after the digest `last`: at most so many, and not many more bytes of annotations
+    /// than are given; there are more, where the page has more of either.
     ///
     /// # Errors
     /// If the records cannot be read.
@@ -305,10 +305,10 @@ impl Store {
         subject: &Digest,
         kind: Option<&str>,
         last: &str,
-        limit: u32,
+        most: (u32, usize),
     ) -> Result<Vec<Referrer>> {
         self.ledger.read("list referrers", |records| {
-            records::referrers(records, repository, subject, kind, last, limit)
+            records::referrers(records, repository, subject, kind, last, most)
         })
     }
 

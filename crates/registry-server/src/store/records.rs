@@ -425,14 +425,15 @@ pub(crate) fn repositories_with(
     names.collect()
 }
 
-/// A page of the manifests about `subject`, after the digest `last`, of one kind or of all.
+/// A page of the manifests about `subject`, after the digest `last`, of one kind or of all: at most so many, of about so many
+/// bytes, and one more than these bytes hold, which tells that there are more.
 pub(crate) fn referrers(
     records: &Connection,
     name: &Repository,
     subject: &Digest,
     kind: Option<&str>,
     last: &str,
-    limit: u32,
+    (limit, bytes): (u32, usize),
 ) -> rusqlite::Result<Vec<Referrer>> {
     let mut query = records.prepare_cached(
         "SELECT digest, media_type, length(content), artifact_type, annotations FROM manifest
@@ -449,7 +450,16 @@ pub(crate) fn referrers(
             annotations: row.get(4)?,
         })
     })?;
-    page.collect()
+    let (mut found, mut held) = (Vec::new(), 0);
+    for referrer in page {
+        let referrer: Referrer = referrer?;
+        held += referrer.annotations.as_ref().map_or(0, String::len);
+        found.push(referrer);
+        if held > bytes && found.len() > 1 {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// How much there is of everything.

@@ -21,8 +21,9 @@ use crate::names::{Repository, UploadId};
 /// After so long without a request the file is closed and the hash forgotten; both come back when they are needed.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// How the files of blobs begin that are fetched from other registries: nobody goes on with one after its server has ended.
-pub(crate) const FETCHED: &str = "fetched.";
+/// How the files of blobs begin that are fetched from other registries. What is left of one that broke, the next fetch of the
+/// same blob goes on with, also after its server has ended.
+const FETCHED: &str = "fetched.";
 
 /// All uploads of one root.
 #[derive(Debug)]
@@ -76,10 +77,13 @@ impl Uploads {
         Ok((id, upload))
     }
 
-    /// Begins one that no client knows.
-    pub(crate) fn begin_fetch(&self, algorithm: Algorithm) -> Result<Arc<Upload>> {
-        let id = UploadId::random().map_err(|source| Error::System { action: "name an upload", source })?;
-        self.create(format!("{FETCHED}{id}"), Some(algorithm))
+    /// The one that no client knows, by which a blob is fetched: what is left of an earlier fetch, or a new one.
+    pub(crate) fn fetch(&self, repository: &Repository, digest: &Digest) -> Result<Arc<Upload>> {
+        let name = fetch_name(repository, digest);
+        match self.take_up(name.clone())? {
+            Some(upload) => Ok(upload),
+            None => self.create(name, Some(digest.algorithm())),
+        }
     }
 
     fn create(&self, name: String, algorithm: Option<Algorithm>) -> Result<Arc<Upload>> {
@@ -96,7 +100,10 @@ impl Uploads {
 
     /// One that was begun, perhaps by a server that has ended since.
     pub(crate) fn find(&self, repository: &Repository, id: &UploadId) -> Result<Option<Arc<Upload>>> {
-        let name = file_name(repository, id);
+        self.take_up(file_name(repository, id))
+    }
+
+    fn take_up(&self, name: String) -> Result<Option<Arc<Upload>>> {
         if let Some(upload) = self.table().get(&name) {
             upload.touch();
             return Ok(Some(upload.clone()));
@@ -105,12 +112,15 @@ impl Uploads {
         let Some(session) = Session::resume(path)? else { return Ok(None) };
         // Another request may have been faster, and written since: its session is the one that counts.
         let mut table = self.table();
+        if !table.contains_key(&name) && session.is_removed()? {
+            return Ok(None);
+        }
         let upload = table.entry(name.clone()).or_insert_with(|| Upload::new(name, session));
         upload.touch();
         Ok(Some(upload.clone()))
     }
 
-    /// Takes the upload of `writer` out of the folder and the table: what is left is its caller's.
+    /// Takes an upload out of the table: what is left of it is its caller's, or a file that is taken up again.
     fn forget(&self, name: &str) {
         self.table().remove(name);
     }
@@ -118,6 +128,45 @@ impl Uploads {
     /// How many are held open.
     pub(crate) fn count(&self) -> usize {
         self.table().len()
+    }
+
+    /// Bytes of blobs that are fetched, or were begun to be.
+    pub(crate) fn fetched(&self) -> Result<u64> {
+        Ok(self.list_fetched()?.iter().map(|(_, bytes, _)| bytes).sum())
+    }
+
+    /// Removes what is left of fetches that broke, the oldest first, until all have at most so many bytes; returns how many they
+    /// have then. What is being fetched stays.
+    pub(crate) fn discard_fetched(&self, most: u64) -> Result<u64> {
+        let mut found = self.list_fetched()?;
+        found.sort_by_key(|(_, _, changed)| *changed);
+        let mut total: u64 = found.iter().map(|(_, bytes, _)| bytes).sum();
+        for (name, bytes, _) in found {
+            // The lock keeps others from taking it up meanwhile.
+            let table = self.table();
+            if total <= most || table.contains_key(&name) {
+                continue;
+            }
+            file::remove_if_exists(&self.folder.join(&name)).to("remove what broke off")?;
+            total -= bytes;
+        }
+        Ok(total)
+    }
+
+    /// Files of fetches with their sizes, and when they were changed.
+    fn list_fetched(&self) -> Result<Vec<(String, u64, SystemTime)>> {
+        let action = "look for what is fetched";
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).named("list", &self.folder).to(action)? {
+            let Ok(entry) = entry else { continue };
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            // It may have got its place meanwhile.
+            let Ok(known) = entry.metadata() else { continue };
+            if name.starts_with(FETCHED) {
+                found.push((name, known.len(), known.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+        Ok(found)
     }
 
     /// Closes what nobody uses, and removes what nobody has written to since `expiry` ago. Returns how many were removed.
@@ -228,6 +277,12 @@ impl Writer {
         file::sync_parent(place).to("keep a blob")
     }
 
+    /// Closes it; its file stays to be taken up again.
+    pub(crate) fn set_aside(mut self, uploads: &Uploads) {
+        uploads.forget(&self.upload.name);
+        *self.session = None;
+    }
+
     /// Removes it.
     pub(crate) fn cancel(&mut self, uploads: &Uploads) -> Result<()> {
         uploads.forget(&self.upload.name);
@@ -250,6 +305,12 @@ impl Session {
         let mut session = Self { path, file, length: 0, hasher: Hasher::sha256() };
         session.rehash(Hasher::sha256())?;
         Ok(Some(session))
+    }
+
+    /// Whether its file has lost its name since it was opened.
+    fn is_removed(&self) -> Result<bool> {
+        let found = rustix::fs::fstat(&self.file).named("look at", &self.path).to("take up an upload")?;
+        Ok(found.st_nlink == 0)
     }
 
     fn append(&mut self, content: &[u8]) -> Result<()> {
@@ -298,6 +359,13 @@ impl Session {
 
 fn sha512() -> Hasher {
     Digest::from_sha512([0; 64]).hasher().unwrap_or_else(Hasher::sha256)
+}
+
+/// A fetch goes on with its own repository's beginning, so that no two ever write one file.
+fn fetch_name(repository: &Repository, digest: &Digest) -> String {
+    let key = Digest::of(repository.as_str().as_bytes());
+    let key = key.encoded().get(..32).unwrap_or_default();
+    format!("{FETCHED}{key}.{}.{}", digest.algorithm_name(), digest.encoded())
 }
 
 /// Nobody reaches an upload by way of another repository, since its name would be another one.

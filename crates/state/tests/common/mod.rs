@@ -2,8 +2,10 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "not every test file uses every fixture; tests may fail")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+#[allow(unused_imports, reason = "not every test file uses every fixture")]
+pub(crate) use linux::chain;
 use oci::{ContainerId, Digest};
 use state::{ContainerRecord, ExitRecord, IdPool, ImageRecord, Lookup, NewContainer, Result, State};
 
@@ -42,6 +44,7 @@ pub(crate) fn image_record(content: &[u8]) -> ImageRecord {
         stored: state::now(),
         size: 0,
         layers: Vec::new(),
+        attached: Vec::new(),
     }
 }
 
@@ -80,4 +83,15 @@ pub(crate) fn exit_record(code: i32) -> ExitRecord {
         lost: false,
         error: None,
     }
+}
+
+/// Takes the database of `root` back to version 1.
+pub(crate) fn as_the_first_version_had_it(root: &Path) {
+    let connection = rusqlite::Connection::open(root.join("state.db")).unwrap();
+    let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
+         ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
+         DROP TABLE image_uses; DROP TABLE sources; ALTER TABLE tags DROP COLUMN through; \
+         ALTER TABLE tags DROP COLUMN digest; DROP TABLE drafts";
+    connection.execute_batch(back).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
 }

@@ -1,11 +1,12 @@
 //! How one layer comes to a registry, in the cheapest way there is.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::thread;
 
 use image::{Gzip, Store};
-use oci::{Descriptor, DiffId, MediaType, Reference};
+use linux::file;
+use oci::{Descriptor, DiffId, Digest, MediaType, Reference};
 use registry_client::{Client, Repository};
 
 use super::{PushStep, PushWatch};
@@ -16,6 +17,8 @@ pub(super) struct Blob {
     pub(super) layer: DiffId,
     /// Each with the repositories that have it.
     pub(super) forms: Vec<(Descriptor, Vec<Reference>)>,
+    /// The first of them is what the manifest names.
+    pub(super) is_wanted: bool,
     course: Arc<Course>,
 }
 
@@ -40,42 +43,91 @@ pub(super) struct Layers<'a> {
 
 impl Blob {
     pub(super) fn new(layer: &DiffId) -> Self {
-        Self { layer: layer.clone(), forms: Vec::new(), course: Arc::default() }
+        Self { layer: layer.clone(), forms: Vec::new(), is_wanted: false, course: Arc::default() }
+    }
+
+    /// The form that it is to have, if that matters.
+    fn wanted(&self) -> Option<&Digest> {
+        self.forms.first().filter(|_| self.is_wanted).map(|(form, _)| &form.digest)
+    }
+
+    /// Whether it is this layer, to be sent in this form.
+    pub(super) fn is(&self, layer: &DiffId, wanted: Option<&Digest>) -> bool {
+        self.layer == *layer && self.wanted() == wanted
+    }
+
+    /// Whether another one needs not be sent beside this.
+    pub(super) fn is_same(&self, other: &Blob) -> bool {
+        self.is(&other.layer, other.wanted())
     }
 }
 
 impl Layers<'_> {
-    /// Sees to it that the registry has the layer; returns what it is there.
+    /// Sees to it that the registry has the layer; returns what it is there. What the manifest names is tried in all ways before
+    /// anything else: as long as the registry has that, the manifest keeps its digest.
     pub(super) fn send(&self, blob: &Blob) -> registry_client::Result<Descriptor> {
-        let done = |form: &Descriptor, step| {
-            tell_end(self.watch, blob, step);
-            Ok(form.clone())
-        };
-        for (form, _) in &blob.forms {
-            if self.target.has_blob(form)? {
-                return done(form, PushStep::Exists);
+        // Those who watch know it as the layer, whatever blob it goes as.
+        let target = self.target.about(blob.layer.digest());
+        let (wanted, others) = blob.forms.split_at(usize::from(blob.is_wanted));
+        for (forms, is_wanted) in [(wanted, true), (others, false)] {
+            if let Some((form, step)) = self.send_as(&target, blob, forms, is_wanted)? {
+                tell_end(self.watch, blob, step);
+                return Ok(form.clone());
             }
         }
-        for (form, repositories) in &blob.forms {
+        let form = self.compress(&target, blob)?;
+        tell_end(self.watch, blob, PushStep::Complete);
+        Ok(form)
+    }
+
+    /// The same in one of some forms, which are looked for in the cheapest ways first; `None` if it cannot be had in any.
+    fn send_as<'a>(
+        &self,
+        target: &Repository,
+        blob: &Blob,
+        forms: &'a [(Descriptor, Vec<Reference>)],
+        is_wanted: bool,
+    ) -> registry_client::Result<Option<(&'a Descriptor, PushStep<'a>)>> {
+        for (form, _) in forms {
+            if target.has_blob(form)? {
+                return Ok(Some((form, PushStep::Exists)));
+            }
+        }
+        for (form, repositories) in forms {
             for from in repositories.iter().filter(|from| self.is_beside(from)) {
-                if self.target.mount_blob(&form.digest, from.repository())? {
-                    return done(form, PushStep::Mounted(from.repository()));
+                if target.mount_blob(&form.digest, from.repository())? {
+                    return Ok(Some((form, PushStep::Mounted(from.repository()))));
                 }
             }
         }
-        for (form, repositories) in &blob.forms {
-            // A tar is here, and is better sent compressed.
+        for (form, repositories) in forms {
+            // A tar is here. Where nobody wants it to be one it is better sent compressed.
             if form.digest == *blob.layer.digest() {
+                if is_wanted {
+                    self.send_tar(target, blob, form)?;
+                    return Ok(Some((form, PushStep::Complete)));
+                }
                 continue;
             }
             for from in repositories.iter().filter(|from| from.name() != self.reference.name()) {
-                if self.stream(blob, form, from)? {
-                    return done(form, PushStep::Complete);
+                if self.stream(target, blob, form, from)? {
+                    return Ok(Some((form, PushStep::Complete)));
                 }
             }
         }
-        let form = self.compress(blob)?;
-        done(&form, PushStep::Complete)
+        Ok(None)
+    }
+
+    /// Sends a layer as it is stored.
+    fn send_tar(&self, target: &Repository, blob: &Blob, form: &Descriptor) -> registry_client::Result<()> {
+        let (path, course) = (self.store.layer_path(&blob.layer), &blob.course);
+        course.begin(Some(form.size));
+        let open = |at: u64| {
+            let mut tar = file::open(&path).map_err(io::Error::other)?;
+            tar.seek(SeekFrom::Start(at))?;
+            Ok(watched(Box::new(tar), at, course))
+        };
+        target.put_blob(form, &open)
     }
 
     /// Whether a repository is another one of the same registry.
@@ -84,15 +136,22 @@ impl Layers<'_> {
     }
 
     /// Sends a blob while it is read from where it is; `false` if it cannot be had there.
-    fn stream(&self, blob: &Blob, form: &Descriptor, from: &Reference) -> registry_client::Result<bool> {
+    fn stream(
+        &self,
+        target: &Repository,
+        blob: &Blob,
+        form: &Descriptor,
+        from: &Reference,
+    ) -> registry_client::Result<bool> {
         let Ok(source) = self.client.repository(from) else { return Ok(false) };
+        let source = source.about(blob.layer.digest());
         let course = &blob.course;
         course.begin(Some(form.size));
         let open = |at: u64| {
             let content = source.rest_of_blob(form, at).map_err(io::Error::other)?;
             Ok(watched(Box::new(content), at, course))
         };
-        match self.target.put_blob(form, &open) {
+        match target.put_blob(form, &open) {
             Ok(()) => Ok(true),
             // Another place may have it, and here is the layer itself.
             Err(
@@ -106,13 +165,13 @@ impl Layers<'_> {
         }
     }
 
-    fn compress(&self, blob: &Blob) -> registry_client::Result<Descriptor> {
+    fn compress(&self, target: &Repository, blob: &Blob) -> registry_client::Result<Descriptor> {
         let course = &blob.course;
         course.begin(None);
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let gzip = Gzip::new(self.store, &blob.layer, threads);
         let open = |at: u64| Ok(watched(gzip.open(at)?, at, course));
-        let (digest, size) = self.target.put_new_blob(&open)?;
+        let (digest, size) = target.put_new_blob(&open)?;
         Ok(Descriptor::new(MediaType::OCI_LAYER_GZIP, digest, size))
     }
 }

@@ -7,24 +7,25 @@
 //! ```
 //!
 //! The store keeps layers as tars. As long as every blob can be had as it came, the manifest is pushed byte for byte and keeps
-//! its digest.
+//! its digest. A name that goes through an index takes all that the index leads to along (`tree`), or, where that is not to be
+//! had, the image alone that it stands for.
 
+mod attached;
 mod blobs;
-
-use std::collections::BTreeMap;
+mod parcel;
+mod tree;
 
 use image::Live;
-use oci::{Descriptor, DiffId, Digest, Manifest, MediaType, Reference};
+use oci::{Descriptor, Digest, Platform, Reference};
 use registry_client::{Client, Repository};
-use state::ImageRecord;
 
 use super::add::parse_platform;
 use super::failed;
-use super::transfer::send_all;
 use crate::info::Pushed;
 use crate::request::PushImage;
 use crate::{Engine, Error, Result};
-use blobs::{Blob, Layers};
+use parcel::{Made, Parcel};
+use tree::Tree;
 
 /// What happens while an image is pushed.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub enum PushEvent<'a> {
     Layer { layer: &'a str, step: PushStep<'a> },
     /// Not all blobs could be had as they came: the manifest that is pushed is a new one.
     Changed { name: &'a str, was: &'a str, digest: &'a str },
+    /// Not all that the index of the name leads to is to be had: this manifest was pushed in its place.
+    InsteadOfIndex { name: &'a str, index: &'a Descriptor, manifest: &'a Descriptor },
     /// The registry has the image under this tag; `size` is that of its manifest.
     Done { tag: &'a str, digest: &'a str, size: u64 },
 }
@@ -60,7 +63,8 @@ pub enum PushStep<'a> {
 pub type PushWatch<'a> = dyn Fn(PushEvent<'_>) + Sync + 'a;
 
 impl Engine {
-    /// Sends an image, or all tags of a repository, to the registry that its name says.
+    /// Sends what a name leads to, or all tags of a repository do, to the registry that the name says; of what is there for
+    /// several platforms all, or the one that is asked for.
     pub fn push(&self, client: &Client, request: &PushImage, watch: &PushWatch<'_>) -> Result<Vec<Pushed>> {
         let text: String = request.reference.chars().take(80).collect();
         let invalid = |source| Error::InvalidReference { text, source };
@@ -79,13 +83,8 @@ impl Engine {
         let platform = request.platform.as_deref().map(parse_platform).transpose()?;
         let mut pushed = Vec::new();
         for (tag, id) in tags {
-            let record = self.image_record(&id)?;
-            if let Some(wanted) = platform.as_ref().filter(|wanted| wanted.rank(&record.platform).is_none()) {
-                let (image, wanted, found) =
-                    (tag.familiar(), wanted.to_string(), record.platform.to_string());
-                return Err(Error::WrongPlatform { image, wanted, found });
-            }
-            pushed.push(self.push_one(client, &target, &tag, &record, watch)?);
+            let push = Push { engine: self, client, target: &target, tag: &tag, watch };
+            pushed.push(push.run(&id, platform.as_ref())?);
         }
         Ok(pushed)
     }
@@ -111,148 +110,119 @@ impl Engine {
         }
         Ok(tags)
     }
+}
 
-    fn push_one(
-        &self,
-        client: &Client,
-        target: &Repository,
-        tag: &Reference,
-        record: &ImageRecord,
-        watch: &PushWatch<'_>,
-    ) -> Result<Pushed> {
-        let familiar = tag.familiar();
-        let refused =
-            |source| Error::Registry { action: "push", name: familiar.clone(), source: Box::new(source) };
-        let kept = self.store.keep(&content(record)).map_err(failed("keep the image"))?;
-        // Whoever removed it before it was kept may have collected it.
-        self.image_record(&record.id)?;
-        let config = self.store.blob(&record.id).map_err(failed("read the configuration of the image"))?;
-        let manifest = self.stored_manifest(record);
-        let layers = Layers { store: &self.store, client, target, reference: tag, watch };
-        let blobs = self.plan_blobs(record, manifest.as_ref().map(|(_, _, manifest)| manifest))?;
-        let sent = send_all(&blobs, watch, &|blob| layers.send(blob)).map_err(refused)?;
-        let sent: BTreeMap<DiffId, Descriptor> =
-            blobs.iter().map(|blob| blob.layer.clone()).zip(sent).collect();
-        let described = Descriptor::new(MediaType::OCI_CONFIG, record.id.clone(), config.len() as u64);
-        if !target.has_blob(&described).map_err(refused)? {
-            target.put_blob(&described, &blobs::in_memory(config)).map_err(refused)?;
+/// A tag on its way to its registry.
+struct Push<'a> {
+    engine: &'a Engine,
+    client: &'a Client,
+    target: &'a Repository,
+    tag: &'a Reference,
+    watch: &'a PushWatch<'a>,
+}
+
+impl Push<'_> {
+    fn refused(&self, source: registry_client::Error) -> Error {
+        Error::Registry { action: "push", name: self.tag.familiar(), source: Box::new(source) }
+    }
+
+    /// Pushes what the tag leads to, which stands for the image `id`; or the image for one platform.
+    fn run(&self, id: &Digest, platform: Option<&Platform>) -> Result<Pushed> {
+        let index = self.engine.state().index_of(self.tag)?.filter(|index| self.engine.is_index(index));
+        let Some(index) = index else {
+            let parcel = self.parcel(id)?;
+            let found = &parcel.record.platform;
+            if let Some(wanted) = platform.filter(|wanted| wanted.rank(found).is_none()) {
+                return Err(self.wrong_platform(wanted, found));
+            }
+            return self.one(&parcel, None);
+        };
+        let read = || Tree::read(self.engine, &index, self.tag);
+        let kept = self.engine.store.keep(&read()?.content()).map_err(failed("keep the images"))?;
+        // Whoever removed something before it was kept may have collected it.
+        let tree = read()?;
+        if let Some(wanted) = platform {
+            let found = &self.engine.image_record(id)?.platform;
+            let parcel = tree.best(wanted).ok_or_else(|| self.wrong_platform(wanted, found))?;
+            return self.one(parcel, None);
         }
-        let of_layers: Vec<Descriptor> =
-            record.layers.iter().filter_map(|layer| sent.get(&layer.diff_id).cloned()).collect();
-        let (kind, bytes) = assemble(manifest.as_ref(), described, of_layers)?;
-        let put = target.put_manifest(tag, &kind, &bytes).map_err(refused)?;
-        let digest = put.descriptor.digest;
-        let known: Vec<(DiffId, Descriptor)> = sent.into_iter().collect();
-        self.state().put_pushed(&record.id, &tag.with_digest(digest.clone()), &known)?;
+        let pushed = match self.bring_absent(&tree)? {
+            true => self.all(id, &tree)?,
+            false => match tree.image_of(id) {
+                Some(parcel) => self.one(parcel, Some(&tree.descriptor()))?,
+                None => self.one(&self.parcel(id)?, Some(&tree.descriptor()))?,
+            },
+        };
         drop(kept);
-        self.image_event("push", &record.id, &familiar);
-        let (digest, size) = (digest.to_string(), bytes.len() as u64);
-        if let Some((descriptor, ..)) =
-            manifest.as_ref().filter(|(was, _, of)| is_lost(was, of, &digest, record))
-        {
-            watch(PushEvent::Changed { name: &familiar, was: descriptor.digest.as_str(), digest: &digest });
+        Ok(pushed)
+    }
+
+    fn parcel(&self, id: &Digest) -> Result<Parcel> {
+        Ok(Parcel::new(&self.engine.store, self.engine.image_record(id)?))
+    }
+
+    fn wrong_platform(&self, wanted: &Platform, found: &Platform) -> Error {
+        let (image, wanted, found) =
+            (self.tag.familiar(), wanted.to_string(), found.normalized().to_string());
+        Error::WrongPlatform { image, wanted, found }
+    }
+
+    /// Pushes one image; in the place of an `index` if that is not to be had as a whole.
+    fn one(&self, parcel: &Parcel, index: Option<&Descriptor>) -> Result<Pushed> {
+        let mut live = Live::default();
+        parcel.add_content(&mut live);
+        let kept = self.engine.store.keep(&live).map_err(failed("keep the image"))?;
+        // Whoever removed it before it was kept may have collected it.
+        self.engine.image_record(&parcel.record.id)?;
+        let made = self.send(&[parcel])?;
+        let Some(made) = made.first() else {
+            return Err(Error::NoSuchImage { name: self.tag.familiar() });
+        };
+        let put = self.target.put_manifest(self.tag, &made.kind, &made.bytes);
+        let put = put.map_err(|source| self.refused(source))?.descriptor;
+        self.note(parcel, made, &put)?;
+        drop(kept);
+        if let Some(was) = &made.lost {
+            self.tell_changed(was, &put);
         }
-        watch(PushEvent::Done { tag: tag.tag().unwrap_or_default(), digest: &digest, size });
-        Ok(Pushed { reference: tag.to_string(), digest })
-    }
-
-    /// The manifest as it came with the image, if it did.
-    fn stored_manifest(&self, record: &ImageRecord) -> Option<(Descriptor, Vec<u8>, Manifest)> {
-        let descriptor = record.manifest.clone()?;
-        let bytes = self.store.blob(&descriptor.digest).ok()?;
-        let manifest = Manifest::parse(&bytes).ok()?;
-        let is_of_it = manifest.config.digest == record.id && manifest.layers.len() == record.layers.len();
-        is_of_it.then_some((descriptor, bytes, manifest))
-    }
-
-    /// In which forms each layer is known, the one of the manifest first, and where; in the order in which they are sent.
-    fn plan_blobs(&self, record: &ImageRecord, manifest: Option<&Manifest>) -> Result<Vec<Blob>> {
-        let mut blobs: Vec<Blob> = Vec::new();
-        for (place, layer) in record.layers.iter().enumerate() {
-            if blobs.iter().any(|blob| blob.layer == layer.diff_id) {
-                continue;
-            }
-            let mut blob = Blob::new(&layer.diff_id);
-            let first = manifest.and_then(|manifest| manifest.layers.get(place)).or(layer.blob.as_ref());
-            blob.forms.extend(first.map(|first| (first.clone(), Vec::new())));
-            for source in self.state().sources_of(&layer.diff_id)? {
-                let Ok(repository) = source.repository.parse::<Reference>() else { continue };
-                match blob.forms.iter_mut().find(|(form, _)| form.digest == source.blob.digest) {
-                    Some((_, repositories)) => repositories.push(repository),
-                    None => blob.forms.push((source.blob, vec![repository])),
-                }
-            }
-            blobs.push(blob);
+        if let Some(index) = index {
+            let name = &self.tag.familiar();
+            (self.watch)(PushEvent::InsteadOfIndex { name, index, manifest: &put });
         }
-        // Those on top first, as Docker does.
-        blobs.reverse();
-        Ok(blobs)
+        self.done(&parcel.record.id, &put)
     }
-}
 
-/// What is read of an image.
-fn content(record: &ImageRecord) -> Live {
-    let mut live = Live::default();
-    let layers: Vec<DiffId> = record.layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    live.image(&record.id, &layers);
-    if let Some(manifest) = &record.manifest {
-        live.document(&manifest.digest);
-    }
-    live
-}
-
-/// The manifest to push: that of the image if its layers are what it says, else a new one of the same annotations.
-fn assemble(
-    known: Option<&(Descriptor, Vec<u8>, Manifest)>,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-) -> Result<(MediaType, Vec<u8>)> {
-    let is_same = |manifest: &Manifest| {
-        manifest.layers.len() == layers.len()
-            && manifest.layers.iter().zip(&layers).all(|(was, is)| was.digest == is.digest)
-    };
-    if let Some((descriptor, bytes, manifest)) = known
-        && is_same(manifest)
-    {
-        return Ok((descriptor.media_type.clone(), bytes.clone()));
-    }
-    let was = known.map(|(_, _, manifest)| manifest);
-    let described = |layer: Descriptor| {
-        let same = was.and_then(|was| was.layers.iter().find(|known| known.digest == layer.digest));
-        Descriptor {
-            annotations: same.map(|same| same.annotations.clone()).unwrap_or_default(),
-            ..Descriptor::new(of_oci(&layer.media_type), layer.digest, layer.size)
+    /// Pushes the index, with all that it leads to; the tag stands for the image `id` here.
+    fn all(&self, id: &Digest, tree: &Tree) -> Result<Pushed> {
+        let parcels: Vec<&Parcel> = tree.images.iter().collect();
+        let made = self.send(&parcels)?;
+        let put = self.put_tree(tree, &made)?;
+        for (parcel, made) in parcels.iter().zip(&made) {
+            self.note(parcel, made, &put)?;
         }
-    };
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(MediaType::OCI_MANIFEST),
-        artifact_type: None,
-        config,
-        layers: layers.into_iter().map(described).collect(),
-        subject: was.and_then(|was| was.subject.clone()),
-        annotations: was.map(|was| was.annotations.clone()).unwrap_or_default(),
-    };
-    let bytes = serde_json::to_vec(&manifest)
-        .map_err(|source| image::Error::Json { entry: "manifest".to_owned(), source })
-        .map_err(failed("write the manifest of the image"))?;
-    Ok((MediaType::OCI_MANIFEST, bytes))
-}
-
-/// What OCI calls a layer that Docker calls otherwise.
-fn of_oci(kind: &MediaType) -> MediaType {
-    let text = kind.as_str();
-    if text.ends_with("gzip") {
-        MediaType::OCI_LAYER_GZIP
-    } else if text.ends_with("zstd") {
-        MediaType::OCI_LAYER_ZSTD
-    } else {
-        MediaType::OCI_LAYER
+        if made.iter().any(|made| made.lost.is_some()) {
+            self.tell_changed(&tree.descriptor().digest, &put);
+        }
+        self.done(id, &put)
     }
-}
 
-/// Whether a digest is lost by which others may know the image: that of a manifest of blobs, not of tars as archives have.
-fn is_lost(was: &Descriptor, manifest: &Manifest, digest: &str, record: &ImageRecord) -> bool {
-    let is_tar = |(blob, layer): (&Descriptor, &state::LayerRecord)| blob.digest == *layer.diff_id.digest();
-    was.digest.as_str() != digest && !manifest.layers.iter().zip(&record.layers).all(is_tar)
+    /// Remembers where an image is now, and its layers, and sends what is attached to it.
+    fn note(&self, parcel: &Parcel, made: &Made, put: &Descriptor) -> Result<()> {
+        let record = &parcel.record;
+        self.engine.state().put_pushed(&record.id, (self.tag, &put.digest), &made.layers)?;
+        let subject = Descriptor::new(made.kind.clone(), made.digest.clone(), made.bytes.len() as u64);
+        attached::send(&self.engine.store, self.target, self.tag, record, &subject)
+    }
+
+    fn tell_changed(&self, was: &Digest, put: &Descriptor) {
+        let (name, was, digest) = (&self.tag.familiar(), was.as_str(), put.digest.as_str());
+        (self.watch)(PushEvent::Changed { name, was, digest });
+    }
+
+    fn done(&self, id: &Digest, put: &Descriptor) -> Result<Pushed> {
+        self.engine.image_event("push", id, &self.tag.familiar());
+        let (tag, digest) = (self.tag.tag().unwrap_or_default(), put.digest.to_string());
+        (self.watch)(PushEvent::Done { tag, digest: &digest, size: put.size });
+        Ok(Pushed { reference: self.tag.to_string(), digest })
+    }
 }
