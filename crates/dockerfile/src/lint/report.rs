@@ -1,0 +1,192 @@
+//! What the checks say, as text, as JSON and as SARIF 2.1.0.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{RULES, Warning};
+use crate::source::{Diagnostic, Source};
+
+/// The checks' result.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The file.
+    source: Source,
+    /// What was found, in the file's order.
+    pub warnings: Vec<Warning>,
+    /// Why the file cannot be built, if it cannot.
+    pub build_error: Option<Diagnostic>,
+    /// Whether what was found is to fail the build (`error=true`).
+    pub is_error: bool,
+}
+
+impl Report {
+    pub(super) fn new(source: &Source, warnings: Vec<Warning>, is_error: bool) -> Self {
+        Self { source: source.clone(), warnings, build_error: None, is_error }
+    }
+
+    /// With the error that ended the checks.
+    #[must_use]
+    pub fn with_error(self, error: Diagnostic) -> Self {
+        Self { build_error: Some(error), ..self }
+    }
+
+    /// What `docker build --check` ends with: 1 if there is anything to say.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        u8::from(!self.warnings.is_empty() || self.build_error.is_some())
+    }
+
+    /// The words for `error=true`, if it fails the build.
+    #[must_use]
+    pub fn violation(&self) -> Option<String> {
+        let mut names: Vec<&str> = self.warnings.iter().map(|warning| warning.rule.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        self.is_error.then(|| format!("lint violation found for rules: {}", names.join(", ")))
+    }
+
+    /// For people, as `docker build --check` prints it: by rule, each with the lines it is about.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut warnings: Vec<&Warning> = self.warnings.iter().collect();
+        warnings.sort_by_key(|warning| (warning.rule.name, warning.span.start));
+        let mut out = String::new();
+        match warnings.len() {
+            0 if self.build_error.is_none() => out.push_str("Check complete, no warnings found.\n"),
+            0 => {}
+            1 => out.push_str("Check complete, 1 warning has been found!\n"),
+            count => {
+                let _ = writeln!(out, "Check complete, {count} warnings have been found!");
+            }
+        }
+        for warning in warnings {
+            let Warning { rule, message, .. } = warning;
+            let _ = write!(out, "\nWARNING: {} - {}\n{message}\n", rule.name, rule.url);
+            let (first, last) = self.source.lines_of(warning.span);
+            self.lines(&mut out, first, last);
+        }
+        if let Some(error) = &self.build_error {
+            let _ = write!(out, "\n{}", error.render(&self.source));
+        }
+        out
+    }
+
+    /// Lines of the file between rules, with two on each side.
+    fn lines(&self, out: &mut String, first: u32, last: u32) {
+        const AROUND: u32 = 2;
+        const MOST: u32 = 20;
+        let count = u32::try_from(self.source.line_count()).unwrap_or(u32::MAX);
+        let (from, to) = (first.saturating_sub(AROUND).max(1), (last.min(first + MOST) + AROUND).min(count));
+        let rule = "-".repeat(20);
+        let _ = writeln!(out, "{}:{first}\n{rule}", crate::source::plain(self.source.name()));
+        for line in from..=to {
+            let mark = if (first..=last).contains(&line) { ">>>" } else { "   " };
+            let text = self.source.line(line as usize - 1);
+            let shown: String =
+                crate::source::plain(text.trim_end_matches(['\r', '\n'])).chars().take(400).collect();
+            let _ = writeln!(out, "{line:4} | {mark} {}", shown.trim_end());
+        }
+        let _ = writeln!(out, "{rule}");
+    }
+
+    /// For programs: the members that BuildKit's `format=json` has.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let ranges = |span| {
+            let (first, last) = self.source.lines_of(span);
+            json!([{ "start": { "line": first }, "end": { "line": last } }])
+        };
+        let warnings: Vec<Value> = self
+            .warnings
+            .iter()
+            .map(|warning| {
+                json!({
+                    "ruleName": warning.rule.name,
+                    "description": warning.rule.description,
+                    "url": warning.rule.url,
+                    "detail": warning.message,
+                    "location": { "ranges": ranges(warning.span) },
+                })
+            })
+            .collect();
+        let data = base64(self.source.text().as_bytes());
+        let sources = json!([{ "fileName": self.source.name(), "language": "Dockerfile", "data": data }]);
+        let mut report = json!({ "warnings": warnings, "sources": sources });
+        if let Some(error) = &self.build_error {
+            let location = error.span().map_or(json!({}), |span| json!({ "ranges": ranges(span) }));
+            report["buildError"] = json!({ "message": error.message, "location": location });
+        }
+        report
+    }
+}
+
+/// Bytes in the alphabet of RFC 4648, padded.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let index = group >> (18 - 6 * digit) & 63;
+            let letter = if digit as usize <= chunk.len() { ALPHABET[index as usize] } else { b'=' };
+            out.push(char::from(letter));
+        }
+    }
+    out
+}
+
+/// Several reports as one document for code scanning: SARIF 2.1.0, columns in characters.
+#[must_use]
+pub fn sarif(reports: &[&Report], version: &str) -> Value {
+    let index: BTreeMap<&str, usize> = RULES.iter().enumerate().map(|(at, rule)| (rule.name, at)).collect();
+    let rules: Vec<Value> = RULES
+        .iter()
+        .map(|rule| {
+            json!({ "id": rule.name, "shortDescription": { "text": rule.description }, "helpUri": rule.url })
+        })
+        .collect();
+    let region = |source: &Source, span: crate::source::Span| {
+        let (start, end) = (source.position(span.start), source.position(span.end));
+        json!({
+            "startLine": start.line, "startColumn": start.column, "endLine": end.line, "endColumn": end.column,
+        })
+    };
+    let place = |source: &Source, span: Option<crate::source::Span>| {
+        let mut physical = json!({ "artifactLocation": { "uri": source.name() } });
+        if let Some(span) = span {
+            physical["region"] = region(source, span);
+        }
+        json!([{ "physicalLocation": physical }])
+    };
+    let mut results = Vec::new();
+    for report in reports {
+        for warning in &report.warnings {
+            results.push(json!({
+                "ruleId": warning.rule.name,
+                "ruleIndex": index.get(warning.rule.name),
+                "level": if report.is_error { "error" } else { "warning" },
+                "message": { "text": warning.message },
+                "locations": place(&report.source, Some(warning.span)),
+            }));
+        }
+        if let Some(error) = &report.build_error {
+            results.push(json!({
+                "level": "error",
+                "message": { "text": error.message },
+                "locations": place(&report.source, error.span()),
+            }));
+        }
+    }
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "skiff", "version": version, "rules": rules } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}

@@ -1,0 +1,279 @@
+//! From stages to a graph of operations, and the config of the image that they make.
+//!
+//! ```text
+//! FROM alpine AS build         0 image alpine
+//! COPY go.mod /src/            1 context
+//! RUN go build                 2 copy 1:/go.mod -> 0:/src/
+//! FROM scratch                 3 run 2
+//! COPY --from=build /x /       4 scratch
+//!                              5 copy 3:/x -> 4:/
+//! ```
+//!
+//! A [`Node`] is an [`Op`] with the nodes whose results it takes; its result is a file tree. Nodes are numbered so that
+//! inputs come first. A node's digest is that of the operation and of its inputs' digests, and of nothing that does
+//! not decide the result: not of names for progress, of places in a file, of proxies, of what a context is to send. Equal
+//! work is one node, in one stage or several, and for several platforms, which are lowered into one graph.
+//!
+//! What an operation does is whoever's who runs it; this crate knows no worker, no file and no clock. Digests of files,
+//! images by tag and so on belong to the keys of a cache, which are made where the files are.
+//!
+//! Configs are pure too: what an instruction writes into one is known before anything is run, but for digests of layers.
+
+mod config;
+mod copy;
+mod digest;
+mod expose;
+mod git;
+mod history;
+mod run;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use oci::{Digest, ImageConfig, Reference};
+
+use crate::ignore::Matcher;
+use crate::lint::Linter;
+use crate::source::{Result, Span};
+use crate::stage::{Base, Images, Options, Plan};
+use crate::syntax::{Mount, Network, Security};
+
+pub use git::GitSource;
+
+/// The most nodes of a graph.
+const NODE_LIMIT: usize = 1_000_000;
+
+/// What makes a file tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// An empty one.
+    Scratch,
+    /// An image's.
+    Image {
+        /// Which.
+        reference: Reference,
+        /// For what, as `os/architecture[/variant]`.
+        platform: String,
+    },
+    /// Files of the caller; the main context has no name.
+    Context {
+        /// Which.
+        name: String,
+    },
+    /// A file from a URL, mode 0600, alone in the tree.
+    Http {
+        /// From where.
+        url: String,
+        /// Its name in the tree.
+        name: String,
+        /// What it must be.
+        checksum: Option<Digest>,
+    },
+    /// A git repository's files.
+    Git(GitSource),
+    /// A file whose content stands in the Dockerfile, alone in the tree.
+    Inline {
+        /// Its name.
+        name: String,
+        /// Its content.
+        content: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The first input after a program has run in it. Further inputs are those of mounts.
+    Run(Box<RunOp>),
+    /// The first input with files of others in it.
+    Copy(Box<CopyOp>),
+    /// The first input with a directory and those above it, each made with 0755 if missing.
+    MakeDirectory {
+        /// Which, absolute.
+        path: String,
+        /// Whose they are: `user[:group]`.
+        owner: Option<String>,
+    },
+    /// The second input's layer upon the first, without a look at the first.
+    Merge,
+}
+
+/// A program to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOp {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// The directory it begins in.
+    pub cwd: String,
+    /// `user[:group]`; empty for root.
+    pub user: String,
+    /// Mounts, targets absolute; the input of each that has one.
+    pub mounts: Vec<(Mount, Option<usize>)>,
+    /// A document mounted at a path, read-only: the input, and the path.
+    pub document: Option<(usize, String)>,
+    /// Its network.
+    pub network: Network,
+    /// What it may do.
+    pub security: Security,
+    /// Devices by CDI name; whether each is required.
+    pub devices: Vec<(String, bool)>,
+    /// Proxies that it sees and that decide nothing.
+    pub proxies: Vec<String>,
+}
+
+/// Files to be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOp {
+    /// What.
+    pub selections: Vec<Selection>,
+    /// Where to, absolute; a slash at the end says that it is a directory.
+    pub destination: String,
+    /// Whose the copies are: `user[:group]`; root's if none.
+    pub owner: Option<String>,
+    /// `--chmod`: octal or symbolic.
+    pub mode: Option<String>,
+    /// Patterns of what is left out.
+    pub exclude: Vec<String>,
+}
+
+/// Files of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The input, by its position among the node's.
+    pub input: usize,
+    /// A path below its root, or a pattern of Go's `filepath.Match`.
+    pub path: String,
+    /// With `--parents`, what is taken below the path, with the directories on the way.
+    pub parents: Option<String>,
+    /// Whether an archive is unpacked, that is: recognised as one by its content.
+    pub unpack: bool,
+    /// Whether the path may be a pattern and a link, and a directory stands for what is in it.
+    pub local: bool,
+}
+
+/// An operation in a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What is done.
+    pub op: Op,
+    /// The nodes whose results it takes.
+    pub inputs: Vec<usize>,
+    /// What it is, with its inputs.
+    pub digest: Digest,
+    /// How people know it: `[build 2/5] RUN make`.
+    pub name: String,
+    /// Where it is written.
+    pub span: Option<Span>,
+}
+
+/// Operations, inputs first.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    known: HashMap<Digest, usize>,
+    /// Of each context, the paths that are used; `/` for all of it.
+    pub context_paths: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The number of an operation, which is added unless it is there.
+    fn add(
+        &mut self,
+        op: Op,
+        inputs: Vec<usize>,
+        name: impl FnOnce() -> String,
+        span: Option<Span>,
+    ) -> Result<usize> {
+        let digest = digest::of(&op, inputs.iter().map(|input| &self.nodes[*input].digest));
+        if let Some(known) = self.known.get(&digest) {
+            return Ok(*known);
+        }
+        if self.nodes.len() >= NODE_LIMIT {
+            let message = format!("the build has more than {NODE_LIMIT} steps");
+            return Err(crate::source::Diagnostic::error(message, span));
+        }
+        let number = self.nodes.len();
+        self.known.insert(digest.clone(), number);
+        self.nodes.push(Node { op, inputs, digest, name: name(), span });
+        Ok(number)
+    }
+
+    /// Notes that a context's path is used.
+    fn uses(&mut self, node: usize, path: &str) {
+        if let Some(Node { op: Op::Context { name }, .. }) = self.nodes.get(node) {
+            let path = crate::ignore::clean(&format!("/{path}"));
+            self.context_paths.entry(name.clone()).or_default().insert(path);
+        }
+    }
+}
+
+/// What a stage makes.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The node whose result is its file tree.
+    pub node: usize,
+    /// The image's config without the digests of the layers that are made.
+    pub config: ImageConfig,
+    /// The nodes that make a layer each, in order, after those of the base.
+    pub layers: Vec<usize>,
+}
+
+/// What lowering needs to know besides the plan.
+pub struct Inputs<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What was asked for.
+    pub options: &'a Options,
+    /// The images' configs.
+    pub images: &'a Images,
+    /// Configs of contexts that are images.
+    pub contexts: &'a BTreeMap<String, ImageConfig>,
+    /// What the main context leaves out.
+    pub ignored: Option<&'a Matcher>,
+    /// The file's escape character.
+    pub escape: char,
+}
+
+/// Adds the operations of a plan to a graph; what its target makes. Rules that need to know variables are asked on the
+/// way.
+///
+/// # Errors
+/// If an instruction's values are none once its variables are replaced.
+pub fn lower(graph: &mut Graph, inputs: &Inputs<'_>, linter: &mut Linter) -> Result<Made> {
+    let others = inputs.plan.others.iter().filter(|_| inputs.options.all_stages);
+    let order: Vec<usize> = inputs.plan.order.iter().chain(others).copied().collect();
+    let base_of = |stage: &usize| match inputs.plan.stages[*stage].base {
+        Base::Stage(base) => Some(base),
+        Base::Scratch | Base::Image(_) | Base::Context(_) => None,
+    };
+    // A stage's variables and config are kept for those based on it alone: a long chain holds one of them.
+    let mut left: BTreeMap<usize, usize> = BTreeMap::from([(inputs.plan.target, 1)]);
+    for base in order.iter().filter_map(base_of) {
+        *left.entry(base).or_default() += 1;
+    }
+    let mut done = stage::Done::default();
+    for index in &order {
+        let state = stage::lower(graph, inputs, &done, *index, linter)?;
+        done.nodes.insert(*index, state.node);
+        if let Some(base) = base_of(index) {
+            let users = left.entry(base).or_default();
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                done.states.remove(&base);
+            }
+        }
+        if left.contains_key(index) {
+            done.states.insert(*index, state);
+        }
+    }
+    let target = done.states.remove(&inputs.plan.target);
+    let target = target.ok_or_else(|| crate::source::Diagnostic::error("there is no target stage", None))?;
+    Ok(target.finish(inputs))
+}
