@@ -23,6 +23,7 @@
 
 mod boot;
 mod bootstrap;
+pub mod build;
 mod commit;
 mod container;
 mod copy;

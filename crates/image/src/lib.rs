@@ -58,8 +58,9 @@ pub mod tar;
 
 pub use archive::{
     CommitOptions, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob,
-    Remote, RemoteImage, SavedImage, Source, Watch, commit, decompressed, fetch, import, load, save,
+    Parts, Remote, RemoteImage, SavedImage, Source, Watch, assemble, commit, decompressed, fetch, import,
+    load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;
-pub use store::{Collected, Finding, Hold, Kept, KeptFor, Live, Store, verify};
+pub use store::{Collected, Draft, Finding, Hold, Kept, KeptFor, LayerWriter, Live, Store, verify};

@@ -3,6 +3,7 @@
 //! Texts that Docker's clients pass on unparsed (`--security-opt`, `-v`, `--ulimit`, …) have one parser here,
 //! so that every front end refuses the same things in the same words.
 
+mod build;
 mod device;
 mod mode;
 mod mount;
@@ -19,6 +20,10 @@ pub use oci::Healthcheck;
 use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use build::{
+    Build, BuildContext, BuildLimits, BuildNetwork, DockerfileSource, Entitlement, Fields, NamedContext,
+    Secret,
+};
 pub use device::{AccessRule, DeviceRate};
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
 pub use monitor::{DriftMode, OnUnhealthy, RestartPolicy};

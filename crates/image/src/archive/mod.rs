@@ -13,6 +13,7 @@
 //! Nothing reaches the store before everything of the archive that is wanted has been read and checked.
 
 mod ahead;
+mod assemble;
 mod change;
 mod commit;
 mod contents;
@@ -37,6 +38,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 
 use crate::store::Hold;
 
+pub use assemble::{Parts, assemble};
 pub use commit::{CommitOptions, commit};
 pub use fetch::{LayerStep, OpenBlob, Remote, RemoteImage, Watch, fetch};
 pub use gzip::Gzip;

@@ -39,6 +39,7 @@
 
 mod collect;
 mod derive;
+mod draft;
 mod effects;
 mod keep;
 mod lease;
@@ -57,6 +58,7 @@ use oci::{DiffId, Digest, ImageConfig};
 use rustix::fs::FlockOperation;
 
 pub use collect::{Collected, Collector, Live};
+pub use draft::{Draft, LayerWriter};
 pub use effects::{Fault, Faults};
 pub use keep::Kept;
 pub use partial::KeptFor;

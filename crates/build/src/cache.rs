@@ -1,0 +1,44 @@
+//! What is kept of results, for later builds.
+
+use oci::DiffId;
+
+use crate::{Cancel, Key};
+
+/// What a node has made: one layer upon the file tree of its first input, or upon nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The digest of the layer's tar.
+    pub layer: DiffId,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// Ends when it is dropped.
+pub type Claim = Box<dyn Send>;
+
+/// Records by their keys.
+///
+/// What a cache says of a key may be out of date at once: a layer that is gone by then is one that [`crate::Worker::restore`] does
+/// not find, and the node is done anew.
+pub trait Cache: Sync {
+    /// Why it failed.
+    type Error: Send;
+
+    /// What is known by one of these keys; the first that is known counts.
+    ///
+    /// # Errors
+    /// If nobody can tell.
+    fn find(&self, keys: &[Key]) -> Result<Option<Record>, Self::Error>;
+
+    /// Keeps a record under keys, with what people call its node and of what kind it is (`source.git`, `copy`, `exec`, …).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn keep(&self, keys: &[Key], record: &Record, name: &str) -> Result<(), Self::Error>;
+
+    /// Waits until nobody else works on this key, and keeps others from doing so. None when the build was cancelled meanwhile.
+    ///
+    /// # Errors
+    /// If that cannot be made sure of.
+    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>, Self::Error>;
+}

@@ -1,0 +1,18 @@
+//! `build`: from a Dockerfile to an image.
+//!
+//! ```text
+//! request ─► session ─► frontend: Dockerfile, ignore file, images' configs ─► graph (pure) ─► build::solve ─► export
+//!                                                                              │ Worker          │ Cache
+//!                                                              copy, run, sources, …             state.db
+//! ```
+//!
+//! A file tree of a build ([`tree::Tree`]) is a list of layers, or the caller's files. What copies and runs make are layers of the
+//! store like those of images: nothing is mounted for a copy, and a step that the cache knows costs a row.
+
+#![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
+
+mod session;
+mod tree;
+mod watch;
+
+pub use watch::{BuildEvent, BuildWatch, Vertex};

@@ -1,0 +1,43 @@
+//! File trees of a build.
+
+use std::sync::Arc;
+
+use image::LoadedLayer;
+use oci::{DiffId, Digest};
+
+/// What a step stands on, or takes files from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) enum Tree {
+    /// Layers of the store, bottom first; the session keeps them from being collected.
+    Layers(Arc<[LoadedLayer]>),
+}
+
+impl Tree {
+    /// Nothing.
+    pub(super) fn empty() -> Tree {
+        Tree::Layers(Arc::new([]))
+    }
+
+    /// Its layers; none of what is not made of layers.
+    pub(super) fn layers(&self) -> &[LoadedLayer] {
+        match self {
+            Tree::Layers(layers) => layers,
+        }
+    }
+
+    /// One more layer on top.
+    pub(super) fn with(&self, layer: LoadedLayer) -> Tree {
+        Tree::Layers(self.layers().iter().cloned().chain([layer]).collect())
+    }
+
+    /// The digests of its layers.
+    pub(super) fn diff_ids(&self) -> Vec<DiffId> {
+        self.layers().iter().map(|layer| layer.diff_id.clone()).collect()
+    }
+
+    /// What names all of it: equal trees have equal chains.
+    pub(super) fn chain(&self) -> Digest {
+        let lines: Vec<&str> = self.layers().iter().map(|layer| layer.diff_id.as_str()).collect();
+        Digest::of(lines.join("\n").as_bytes())
+    }
+}

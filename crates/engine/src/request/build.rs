@@ -1,0 +1,193 @@
+//! A build, as a front end parsed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oci::Timestamp;
+
+use super::{Pull, Ulimit};
+
+/// Images to build of one Dockerfile (`skiff build`).
+#[derive(Debug, Default)]
+pub struct Build {
+    /// The main context.
+    pub context: BuildContext,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// `--build-context`: contexts by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// `--target`; the last stage if none.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub arguments: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`, as written: `[type:]key=value`.
+    pub annotations: Vec<String>,
+    /// `--platform`, each as `os[/architecture[/variant]]`; the host's if none.
+    pub platforms: Vec<String>,
+    /// `-t`: names of the image.
+    pub tags: Vec<String>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--no-cache-filter`: stages that are made anew.
+    pub no_cache_filter: BTreeSet<String>,
+    /// `--cache-from`, `--cache-to`: key-value pairs of each.
+    pub cache_from: Vec<Fields>,
+    /// See `cache_from`.
+    pub cache_to: Vec<Fields>,
+    /// `--cache-mounts-from`, `--cache-mounts-to`: key-value pairs of each.
+    pub cache_mounts_from: Vec<Fields>,
+    /// See `cache_mounts_from`.
+    pub cache_mounts_to: Vec<Fields>,
+    /// `-o`: key-value pairs of each; the image store if there is none.
+    pub outputs: Vec<Fields>,
+    /// `--pull`.
+    pub pull: Pull,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// `--network` of programs that ask for none of their own.
+    pub network: BuildNetwork,
+    /// `--add-host`, each `name:address`.
+    pub extra_hosts: Vec<String>,
+    /// `--allow`: what a Dockerfile may ask for beyond the usual.
+    pub entitlements: BTreeSet<Entitlement>,
+    /// Limits of each program.
+    pub limits: BuildLimits,
+    /// `--attest`, `--provenance`, `--sbom`, as the front end merged them: key-value pairs by type.
+    pub attestations: BTreeMap<String, Fields>,
+    /// Times in what is made are no later than this, and times of what is not a file are this. None: as `--build-arg
+    /// SOURCE_DATE_EPOCH`, or times are left out where they can be.
+    pub source_date_epoch: Option<Timestamp>,
+    /// Programs that run at once; as many as there are processors if none.
+    pub parallel: Option<usize>,
+    /// Whether the checks that a Dockerfile fails end the build (`--lint=error`).
+    pub strict: bool,
+}
+
+/// Key-value pairs of a flag: `type=local,dest=out`.
+pub type Fields = Vec<(String, String)>;
+
+/// The files that a build may use.
+#[derive(Debug, Default)]
+pub enum BuildContext {
+    /// None.
+    #[default]
+    Empty,
+    /// A directory.
+    Directory(PathBuf),
+    /// A tar, compressed or not, or a Dockerfile alone.
+    Stream(OwnedFd),
+    /// A repository, with `#ref:subdirectory`, or the URL of a tar or a Dockerfile.
+    Remote(String),
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Default)]
+pub enum DockerfileSource {
+    /// `Dockerfile` of the context (or `dockerfile`, or `Containerfile`), or another path below its root.
+    #[default]
+    Default,
+    /// A path in the context.
+    InContext(String),
+    /// A file of the caller, outside of the context; its name decides the name of the ignore file.
+    File(PathBuf),
+    /// A text.
+    Text(Vec<u8>),
+}
+
+/// A context by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image: `docker-image://…`.
+    Image(String),
+    /// An image in an OCI layout: `oci-layout://…`, a path with a tag or a digest.
+    Layout(String),
+    /// A repository or a URL.
+    Remote(String),
+    /// What an earlier build of the same command made: `target:…` of a bake file.
+    Made(String),
+}
+
+/// A secret. Its value is read when a build begins, and shown nowhere.
+#[derive(Clone)]
+#[allow(dead_code, reason = "the runs that read it come next")]
+pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    /// With this value.
+    #[must_use]
+    pub fn new(value: &[u8]) -> Self {
+        Self(value.into())
+    }
+
+    /// The value.
+    #[allow(dead_code, reason = "the runs that read it come next")]
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The network of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuildNetwork {
+    /// The one that programs of builds have.
+    #[default]
+    Default,
+    /// Its loopback alone.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// What a Dockerfile may ask for beyond the usual.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `network.host`.
+    NetworkHost,
+    /// `security.insecure`.
+    SecurityInsecure,
+    /// `device[=name]`.
+    Device(String),
+}
+
+/// Limits of each program of a build.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BuildLimits {
+    /// `--memory`, in bytes.
+    pub memory: Option<u64>,
+    /// `--memory-swap`, in bytes; -1 for none.
+    pub memory_swap: Option<i64>,
+    /// `--cpus`, in billionths.
+    pub nano_cpus: Option<u64>,
+    /// `--cpu-shares`.
+    pub cpu_shares: Option<u64>,
+    /// `--cpu-period`, `--cpu-quota`, in microseconds.
+    pub cpu_period: Option<u64>,
+    /// See `cpu_period`.
+    pub cpu_quota: Option<i64>,
+    /// `--cpuset-cpus`.
+    pub cpuset_cpus: Option<String>,
+    /// `--cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `--pids-limit`.
+    pub pids: Option<i64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--shm-size`, in bytes.
+    pub shm_size: Option<u64>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+}
