@@ -77,6 +77,10 @@ pub enum Error {
     #[error("make an image from packages")]
     Bootstrap(#[source] Box<crate::BootstrapError>),
 
+    // What cannot be built.
+    #[error("failed to solve")]
+    Build(#[source] Box<crate::build::BuildError>),
+
     // What the state does not allow.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or \
@@ -447,6 +451,7 @@ impl Error {
             | Error::NoLog => Kind::Unsupported,
             Error::State(source) => of_state(source),
             Error::Bootstrap(source) => source.kind(),
+            Error::Build(source) => source.kind(),
             Error::Registry { source, .. } => of_registry(source),
             Error::Start { source, .. } | Error::Monitor { source, .. } | Error::Copy { source, .. } => {
                 of_monitor(source)
@@ -591,6 +596,12 @@ fn of_io(kind: ErrorKind) -> Kind {
         Kind::NotFound
     } else {
         Kind::Internal
+    }
+}
+
+impl From<crate::build::BuildError> for Error {
+    fn from(source: crate::build::BuildError) -> Error {
+        Error::Build(Box::new(source))
     }
 }
 

@@ -62,9 +62,10 @@ pub(crate) fn duration(age: Duration) -> String {
     }
 }
 
-/// `3 minutes ago`.
+/// `3 minutes ago`, counted from the second in which it was: Docker's server tells its clients no more of it.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
-    format!("{} ago", duration(now.since(time)))
+    let second = Timestamp::new(time.seconds(), 0).unwrap_or(time);
+    format!("{} ago", duration(now.since(second)))
 }
 
 /// `sha256:` and all but the first twelve digits cut off.
@@ -128,6 +129,13 @@ mod tests {
             assert_eq!(size(bytes, digits), text, "{bytes}");
         }
         assert_eq!(binary_size(2_087_000_000), "1.944GiB");
+    }
+
+    #[test]
+    fn an_age_is_counted_from_the_whole_second() {
+        let at = |seconds, nanoseconds| Timestamp::new(seconds, nanoseconds).unwrap();
+        assert_eq!(ago(at(100, 900_000_000), at(107, 100_000_000)), "7 seconds ago");
+        assert_eq!(ago(at(100, 0), at(106, 999_999_999)), "6 seconds ago");
     }
 
     #[test]

@@ -11,8 +11,10 @@
 
 #![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
 
+mod error;
 mod session;
 mod tree;
 mod watch;
 
+pub use error::{BuildError, Faulty, Place};
 pub use watch::{BuildEvent, BuildWatch, Vertex};

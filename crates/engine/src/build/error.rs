@@ -1,0 +1,94 @@
+//! What can go wrong in a build.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dockerfile::source::{Diagnostic, Source, Span};
+
+use crate::Kind;
+
+/// Why nothing was built.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the variants and their fields are")]
+pub enum BuildError {
+    #[error("failed to read dockerfile: open {name}: no such file or directory")]
+    NoDockerfile { name: String },
+    #[error("failed to read dockerfile: {name} is larger than {limit} bytes")]
+    LargeDockerfile { name: String, limit: u64 },
+    #[error("{0}")]
+    Dockerfile(Box<Faulty>),
+    #[error("failed to parse platform {text:?}")]
+    Platform {
+        text: String,
+        #[source]
+        source: oci::Error,
+    },
+    #[error("the checks of the Dockerfile found {count} things, and --lint=error was asked for")]
+    Lint { count: usize },
+    #[error("{name}")]
+    Step {
+        name: String,
+        place: Option<Place>,
+        #[source]
+        source: Box<crate::Error>,
+    },
+    #[error("build was cancelled")]
+    Cancelled,
+}
+
+/// A Dockerfile that cannot be built, with everything that is wrong in it.
+#[derive(Debug)]
+pub struct Faulty {
+    /// What is wrong; never empty.
+    pub errors: Vec<Diagnostic>,
+    /// The text.
+    pub source: Arc<Source>,
+    /// Whether it is not even a Dockerfile.
+    pub is_syntax: bool,
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.errors.first() else { return Ok(()) };
+        match first.span().filter(|_| self.is_syntax) {
+            Some(span) => {
+                let line = self.source.position(u32::try_from(span.range().start).unwrap_or(0)).line;
+                write!(f, "dockerfile parse error on line {line}: {}", first.message)
+            }
+            None => f.write_str(&first.message),
+        }
+    }
+}
+
+impl Faulty {
+    /// All of it, with the lines at fault.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.errors.iter().map(|error| error.render(&self.source)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Where in a Dockerfile a step stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The text.
+    pub source: Arc<Source>,
+    /// The instruction.
+    pub span: Span,
+}
+
+impl BuildError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoDockerfile { .. }
+            | Self::LargeDockerfile { .. }
+            | Self::Dockerfile(_)
+            | Self::Platform { .. }
+            | Self::Lint { .. } => Kind::Invalid,
+            Self::Step { source, .. } => source.kind(),
+            Self::Cancelled => Kind::Unavailable,
+        }
+    }
+}
