@@ -375,7 +375,7 @@ fn begins(answer: &Answer, Range { start: received, end }: Range<u64>, size: u64
 }
 
 /// First and last byte, and the size of all where it is told (RFC 9110, 14.4).
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (range, whole) = text.trim().strip_prefix("bytes")?.trim_start_matches([' ', '=']).split_once('/')?;
     let (first, last) = range.split_once('-')?;

@@ -83,7 +83,7 @@ pub enum Error {
         said: String,
     },
     /// An answer that is none of those the specification allows here.
-    #[error("{method} {url}: the registry answers {status}{}", told(said))]
+    #[error("{method} {url}: the server answers {status}{}", told(said))]
     Status {
         /// What we asked for.
         method: String,
@@ -130,6 +130,30 @@ pub enum Error {
         registry: String,
         /// What the registry says.
         said: String,
+    },
+    /// A web server that wants to know who we are, or does not like who we are.
+    #[error("{url}: access is denied with status {status}; {}", if *shown { "the credential that was shown does not reach it" } else { "it may want a credential, and none was shown" })]
+    Denied {
+        /// What was asked for.
+        url: String,
+        /// 401 or 403.
+        status: u16,
+        /// Whether a credential was shown.
+        shown: bool,
+    },
+    /// Nothing is there.
+    #[error("{url}: nothing is there; the server answers {status}")]
+    Missing {
+        /// What was asked for.
+        url: String,
+        /// 404 or 410.
+        status: u16,
+    },
+    /// A checksum against which nothing can be checked.
+    #[error("{text}: content is checked against sha256 and sha512 alone")]
+    Checksum {
+        /// The checksum.
+        text: String,
     },
     /// A header that is missing or makes no sense.
     #[error("{url}: the header {header} of the answer {reason}")]
@@ -280,6 +304,9 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Unauthorized { .. }
             | Self::NotFound { .. }
+            | Self::Denied { .. }
+            | Self::Missing { .. }
+            | Self::Checksum { .. }
             | Self::Header { .. }
             | Self::Mismatch { .. }
             | Self::TooMuch { .. }

@@ -14,6 +14,8 @@
 //! let mut layer: BlobReader = repository.blob(&manifest.layers[0])?;   // Read; goes on by itself after a cut
 //! ```
 //!
+//! What lies on any other server comes through [`web`], over the same connections.
+//!
 //! Pure are the parts that read what strangers write ([`challenge`], [`link`], [`backoff`], [`Url`], [`Proxies`], the files
 //! of [`hosts`] and [`credential`]); all else waits for the network. Any number of threads may share a client.
 //!
@@ -46,6 +48,7 @@ mod tls;
 mod upload;
 mod url;
 mod warning;
+pub mod web;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Error, Result, excerpt};
-use crate::url::Origin;
+use crate::url::{Origin, unescape};
 
 /// Proxies by the scheme of what is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,22 +85,6 @@ impl Proxy {
         });
         Ok(Self { origin, authorization })
     }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (first, hex(0), hex(1)) {
-            bytes.push(u8::try_from(high << 4 | low).unwrap_or(0));
-            rest = &after[2..];
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    bytes
 }
 
 impl Direct {

@@ -184,6 +184,24 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// With all percent-escapes undone that are any.
+#[must_use]
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, hex(0), hex(1)) {
+            bytes.push(u8::try_from(high << 4 | low).unwrap_or(0));
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    bytes
+}
+
 impl FromStr for Url {
     type Err = Error;
 
