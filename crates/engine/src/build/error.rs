@@ -23,6 +23,10 @@ pub enum BuildError {
         #[source]
         source: oci::Error,
     },
+    #[error("failed to parse check options: {message}")]
+    CheckOptions { message: String },
+    #[error("{message}")]
+    Violation { message: String },
     #[error("the checks of the Dockerfile found {count} things, and --lint=error was asked for")]
     Lint { count: usize },
     #[error("{name}")]
@@ -86,6 +90,8 @@ impl BuildError {
             | Self::LargeDockerfile { .. }
             | Self::Dockerfile(_)
             | Self::Platform { .. }
+            | Self::CheckOptions { .. }
+            | Self::Violation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Step { source, .. } => source.kind(),
             Self::Cancelled => Kind::Unavailable,

@@ -12,6 +12,9 @@
 #![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
 
 mod error;
+mod frontend;
+mod images;
+mod progress;
 mod session;
 mod tree;
 mod watch;

@@ -170,7 +170,7 @@ pub(super) fn record(image: &image::LoadedImage) -> ImageRecord {
     }
 }
 
-pub(super) fn parse_platform(text: &str) -> Result<Platform> {
+pub(crate) fn parse_platform(text: &str) -> Result<Platform> {
     text.parse().map_err(|source| Error::InvalidPlatform { text: text.chars().take(80).collect(), source })
 }
 

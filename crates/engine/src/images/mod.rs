@@ -16,7 +16,7 @@ mod transfer;
 mod tree;
 
 pub use add::Archive;
-pub(crate) use add::parse_tag;
+pub(crate) use add::{parse_platform, parse_tag};
 pub use copy::copy_image;
 pub use manifests::{Inspected, ListedManifest, PushedList};
 pub use pressure::{Pressure, Relief};

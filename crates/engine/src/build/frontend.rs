@@ -1,0 +1,191 @@
+//! From the text of a Dockerfile to one graph of operations for all platforms, and what the checks find on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dockerfile::ignore::Matcher;
+use dockerfile::lint::{Config, Linter, Warning, check_tree};
+use dockerfile::lower::{self, Graph, Made};
+use dockerfile::source::{Diagnostic, Source};
+use dockerfile::stage::{Images, Options, resolve};
+use dockerfile::syntax::Dockerfile;
+use dockerfile::{parse, stage};
+use oci::{ImageConfig, Platform};
+use registry_client::Client;
+
+use super::error::{BuildError, Faulty};
+use super::images::Bases;
+use super::progress::Progress;
+use super::session::Session;
+use super::watch::BuildEvent;
+use crate::Result;
+use crate::images::parse_platform;
+use crate::request::{Build, NamedContext};
+
+/// What is to be done, decided in full.
+pub(super) struct Work {
+    /// The Dockerfile.
+    pub(super) source: Arc<Source>,
+    /// The operations for all platforms.
+    pub(super) graph: Graph,
+    /// What the target makes for each platform, in the order in which they were asked for.
+    pub(super) targets: Vec<Target>,
+    /// The images that stages begin with.
+    pub(super) bases: Bases,
+}
+
+/// The image for one platform.
+pub(super) struct Target {
+    /// The platform.
+    pub(super) platform: Platform,
+    /// Its file tree and config.
+    pub(super) made: Made,
+}
+
+/// A Dockerfile and the ignore file that goes with it.
+pub(super) struct Text {
+    /// What people call it.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Patterns of what the main context leaves out.
+    pub(super) ignored: Option<Matcher>,
+}
+
+/// Reads a Dockerfile, looks up the images that it begins with, and lowers it.
+pub(super) fn work(
+    session: &Session<'_>,
+    client: &Client,
+    text: Text,
+    progress: &Progress<'_>,
+) -> Result<Work> {
+    let syntax = |errors: Vec<Diagnostic>, source: &Arc<Source>| {
+        BuildError::Dockerfile(Box::new(Faulty { errors, source: source.clone(), is_syntax: true }))
+    };
+    let name = text.name.clone();
+    let source = Source::new(text.name, text.bytes)
+        .map_err(|_| BuildError::LargeDockerfile { name, limit: dockerfile::source::FILE_LIMIT as u64 })?;
+    let source = Arc::new(source);
+    let file = parse::parse(&source)
+        .map_err(|errors| crate::Error::from(syntax(errors.iter().cloned().collect(), &source)))?;
+    let faulty = |error: Diagnostic| {
+        let source = source.clone();
+        crate::Error::from(BuildError::Dockerfile(Box::new(Faulty {
+            errors: vec![error],
+            source,
+            is_syntax: false,
+        })))
+    };
+    let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
+    let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
+    let mut linter = Linter::new(&file, given).map_err(faulty)?;
+    let (bases, contexts) = (Bases::default(), Contexts::of(session, client, progress)?);
+    let (mut graph, mut images, mut targets) = (Graph::default(), Images::new(), Vec::new());
+    for platform in platforms(session.request)? {
+        let options = options(session.request, platform.clone());
+        if targets.is_empty() {
+            check_tree(&file, &options, &mut linter);
+        }
+        let plan =
+            plan(session, client, (&file, &options), &bases, &mut images, progress)?.map_err(faulty)?;
+        let inputs = lower::Inputs {
+            plan: &plan,
+            options: &options,
+            images: &images,
+            contexts: &contexts.configs,
+            ignored: text.ignored.as_ref(),
+            escape: file.escape,
+        };
+        // What is found for one platform is found for the others.
+        let mut others = Linter::default();
+        let linter = if targets.is_empty() { &mut linter } else { &mut others };
+        let mut made = lower::lower(&mut graph, &inputs, linter).map_err(faulty)?;
+        made.config.config.labels.extend(session.request.labels.clone());
+        targets.push(Target { platform, made });
+    }
+    tell(linter, &source, session.request.strict, progress)?;
+    Ok(Work { source, graph, targets, bases })
+}
+
+/// Stages and their bases. Triggers of one image may name others, so it takes several rounds.
+fn plan(
+    session: &Session<'_>,
+    client: &Client,
+    (file, options): (&Dockerfile, &Options),
+    bases: &Bases,
+    images: &mut Images,
+    progress: &Progress<'_>,
+) -> Result<std::result::Result<stage::Plan, Diagnostic>> {
+    loop {
+        let plan = match resolve(file, options, images) {
+            Ok(plan) if !plan.missing.is_empty() => plan,
+            done => return Ok(done),
+        };
+        for key in &plan.missing {
+            images.insert(key.clone(), bases.config(session, client, key, progress)?);
+        }
+    }
+}
+
+/// What the stages are told by the request.
+fn options(request: &Build, platform: Platform) -> Options {
+    Options {
+        target: request.target.clone().filter(|target| !target.is_empty()),
+        arguments: request.arguments.clone(),
+        platform,
+        builder: Platform::host(),
+        contexts: request.contexts.keys().cloned().collect(),
+        all_stages: false,
+    }
+}
+
+/// The platforms asked for, each once.
+fn platforms(request: &Build) -> Result<Vec<Platform>> {
+    let mut seen = BTreeSet::new();
+    let mut platforms = Vec::new();
+    for text in &request.platforms {
+        let platform = parse_platform(text)?.normalized();
+        if seen.insert(platform.to_string()) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    Ok(platforms)
+}
+
+/// Contexts by name that are images.
+#[derive(Default)]
+struct Contexts {
+    configs: BTreeMap<String, ImageConfig>,
+}
+
+impl Contexts {
+    fn of(session: &Session<'_>, client: &Client, progress: &Progress<'_>) -> Result<Self> {
+        let mut configs = BTreeMap::new();
+        for (name, context) in &session.request.contexts {
+            if let NamedContext::Image(reference) = context {
+                let id = super::images::named(session, client, reference, progress)?;
+                configs.insert(name.clone(), session.engine.image_config(&id)?);
+            }
+        }
+        Ok(Self { configs })
+    }
+}
+
+/// Tells what the checks found; with `strict`, or where the file says so, that is the end.
+fn tell(linter: Linter, source: &Arc<Source>, strict: bool, progress: &Progress<'_>) -> Result<()> {
+    let report = linter.finish(source);
+    let warnings: &[Warning] = &report.warnings;
+    for warning in warnings {
+        progress.tell(BuildEvent::Warning { warning, source });
+    }
+    if strict && !warnings.is_empty() {
+        return Err(BuildError::Lint { count: warnings.len() }.into());
+    }
+    match report.violation() {
+        Some(message) => Err(BuildError::Violation { message }.into()),
+        None => Ok(()),
+    }
+}

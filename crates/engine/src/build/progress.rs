@@ -1,0 +1,131 @@
+//! Who tells the front end what happens: what the builder does of its own, and the nodes of the graph.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use build::{Event, Key};
+use dockerfile::lower::{Graph, Op};
+
+use super::watch::{BuildEvent, BuildWatch, Vertex};
+use crate::Result;
+
+/// Numbers vertices and tells of them.
+pub(super) struct Progress<'w> {
+    watch: &'w BuildWatch<'w>,
+    next: AtomicUsize,
+    /// The graph's nodes follow each other from this number on.
+    first: OnceLock<usize>,
+    /// Nodes that the front end knows.
+    told: Mutex<BTreeSet<usize>>,
+}
+
+/// A piece of work that is under way.
+pub(super) struct Part<'p> {
+    progress: &'p Progress<'p>,
+    id: usize,
+}
+
+impl Part<'_> {
+    /// So much of something is done.
+    pub(super) fn progress(&self, part: &str, current: u64, total: Option<u64>, is_done: bool) {
+        (self.progress.watch)(BuildEvent::Progress { id: self.id, part, current, total, is_done });
+    }
+}
+
+impl<'w> Progress<'w> {
+    pub(super) fn new(watch: &'w BuildWatch<'w>) -> Self {
+        Self { watch, next: AtomicUsize::new(0), first: OnceLock::new(), told: Mutex::default() }
+    }
+
+    /// Tells of something that is no node.
+    pub(super) fn tell(&self, event: BuildEvent<'_>) {
+        (self.watch)(event);
+    }
+
+    /// Work of the builder's own.
+    pub(super) fn internal<T>(&self, name: &str, work: impl FnOnce(&Part<'_>) -> Result<T>) -> Result<T> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let digest = Key::of("internal", [name]).digest().clone();
+        let vertex = Vertex { id, digest, name: name.to_owned(), inputs: Vec::new(), internal: true };
+        self.tell(BuildEvent::Vertex(&vertex));
+        self.tell(BuildEvent::Started { id });
+        let begun = Instant::now();
+        let done = work(&Part { progress: self, id });
+        let ran = begun.elapsed();
+        match &done {
+            Ok(_) => self.tell(BuildEvent::Finished { id, ran }),
+            Err(error) => self.failed(id, ran, error),
+        }
+        done
+    }
+
+    /// Tells of what happens to a node, and of the node before its first event. What people did not write is not shown.
+    pub(super) fn node(&self, graph: &Graph, event: Event<'_>) {
+        let number = number_of(&event);
+        let Some(node) = graph.nodes().get(number).filter(|node| !matches!(node.op, Op::Scratch)) else {
+            return;
+        };
+        let first = *self.first.get_or_init(|| self.next.fetch_add(graph.nodes().len(), Ordering::Relaxed));
+        let id = first + number;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(number) {
+            let inputs = node.inputs.iter().map(|input| first + input).collect();
+            let internal = node.name.starts_with("[internal]");
+            let vertex =
+                Vertex { id, digest: node.digest.clone(), name: node.name.clone(), inputs, internal };
+            self.tell(BuildEvent::Vertex(&vertex));
+        }
+        drop(told);
+        match event {
+            Event::Started { .. } => self.tell(BuildEvent::Started { id }),
+            Event::Cached { .. } => self.tell(BuildEvent::Cached { id }),
+            Event::Output { stream, bytes, .. } => self.tell(BuildEvent::Output { id, stream, bytes }),
+            Event::Progress { what, current, total, .. } => {
+                let is_done = total == Some(current);
+                self.tell(BuildEvent::Progress { id, part: what, current, total, is_done });
+            }
+            Event::Finished { ran, .. } => self.tell(BuildEvent::Finished { id, ran }),
+            // The error of a step that failed is told when it is known.
+            Event::Ended { ran, cancelled: true, .. } => {
+                self.tell(BuildEvent::Failed { id, ran, error: "", is_cancelled: true });
+            }
+            Event::Ended { .. } => {}
+        }
+    }
+
+    /// Tells why a node failed.
+    pub(super) fn node_failed(&self, number: usize, ran: Duration, error: &crate::Error) {
+        if let Some(first) = self.first.get() {
+            self.failed(first + number, ran, error);
+        }
+    }
+
+    fn failed(&self, id: usize, ran: Duration, error: &crate::Error) {
+        self.tell(BuildEvent::Failed { id, ran, error: &sentence(error), is_cancelled: false });
+    }
+}
+
+fn number_of(event: &Event<'_>) -> usize {
+    match event {
+        Event::Started { node }
+        | Event::Cached { node }
+        | Event::Output { node, .. }
+        | Event::Progress { node, .. }
+        | Event::Finished { node, .. }
+        | Event::Ended { node, .. } => *node,
+    }
+}
+
+/// An error with its causes, as one line.
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words.push_str(": ");
+        words.push_str(&next.to_string());
+        cause = next.source();
+    }
+    words
+}
