@@ -71,6 +71,11 @@ impl Docker {
         Ok(serde_json::from_slice(&text)?)
     }
 
+    /// The same daemon, asked for builds by the client of its own age, which has BuildKit's in it.
+    pub(crate) fn with_buildkit(&self) -> impl Engine + use<> {
+        BuildKit { socket: self.folder.join("socket") }
+    }
+
     pub(crate) fn stop(mut self) -> Result<()> {
         output(Command::new("kill").arg(self.daemon.id().to_string()))?;
         self.daemon.wait()?;
@@ -96,6 +101,24 @@ impl Engine for Docker {
     fn command(&self) -> Command {
         let mut command = Command::new("docker");
         command.arg("--host").arg(format!("unix://{}", self.folder.join("socket").display()));
+        command
+    }
+}
+
+/// See [`Docker::with_buildkit`].
+struct BuildKit {
+    socket: PathBuf,
+}
+
+impl Engine for BuildKit {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("/usr/bin/docker");
+        command.env("DOCKER_BUILDKIT", "1");
+        command.arg("--host").arg(format!("unix://{}", self.socket.display()));
         command
     }
 }

@@ -1,6 +1,7 @@
 //! The contestants: how each is set up, asked and cleaned away.
 
 mod apart;
+mod buildah;
 mod docker;
 mod podman;
 mod registry;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use apart::Apart;
+pub(crate) use buildah::Buildah;
 pub(crate) use docker::Docker;
 pub(crate) use podman::Podman;
 pub(crate) use registry::Registry;

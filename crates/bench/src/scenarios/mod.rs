@@ -1,5 +1,6 @@
 //! What is compared. Each scenario is one file and gives one table.
 
+mod build;
 mod burst;
 mod commit;
 mod copy;
@@ -48,6 +49,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "pull", run: pull::run },
     Scenario { name: "push", run: push::run },
     Scenario { name: "registry", run: registry::run },
+    Scenario { name: "build", run: build::run },
     Scenario { name: "logs", run: logs::run },
     Scenario { name: "cp", run: copy::run },
     Scenario { name: "commit", run: commit::run },

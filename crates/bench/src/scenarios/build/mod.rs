@@ -1,0 +1,111 @@
+//! Builds of Dockerfiles, beside BuildKit as Debian's dockerd has it, and buildah.
+//!
+//! ```text
+//! cold        nothing is known of any step
+//! cached      every step is known
+//! one file    the file that the last steps take has other content
+//! stages      twenty that do not need each other, and one that takes a file of each
+//! contexts    of 50,000 files, of 2 GB; and 500 MB from one stage to another
+//! ```
+
+mod recipes;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::engines::{Buildah, Engine};
+use crate::lab::{Lab, SMALL};
+use crate::measure::{Contestant, Times, in_turns};
+use crate::report::{Table, milliseconds};
+use recipes::Recipe;
+
+/// What the images are called.
+const NAME: &str = "localhost/bench:built";
+
+/// One builder: what it calls itself, and the words before the options of a build.
+struct Builder<'a> {
+    name: &'static str,
+    engine: &'a dyn Engine,
+    words: &'static [&'static str],
+}
+
+pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
+    let mut table = Table::new("`build` of a Dockerfile", &["", "", "median", "skiff is"]);
+    let buildah = Buildah::new(lab.folder())?;
+    buildah.import(&lab.folder().join("rootfs.tar"), SMALL)?;
+    let builders = [
+        Builder { name: "skiff build", engine: &lab.skiff, words: &["build", "-q"] },
+        Builder {
+            name: "docker build (BuildKit)",
+            engine: &lab.docker.with_buildkit(),
+            words: &["build", "-q"],
+        },
+        Builder { name: "buildah build", engine: &buildah, words: &["build", "-q", "--layers"] },
+    ];
+    for recipe in recipes::ALL {
+        let folder = lab.folder().join("build");
+        let times = compare(&builders, recipe, &folder, rounds.min(recipe.rounds))
+            .with_context(|| recipe.name.to_owned())?;
+        std::fs::remove_dir_all(&folder)?;
+        report(&mut table, recipe, &times);
+    }
+    table.note(
+        "All build on the same busybox image. Docker is BuildKit in Debian's dockerd 20.10; buildah runs steps by crun, with \
+         `--layers`. What the commands of the steps themselves take is less than a millisecond each."
+            .to_owned(),
+    );
+    for builder in &builders {
+        drop(builder.engine.output(&["rmi", "-f", NAME]));
+    }
+    buildah.remove_all()?;
+    Ok(table)
+}
+
+fn compare(
+    builders: &[Builder<'_>],
+    recipe: &Recipe,
+    folder: &Path,
+    rounds: usize,
+) -> Result<Vec<(String, Times)>> {
+    (recipe.lay_out)(folder)?;
+    let contestants = builders.iter().map(|builder| {
+        let mut turn = 0;
+        Contestant::new(builder.name, move || {
+            turn += 1;
+            (recipe.before)(folder, turn)?;
+            build(builder, recipe, folder)
+        })
+    });
+    in_turns(contestants.collect(), rounds)
+}
+
+fn build(builder: &Builder<'_>, recipe: &Recipe, folder: &Path) -> Result<Duration> {
+    let path: PathBuf = folder.to_owned();
+    let path = path.to_str().context("a path that is not UTF-8")?;
+    let mut words = builder.words.to_vec();
+    words.extend(recipe.is_cold.then_some("--no-cache"));
+    words.extend(["-t", NAME, path]);
+    builder.engine.time(&words)
+}
+
+fn report(table: &mut Table, recipe: &Recipe, times: &[(String, Times)]) {
+    let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default().as_secs_f64();
+    for (contestant, theirs) in times {
+        let ratio = ours / theirs.median().as_secs_f64();
+        let cells = [
+            recipe.name.to_owned(),
+            contestant.clone(),
+            milliseconds(theirs.median()),
+            format!("{ratio:.3} ×"),
+        ];
+        table.row(cells);
+    }
+    let fastest = times.iter().skip(1).map(|(_, times)| times.median()).min().unwrap_or_default();
+    let what = format!("`skiff build` ({}), beside the fastest other", recipe.name);
+    table.goal(&what, recipe.wanted, ours / fastest.as_secs_f64(), "×");
+    if let Some(limit) = recipe.limit {
+        table.goal(&format!("`skiff build` ({})", recipe.name), limit, ours * 1000.0, " ms");
+    }
+}
