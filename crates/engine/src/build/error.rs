@@ -29,6 +29,18 @@ pub enum BuildError {
     Violation { message: String },
     #[error("the checks of the Dockerfile found {count} things, and --lint=error was asked for")]
     Lint { count: usize },
+    #[error("fetch {url}")]
+    Fetch {
+        url: String,
+        #[source]
+        source: Box<registry_client::Error>,
+    },
+    #[error("fetch {url}")]
+    Download {
+        url: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{name}")]
     Step {
         name: String,
@@ -94,6 +106,7 @@ impl BuildError {
             | Self::Violation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Step { source, .. } => source.kind(),
+            Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
             Self::Cancelled => Kind::Unavailable,
         }
     }

@@ -11,7 +11,6 @@ use dockerfile::stage::{Images, Options, resolve};
 use dockerfile::syntax::Dockerfile;
 use dockerfile::{parse, stage};
 use oci::{ImageConfig, Platform};
-use registry_client::Client;
 
 use super::error::{BuildError, Faulty};
 use super::images::Bases;
@@ -53,12 +52,7 @@ pub(super) struct Text {
 }
 
 /// Reads a Dockerfile, looks up the images that it begins with, and lowers it.
-pub(super) fn work(
-    session: &Session<'_>,
-    client: &Client,
-    text: Text,
-    progress: &Progress<'_>,
-) -> Result<Work> {
+pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -> Result<Work> {
     let syntax = |errors: Vec<Diagnostic>, source: &Arc<Source>| {
         BuildError::Dockerfile(Box::new(Faulty { errors, source: source.clone(), is_syntax: true }))
     };
@@ -79,15 +73,14 @@ pub(super) fn work(
     let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
     let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
     let mut linter = Linter::new(&file, given).map_err(faulty)?;
-    let (bases, contexts) = (Bases::default(), Contexts::of(session, client, progress)?);
+    let (bases, contexts) = (Bases::default(), Contexts::of(session, progress)?);
     let (mut graph, mut images, mut targets) = (Graph::default(), Images::new(), Vec::new());
     for platform in platforms(session.request)? {
         let options = options(session.request, platform.clone());
         if targets.is_empty() {
             check_tree(&file, &options, &mut linter);
         }
-        let plan =
-            plan(session, client, (&file, &options), &bases, &mut images, progress)?.map_err(faulty)?;
+        let plan = plan(session, (&file, &options), &bases, &mut images, progress)?.map_err(faulty)?;
         let inputs = lower::Inputs {
             plan: &plan,
             options: &options,
@@ -110,7 +103,6 @@ pub(super) fn work(
 /// Stages and their bases. Triggers of one image may name others, so it takes several rounds.
 fn plan(
     session: &Session<'_>,
-    client: &Client,
     (file, options): (&Dockerfile, &Options),
     bases: &Bases,
     images: &mut Images,
@@ -122,7 +114,7 @@ fn plan(
             done => return Ok(done),
         };
         for key in &plan.missing {
-            images.insert(key.clone(), bases.config(session, client, key, progress)?);
+            images.insert(key.clone(), bases.config(session, key, progress)?);
         }
     }
 }
@@ -162,11 +154,11 @@ struct Contexts {
 }
 
 impl Contexts {
-    fn of(session: &Session<'_>, client: &Client, progress: &Progress<'_>) -> Result<Self> {
+    fn of(session: &Session<'_>, progress: &Progress<'_>) -> Result<Self> {
         let mut configs = BTreeMap::new();
         for (name, context) in &session.request.contexts {
             if let NamedContext::Image(reference) = context {
-                let id = super::images::named(session, client, reference, progress)?;
+                let id = super::images::named(session, reference, progress)?;
                 configs.insert(name.clone(), session.engine.image_config(&id)?);
             }
         }

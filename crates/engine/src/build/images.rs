@@ -6,14 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use dockerfile::stage::ImageKey;
 use image::{Live, LoadedLayer};
 use oci::{Digest, ImageConfig, Reference};
-use registry_client::Client;
 
 use super::progress::{Part, Progress};
 use super::session::Session;
 use super::tree::Tree;
 use crate::images::{PullEvent, PullStep};
 use crate::request::{Pull, PullImage};
-use crate::{Engine, Error, Result};
+use crate::{Error, Result};
 
 /// Images by what a Dockerfile calls them; each is looked for once.
 #[derive(Debug, Default)]
@@ -26,13 +25,11 @@ impl Bases {
     pub(super) fn config(
         &self,
         session: &Session<'_>,
-        client: &Client,
         key: &ImageKey,
         progress: &Progress<'_>,
     ) -> Result<ImageConfig> {
         let name = format!("[internal] load metadata for {}", key.reference);
-        let id =
-            progress.internal(&name, |part| find(session.engine, client, key, session.request.pull, part))?;
+        let id = progress.internal(&name, |part| find(session, key, part))?;
         let config = session.engine.image_config(&id)?;
         self.found().insert(key.clone(), id);
         Ok(config)
@@ -53,18 +50,13 @@ impl Bases {
 }
 
 /// The image that the caller names as a context, which is looked for as those of stages are.
-pub(super) fn named(
-    session: &Session<'_>,
-    client: &Client,
-    name: &str,
-    progress: &Progress<'_>,
-) -> Result<Digest> {
+pub(super) fn named(session: &Session<'_>, name: &str, progress: &Progress<'_>) -> Result<Digest> {
     let reference: Reference = name
         .parse()
         .map_err(|source| Error::InvalidReference { text: name.chars().take(80).collect(), source })?;
     let key = ImageKey { reference: reference.or_latest(), platform: oci::Platform::host().to_string() };
     let title = format!("[context] load metadata for {}", key.reference);
-    progress.internal(&title, |part| find(session.engine, client, &key, session.request.pull, part))
+    progress.internal(&title, |part| find(session, &key, part))
 }
 
 /// The layers of an image, which stay as long as the session.
@@ -85,7 +77,8 @@ pub(super) fn tree(session: &Session<'_>, id: &Digest) -> Result<Tree> {
     Ok(Tree::Layers(layers.map(loaded).collect()))
 }
 
-fn find(engine: &Engine, client: &Client, key: &ImageKey, pull: Pull, part: &Part<'_>) -> Result<Digest> {
+fn find(session: &Session<'_>, key: &ImageKey, part: &Part<'_>) -> Result<Digest> {
+    let (engine, pull) = (session.engine, session.request.pull);
     let name = key.reference.to_string();
     let here = || engine.resolve_for(&name, Some(&key.platform));
     // One for another platform will do where its registry has none for this; a check of the Dockerfile tells of it.
@@ -107,7 +100,7 @@ fn find(engine: &Engine, client: &Client, key: &ImageKey, pull: Pull, part: &Par
             PullStep::Exists | PullStep::Complete => part.progress(&part_name, size, Some(size), true),
         }
     };
-    match (engine.pull(client, &request, &watch), other) {
+    match (engine.pull(session.client, &request, &watch), other) {
         (Ok(_), _) => here(),
         (Err(_), Some(other)) => Ok(other),
         (Err(error), None) => Err(error),

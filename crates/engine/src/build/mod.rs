@@ -16,6 +16,7 @@ mod frontend;
 mod images;
 mod progress;
 mod session;
+mod sources;
 mod tree;
 mod watch;
 

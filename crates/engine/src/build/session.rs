@@ -2,18 +2,39 @@
 
 use build::Cancel;
 use image::Draft;
+use registry_client::Client;
 
-use crate::Engine;
+use crate::images::failed;
 use crate::request::Build;
+use crate::{Engine, Result};
 
 /// One build, from its request to its outputs.
 pub(super) struct Session<'e> {
     /// Where it happens.
     pub(super) engine: &'e Engine,
+    /// For images, and for files of the web.
+    pub(super) client: &'e Client,
     /// What was asked for.
     pub(super) request: &'e Build,
     /// The layers that it makes and relies on: they stay as long as it lives.
     pub(super) draft: Draft<'e>,
     /// Whether it is to end.
     pub(super) cancel: &'e Cancel,
+    /// What no other build has: for what may be another thing each time.
+    pub(super) nonce: String,
+}
+
+impl<'e> Session<'e> {
+    /// Begins a build.
+    pub(super) fn new(
+        engine: &'e Engine,
+        client: &'e Client,
+        request: &'e Build,
+        cancel: &'e Cancel,
+    ) -> Result<Session<'e>> {
+        let draft = engine.store.draft().map_err(failed("begin a build"))?;
+        let nonce: [u8; 16] = crate::create::random()?;
+        let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Session { engine, client, request, draft, cancel, nonce })
+    }
 }

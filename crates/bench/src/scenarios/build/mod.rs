@@ -85,6 +85,8 @@ fn build(builder: &Builder<'_>, recipe: &Recipe, folder: &Path) -> Result<Durati
     let path: PathBuf = folder.to_owned();
     let path = path.to_str().context("a path that is not UTF-8")?;
     let mut words = builder.words.to_vec();
+    // The daemon of the lab has no bridge.
+    words.push("--network=none");
     words.extend(recipe.is_cold.then_some("--no-cache"));
     words.extend(["-t", NAME, path]);
     builder.engine.time(&words)
