@@ -1,5 +1,6 @@
 //! What is kept of results, for later builds.
 
+use dockerfile::lower::Node;
 use oci::DiffId;
 
 use crate::{Cancel, Key};
@@ -22,21 +23,22 @@ pub type Claim = Box<dyn Send>;
 /// not find, and the node is done anew.
 pub trait Cache: Sync {
     /// Why it failed.
-    type Error: Send;
+    type Error: std::error::Error + Send + 'static;
 
-    /// What is known by one of these keys; the first that is known counts.
+    /// What is known by a key. Asked for once or twice a node, so it should cost no more than some microseconds.
     ///
     /// # Errors
     /// If nobody can tell.
-    fn find(&self, keys: &[Key]) -> Result<Option<Record>, Self::Error>;
+    fn find(&self, key: &Key) -> Result<Option<Record>, Self::Error>;
 
-    /// Keeps a record under keys, with what people call its node and of what kind it is (`source.git`, `copy`, `exec`, …).
+    /// Keeps a record under keys, in place of what was known by them. The node is for people, who are told its name and its kind.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn keep(&self, keys: &[Key], record: &Record, name: &str) -> Result<(), Self::Error>;
+    fn keep(&self, keys: &[Key], record: &Record, node: &Node) -> Result<(), Self::Error>;
 
-    /// Waits until nobody else works on this key, and keeps others from doing so. None when the build was cancelled meanwhile.
+    /// Waits until nobody else works on this key, in this process or another, and keeps others from doing so. None when the build
+    /// was cancelled meanwhile. Called from a thread that may wait.
     ///
     /// # Errors
     /// If that cannot be made sure of.

@@ -1,18 +1,25 @@
 //! Whether a build is to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// A wish that a build ends, which everybody who works on it sees. Clones are the same wish.
+/// A wish that a build ends, which everybody who works on it sees. Clones are the same wish; what [`Cancel::child`] makes is one of
+/// its own, which this one implies.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     wished: AtomicBool,
-    mutex: Mutex<()>,
+    children: Mutex<Vec<Weak<Inner>>>,
     changed: Condvar,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Inner>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Cancel {
@@ -22,12 +29,33 @@ impl Cancel {
         Self::default()
     }
 
+    /// A wish for a part: it comes with this one, and does not bring this one about.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        let mut children = self.0.lock();
+        if self.is_cancelled() {
+            child.0.wished.store(true, Ordering::SeqCst);
+            return child;
+        }
+        // Those that are gone are removed when the list would grow, so that a wish that lives long stays small.
+        if children.len() == children.capacity() {
+            children.retain(|child| child.strong_count() > 0);
+        }
+        children.push(Arc::downgrade(&child.0));
+        child
+    }
+
     /// Wishes the end.
     pub fn cancel(&self) {
-        let guard = self.lock();
-        self.0.wished.store(true, Ordering::SeqCst);
-        drop(guard);
-        self.0.changed.notify_all();
+        let mut left = vec![Arc::clone(&self.0)];
+        while let Some(inner) = left.pop() {
+            let mut children = inner.lock();
+            inner.wished.store(true, Ordering::SeqCst);
+            left.extend(children.drain(..).filter_map(|child| child.upgrade()));
+            drop(children);
+            inner.changed.notify_all();
+        }
     }
 
     /// Whether somebody has.
@@ -39,13 +67,9 @@ impl Cancel {
     /// Waits so long, or until somebody wishes the end; tells which.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
-        let guard = self.lock();
-        let waited = self.0.changed.wait_timeout_while(guard, timeout, |()| !self.is_cancelled());
+        let guard = self.0.lock();
+        let waited = self.0.changed.wait_timeout_while(guard, timeout, |_| !self.is_cancelled());
         drop(waited.map_err(PoisonError::into_inner));
         self.is_cancelled()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.0.mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! The order of things.
 
 use dockerfile::lower::{Graph, Node};
+use oci::DiffId;
 
 use crate::{Cache, Cancel, Watch, Worker};
 
@@ -13,12 +14,35 @@ pub struct Options<'a> {
 }
 
 /// Why a graph has no solution.
-#[derive(Debug)]
-pub struct Failure<E> {
-    /// At which node; none if the cache failed.
-    pub node: Option<usize>,
-    /// Why; none if the build was cancelled from outside.
-    pub error: Option<E>,
+#[derive(Debug, thiserror::Error)]
+pub enum Failure<E: std::error::Error + 'static> {
+    /// A node failed.
+    #[error("{name}")]
+    Node {
+        /// Which, by its number.
+        node: usize,
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        error: E,
+    },
+    /// The cache failed.
+    #[error("look for earlier results, or keep one")]
+    Cache(#[source] E),
+    /// A layer went while the build relied on it.
+    #[error("use layer {layer} of {name}: it is gone")]
+    Lost {
+        /// The node that made it, by its number.
+        node: usize,
+        /// Its name.
+        name: String,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// The caller wanted an end.
+    #[error("the build was cancelled")]
+    Cancelled,
 }
 
 /// Makes the file trees of some nodes; of each, in order. Blocks until it is done, or all that ran has ended.

@@ -15,7 +15,7 @@ pub enum Source<T> {
         /// What it is, such as an image's config.
         identity: Option<Digest>,
     },
-    /// It would have to be fetched; this is what one would get: a commit, the digest of a file.
+    /// It is made when somebody needs it, by [`Worker::perform`]; this is what one would get: a commit, the digest of a file.
     There {
         /// What it is.
         identity: Digest,
@@ -27,7 +27,7 @@ pub trait Worker: Sync {
     /// A file tree that was made or found: cheap to clone.
     type Tree: Clone + Send + Sync;
     /// Why it failed.
-    type Error: Send;
+    type Error: std::error::Error + Send + 'static;
 
     /// Looks up a node without inputs: an image, a context, a URL, a repository, a document, nothing.
     ///
