@@ -25,6 +25,12 @@ pub fn is_locked(file: impl AsFd) -> Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// Takes the lock on one byte, which need not be there, for this open file; false when somebody else has it.
+pub fn lock_byte_for_file(file: impl AsFd, byte: i64) -> Result<bool> {
+    let mut lock = libc::flock { l_start: byte, l_len: 1, ..whole_file() };
+    granted(control(file, libc::F_OFD_SETLK, &mut lock))
+}
+
 /// Joins those who share a lock on one byte, for this open file. False, and nothing is locked, when nobody else has it, or
 /// somebody has it for himself.
 pub fn join_shared_byte(file: impl AsFd, byte: i64) -> Result<bool> {
@@ -120,6 +126,20 @@ mod tests {
         drop((second, third));
         assert!(lock_for_file(&file).unwrap());
         assert!(!join_shared_byte(again(&file), 7).unwrap(), "somebody has it for himself");
+    }
+
+    #[test]
+    fn bytes_are_locked_one_by_one_as_far_out_as_a_file_can_reach() {
+        let file = memfd_create(c"lock", MemfdFlags::CLOEXEC).unwrap();
+        let (first, second) = (again(&file), again(&file));
+        for byte in [0, 7, i64::MAX >> 1] {
+            assert!(lock_byte_for_file(&first, byte).unwrap());
+            assert!(lock_byte_for_file(&first, byte).unwrap(), "it is its own");
+            assert!(!lock_byte_for_file(&second, byte).unwrap());
+        }
+        assert!(lock_byte_for_file(&second, 8).unwrap());
+        drop(first);
+        assert!(lock_byte_for_file(&second, 7).unwrap());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - A container's row is written before anything of it lies on disk, and removed before its files are.
 //! - Opening costs well under a millisecond, and so does a change that need not survive a loss of power.
 
+mod cache;
 mod container;
 mod database;
 mod draft;
@@ -23,6 +24,9 @@ mod schema;
 
 use oci::Timestamp;
 
+pub use cache::{
+    BuildRecord, CacheKind, CacheMount, ContextDigests, FileStamp, FoundRecord, KnownContext, NewBuildRecord,
+};
 pub use container::{ContainerHead, ContainerRecord, Lookup, NewContainer};
 pub use database::{Durability, State};
 pub use draft::DraftEntry;

@@ -7,7 +7,7 @@
 //! never touches the pages they overflow to.
 
 /// What takes a database from version N to N + 1, beginning with an empty one.
-pub(crate) const MIGRATIONS: [&str; 10] = [
+pub(crate) const MIGRATIONS: [&str; 11] = [
     "
     CREATE TABLE images (
         id TEXT PRIMARY KEY,
@@ -92,6 +92,48 @@ pub(crate) const MIGRATIONS: [&str; 10] = [
     "
     ALTER TABLE tags ADD COLUMN digest TEXT;
 ",
+    // The cache of builds: what steps have made, by keys, of which a record has several; what files of contexts hold, in parts
+    // whose numbers begin with that of the context; and the directories of cache mounts.
+    "
+    CREATE TABLE build_records (
+        id TEXT PRIMARY KEY,
+        layer TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        uses INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        parents TEXT NOT NULL,
+        description TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE build_keys (
+        key BLOB PRIMARY KEY,
+        record TEXT NOT NULL,
+        made INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX build_keys_of_record ON build_keys (record);
+    CREATE TABLE build_contexts (
+        number INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE,
+        parts INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        uses INTEGER NOT NULL
+    );
+    CREATE TABLE build_context_parts (
+        number INTEGER PRIMARY KEY,
+        digests BLOB NOT NULL
+    );
+    CREATE TABLE cache_mounts (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        uses INTEGER NOT NULL
+    ) WITHOUT ROWID;
+",
 ];
 
 /// The version that this program reads and writes.
@@ -111,7 +153,7 @@ mod tests {
         assert_eq!(found, RELEASED);
     }
 
-    const RELEASED: [&str; 10] = [
+    const RELEASED: [&str; 11] = [
         "d37bbd3c76de2ee5",
         "4bcf017b2531b33b",
         "75c703ccb52e5f69",
@@ -122,5 +164,6 @@ mod tests {
         "f6203d80749545f8",
         "41ef2c0ea2f5b90e",
         "01ac3967a970382c",
+        "669caa3a86d77773",
     ];
 }

@@ -11,6 +11,7 @@
 
 #![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
 
+mod cache;
 mod error;
 mod frontend;
 mod images;

@@ -232,6 +232,7 @@ impl Engine {
             image.attached.iter().for_each(|document| live.document(&document.digest));
             indexes.extend(image.digests.iter().filter_map(Reference::digest).cloned());
         }
+        self.state().build_layers()?.iter().for_each(|layer| live.layer(layer));
         indexes.extend(self.state().indexed_names()?.into_iter().map(|name| name.index));
         for index in &indexes {
             // Itself in any case: where it is damaged, what it leads to is not known.

@@ -42,7 +42,7 @@ impl Live {
     }
 
     /// Keeps a layer.
-    pub(crate) fn layer(&mut self, layer: &DiffId) {
+    pub fn layer(&mut self, layer: &DiffId) {
         self.layers.insert(layer.digest().encoded().to_owned());
     }
 }

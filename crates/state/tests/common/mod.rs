@@ -91,7 +91,8 @@ pub(crate) fn as_the_first_version_had_it(root: &Path) {
     let back = "ALTER TABLE exits DROP COLUMN asked; ALTER TABLE exits DROP COLUMN restarts; \
          ALTER TABLE exits DROP COLUMN log_lines_lost; ALTER TABLE containers DROP COLUMN removing; \
          DROP TABLE image_uses; DROP TABLE sources; ALTER TABLE tags DROP COLUMN through; \
-         ALTER TABLE tags DROP COLUMN digest; DROP TABLE drafts";
+         ALTER TABLE tags DROP COLUMN digest; DROP TABLE drafts; DROP TABLE build_records; \
+         DROP TABLE build_keys; DROP TABLE build_contexts; DROP TABLE build_context_parts; DROP TABLE cache_mounts";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
 }
