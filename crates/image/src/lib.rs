@@ -57,9 +57,9 @@ pub mod store;
 pub mod tar;
 
 pub use archive::{
-    CommitOptions, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded, LoadedImage, LoadedLayer, OpenBlob,
-    Parts, Remote, RemoteImage, SavedImage, Source, Watch, assemble, commit, decompressed, fetch, import,
-    load, save,
+    Codec, CommitOptions, Compressed, Content, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded,
+    LoadedImage, LoadedLayer, OpenBlob, Outgoing, Parts, Remote, RemoteImage, SavedImage, Source, Watch,
+    assemble, commit, compress, decompressed, fetch, import, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

@@ -15,6 +15,7 @@ pub mod loopback;
 pub mod memory;
 pub mod mount;
 pub mod pages;
+pub mod partial;
 pub mod process;
 pub mod project;
 pub mod signal;

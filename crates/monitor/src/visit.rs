@@ -368,7 +368,8 @@ impl Guest<'_> {
         };
         self.reply(&Reply::Found(Found { is_directory: false }));
         let owner = if keep_owners { Owner::Kept } else { Owner::Creator };
-        let rules = Rules { owner, follows_links: source == Source::Tar, keeps_privileges: true };
+        let rules =
+            Rules { owner, follows_links: source == Source::Tar, keeps_privileges: true, replaces: false };
         unpack(self.stream, &target, rules)?;
         Ok(())
     }

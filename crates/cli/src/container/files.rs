@@ -5,15 +5,15 @@ use std::os::fd::AsFd;
 
 use engine::ChangeKind;
 use engine::request::Commit;
+use linux::partial::Partial;
 use serde_json::{Map, Value};
 
-use crate::context::Context;
+use crate::context::{Context, absolute};
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
 use crate::image::pressure::relieve_after;
 use crate::output;
 use crate::output::list::{Columns, Format};
-use crate::output::partial::Partial;
 
 const COLUMNS: Columns = Columns {
     headers: &[("Type", "CHANGE TYPE"), ("Path", "PATH")],
@@ -44,7 +44,7 @@ pub(crate) fn export(context: &Context, parsed: &Parsed) -> Result<u8> {
     let name = &parsed.arguments[0];
     match parsed.text("output").filter(|path| !path.is_empty()) {
         Some(path) => {
-            let partial = Partial::create(path)?;
+            let partial = Partial::create(&absolute(path)?)?;
             engine.export(name, partial.file.as_fd())?;
             partial.finish()?;
         }

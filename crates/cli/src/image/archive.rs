@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 
 use engine::Archive;
 use engine::request::{Import, LoadImages};
+use linux::partial::Partial;
 
 use super::pressure;
 use crate::context::{Context, absolute};
 use crate::error::{Error, ImportSource, Result};
 use crate::flags::Parsed;
 use crate::output;
-use crate::output::partial::Partial;
 
 /// Standard input, without a buffer of its own: whoever reads an archive has one.
 fn standard_input() -> Result<File> {
@@ -62,7 +62,7 @@ pub(crate) fn save(context: &Context, parsed: &Parsed) -> Result<u8> {
     let engine = context.engine()?;
     match parsed.text("output").filter(|path| !path.is_empty()) {
         Some(path) => {
-            let partial = Partial::create(path)?;
+            let partial = Partial::create(&absolute(path)?)?;
             let mut out = BufWriter::with_capacity(1 << 20, &partial.file);
             engine.save(&parsed.arguments, &platforms, &mut out)?;
             out.flush().map_err(Error::Output)?;

@@ -1,7 +1,6 @@
 //! Values to text, and text to standard output and standard error.
 
 pub(crate) mod list;
-pub(crate) mod partial;
 pub(crate) mod table;
 pub(crate) mod units;
 pub(crate) mod zone;

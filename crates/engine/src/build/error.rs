@@ -48,6 +48,10 @@ pub enum BuildError {
         #[source]
         source: Box<crate::Error>,
     },
+    #[error("output {output}: {reason}")]
+    Output { output: String, reason: String },
+    #[error("annotation {text:?}: {reason}")]
+    Annotation { text: String, reason: String },
     #[error("build was cancelled")]
     Cancelled,
 }
@@ -104,6 +108,8 @@ impl BuildError {
             | Self::Platform { .. }
             | Self::CheckOptions { .. }
             | Self::Violation { .. }
+            | Self::Output { .. }
+            | Self::Annotation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Step { source, .. } => source.kind(),
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,

@@ -13,6 +13,7 @@
 
 mod cache;
 mod error;
+mod export;
 mod frontend;
 mod images;
 mod progress;

@@ -33,14 +33,14 @@ impl Engine {
             Archive::Path(path) => Source::Path(path),
         };
         let loaded = image::load(&self.store, source, &options).map_err(failed("load the archive"))?;
-        let images = self.name_all(&loaded.images);
+        let images = self.name_all(&loaded.images, "load");
         drop(loaded.hold);
         images
     }
 
     /// Writes the names of all images of an archive, in one transaction. An image for another platform than its name stands
     /// for is not told of.
-    fn name_all(&self, images: &[image::LoadedImage]) -> Result<Vec<LoadedImage>> {
+    pub(crate) fn name_all(&self, images: &[image::LoadedImage], action: &str) -> Result<Vec<LoadedImage>> {
         let mut names: BTreeMap<Reference, Vec<&image::LoadedImage>> = BTreeMap::new();
         for image in images {
             for name in &image.references {
@@ -80,7 +80,7 @@ impl Engine {
         })?;
         drop(state);
         for (id, image) in &told {
-            self.image_event("load", id, image.tags.first().unwrap_or(&image.id));
+            self.image_event(action, id, image.tags.first().unwrap_or(&image.id));
         }
         Ok(told.into_iter().map(|(_, image)| image).collect())
     }

@@ -21,6 +21,7 @@ pub use copy::copy_image;
 pub use manifests::{Inspected, ListedManifest, PushedList};
 pub use pressure::{Pressure, Relief};
 pub use pull::{PullEvent, PullStep, PullWatch};
+pub(crate) use push::PushBuilt;
 pub use push::{PushEvent, PushStep, PushWatch};
 
 use image::snapshots::{Erofs, RootFs, Snapshots};

@@ -44,6 +44,8 @@ pub struct Build {
     pub cache_mounts_to: Vec<Fields>,
     /// `-o`: key-value pairs of each; the image store if there is none.
     pub outputs: Vec<Fields>,
+    /// Where an output goes that says `dest=-`.
+    pub output: Option<OwnedFd>,
     /// `--pull`.
     pub pull: Pull,
     /// `--secret`, by id.

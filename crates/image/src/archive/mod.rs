@@ -16,6 +16,7 @@ mod ahead;
 mod assemble;
 mod change;
 mod commit;
+mod compress;
 mod contents;
 mod docker;
 mod fetch;
@@ -26,6 +27,7 @@ mod layout;
 mod legacy;
 mod load;
 mod members;
+mod outgoing;
 mod plan;
 mod save;
 mod stream;
@@ -40,10 +42,12 @@ use crate::store::Hold;
 
 pub use assemble::{Parts, assemble};
 pub use commit::{CommitOptions, commit};
+pub use compress::{Codec, Compressed, compress};
 pub use fetch::{LayerStep, OpenBlob, Remote, RemoteImage, Watch, fetch};
 pub use gzip::Gzip;
 pub use import::{ImportOptions, import};
 pub use load::{LoadOptions, load};
+pub use outgoing::{Content, Outgoing};
 pub use save::{SavedImage, save};
 pub use stream::decompressed;
 

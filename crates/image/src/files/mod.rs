@@ -6,6 +6,7 @@
 //! lower ─┴► Stack ──► export: everything, merged          ──► Packer ──► a pipe or a file
 //!           upper + Stack of the lower ones ──► changes   ──► layer: what changed, as a layer's tar
 //! directory ─► Stack of one ──► pack: a tree as it is     ──►
+//! layers' tars ─► merge ──► Flattener: a file system      ──►
 //! ```
 //!
 //! All of it is read through descriptors, a name at a time, without following a link: who writes in the tree meanwhile, as
@@ -18,6 +19,7 @@
 //! - Memory depends on the longest directory and on the number of hard links, not on the size of files.
 
 mod changes;
+mod flatten;
 mod pack;
 mod place;
 mod sink;
@@ -25,10 +27,11 @@ mod stack;
 mod unpack;
 
 pub use changes::{Change, ChangeKind, MountPoints, changes, layer};
+pub use flatten::Flattener;
 pub use pack::{Item, Packed, export, pack};
 pub use place::{CopyPath, Located, Present, Refused, Source, Where, locate, place};
 pub use stack::{Marks, Stack};
-pub use unpack::{Owner, Place, Rules, unpack};
+pub use unpack::{Owner, Place, Rules, prune, unpack};
 
 use rustix::io::Errno;
 

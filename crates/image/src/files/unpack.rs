@@ -51,6 +51,8 @@ pub struct Rules {
     pub follows_links: bool,
     /// Set-user-id and set-group-id bits, and capabilities, are kept.
     pub keeps_privileges: bool,
+    /// A directory gives way to something else, with all that is in it, and the reverse; else that is an error.
+    pub replaces: bool,
 }
 
 /// Unpacks the archive that `from` gives, to its end; returns its size.
@@ -156,9 +158,16 @@ impl Unpacker<'_> {
         let is_directory = entry.kind == Kind::Directory;
         match statat(&spot.parent, spot.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                if !is_directory {
+                if !is_directory && self.rules.replaces {
+                    remove_tree(&spot)?;
+                } else if !is_directory {
                     return Err(overwrite(&path, "cannot overwrite directory with non-directory"));
                 }
+            }
+            Ok(_) if is_directory && self.rules.replaces => {
+                remove_tree(&spot)?;
+                let made = mkdirat(&spot.parent, spot.name.as_slice(), Mode::RWXU);
+                made.map_err(at("create directory", &path))?;
             }
             Ok(_) if is_directory => {
                 return Err(overwrite(&path, "cannot overwrite non-directory with directory"));
@@ -363,6 +372,49 @@ impl Unpacker<'_> {
         }
         Ok(())
     }
+}
+
+/// Removes what has a name, with all that is below; no link is followed.
+fn remove_tree(spot: &Spot) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    // The directory itself, however it may be called by now.
+    let parent = std::path::PathBuf::from(format!("/proc/self/fd/{}", spot.parent.as_raw_fd()));
+    linux::file::remove_tree(&parent.join(std::ffi::OsStr::from_bytes(&spot.name)))?;
+    Ok(())
+}
+
+/// Removes what is below a directory and is not among `kept`, paths with all of their parents; no link is followed.
+///
+/// # Errors
+/// If something cannot be removed.
+pub fn prune(directory: &OwnedFd, kept: &std::collections::HashSet<Vec<u8>>) -> Result<()> {
+    let mut pending = vec![Vec::new()];
+    while let Some(path) = pending.pop() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let at_path: &[u8] = if path.is_empty() { b"." } else { &path };
+        let opened = openat2(directory, at_path, flags, Mode::empty(), resolve).map_err(at("open", &path))?;
+        let entries = rustix::fs::Dir::read_from(&opened).map_err(at("list", &path))?;
+        for entry in entries {
+            let entry = entry.map_err(at("list", &path))?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let child = if path.is_empty() { name.to_vec() } else { [&path[..], b"/", name].concat() };
+            if !kept.contains(&child) {
+                let parent = rustix::io::fcntl_dupfd_cloexec(&opened, 0).map_err(at("open", &path))?;
+                remove_tree(&Spot { parent, name: name.to_vec() })?;
+                continue;
+            }
+            let stat = statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("examine", &child))?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                pending.push(child);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn overwrite(path: &[u8], reason: &'static str) -> Error {

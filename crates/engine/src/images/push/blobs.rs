@@ -1,6 +1,8 @@
 //! How one layer comes to a registry, in the cheapest way there is.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -39,6 +41,8 @@ pub(super) struct Layers<'a> {
     pub(super) target: &'a Repository,
     pub(super) reference: &'a Reference,
     pub(super) watch: &'a PushWatch<'a>,
+    /// Files with blobs, by their digests.
+    pub(super) ready: &'a BTreeMap<Digest, PathBuf>,
 }
 
 impl Blob {
@@ -100,6 +104,12 @@ impl Layers<'_> {
                 }
             }
         }
+        for (form, _) in forms {
+            if let Some(path) = self.ready.get(&form.digest) {
+                self.send_file(target, blob, form, path)?;
+                return Ok(Some((form, PushStep::Complete)));
+            }
+        }
         for (form, repositories) in forms {
             // A tar is here. Where nobody wants it to be one it is better sent compressed.
             if form.digest == *blob.layer.digest() {
@@ -120,10 +130,20 @@ impl Layers<'_> {
 
     /// Sends a layer as it is stored.
     fn send_tar(&self, target: &Repository, blob: &Blob, form: &Descriptor) -> registry_client::Result<()> {
-        let (path, course) = (self.store.layer_path(&blob.layer), &blob.course);
+        self.send_file(target, blob, form, &self.store.layer_path(&blob.layer))
+    }
+
+    fn send_file(
+        &self,
+        target: &Repository,
+        blob: &Blob,
+        form: &Descriptor,
+        path: &Path,
+    ) -> registry_client::Result<()> {
+        let course = &blob.course;
         course.begin(Some(form.size));
         let open = |at: u64| {
-            let mut tar = file::open(&path).map_err(io::Error::other)?;
+            let mut tar = file::open(path).map_err(io::Error::other)?;
             tar.seek(SeekFrom::Start(at))?;
             Ok(watched(Box::new(tar), at, course))
         };

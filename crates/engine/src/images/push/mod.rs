@@ -15,6 +15,9 @@ mod blobs;
 mod parcel;
 mod tree;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use image::Live;
 use oci::{Descriptor, Digest, Platform, Reference};
 use registry_client::{Client, Repository};
@@ -83,10 +86,28 @@ impl Engine {
         let platform = request.platform.as_deref().map(parse_platform).transpose()?;
         let mut pushed = Vec::new();
         for (tag, id) in tags {
-            let push = Push { engine: self, client, target: &target, tag: &tag, watch };
-            pushed.push(push.run(&id, platform.as_ref())?);
+            let (by_digest, ready) = (false, &BTreeMap::new());
+            let push = Push { engine: self, client, target: &target, tag: &tag, watch, by_digest, ready };
+            let index = self.state().index_of(&tag)?.filter(|index| self.is_index(index));
+            pushed.push(push.run(&id, index, platform.as_ref())?);
         }
         Ok(pushed)
+    }
+
+    /// Sends what a build has made, which is known here, but perhaps by no name.
+    pub(crate) fn push_built(
+        &self,
+        client: &Client,
+        built: &PushBuilt<'_>,
+        watch: &PushWatch<'_>,
+    ) -> Result<Pushed> {
+        let &PushBuilt { name, by_digest, image, index, ready } = built;
+        let refused =
+            |source| Error::Registry { action: "push", name: name.familiar(), source: Box::new(source) };
+        let target = client.target(name).map_err(refused)?;
+        watch(PushEvent::Begins { repository: &name.name() });
+        let push = Push { engine: self, client, target: &target, tag: name, watch, by_digest, ready };
+        push.run(image, index.cloned(), None)
     }
 
     /// The tags that are meant, with their images.
@@ -112,6 +133,21 @@ impl Engine {
     }
 }
 
+/// What a build has made, on its way to a registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PushBuilt<'a> {
+    /// Where it goes.
+    pub(crate) name: &'a Reference,
+    /// It gets no tag there, whatever the name says.
+    pub(crate) by_digest: bool,
+    /// The image, or one of those of the index.
+    pub(crate) image: &'a Digest,
+    /// What leads to all of its images, if there is such a thing.
+    pub(crate) index: Option<&'a Digest>,
+    /// Files with blobs of layers, by their digests.
+    pub(crate) ready: &'a BTreeMap<Digest, PathBuf>,
+}
+
 /// A tag on its way to its registry.
 struct Push<'a> {
     engine: &'a Engine,
@@ -119,6 +155,10 @@ struct Push<'a> {
     target: &'a Repository,
     tag: &'a Reference,
     watch: &'a PushWatch<'a>,
+    /// What is pushed gets no tag.
+    by_digest: bool,
+    /// Files with blobs, by their digests.
+    ready: &'a BTreeMap<Digest, PathBuf>,
 }
 
 impl Push<'_> {
@@ -126,9 +166,13 @@ impl Push<'_> {
         Error::Registry { action: "push", name: self.tag.familiar(), source: Box::new(source) }
     }
 
+    /// Where the document goes that is the last.
+    fn place(&self, digest: &Digest) -> Reference {
+        if self.by_digest { self.tag.with_digest(digest.clone()) } else { self.tag.clone() }
+    }
+
     /// Pushes what the tag leads to, which stands for the image `id`; or the image for one platform.
-    fn run(&self, id: &Digest, platform: Option<&Platform>) -> Result<Pushed> {
-        let index = self.engine.state().index_of(self.tag)?.filter(|index| self.engine.is_index(index));
+    fn run(&self, id: &Digest, index: Option<Digest>, platform: Option<&Platform>) -> Result<Pushed> {
         let Some(index) = index else {
             let parcel = self.parcel(id)?;
             let found = &parcel.record.platform;
@@ -178,7 +222,7 @@ impl Push<'_> {
         let Some(made) = made.first() else {
             return Err(Error::NoSuchImage { name: self.tag.familiar() });
         };
-        let put = self.target.put_manifest(self.tag, &made.kind, &made.bytes);
+        let put = self.target.put_manifest(&self.place(&made.digest), &made.kind, &made.bytes);
         let put = put.map_err(|source| self.refused(source))?.descriptor;
         self.note(parcel, made, &put)?;
         drop(kept);

@@ -154,6 +154,7 @@ impl Push<'_> {
             target: self.target,
             reference: self.tag,
             watch: self.watch,
+            ready: self.ready,
         };
         let sent = send_all(&blobs, self.watch, &|blob| layers.send(blob));
         let sent = sent.map_err(|source| self.refused(source))?;

@@ -314,7 +314,7 @@ impl Push<'_> {
                 }
             }
         };
-        let place = tag.cloned().unwrap_or_else(|| self.tag.with_digest(digest.clone()));
+        let place = tag.map_or_else(|| self.tag.with_digest(digest.clone()), |_| self.place(&digest));
         self.target.put_manifest(&place, &kind, &bytes).map_err(refused)?;
         let size = bytes.len() as u64;
         if digest == node.entry.digest {

@@ -10,17 +10,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use linux::file::Named as _;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, open, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
-use crate::context::absolute;
-use crate::error::Result;
+use crate::file::{self, Named as _, Result};
 
 /// Dropping this removes it.
-pub(crate) struct Partial {
-    pub(crate) file: File,
+#[derive(Debug)]
+pub struct Partial {
+    /// To be written.
+    pub file: File,
     /// The name that it has until it is whole; none where the file system makes files without names.
     path: PathBuf,
     has_name: bool,
@@ -28,30 +28,30 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Begins a file that is to replace `path`.
-    pub(crate) fn create(path: &str) -> Result<Partial> {
-        let target = absolute(path)?;
+    /// Begins a file that is to replace `target`, an absolute path.
+    pub fn create(target: &Path) -> Result<Partial> {
+        let target = target.to_owned();
         remove_abandoned(&target);
         let mut path = target.clone().into_os_string();
         path.push(format!(".skiff-{}", std::process::id()));
         let path = PathBuf::from(path);
         let (file, has_name) = match nameless(&target) {
             Some(file) => (file.into(), false),
-            None => (linux::file::create_new(&path, 0o600)?, true),
+            None => (file::create_new(&path, 0o600)?, true),
         };
         // Without a lock, its process says whether it is abandoned.
-        let _locked = linux::lock::lock_for_file(&file);
+        let _locked = crate::lock::lock_for_file(&file);
         Ok(Partial { file, path, has_name, target })
     }
 
     /// Puts it in its place.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         if !self.has_name {
             let way = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
             linkat(CWD, way, CWD, &self.path, AtFlags::SYMLINK_FOLLOW).named("create", &self.path)?;
             self.has_name = true;
         }
-        linux::file::rename(&self.path, &self.target)?;
+        file::rename(&self.path, &self.target)?;
         self.has_name = false;
         Ok(())
     }
@@ -91,14 +91,14 @@ fn is_abandoned(directory: &OwnedFd, name: &CStr, maker: Pid) -> bool {
     let is_ours = fstat(&file).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()
     });
-    is_ours && test_kill_process(maker) == Err(Errno::SRCH) && linux::lock::is_locked(&file) == Ok(false)
+    is_ours && test_kill_process(maker) == Err(Errno::SRCH) && crate::lock::is_locked(&file) == Ok(false)
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         if self.has_name {
             // The failure that brought us here is the one to report.
-            let _removed = linux::file::remove(&self.path);
+            let _removed = file::remove(&self.path);
         }
     }
 }

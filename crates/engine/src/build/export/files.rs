@@ -1,0 +1,121 @@
+//! File systems as a tar, or in a directory.
+//!
+//! A directory gets what the tar has, through a pipe, as the caller's own files: without set-user-id bits, which would be the
+//! caller's rights then, and without devices where the caller may make none.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::thread;
+
+use image::files::{Flattener, Owner, Place, Rules, prune, unpack};
+use image::tar::Time;
+
+use super::Export;
+use super::archive::{begin, directory, file_failed};
+use super::options::{Target, TreeOptions};
+use crate::images::failed;
+use crate::{Error, Result};
+
+const WRITE: &str = "write the files";
+
+impl Export<'_> {
+    /// Writes the file systems of all platforms as one tar.
+    pub(super) fn tar(&self, target: &Target, options: &TreeOptions) -> Result<()> {
+        self.progress.internal("exporting to client tarball", |part| {
+            part.progress("sending tarball", 0, None, false);
+            let flatten = |out: BorrowedFd<'_>| {
+                let mut flattener = Flattener::new(out).with_time(self.time());
+                self.flatten(&mut flattener, options)?;
+                flattener.finish().map(drop).map_err(failed(WRITE))
+            };
+            match target {
+                Target::Stream => flatten(self.stream()?.as_fd())?,
+                Target::File(path) | Target::Directory(path) => {
+                    let partial = begin(path)?;
+                    flatten(partial.file.as_fd())?;
+                    partial.finish().map_err(file_failed)?;
+                }
+            }
+            part.progress("sending tarball", 0, None, true);
+            Ok(())
+        })
+    }
+
+    /// Writes the file systems of all platforms into a directory.
+    pub(super) fn local(&self, path: &Path, deletes: bool, options: &TreeOptions) -> Result<()> {
+        self.progress.internal("exporting to client directory", |part| {
+            part.progress("copying files", 0, None, false);
+            let target = directory(path)?;
+            let (reader, writer) = std::io::pipe().map_err(pipe_failed)?;
+            let may_make_devices = rustix::process::geteuid().is_root();
+            let (bytes, names) = thread::scope(|scope| {
+                let packed = scope.spawn(move || {
+                    let mut flattener = Flattener::new(writer.as_fd()).with_time(self.time());
+                    if deletes {
+                        flattener = flattener.with_names();
+                    }
+                    if !may_make_devices {
+                        flattener = flattener.without_devices();
+                    }
+                    self.flatten(&mut flattener, options)?;
+                    flattener.finish().map_err(failed(WRITE))
+                });
+                let rules = Rules {
+                    owner: Owner::Creator,
+                    follows_links: false,
+                    keeps_privileges: false,
+                    replaces: true,
+                };
+                let place = Place::Into(
+                    rustix::io::fcntl_dupfd_cloexec(&target, 0).map_err(|errno| pipe_failed(errno.into()))?,
+                );
+                let unpacked = unpack(reader.as_fd(), &place, rules).map_err(failed(WRITE));
+                // Whoever still writes is told that nobody reads.
+                drop(reader);
+                let packed = packed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                match (unpacked, packed) {
+                    (Ok(bytes), Ok(names)) => Ok((bytes, names)),
+                    // That the other side has gone is what came of the first failure.
+                    (Err(error), Err(other)) if is_cut_off(&error) => Err(other),
+                    (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+                }
+            })?;
+            if deletes {
+                prune(&target, &names).map_err(failed(WRITE))?;
+            }
+            part.progress("copying files", bytes, Some(bytes), true);
+            Ok(())
+        })
+    }
+
+    /// The time of all files, if there is one for all.
+    fn time(&self) -> Option<Time> {
+        let epoch = self.session.request.source_date_epoch?;
+        Some(Time { secs: epoch.seconds(), nanos: epoch.nanoseconds() })
+    }
+
+    fn flatten(&self, flattener: &mut Flattener<'_>, options: &TreeOptions) -> Result<()> {
+        let is_split = self.is_split(options);
+        for product in &self.products {
+            let prefix =
+                if is_split { product.platform.to_string().replace('/', "_") } else { String::new() };
+            if is_split {
+                flattener.directory(prefix.as_bytes()).map_err(failed(WRITE))?;
+            }
+            let layers = product.tree.diff_ids();
+            let store = &self.session.engine.store;
+            flattener.layers(store, &layers, prefix.as_bytes()).map_err(failed(WRITE))?;
+        }
+        Ok(())
+    }
+}
+
+fn pipe_failed(source: std::io::Error) -> Error {
+    Error::System { action: "write to", path: "a pipe".into(), source }
+}
+
+/// Whether an archive was refused because it has no end.
+fn is_cut_off(error: &Error) -> bool {
+    matches!(error, Error::Image { source: image::Error::Entry { .. } | image::Error::Archive { .. }, .. })
+        || matches!(error, Error::Image { source, .. } if source.errno() == Some(rustix::io::Errno::PIPE))
+}

@@ -1,0 +1,145 @@
+//! What comes out of a build.
+//!
+//! ```text
+//! per platform: config, layers ─► times ─► described: manifests, an index of several ─► the store ─► a registry
+//!                                              │                                    └► an archive, a layout
+//!                                              └ file systems ─► a tar, a directory
+//! ```
+//!
+//! An image in the store is described by its layers as they lie there, as tars: nothing is compressed that nobody sends. What
+//! is sent is compressed once for all outputs, and always to the same bytes.
+//!
+//! What must hold:
+//! - Equal layers, configs and options give equal digests. No time is taken from the clock: an image was made when its last layer
+//!   was, or at `SOURCE_DATE_EPOCH`.
+//! - Files come first, the store's names after them, a registry's last: what fails leaves no name for half of it.
+//! - A file is whole or not there; a directory is written beneath itself, whatever links somebody left in it.
+
+mod annotations;
+mod archive;
+mod config;
+mod describe;
+mod files;
+mod options;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use image::{Codec, Compressed};
+use oci::{DiffId, ImageConfig, Platform, Timestamp};
+
+use super::frontend::Work;
+use super::progress::Progress;
+use super::session::Session;
+use super::tree::Tree;
+use crate::Result;
+use crate::images::failed;
+use crate::info::Built;
+use options::Output;
+
+/// What was built for one platform.
+#[derive(Clone, Debug)]
+pub(super) struct Product {
+    /// What it runs on.
+    pub(super) platform: Platform,
+    /// Its config. The digests of its layers are filled in, and times that are missing.
+    pub(super) config: ImageConfig,
+    /// Its layers.
+    pub(super) tree: Tree,
+    /// What made the layers of this build, the last one last; for a history that does not say.
+    pub(super) layer_names: Vec<String>,
+}
+
+/// What a build was made of, for what is attested of it.
+#[derive(Clone, Default)]
+pub(super) struct Facts<'w> {
+    /// When it began.
+    pub(super) started: Option<Timestamp>,
+    /// Its Dockerfile, its graph, and the images that it began with.
+    pub(super) work: Option<&'w Work>,
+    /// What was fetched beside images.
+    pub(super) fetched: Vec<Material>,
+}
+
+/// Something that a build was made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Material {
+    /// Where it came from: `https://…`, `git+https://…#ref`, `pkg:docker/…`.
+    pub(super) uri: String,
+    /// `sha256`, or `sha1` of a commit.
+    pub(super) algorithm: String,
+    /// The digest, in hexadecimal digits.
+    pub(super) digest: String,
+}
+
+/// Refuses outputs that cannot be made, before anything is built.
+pub(super) fn check(request: &crate::request::Build) -> Result<()> {
+    options::outputs(request).map(drop)
+}
+
+/// Writes all outputs of a build.
+pub(super) fn run(
+    session: &Session<'_>,
+    products: Vec<Product>,
+    facts: &Facts<'_>,
+    progress: &Progress<'_>,
+) -> Result<Built> {
+    let mut outputs = options::outputs(session.request)?;
+    // What names something here or elsewhere comes last.
+    outputs.sort_by_key(|output| match output {
+        Output::Image(options) => 1 + u8::from(options.push),
+        Output::Archive { .. } | Output::Tar { .. } | Output::Local { .. } | Output::None => 0,
+    });
+    let products = products.into_iter().map(|product| config::finished(session, product));
+    let products: Vec<Product> = products.collect::<Result<_>>()?;
+    let export = Export { session, progress, facts, products, blobs: Mutex::default() };
+    let mut built = Built::default();
+    for output in &outputs {
+        if session.cancel.is_cancelled() {
+            return Err(super::BuildError::Cancelled.into());
+        }
+        match output {
+            Output::Image(options) => export.image(options, &mut built)?,
+            Output::Archive { format, target, options } => {
+                export.archive(*format, target, options, &mut built)?;
+            }
+            Output::Tar { target, options } => export.tar(target, options)?,
+            Output::Local { directory, deletes, options } => export.local(directory, *deletes, options)?,
+            Output::None => {}
+        }
+    }
+    Ok(built)
+}
+
+/// A build whose outputs are written.
+struct Export<'a> {
+    session: &'a Session<'a>,
+    progress: &'a Progress<'a>,
+    facts: &'a Facts<'a>,
+    products: Vec<Product>,
+    /// Layers that were compressed for one output or another.
+    blobs: Mutex<BTreeMap<(DiffId, Codec), Compressed>>,
+}
+
+impl Export<'_> {
+    /// A layer as it is sent, which is made at most once.
+    fn compressed(&self, layer: &DiffId, codec: Codec) -> Result<Compressed> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = blobs.get(&(layer.clone(), codec)) {
+            return Ok(known.clone());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let made = image::compress(&self.session.draft, layer, codec, threads);
+        let made = made.map_err(failed("compress a layer"))?;
+        blobs.insert((layer.clone(), codec), made.clone());
+        Ok(made)
+    }
+
+    /// Whether each platform gets a directory of its own.
+    fn is_split(&self, options: &options::TreeOptions) -> bool {
+        options.splits.unwrap_or(self.products.len() > 1)
+    }
+}
