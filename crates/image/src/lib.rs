@@ -55,6 +55,7 @@ pub mod merge;
 pub mod snapshots;
 pub mod store;
 pub mod tar;
+pub mod view;
 
 pub use archive::{
     Codec, CommitOptions, Compressed, Content, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded,
@@ -64,3 +65,4 @@ pub use archive::{
 pub use error::{Error, Result};
 pub use ingest::Compression;
 pub use store::{Collected, Draft, Finding, Hold, Kept, KeptFor, LayerWriter, Live, Store, verify};
+pub use view::View;

@@ -41,6 +41,8 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Copy(#[from] super::CopyError),
     #[error("{name}")]
     Step {
         name: String,
@@ -111,6 +113,7 @@ impl BuildError {
             | Self::Output { .. }
             | Self::Annotation { .. }
             | Self::Lint { .. } => Kind::Invalid,
+            Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
             Self::Cancelled => Kind::Unavailable,

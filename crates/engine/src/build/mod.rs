@@ -12,15 +12,20 @@
 #![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
 
 mod cache;
+mod context;
+mod copy;
 mod error;
 mod export;
 mod frontend;
 mod images;
+mod parallel;
 mod progress;
 mod session;
 mod sources;
 mod tree;
+mod view;
 mod watch;
 
+pub use copy::CopyError;
 pub use error::{BuildError, Faulty, Place};
 pub use watch::{BuildEvent, BuildWatch, Vertex};

@@ -4,6 +4,8 @@ use build::Cancel;
 use image::Draft;
 use registry_client::Client;
 
+use super::copy::{Digests, Parts};
+use super::view::Views;
 use crate::images::failed;
 use crate::request::Build;
 use crate::{Engine, Result};
@@ -22,6 +24,12 @@ pub(super) struct Session<'e> {
     pub(super) cancel: &'e Cancel,
     /// What no other build has: for what may be another thing each time.
     pub(super) nonce: String,
+    /// Merged trees, for several steps look at the same.
+    pub(super) views: Views,
+    /// Digests of files in layers.
+    pub(super) digests: Digests,
+    /// Layers of parts of contexts.
+    pub(super) parts: Parts,
 }
 
 impl<'e> Session<'e> {
@@ -35,6 +43,21 @@ impl<'e> Session<'e> {
         let draft = engine.store.draft().map_err(failed("begin a build"))?;
         let nonce: [u8; 16] = crate::create::random()?;
         let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Session { engine, client, request, draft, cancel, nonce })
+        Ok(Session {
+            engine,
+            client,
+            request,
+            draft,
+            cancel,
+            nonce,
+            views: Views::default(),
+            digests: Digests::default(),
+            parts: Parts::default(),
+        })
+    }
+
+    /// No time in what is made is later, in seconds.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        self.request.source_date_epoch.map(|epoch| epoch.seconds())
     }
 }

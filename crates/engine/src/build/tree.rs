@@ -5,11 +5,15 @@ use std::sync::Arc;
 use image::LoadedLayer;
 use oci::{DiffId, Digest};
 
+use super::context::Files;
+
 /// What a step stands on, or takes files from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) enum Tree {
     /// Layers of the store, bottom first; the session keeps them from being collected.
     Layers(Arc<[LoadedLayer]>),
+    /// A directory of the caller, of which nothing is a layer until it is copied.
+    Files(Arc<Files>),
 }
 
 impl Tree {
@@ -22,6 +26,7 @@ impl Tree {
     pub(super) fn layers(&self) -> &[LoadedLayer] {
         match self {
             Tree::Layers(layers) => layers,
+            Tree::Files(_) => &[],
         }
     }
 
@@ -35,9 +40,15 @@ impl Tree {
         self.layers().iter().map(|layer| layer.diff_id.clone()).collect()
     }
 
-    /// What names all of it: equal trees have equal chains.
+    /// What names all of it: equal trees have equal chains. That of a caller's files is equal to none, for nobody has looked at
+    /// all of them.
     pub(super) fn chain(&self) -> Digest {
-        let lines: Vec<&str> = self.layers().iter().map(|layer| layer.diff_id.as_str()).collect();
-        Digest::of(lines.join("\n").as_bytes())
+        match self {
+            Tree::Layers(layers) => {
+                let lines: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+                Digest::of(lines.join("\n").as_bytes())
+            }
+            Tree::Files(files) => files.identity().clone(),
+        }
     }
 }

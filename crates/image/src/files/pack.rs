@@ -251,12 +251,15 @@ fn device(stat: &Stat) -> Device {
     Device { major: rustix::fs::major(stat.st_rdev), minor: rustix::fs::minor(stat.st_rdev) }
 }
 
-pub(super) fn time(stat: &Stat) -> Time {
+/// When a file was modified.
+#[must_use]
+pub fn time(stat: &Stat) -> Time {
     Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
 }
 
-/// The pieces of data of a file with holes worth leaving out.
-fn pieces(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<(u64, u64)>> {
+/// The pieces of data (offset and length, ascending) of a file with holes worth leaving out.
+#[must_use]
+pub fn pieces(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<(u64, u64)>> {
     let size = u64::try_from(stat.st_size).ok()?;
     let blocks = u64::try_from(stat.st_blocks).ok()?.saturating_mul(512);
     if blocks.saturating_add(HOLES) > size {
@@ -283,7 +286,8 @@ fn pieces(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<(u64, u64)>> {
 
 /// The attributes that belong to a file's content, sorted: those of users, capabilities, and what root keeps, but for an
 /// overlay's own marks. Access lists and labels name what exists only where they were made.
-pub(super) fn xattrs(file: BorrowedFd<'_>) -> Vec<Xattr> {
+#[must_use]
+pub fn xattrs(file: BorrowedFd<'_>) -> Vec<Xattr> {
     let mut few = [0; 1024];
     let mut many = Vec::new();
     let names = match flistxattr(file, &mut few[..]) {

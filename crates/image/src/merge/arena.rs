@@ -31,7 +31,7 @@ impl Text {
 }
 
 /// A name in a directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) parent: NodeId,
     /// Where its text starts; the length stands with the smaller fields.
@@ -92,7 +92,7 @@ impl Inode {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arena {
     pub(super) nodes: Vec<Node>,
     pub(super) inodes: Vec<Inode>,

@@ -23,15 +23,17 @@
 
 mod arena;
 mod changes;
+mod names;
 mod points;
 mod tree;
 
 pub(crate) use arena::{Body, Inode};
 pub(crate) use changes::{Change, Changes};
+pub use names::{Named, ROOT_NODE, What};
 pub use tree::Tree;
 
 use crate::tar::{self, Entry, EntryPath, Kind, Xattr};
-use arena::{Arena, NONE, NodeId};
+use arena::{Arena, NONE, NodeId, Text};
 use std::collections::HashMap;
 
 /// Bounds on what the layers of one image may ask of us together.
@@ -107,7 +109,7 @@ pub enum Conflict {
 }
 
 /// Merges layers, bottom first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Merger {
     arena: Arena,
     /// The layer at hand, counted from 1; nodes of layer 0 are those that were there before any.
@@ -338,7 +340,7 @@ impl Merger {
         }
     }
 
-    fn text(&mut self, text: &[u8]) -> Result<arena::Text, Conflict> {
+    fn text(&mut self, text: &[u8]) -> Result<Text, Conflict> {
         self.arena
             .add_text(text, self.limits.text_bytes)
             .ok_or(limit("the length of all names and link targets", self.limits.text_bytes))

@@ -150,6 +150,35 @@ impl LayerWriter<'_, '_> {
         Ok(LoadedLayer { diff_id, size, blob: None })
     }
 
+    /// Takes so many bytes of a file from an offset on; returns how many it had.
+    ///
+    /// # Errors
+    /// If the file cannot be read, named as `what`, or the layer not be written.
+    pub fn take_from(&mut self, file: &File, offset: u64, length: u64, what: &str) -> Result<u64> {
+        use std::os::unix::fs::FileExt as _;
+        let mut taken = 0;
+        while taken < length {
+            let filled = self.buffer.len();
+            let most = usize::try_from(length - taken).unwrap_or(usize::MAX).min(BUFFER - filled);
+            self.buffer.resize(filled + most, 0);
+            let read = file.read_at(&mut self.buffer[filled..], offset + taken);
+            self.buffer.truncate(filled + read.as_ref().map_or(0, |read| *read));
+            match read {
+                Ok(0) => break,
+                Ok(read) => {
+                    taken += read as u64;
+                    self.size += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::Read { entry: what.to_owned(), source }),
+            }
+            if self.buffer.len() == BUFFER {
+                self.write_out()?;
+            }
+        }
+        Ok(taken)
+    }
+
     fn write_out(&mut self) -> Result<()> {
         let path = &self.half_done.0;
         self.draft.store.effects().write(&self.file, &self.buffer, path)?;

@@ -20,6 +20,12 @@ pub(super) const ZERO: Block = [0; 512];
 /// A header whose checksum matches.
 pub(super) struct Header<'a>(&'a Block);
 
+/// Whether these bytes begin with a header: whether they may be an archive.
+#[must_use]
+pub fn is_header(start: &[u8]) -> bool {
+    start.first_chunk::<512>().is_some_and(|block| *block != ZERO && Header::new(block).is_ok())
+}
+
 /// Which fields the writer knew.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {

@@ -24,6 +24,7 @@ mod sparse;
 mod write;
 
 pub use error::{Defect, Error, Place};
+pub use header::is_header;
 pub use parser::{Parser, Summary};
 pub use path::EntryPath;
 pub use reader::{ReadError, read_entries};

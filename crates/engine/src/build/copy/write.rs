@@ -1,0 +1,170 @@
+//! A layer from a layout: members in order, data from where it lies.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use build::{Record, Step};
+use image::LayerWriter;
+use image::tar::{Body, END, Member, Xattr, padding, write_member};
+
+use super::CopyError;
+use super::layout::{Layout, Made};
+use crate::Result;
+use crate::build::BuildError;
+use crate::build::context::{Files, Item, counted};
+use crate::build::session::Session;
+use crate::build::view::{At, Kind, View};
+use crate::images::failed;
+
+const ACTION: &str = "write a layer";
+
+/// Writes the layer and has it stored.
+pub(super) fn write(session: &Session<'_>, layout: &Layout, step: &Step<'_>) -> Result<Record> {
+    let layer = session.draft.layer().map_err(failed(ACTION))?;
+    let tell = counted(|bytes| step.progress("copying files", bytes, None));
+    let mut writer = Writer { layer, step, header: Vec::new(), links: HashMap::new(), tell: &tell };
+    for (path, made) in &layout.made {
+        if step.cancel.is_cancelled() {
+            return Err(BuildError::Cancelled.into());
+        }
+        writer.member(path, made)?;
+    }
+    writer.bytes(&END)?;
+    let layer = writer.layer.finish().map_err(failed(ACTION))?;
+    Ok(Record { layer: layer.diff_id, size: layer.size })
+}
+
+struct Writer<'w, 'd, 's> {
+    layer: LayerWriter<'d, 's>,
+    step: &'w Step<'w>,
+    header: Vec<u8>,
+    /// The first name of each file with several: by its view and inode.
+    links: HashMap<(usize, (u64, u64)), Vec<u8>>,
+    tell: &'w (dyn Fn(u64) + Sync),
+}
+
+impl Writer<'_, '_, '_> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let path = self.layer.path().to_owned();
+        self.layer
+            .write_all(bytes)
+            .map_err(|source| failed(ACTION)(linux::file::Error { action: "write", path, source }.into()))
+    }
+
+    fn header(&mut self, path: &[u8], body: Body<'_>, made: &Made, xattrs: &[Xattr]) -> Result<()> {
+        let Made { mode, uid, gid, mtime, .. } = *made;
+        let mut header = std::mem::take(&mut self.header);
+        header.clear();
+        write_member(&Member { path, body, mode, uid, gid, mtime, xattrs }, &mut header);
+        let written = self.bytes(&header);
+        self.header = header;
+        written
+    }
+
+    fn member(&mut self, path: &[u8], made: &Made) -> Result<()> {
+        let Some((view, node)) = &made.origin else { return self.header(path, Body::Directory, made, &[]) };
+        if let Some(inode) = view.shared_inode(node) {
+            let key = (address(view), inode);
+            if let Some(first) = self.links.get(&key).cloned() {
+                return self.header(path, Body::Hardlink(&first), made, &[]);
+            }
+            self.links.insert(key, path.to_owned());
+        }
+        match made.kind {
+            Kind::File => match (view, &node.at) {
+                (View::Files(files), At::Found(item)) => self.file(path, made, files, item),
+                (View::Layers(view), At::Layered(node)) => self.layered(path, made, view, *node),
+                _ => Ok(()),
+            },
+            Kind::Directory => {
+                let xattrs = match (view, &node.at) {
+                    (View::Files(files), At::Found(item)) => files.directory_xattrs(item)?,
+                    (View::Layers(view), At::Layered(node)) => layered_xattrs(view, *node),
+                    _ => Vec::new(),
+                };
+                self.header(path, Body::Directory, made, &xattrs)
+            }
+            Kind::Symlink => self.header(path, Body::Symlink(&view.target(node)?), made, &[]),
+            Kind::CharDevice(device) => self.header(path, Body::CharDevice(device), made, &[]),
+            Kind::BlockDevice(device) => self.header(path, Body::BlockDevice(device), made, &[]),
+            Kind::Fifo => self.header(path, Body::Fifo, made, &[]),
+            Kind::Socket => {
+                Err(CopyError::Socket { path: String::from_utf8_lossy(path).into_owned() }.into())
+            }
+        }
+    }
+
+    /// A file of the caller, which was hashed before.
+    fn file(&mut self, path: &[u8], made: &Made, files: &Files, item: &Item) -> Result<()> {
+        let file = files.open_hashed(item)?;
+        let size = item.identity().size;
+        let xattrs = item.xattrs();
+        let pieces = rustix::fs::fstat(&file).ok().and_then(|stat| image::files::pieces(file.as_fd(), &stat));
+        let whole = [(0, size)];
+        match &pieces {
+            Some(pieces) => self.header(path, Body::Sparse { size, pieces }, made, &xattrs)?,
+            None => self.header(path, Body::File(size), made, &xattrs)?,
+        }
+        let what = String::from_utf8_lossy(item.path()).into_owned();
+        self.data(&file, pieces.as_deref().unwrap_or(&whole), &what)?;
+        files.check(&file, item, self.step.cancel)
+    }
+
+    /// A file of a layer.
+    fn layered(&mut self, path: &[u8], made: &Made, view: &image::View, node: u32) -> Result<()> {
+        let xattrs = layered_xattrs(view, node);
+        let Some(named) = view.named(node) else { return Ok(()) };
+        let image::view::What::File(size) = named.what else { return Ok(()) };
+        let Some((tar, extents)) = view.data(node) else {
+            // Nothing, or nothing but a hole.
+            if size == 0 {
+                return self.header(path, Body::File(0), made, &xattrs);
+            }
+            return self.header(path, Body::Sparse { size, pieces: &[] }, made, &xattrs);
+        };
+        let is_whole = extents.iter().map(|extent| extent.length).sum::<u64>() == size && extents.len() == 1;
+        let pieces: Vec<(u64, u64)> = extents.iter().map(|extent| (extent.offset, extent.length)).collect();
+        let body = if is_whole { Body::File(size) } else { Body::Sparse { size, pieces: &pieces } };
+        self.header(path, body, made, &xattrs)?;
+        let sources: Vec<(u64, u64)> = extents.iter().map(|extent| (extent.source, extent.length)).collect();
+        self.data(tar, &sources, &String::from_utf8_lossy(path))
+    }
+
+    /// Pieces of a file, one behind the other, and zeros up to a full block.
+    fn data(&mut self, file: &std::fs::File, pieces: &[(u64, u64)], what: &str) -> Result<()> {
+        /// Between two looks at whether to go on.
+        const PART: u64 = 16 << 20;
+        let mut total = 0;
+        for (offset, length) in pieces {
+            let mut done = 0;
+            while done < *length {
+                if self.step.cancel.is_cancelled() {
+                    return Err(BuildError::Cancelled.into());
+                }
+                let part = PART.min(length - done);
+                let taken = self.layer.take_from(file, offset + done, part, what).map_err(failed(ACTION))?;
+                if taken < part {
+                    return Err(CopyError::Changed { path: what.to_owned() }.into());
+                }
+                (self.tell)(part);
+                done += part;
+            }
+            total += length;
+        }
+        self.bytes(&[0; 512][..padding(total)])
+    }
+}
+
+fn layered_xattrs(view: &image::View, node: u32) -> Vec<Xattr> {
+    view.named(node).map(|named| view.xattrs(&named).to_vec()).unwrap_or_default()
+}
+
+/// What tells views apart that are there at once.
+fn address(view: &View) -> usize {
+    match view {
+        View::Layers(view) => Arc::as_ptr(view).addr(),
+        View::Files(files) => Arc::as_ptr(files).addr(),
+    }
+}

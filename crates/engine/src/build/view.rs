@@ -1,0 +1,374 @@
+//! The files of a tree by name, whatever it is made of: layers or a directory.
+//!
+//! Links are followed here, by names, and never lead out of the tree: `/` is its root, and `..` there is the root.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dockerfile::ignore::{Glob, has_wildcards};
+use image::tar::{Device, Time};
+use image::view::{self, What};
+use oci::Digest;
+use rustix::fs::FileType;
+
+use super::context::{Files, Item};
+use super::copy::CopyError;
+use super::session::Session;
+use super::tree::Tree;
+use crate::Result;
+use crate::images::failed;
+
+/// Links on the way to one file.
+const LINK_LIMIT: usize = 40;
+/// Views that are kept, and names in all of them.
+const VIEWS: usize = 8;
+const NAMES: usize = 3_000_000;
+
+/// The files of a tree. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) enum View {
+    Layers(Arc<image::View>),
+    Files(Arc<Files>),
+}
+
+/// A file of a view.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    /// Permission bits with set-user-id, set-group-id and sticky.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) at: At,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    CharDevice(Device),
+    BlockDevice(Device),
+    Fifo,
+    Socket,
+}
+
+/// Where a view has a file.
+#[derive(Clone, Debug)]
+pub(super) enum At {
+    Layered(u32),
+    Found(Arc<Item>),
+}
+
+/// A file, and where it is once all links are followed.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Relative to the root.
+    pub(super) path: Vec<u8>,
+    pub(super) node: Node,
+}
+
+/// Merged trees of a session: many steps look at the same base.
+#[derive(Debug, Default)]
+pub(super) struct Views(Mutex<Vec<(Vec<Digest>, Arc<image::View>)>>);
+
+impl Session<'_> {
+    /// The files of a tree.
+    pub(super) fn view(&self, tree: &Tree) -> Result<View> {
+        Ok(match tree {
+            Tree::Files(files) => View::Files(files.clone()),
+            Tree::Layers(_) => View::Layers(self.merged(tree)?),
+        })
+    }
+
+    /// The merged tree of layers.
+    pub(super) fn merged(&self, tree: &Tree) -> Result<Arc<image::View>> {
+        let chain: Vec<Digest> = tree.layers().iter().map(|layer| layer.diff_id.digest().clone()).collect();
+        // Held meanwhile, so that nobody else merges the same.
+        let mut known = self.views.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let nearest = known.iter().enumerate().filter(|(_, (layers, _))| chain.starts_with(layers));
+        let nearest = nearest.max_by_key(|(_, (layers, _))| layers.len()).map(|(at, _)| at);
+        // What was used last stands last.
+        let (layers, base) = match nearest {
+            Some(at) => {
+                let entry = known.remove(at);
+                known.push(entry.clone());
+                entry
+            }
+            None => (Vec::new(), Arc::default()),
+        };
+        if layers.len() == chain.len() {
+            return Ok(base);
+        }
+        let more = tree.layers().iter().skip(layers.len()).map(|layer| &layer.diff_id);
+        let view = base.with(&self.engine.store, more).map_err(failed("read layers"))?;
+        let view = Arc::new(view);
+        known.push((chain, view.clone()));
+        while known.len() > VIEWS || known.iter().map(|(_, view)| view.names()).sum::<usize>() > NAMES {
+            if known.len() == 1 {
+                break;
+            }
+            known.remove(0);
+        }
+        Ok(view)
+    }
+}
+
+impl View {
+    /// The root directory.
+    pub(super) fn root(&self) -> Node {
+        match self {
+            View::Layers(view) => layered(view, view::ROOT).unwrap_or_else(|| Node {
+                kind: Kind::Directory,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                at: At::Layered(view::ROOT),
+            }),
+            View::Files(files) => found(files.top().clone()),
+        }
+    }
+
+    /// A name in a directory.
+    pub(super) fn child(&self, directory: &Node, name: &[u8]) -> Result<Option<Node>> {
+        match (self, &directory.at) {
+            (View::Layers(view), At::Layered(node)) => {
+                Ok(view.find(*node, name).and_then(|node| layered(view, node)))
+            }
+            (View::Files(files), At::Found(item)) => Ok(files.find(item, name)?.map(found)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What is in a directory, sorted by name.
+    pub(super) fn children(&self, directory: &Node) -> Result<Vec<(Vec<u8>, Node)>> {
+        match (self, &directory.at) {
+            (View::Layers(view), At::Layered(node)) => Ok(view
+                .children(*node)
+                .into_iter()
+                .filter_map(|(name, node)| Some((name.to_owned(), layered(view, node)?)))
+                .collect()),
+            (View::Files(files), At::Found(item)) => {
+                let names = files.list(item)?;
+                Ok(names.iter().map(|(name, item)| (name.to_vec(), found(item.clone()))).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Where a link leads.
+    pub(super) fn target(&self, link: &Node) -> Result<Vec<u8>> {
+        match (self, &link.at) {
+            (View::Layers(view), At::Layered(node)) => {
+                let what = view.named(*node).map(|named| named.what);
+                Ok(if let Some(What::Symlink(target)) = what { target.to_owned() } else { Vec::new() })
+            }
+            (View::Files(files), At::Found(item)) => Ok(files.target(item)?.into()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// When a file was modified.
+    pub(super) fn mtime(&self, node: &Node) -> Time {
+        match (self, &node.at) {
+            (View::Layers(view), At::Layered(node)) => {
+                view.named(*node).map_or(Time::default(), |named| named.mtime)
+            }
+            (_, At::Found(item)) => item.mtime(),
+            _ => Time::default(),
+        }
+    }
+
+    /// Bytes of a file; of a caller's, as many as it had when it was hashed.
+    pub(super) fn size(&self, node: &Node) -> u64 {
+        match (self, &node.at) {
+            (View::Layers(view), At::Layered(node)) => match view.named(*node).map(|named| named.what) {
+                Some(What::File(size)) => size,
+                _ => 0,
+            },
+            (_, At::Found(item)) => item.identity().size,
+            _ => 0,
+        }
+    }
+
+    /// The same for all names of a file that has several.
+    pub(super) fn shared_inode(&self, node: &Node) -> Option<(u64, u64)> {
+        match (self, &node.at) {
+            (View::Layers(view), At::Layered(node)) => {
+                let named = view.named(*node).filter(|named| named.what != What::Directory)?;
+                (view.links(named.inode) > 1).then_some((0, u64::from(named.inode)))
+            }
+            (_, At::Found(item)) => item.shared_inode(),
+            _ => None,
+        }
+    }
+
+    /// The file at a path; none if there is none. Links on the way are followed, and the last one if that is wanted.
+    pub(super) fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Option<Found>> {
+        let mut todo: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        let mut done: Vec<(Vec<u8>, Node)> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == b".." {
+                done.pop();
+                continue;
+            }
+            let here = done.last().map_or_else(|| self.root(), |(_, node)| node.clone());
+            if here.kind != Kind::Directory {
+                return Ok(None);
+            }
+            let Some(node) = self.child(&here, &name)? else { return Ok(None) };
+            if node.kind != Kind::Symlink || (todo.is_empty() && !follow_last) {
+                done.push((name, node));
+                continue;
+            }
+            links += 1;
+            if links > LINK_LIMIT {
+                return Err(CopyError::Links { path: String::from_utf8_lossy(path).into_owned() }.into());
+            }
+            let target = self.target(&node)?;
+            if target.first() == Some(&b'/') {
+                done.clear();
+            }
+            todo.extend(components(&target).rev().map(<[u8]>::to_vec));
+        }
+        let path = done.iter().map(|(name, _)| name.as_slice()).collect::<Vec<_>>().join(&b'/');
+        let node = done.pop().map_or_else(|| self.root(), |(_, node)| node);
+        Ok(Some(Found { path, node }))
+    }
+
+    /// The files that a path stands for: one, which must be there, or those that a pattern matches. A directory that it
+    /// matches is not looked into. Each with its name.
+    pub(super) fn expand(&self, pattern: &str) -> Result<Vec<(Vec<u8>, Found)>> {
+        let mut fixed = Vec::new();
+        let mut parts = pattern.split('/').filter(|part| !part.is_empty()).peekable();
+        while let Some(part) = parts.next_if(|part| !has_wildcards(part)) {
+            fixed.push(part);
+        }
+        let start = fixed.join("/");
+        let rest = parts.collect::<Vec<_>>().join("/");
+        let found = self.resolve(start.as_bytes(), true)?;
+        if rest.is_empty() {
+            let missing = || CopyError::NotFound { path: format!("/{start}") };
+            let name = fixed.last().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+            return Ok(vec![(name, found.ok_or_else(missing)?)]);
+        }
+        let Some(start) = found.filter(|found| found.node.kind == Kind::Directory) else {
+            return Ok(Vec::new());
+        };
+        let glob = Glob::new(&rest).map_err(|error| CopyError::Pattern { message: error.to_string() })?;
+        let mut matched = Vec::new();
+        self.search(&start.node, &mut Vec::new(), &glob, &mut matched)?;
+        let mut all = Vec::with_capacity(matched.len());
+        for relative in matched {
+            let path = join(&start.path, &relative);
+            // A link that was matched is followed as one that was named; one that leads nowhere is not there.
+            let name = relative.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            let found = self.resolve(&path, true)?;
+            let shown = || CopyError::NotFound { path: format!("/{}", String::from_utf8_lossy(&path)) };
+            all.push((name, found.ok_or_else(shown)?));
+        }
+        Ok(all)
+    }
+
+    fn search(
+        &self,
+        directory: &Node,
+        path: &mut Vec<u8>,
+        glob: &Glob,
+        matched: &mut Vec<Vec<u8>>,
+    ) -> Result<()> {
+        for (name, node) in self.children(directory)? {
+            let length = path.len();
+            *path = join(path, &name);
+            if glob.is_match(path.as_slice()) {
+                matched.push(path.clone());
+            } else if node.kind == Kind::Directory && glob.may_match_below(path.as_slice()) {
+                self.search(&node, path, glob, matched)?;
+            }
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    /// The content of a file, at most so many bytes; none if it is not there. Links are followed.
+    pub(super) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        use std::os::unix::fs::FileExt as _;
+        let Some(found) = self.resolve(path.as_bytes(), true)? else { return Ok(None) };
+        if found.node.kind != Kind::File {
+            return Err(CopyError::NoFile { path: path.to_owned() }.into());
+        }
+        let size = self.size(&found.node);
+        if size > limit {
+            return Err(CopyError::LargeFile { path: path.to_owned(), limit }.into());
+        }
+        let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
+        let failed = |source| {
+            let (action, name) = ("read", "its layer".to_owned());
+            CopyError::Read { action, path: path.to_owned(), name, source }
+        };
+        match (self, &found.node.at) {
+            (View::Layers(view), At::Layered(node)) => {
+                for extent in view
+                    .data(*node)
+                    .iter()
+                    .flat_map(|(tar, extents)| extents.iter().map(move |extent| (tar, extent)))
+                {
+                    let (tar, extent) = extent;
+                    let start = usize::try_from(extent.offset).unwrap_or(usize::MAX);
+                    let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
+                    let piece = content.get_mut(start..start.saturating_add(length)).unwrap_or_default();
+                    tar.read_exact_at(piece, extent.source).map_err(failed)?;
+                }
+            }
+            (View::Files(files), At::Found(item)) => {
+                let file = files.open_hashed(item)?;
+                file.read_exact_at(&mut content, 0).map_err(failed)?;
+            }
+            _ => {}
+        }
+        Ok(Some(content))
+    }
+}
+
+fn layered(view: &image::View, node: u32) -> Option<Node> {
+    let named = view.named(node)?;
+    let kind = match named.what {
+        What::File(_) => Kind::File,
+        What::Directory => Kind::Directory,
+        What::Symlink(_) => Kind::Symlink,
+        What::CharDevice(device) => Kind::CharDevice(device),
+        What::BlockDevice(device) => Kind::BlockDevice(device),
+        What::Fifo => Kind::Fifo,
+    };
+    let mode = u32::from(named.mode);
+    Some(Node { kind, mode, uid: named.uid, gid: named.gid, at: At::Layered(node) })
+}
+
+/// A file of the caller, which is root's as soon as it is copied.
+fn found(item: Arc<Item>) -> Node {
+    let kind = match item.kind() {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        FileType::CharacterDevice => Kind::CharDevice(item.device()),
+        FileType::BlockDevice => Kind::BlockDevice(item.device()),
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket | FileType::Unknown => Kind::Socket,
+    };
+    Node { kind, mode: item.mode(), uid: 0, gid: 0, at: At::Found(item) }
+}
+
+/// The names in a path, without empty ones and `.`.
+pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".")
+}
+
+/// A name below a directory; either may be empty.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match (directory.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (false, true) => directory.to_owned(),
+        (false, false) => [directory, b"/", name].concat(),
+    }
+}
