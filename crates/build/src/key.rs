@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci::{Digest, Hasher};
+use oci::{DiffId, Digest, Hasher};
 
 /// Names a result by what makes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,40 @@ impl Key {
             hasher.update(part.as_bytes());
         }
         Self(hasher.finish())
+    }
+
+    /// Of a definition: what is done, and the definitions of its inputs or, of a source, what it is at present.
+    pub(crate) fn definition<'a>(effect: &'a Digest, inputs: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::of("definition", std::iter::once(effect.as_str()).chain(inputs))
+    }
+
+    /// Of what is done upon a tree with inputs of these definitions.
+    pub(crate) fn upon<'a>(
+        effect: &'a Digest,
+        base: &'a Self,
+        others: impl IntoIterator<Item = &'a Self>,
+    ) -> Self {
+        let parts = std::iter::once(base).chain(others).map(Self::as_str);
+        Self::of("upon", std::iter::once(effect.as_str()).chain(parts))
+    }
+
+    /// Of what is done with these trees.
+    pub(crate) fn trees<'a>(effect: &'a Digest, inputs: impl IntoIterator<Item = &'a Self>) -> Self {
+        Self::of("trees", std::iter::once(effect.as_str()).chain(inputs.into_iter().map(Self::as_str)))
+    }
+
+    /// Of what is done with what a node gets from its inputs.
+    pub(crate) fn content(effect: &Digest, content: &Digest) -> Self {
+        Self::of("content", [effect.as_str(), content.as_str()])
+    }
+
+    /// Of a tree: a layer upon another tree, or upon nothing.
+    pub(crate) fn tree(base: Option<&Self>, layer: &DiffId) -> Self {
+        Self::of("tree", [base.map_or("", Self::as_str), layer.digest().as_str()])
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
     }
 
     /// As a digest.

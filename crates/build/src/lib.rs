@@ -1,28 +1,50 @@
 //! Solves a graph of build operations against a cache and a worker.
 //!
 //! ```text
-//!             key of the definition          key of the content
-//! node ──► known to the cache? ──no──► inputs ──► known? ──no──► claim ──► known by now? ──no──► the worker does it ──► kept
-//!              │ yes                                │ yes                       │ yes
-//!              └────────────────────────────────────┴───────────────────────────┴──► the worker restores it
+//! node ──► is its definition known? ──no──► all inputs ──► known? ──no──► by what reaches it? ──no──► claim ──► by now? ──no──► done, kept
+//!              │ yes                                         │ yes             │ yes                              │ yes
+//!              └──► its base alone ──► known upon that? ───────┴─────────────────┴──────────────────────────────────┴──► restored
+//!                                         │ no: as above
 //! ```
 //!
 //! A node's **definition** is what it does and the definitions of its inputs, down to sources, which the worker names by what
-//! they hold at present (the config of an image, a commit, the digest of a file). It is known before anything is run, so of a node
-//! whose definition the cache knows nothing is made but the file tree it stands on. A **content** key is made of what reaches the
-//! node: the files that a copy selects, the layers that a program runs in. Files of the caller have this key alone. By it a step is
-//! found again whose inputs were made anew and came out the same. Neither depends on a time, or on the name of a machine.
+//! they hold at present (the config of an image, a commit, the digest of a file). It is known before anything is run: of a node
+//! that the cache knows by it, nothing is needed but the file tree it stands on. Files of the caller have no such name.
+//!
+//! A layer counts only for what it was made for. So results are kept by keys that are finer than definitions, and those decide:
+//!
+//! | key | made of what is done and | known when |
+//! |---|---|---|
+//! | definition | the definitions of all inputs | sources were looked for |
+//! | upon | the base's layers, the definitions of the others | the base is there |
+//! | trees | the layers of all inputs | all inputs are there |
+//! | content | what [`Worker::content`] says: files that a copy selects, layers that a program runs in | they were read |
+//!
+//! No key depends on a time, on the name of a machine, on a secret or a proxy. What is found by one is kept by the others, so that the
+//! next build finds it sooner.
 //!
 //! What must hold:
-//! - Nothing is run that no target needs, and nothing twice: equal work is one node, and two builds of it at once share it by a
-//!   [`Cache::claim`] of its key.
+//! - Nothing is run that no target needs, and nothing twice: equal work is one node, equal content is made by one of those that have it,
+//!   and two builds of it at once share it by a [`Cache::claim`].
 //! - At most [`Options::programs`] programs run at once, and nothing waits for a place but what needs one.
 //! - Whatever fails ends the rest: what runs is cancelled, and the first error is the one returned.
+//! - No graph is too deep: nothing recurses, and all bookkeeping is linear in nodes and edges.
 //! - This crate opens no file, asks no clock but that of steps, and knows neither containers nor databases.
+//!
+//! ```text
+//! reach      what the targets need of a graph
+//! schedule   which job is next, without threads; queue has what could be done at once
+//! job        what is done between two looks at the schedule
+//! solve      the threads
+//! ```
 
 mod cache;
 mod cancel;
+mod job;
 mod key;
+mod queue;
+mod reach;
+mod schedule;
 mod solve;
 #[cfg(test)]
 mod tests;

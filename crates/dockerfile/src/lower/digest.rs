@@ -48,6 +48,35 @@ pub(super) fn of<'a>(op: &Op, inputs: impl Iterator<Item = &'a Digest>) -> Diges
     encoder.hasher.finish()
 }
 
+/// What an operation does to its inputs or, of a source, with what is found at its place; not the place itself.
+pub(super) fn effect(op: &Op) -> Digest {
+    let mut encoder = Encoder { hasher: Hasher::sha256() };
+    encoder.text(VERSION);
+    match op {
+        Op::Image { .. } => encoder.text("image"),
+        Op::Context { .. } => encoder.text("context"),
+        Op::Http { name, .. } => {
+            encoder.text("http");
+            encoder.text(name);
+        }
+        // A commit is as good as its hash, which for most repositories is SHA-1: no other repository's files stand in for this
+        // one's. The name that led to the commit is written into the repository's own directory alone.
+        Op::Git(git) => {
+            encoder.text("git");
+            encoder.text(&git.remote);
+            encoder.option(git.reference.as_deref().filter(|_| git.keep_git_dir));
+            encoder.option(git.subdirectory.as_deref());
+            for flag in [git.keep_git_dir, git.submodules, git.commit_times] {
+                encoder.number(u64::from(flag));
+            }
+        }
+        Op::Scratch | Op::Inline { .. } | Op::Run(_) | Op::Copy(_) | Op::MakeDirectory { .. } | Op::Merge => {
+            encode(&mut encoder, op)
+        }
+    }
+    encoder.hasher.finish()
+}
+
 fn encode(encoder: &mut Encoder, op: &Op) {
     match op {
         Op::Scratch => encoder.text("scratch"),

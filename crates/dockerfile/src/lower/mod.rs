@@ -97,6 +97,16 @@ pub enum Op {
     Merge,
 }
 
+impl Op {
+    /// The digest of what it does to its inputs, whatever they are. Of a source, of what becomes of the thing that is found
+    /// (its name, the part of it that is taken), not of where it is found: with what is found there at present it makes a key.
+    /// Secrets and proxies are no part of it.
+    #[must_use]
+    pub fn effect(&self) -> Digest {
+        digest::effect(self)
+    }
+}
+
 /// A program to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOp {
