@@ -140,7 +140,7 @@ fn make_open(path: &Path, mode: u32) -> Result<()> {
 }
 
 /// Directories named by an id; the listing of a directory that is not there is empty.
-fn list_ids(path: &Path) -> Result<Vec<ContainerId>> {
+pub(crate) fn list_ids(path: &Path) -> Result<Vec<ContainerId>> {
     let failed = |errno: rustix::io::Errno| Error::System {
         action: "list",
         path: path.to_owned(),
@@ -172,12 +172,13 @@ fn hosts_text(hostname: &str, domainname: &str) -> String {
     )
 }
 
-fn copied(path: &str) -> Option<Vec<u8>> {
+/// A file of the host's, if it is there and of a size that such files have.
+pub(crate) fn copied(path: &str) -> Option<Vec<u8>> {
     file::read_bounded(Path::new(path), ETC_LIMIT).ok()
 }
 
 /// Writes a file that everybody inside may read and `owner` may write, whatever the caller's mask.
-fn write_for(path: &Path, content: &[u8], (uid, gid): (u32, u32)) -> file::Result<()> {
+pub(crate) fn write_for(path: &Path, content: &[u8], (uid, gid): (u32, u32)) -> file::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::from_raw_mode(0o644);
     let mut opened = File::from(rustix::fs::open(path, flags, mode).named("create", path)?);

@@ -8,7 +8,7 @@ use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use image::files::{self, Change, Marks, MountPoints, Stack};
+use image::files::{self, Change, Marks, MountPoints, Stack, Times};
 use monitor::lent::{Form, ReadLayer};
 use runtime::plan::{IdMaps, RootSource};
 
@@ -24,6 +24,7 @@ pub(crate) struct WritableLayer<'a> {
     engine: &'a Engine,
     source: RootSource,
     mount_points: Vec<String>,
+    times: Times,
     /// The ids that its files belong to, where they are not the host's.
     lent: Option<IdMaps>,
 }
@@ -34,8 +35,18 @@ impl Engine {
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
         let writable = writable(&self.directory(found.id()), &found.spec.host, false)?;
         let source = self.root_source(&found.head.image, &layers, writable)?;
+        Ok(self.layer_over(source, plan::mount_points(&found.spec), Times::Exact))
+    }
+
+    /// The writable layer of a root file system, of which what was made to mount something on is no part.
+    pub(crate) fn layer_over(
+        &self,
+        source: RootSource,
+        mount_points: Vec<String>,
+        times: Times,
+    ) -> WritableLayer<'_> {
         let lent = self.facts().rootless.as_ref().map(plan::lent);
-        Ok(WritableLayer { engine: self, source, mount_points: plan::mount_points(&found.spec), lent })
+        WritableLayer { engine: self, source, mount_points, times, lent }
     }
 }
 
@@ -67,7 +78,11 @@ impl WritableLayer<'_> {
     pub(crate) fn tar<T>(self, take: impl FnOnce(&mut PipeReader) -> Result<T>) -> Result<T> {
         let (mut reader, writer) = pipe()?;
         if self.lent.is_some() {
-            let working = self.work(Form::Layer, writer.into())?;
+            let form = match self.times {
+                Times::Exact => Form::Layer,
+                Times::Seconds { latest } => Form::Step(latest),
+            };
+            let working = self.work(form, writer.into())?;
             let taken = take(&mut reader);
             // A writer that nobody reads any more must not wait for ever.
             drop(reader);
@@ -76,9 +91,9 @@ impl WritableLayer<'_> {
                 (taken, _) => taken,
             };
         }
-        let (stack, points) = (self.stack()?, self.points());
+        let (stack, points, times) = (self.stack()?, self.points(), self.times);
         std::thread::scope(|scope| {
-            let packer = scope.spawn(move || files::layer(stack, &points, writer.as_fd()));
+            let packer = scope.spawn(move || files::layer(stack, &points, times, writer.as_fd()));
             let taken = take(&mut reader);
             drop(reader);
             let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -264,6 +264,7 @@ impl Engine {
             restart: spec.host.restart,
             peers,
             auto_remove: spec.host.auto_remove,
+            ends_with_caller: false,
             trace: self.config.trace.clone(),
         })
     }

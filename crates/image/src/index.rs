@@ -60,7 +60,7 @@ pub fn write(layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
 }
 
 /// Layers from the base up that are merged before those above them are there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ahead {
     merger: Merger,
     layers: Vec<DiffId>,
@@ -80,6 +80,16 @@ impl Ahead {
     pub(crate) fn add(&mut self, layer: &Layer<'_>) -> Result<(), Error> {
         self.layers.push(layer.diff_id.clone());
         merge_layer(&mut self.merger, layer)
+    }
+
+    /// How many layers these are.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Names that were ever in them, which is what their memory depends on.
+    pub(crate) fn names(&self) -> usize {
+        self.merger.names()
     }
 
     /// Whether these are the lowest of `layers`.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::Store;
-use image::files::{ChangeKind, Item, Marks, MountPoints, Stack, changes, export, layer, pack};
+use image::files::{ChangeKind, Item, Marks, MountPoints, Stack, Times, changes, export, layer, pack};
 use image::snapshots::{Erofs, Privilege, RootFs, Snapshots, Trees};
 use oci::{DiffId, Digest};
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ impl Writable {
     /// The tar of the changes.
     fn layer(&self) -> Vec<u8> {
         packed(&self.scratch.join("layer"), |out| {
-            layer(self.stack(), &MountPoints::default(), out.as_fd()).map(drop).unwrap();
+            layer(self.stack(), &MountPoints::default(), Times::Exact, out.as_fd()).map(drop).unwrap();
         })
     }
 
@@ -237,7 +237,7 @@ fn a_name_that_would_be_a_deletion_is_refused() {
     let writable = Writable::new(true);
     writable.change("touch .wh.etc");
     let out = fs::File::create(writable.scratch.join("layer")).unwrap();
-    let error = layer(writable.stack(), &MountPoints::default(), out.as_fd()).unwrap_err();
+    let error = layer(writable.stack(), &MountPoints::default(), Times::Exact, out.as_fd()).unwrap_err();
     assert!(error.to_string().contains(".wh.etc"), "{error}");
 }
 

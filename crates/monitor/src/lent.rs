@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::Store;
-use image::files::{Change, ChangeKind, Marks, MountPoints, Stack};
+use image::files::{self, Change, ChangeKind, Marks, MountPoints, Stack, Times};
 use image::snapshots::{Snapshots, Trees};
 use linux::file;
 use oci::{DiffId, Digest};
@@ -74,6 +74,8 @@ pub enum Form {
     Changes,
     /// What changed, as a layer's tar.
     Layer,
+    /// The same with times in whole seconds, none of them later than this one, if there is one.
+    Step(Option<i64>),
     /// Everything, as a tar.
     Whole,
 }
@@ -211,10 +213,11 @@ fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
     let stack = Stack::open(what.layers.iter().map(PathBuf::as_path), Marks::User)?;
     let points = MountPoints::new(what.mount_points.iter().cloned());
     match what.form {
-        Form::Layer => image::files::layer(stack, &points, out.as_fd()).map(drop),
-        Form::Whole => image::files::export(&stack, out.as_fd()).map(drop),
+        Form::Layer => files::layer(stack, &points, Times::Exact, out.as_fd()).map(drop),
+        Form::Step(latest) => files::layer(stack, &points, Times::Seconds { latest }, out.as_fd()).map(drop),
+        Form::Whole => files::export(&stack, out.as_fd()).map(drop),
         Form::Changes => {
-            let bytes = write_changes(&image::files::changes(stack, &points)?);
+            let bytes = write_changes(&files::changes(stack, &points)?);
             let written = rustix::io::fcntl_dupfd_cloexec(out, 0)
                 .map_err(std::io::Error::from)
                 .and_then(|out| std::fs::File::from(out).write_all(&bytes));

@@ -17,7 +17,7 @@ use crate::link::{Link, Order, Report};
 use crate::mounts::{self, Made, devices};
 use crate::plan::{MemoryPolicy, MountKind, Namespace, RootSource};
 use crate::program::{self, Program, Streams};
-use crate::root::{Owner, assemble};
+use crate::root::{Layers, Owner, assemble};
 use crate::trace::mark;
 use crate::{
     InitFailure, LaunchPlan, Step, credentials, gate, hooks, launch, limits, namespaces, pivot, reaper,
@@ -68,7 +68,7 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     let gate = plan.start_gate.as_deref().map(gate::Held::open).transpose()?;
     let labels = hooks_and_labels(plan, pid)?;
     let root = root_mount(inherited, root)?;
-    attach_mounts(plan, &root, &made, binds, &groups)?;
+    attach_mounts(inherited, &root, &made, binds, &groups)?;
     devices::make_all(root.as_fd(), plan, filled)?;
     sysctl::write_all(own_procfs(plan, &made), &plan.sysctls)?;
     mark("init", "mounts attached");
@@ -269,6 +269,17 @@ fn hooks_and_labels(plan: &LaunchPlan, pid: i32) -> Result<Option<Label>, InitFa
     Label::open(&plan.process)
 }
 
+/// What init mounts itself: for its own ids.
+fn own_mounts(inherited: &Inherited<'_>) -> Owner<'static> {
+    let in_user_namespace = inherited.plan.namespaces.user != Namespace::Inherit;
+    Owner {
+        user_namespace: None,
+        ids: None,
+        unprivileged: in_user_namespace || !inherited.privileged,
+        nodev: true,
+    }
+}
+
 /// Attaches the root over `/` of this mount namespace, where it stays out of sight of path lookups until the pivot.
 pub(crate) fn root_mount(
     inherited: &Inherited<'_>,
@@ -277,10 +288,8 @@ pub(crate) fn root_mount(
     let plan = inherited.plan;
     let in_user_namespace = plan.namespaces.user != Namespace::Inherit;
     let owner = Owner {
-        user_namespace: None,
-        ids: None,
-        unprivileged: in_user_namespace || !inherited.privileged,
         nodev: in_user_namespace && !matches!(plan.root.source, RootSource::Directory(_)),
+        ..own_mounts(inherited)
     };
     let root = match received {
         Some(root) => root,
@@ -293,20 +302,21 @@ pub(crate) fn root_mount(
 }
 
 pub(crate) fn attach_mounts(
-    plan: &LaunchPlan,
+    inherited: &Inherited<'_>,
     root: &OwnedFd,
     made: &[Option<Made>],
     binds: Option<Vec<OwnedFd>>,
     groups: &[mounts::cgroups::Group],
 ) -> Result<(), InitFailure> {
-    let binds = open_binds(plan, binds)?;
+    let plan = inherited.plan;
+    let binds = open_binds(inherited, binds)?;
     // First of all: what others are about to mount inside is not the image's.
     for (mount, bind) in plan.mounts.iter().zip(&binds) {
         if let (MountKind::Volume { fill: true, .. }, Some(volume)) = (&mount.kind, bind) {
             mounts::copy_up::copy(root.as_fd(), &mount.target, volume.as_fd())?;
         }
     }
-    for ((mount, made), bind) in plan.mounts.iter().zip(made).zip(&binds) {
+    for ((mount, made), bind) in plan.mounts.iter().zip(made).zip(binds) {
         match (&mount.kind, made) {
             (MountKind::New { copy_up, .. }, Some(made)) => {
                 if *copy_up {
@@ -318,11 +328,19 @@ pub(crate) fn attach_mounts(
                 }
             }
             (MountKind::Bind { .. } | MountKind::Volume { .. }, _) => {
-                let bind = bind.as_ref();
                 let bind = bind.ok_or_else(|| failed(Step::Mount, mount.target.display())(Errno::BADF))?;
-                mounts::attach(root.as_fd(), bind, mount)?;
+                mounts::attach(root.as_fd(), &bind, mount)?;
             }
             (MountKind::Cgroup, _) => mounts::cgroups::mount(root.as_fd(), plan, mount, groups)?,
+            (MountKind::Image { path, .. }, _) => {
+                let whole = bind.ok_or_else(|| failed(Step::Mount, mount.target.display())(Errno::BADF))?;
+                let part = mounts::part::of_image(mount, whole, path, root.as_fd())?;
+                mounts::attach(root.as_fd(), &part, mount)?;
+            }
+            (MountKind::File { .. }, _) => {
+                let file = mounts::part::file(mount, &plan.id_maps, root.as_fd())?;
+                mounts::attach(root.as_fd(), &file, mount)?;
+            }
             (MountKind::New { .. }, None) => {}
         }
     }
@@ -331,14 +349,23 @@ pub(crate) fn attach_mounts(
 
 /// What is bound, by mount: opened by the supervisor, or else now.
 fn open_binds(
-    plan: &LaunchPlan,
+    inherited: &Inherited<'_>,
     received: Option<Vec<OwnedFd>>,
 ) -> Result<Vec<Option<OwnedFd>>, InitFailure> {
+    let plan = inherited.plan;
     let Some(received) = received else {
-        return plan.mounts.iter().map(|mount| mounts::bind::make(mount, None)).collect();
+        let owner = own_mounts(inherited);
+        let open = |mount| match mounts::bind::make(mount, None)? {
+            Some(bind) => Ok(Some(bind)),
+            // What it was made from is let go of at once: here nobody keeps it.
+            None => mounts::part::make(mount, owner, &mut Layers::default()),
+        };
+        return plan.mounts.iter().map(open).collect();
     };
     let mut received = received.into_iter();
-    let is_bound = |kind: &MountKind| matches!(kind, MountKind::Bind { .. } | MountKind::Volume { .. });
+    let is_bound = |kind: &MountKind| {
+        matches!(kind, MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. })
+    };
     Ok(plan.mounts.iter().map(|mount| is_bound(&mount.kind).then(|| received.next()).flatten()).collect())
 }
 

@@ -214,11 +214,15 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool, image: Option
     // init is root on the host as well, two cores are still faster than one.
     let assembled = if privileged { Some(assemble(&plan.root.source, image, owner)?) } else { None };
     let (root, layers) = assembled.map(|Assembled { root, layers }| (root, layers)).unzip();
+    let mut layers: Layers = layers.unwrap_or_default();
     mark("supervisor", "root assembled");
     let mut binds = Vec::new();
     if privileged {
+        // What a mount shows of an image has no device nodes that work, whatever the root is.
+        let guest = Owner { nodev: true, ..owner };
         for mount in &plan.mounts {
             binds.extend(mounts::bind::make(mount, owner.user_namespace)?);
+            binds.extend(mounts::part::make(mount, guest, &mut layers)?);
         }
     }
     let filled = mounts::devices::filled_mount(plan, privileged);
@@ -232,7 +236,7 @@ fn serve(plan: &LaunchPlan, parked: &ParkedInit, privileged: bool, image: Option
     };
     parked.link().send(&order, &[]).map_err(talk)?;
     parked.link().send_all(&Order::Descriptors, &all).map_err(talk)?;
-    Ok(layers.unwrap_or_default())
+    Ok(layers)
 }
 
 fn is_directory(plan: &LaunchPlan) -> bool {

@@ -214,8 +214,47 @@ pub enum MountKind {
         /// It is empty, and starts with what the root has at the target, before anything is mounted there.
         fill: bool,
     },
+    /// A file or directory of an image's file system, which is mounted for this alone, with its ids as the root's.
+    Image {
+        /// Where the file system comes from.
+        source: RootSource,
+        /// Absolute, from its root; links do not lead out of it.
+        path: PathBuf,
+    },
+    /// A file in memory.
+    File {
+        /// What is in it.
+        content: Content,
+        /// Permission bits.
+        mode: u32,
+        /// Owner inside.
+        uid: u32,
+        /// Group inside.
+        gid: u32,
+    },
     /// The container's own part of the cgroup hierarchies.
     Cgroup,
+}
+
+/// What a file holds that is nobody else's business: it is shown nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(Vec<u8>);
+
+impl Content {
+    /// These bytes.
+    pub fn new(bytes: &[u8]) -> Content {
+        Content(bytes.to_vec())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Content")
+    }
 }
 
 /// Per-mount flags; `recursive` extends them to everything below a bind mount.

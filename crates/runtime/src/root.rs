@@ -61,6 +61,13 @@ pub(crate) struct Layers {
     spent: Vec<OwnedFd>,
 }
 
+impl Layers {
+    /// Keeps those of another file system too.
+    pub(crate) fn add(&mut self, other: Layers) {
+        self.spent.extend(other.image.into_iter().chain(other.spent));
+    }
+}
+
 /// Assembles the root. `image` is the mount of the same index that another container has made.
 pub(crate) fn assemble(
     source: &RootSource,

@@ -105,7 +105,7 @@ fn settle(inherited: &Inherited<'_>, keep: &[BorrowedFd<'_>]) -> Result<OwnedFd,
     let received = init::receive_mounts(inherited)?;
     let root = init::root_mount(inherited, received.root)?;
     let none: Vec<_> = plan.mounts.iter().map(|_| None).collect();
-    init::attach_mounts(plan, &root, &none, received.binds, &[])?;
+    init::attach_mounts(inherited, &root, &none, received.binds, &[])?;
     pivot::enter(plan, &root)?;
     link.send(&Report::Parked, &[]).map_err(failed(Step::Dialogue, "the visit"))?;
     match order(link)? {

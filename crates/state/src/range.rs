@@ -27,6 +27,10 @@ impl IdPool {
     /// 0x80000000 to 0xfffdffff. The last two ranges stay free: they hold -1 and -2, which mean "no id".
     pub const DEFAULT: IdPool = IdPool { base: 0x8000_0000, count: 0x7ffe };
 
+    /// The first id of the range that programs of builds run with, below the pool: they have no record that could name one
+    /// of their own. Nobody else has it: systemd's foreign ids end right before.
+    pub const BUILDS: u32 = 0x7fff_0000;
+
     /// The first id of a range.
     pub fn base_of(self, slot: u32) -> u32 {
         self.base + (slot % self.count) * Self::RANGE

@@ -54,6 +54,8 @@ pub enum BuildError {
     Output { output: String, reason: String },
     #[error("annotation {text:?}: {reason}")]
     Annotation { text: String, reason: String },
+    #[error(transparent)]
+    Run(#[from] super::run::RunError),
     #[error("build was cancelled")]
     Cancelled,
 }
@@ -116,6 +118,7 @@ impl BuildError {
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
+            Self::Run(source) => source.kind(),
             Self::Cancelled => Kind::Unavailable,
         }
     }

@@ -20,6 +20,7 @@ mod frontend;
 mod images;
 mod parallel;
 mod progress;
+mod run;
 mod session;
 mod sources;
 mod tree;
@@ -28,4 +29,5 @@ mod watch;
 
 pub use copy::CopyError;
 pub use error::{BuildError, Faulty, Place};
+pub use run::RunError;
 pub use watch::{BuildEvent, BuildWatch, Vertex};

@@ -100,7 +100,7 @@ pub(crate) fn visit(
         MountKind::Bind { .. } => {
             spec.host.mounts.iter().any(|own| mounts::is_target(&own.target, &mount.target))
         }
-        MountKind::New { .. } | MountKind::Cgroup => false,
+        MountKind::New { .. } | MountKind::Image { .. } | MountKind::File { .. } | MountKind::Cgroup => false,
     };
     Ok(LaunchPlan {
         namespaces: Namespaces {

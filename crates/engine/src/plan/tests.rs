@@ -212,6 +212,7 @@ fn show(plan: &LaunchPlan) -> String {
                 assert!(!fill, "who starts it knows");
                 format!("volume {}", source.display())
             }
+            MountKind::Image { .. } | MountKind::File { .. } => panic!("these are mounts of builds"),
             MountKind::Cgroup => "cgroup".to_owned(),
         };
         let a = mount.attributes;

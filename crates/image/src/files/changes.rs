@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
-use super::pack::Packer;
+use super::pack::{Packer, Times};
 use super::stack::{Layer, Stack};
 use super::{DEPTH_LIMIT, Packed, at};
 use crate::error::{Error, Result};
@@ -84,8 +84,8 @@ pub fn changes(stack: Stack, mount_points: &MountPoints) -> Result<Vec<Change>> 
 ///
 /// # Errors
 /// If something cannot be read, or the tar not be written.
-pub fn layer(stack: Stack, mount_points: &MountPoints, out: BorrowedFd<'_>) -> Result<Packed> {
-    let mut tar = Tar(Packer::new(out));
+pub fn layer(stack: Stack, mount_points: &MountPoints, times: Times, out: BorrowedFd<'_>) -> Result<Packed> {
+    let mut tar = Tar(Packer::new(out, times));
     walk(stack, mount_points, &mut tar)?;
     tar.0.finish()
 }

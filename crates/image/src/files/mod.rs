@@ -28,7 +28,7 @@ mod unpack;
 
 pub use changes::{Change, ChangeKind, MountPoints, changes, layer};
 pub use flatten::Flattener;
-pub use pack::{Item, Packed, export, pack, pieces, time, xattrs};
+pub use pack::{Item, Packed, Times, export, pack, pieces, time, xattrs};
 pub use place::{CopyPath, Located, Present, Refused, Source, Where, locate, place};
 pub use stack::{Marks, Stack};
 pub use unpack::{Owner, Place, Rules, prune, unpack};

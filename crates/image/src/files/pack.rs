@@ -28,17 +28,43 @@ pub struct Packed {
     pub members: u64,
 }
 
+/// Which times of change are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// Those that the files have.
+    #[default]
+    Exact,
+    /// Whole seconds, and none later than a limit in seconds since 1970, if there is one. Cutting keeps their order.
+    Seconds {
+        /// The limit.
+        latest: Option<i64>,
+    },
+}
+
+impl Times {
+    fn of(self, stat: &Stat) -> Time {
+        let exact = time(stat);
+        match self {
+            Times::Exact => exact,
+            Times::Seconds { latest } => {
+                Time { secs: latest.map_or(exact.secs, |latest| exact.secs.min(latest)), nanos: 0 }
+            }
+        }
+    }
+}
+
 /// Writes members.
 pub(super) struct Packer<'a> {
     sink: Sink<'a>,
+    times: Times,
     members: u64,
     /// The first path of each file with several names.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
 
 impl<'a> Packer<'a> {
-    pub(super) fn new(out: BorrowedFd<'a>) -> Self {
-        Self { sink: Sink::new(out), members: 0, links: HashMap::new() }
+    pub(super) fn new(out: BorrowedFd<'a>, times: Times) -> Self {
+        Self { sink: Sink::new(out), times, members: 0, links: HashMap::new() }
     }
 
     /// A directory, without what is in it.
@@ -137,7 +163,7 @@ impl<'a> Packer<'a> {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: time(stat),
+            mtime: self.times.of(stat),
             xattrs,
         };
         self.sink.append(|buffer| write_member(&member, buffer))
@@ -183,7 +209,7 @@ impl<'a> Packer<'a> {
 /// # Errors
 /// If a file cannot be read, or the archive not be written.
 pub fn export(stack: &Stack, out: BorrowedFd<'_>) -> Result<Packed> {
-    let mut packer = Packer::new(out);
+    let mut packer = Packer::new(out, Times::Exact);
     packer.contents(stack, &mut Vec::new(), 0)?;
     packer.finish()
 }
@@ -210,7 +236,7 @@ pub enum Item<'a> {
 /// # Errors
 /// If it is not there or cannot be read, or the archive not be written.
 pub fn pack(item: Item<'_>, path: &[u8], out: BorrowedFd<'_>) -> Result<Packed> {
-    let mut packer = Packer::new(out);
+    let mut packer = Packer::new(out, Times::Exact);
     match item {
         Item::Directory(stack) => {
             let Some(layer) = stack.layers.first() else { return Err(at("open", path)(Errno::NOENT)) };

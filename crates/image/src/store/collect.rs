@@ -18,7 +18,7 @@ pub struct Live {
     pub(super) documents: HashSet<String>,
     pub(super) layers: HashSet<String>,
     pub(super) images: HashSet<String>,
-    chains: HashSet<String>,
+    pub(super) chains: HashSet<String>,
     mounted: HashSet<String>,
 }
 
@@ -27,6 +27,12 @@ impl Live {
     pub fn image(&mut self, id: &Digest, layers: &[DiffId]) {
         self.document(id);
         self.images.insert(id.encoded().to_owned());
+        layers.iter().for_each(|layer| self.layer(layer));
+        self.chains.extend(stacks(layers));
+    }
+
+    /// Keeps layers, base first, and every tree that a stack of them makes.
+    pub fn stack(&mut self, layers: &[DiffId]) {
         layers.iter().for_each(|layer| self.layer(layer));
         self.chains.extend(stacks(layers));
     }
@@ -95,6 +101,7 @@ impl<'a> Collector<'a> {
         live.layers.extend(leased.layers);
         live.documents.extend(leased.documents);
         live.images.extend(leased.images);
+        live.chains.extend(leased.chains);
         let live = &live;
         let mut collected = Collected { bytes, ..Collected::default() };
         // What is derived goes first: an index without its layers would be of no use to anybody.

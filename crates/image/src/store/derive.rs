@@ -57,12 +57,35 @@ pub(super) fn write(
     (layers, tars): (&[DiffId], &[File]),
     path: &Path,
 ) -> Result<()> {
+    let file = write_unsynced(store, ahead, (layers, tars), path)?;
+    Ok(store.effects().sync(&file, path)?)
+}
+
+/// The same for an index that nobody wants after a loss of power.
+pub(super) fn write_unsynced(
+    store: &Store,
+    ahead: index::Ahead,
+    (layers, tars): (&[DiffId], &[File]),
+    path: &Path,
+) -> Result<File> {
     let file = store.effects().create(path, 0o400)?;
     let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
     build(ahead, (layers, tars), &mut out)?;
     out.flush().named("write", path)?;
     drop(out);
-    Ok(store.effects().sync(&file, path)?)
+    Ok(file)
+}
+
+/// Merges further layers.
+pub(super) fn merge(
+    ahead: &mut index::Ahead,
+    (layers, tars): (&[DiffId], &[File]),
+) -> std::result::Result<(), index::Error> {
+    let further = layers.iter().zip(tars).skip(ahead.depth());
+    for (diff_id, tar) in further {
+        ahead.add(&index::Layer { diff_id, tar })?;
+    }
+    Ok(())
 }
 
 /// Builds the index of layers with their tars into `out`; the lowest may be merged already.

@@ -17,6 +17,7 @@ use oci::{DiffId, Hasher};
 
 use super::lease::Lease;
 use super::scratch::Scratch;
+use super::stacked::Stacked;
 use super::{Live, Store, publish};
 use crate::archive::LoadedLayer;
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub struct Draft<'s> {
     store: &'s Store,
     lease: Mutex<Lease>,
     scratch: Scratch,
+    pub(super) stacked: Stacked,
 }
 
 impl Store {
@@ -38,7 +40,12 @@ impl Store {
     /// # Errors
     /// If there is no room for half-done work.
     pub fn draft(&self) -> Result<Draft<'_>> {
-        Ok(Draft { store: self, lease: Mutex::default(), scratch: Scratch::new(self)? })
+        Ok(Draft {
+            store: self,
+            lease: Mutex::default(),
+            scratch: Scratch::new(self)?,
+            stacked: Stacked::default(),
+        })
     }
 }
 

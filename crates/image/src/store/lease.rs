@@ -1,7 +1,7 @@
 //! What somebody who adds content relies on, as long as he lives.
 //!
 //! ```text
-//! tmp/<scratch>/lease     lines of "layer <encoded>", "document <encoded>", "image <encoded>"
+//! tmp/<scratch>/lease     lines of "layer <encoded>", "document <encoded>", "image <encoded>", "stack <encoded>"
 //! ```
 //!
 //! A line is written under a [`Hold`](super::Hold), before its writer looks whether that content is there. So a collector
@@ -45,6 +45,7 @@ impl Lease {
         take("layer", &wanted.layers, &mut self.written.layers);
         take("document", &wanted.documents, &mut self.written.documents);
         take("image", &wanted.images, &mut self.written.images);
+        take("stack", &wanted.chains, &mut self.written.chains);
         if lines.is_empty() {
             return Ok(());
         }
@@ -94,6 +95,7 @@ pub(super) fn of_the_living(store: &Store) -> Result<Live> {
                 "layer" => live.layers.insert(name.to_owned()),
                 "document" => live.documents.insert(name.to_owned()),
                 "image" => live.images.insert(name.to_owned()),
+                "stack" => live.chains.insert(name.to_owned()),
                 _ => false,
             };
         }

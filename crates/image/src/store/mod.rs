@@ -48,6 +48,7 @@ mod publish;
 mod remover;
 mod repair;
 mod scratch;
+mod stacked;
 mod verify;
 
 use std::os::fd::OwnedFd;

@@ -75,6 +75,11 @@ impl Ended {
         self.tails
     }
 
+    /// The same, for those who have something to tell the monitor after that.
+    pub fn take_tails(&mut self) -> Tails {
+        std::mem::take(&mut self.tails)
+    }
+
     /// Tells the monitor that container directory, record and run directory are gone or somebody else's
     /// affair. A monitor that cannot be told does the same work again, which harms nothing.
     pub fn removed(self) -> Exit {

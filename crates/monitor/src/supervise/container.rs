@@ -55,6 +55,8 @@ pub(crate) struct Container {
     /// What a client or the clock has brought about.
     pub(crate) due: Option<Due>,
     pub(crate) auto_remove: bool,
+    /// Is killed when the caller that started it leaves.
+    pub(crate) ends_with_caller: bool,
     /// Whether the kernel ends every process of the container together with its first.
     pub(crate) dies_with_init: bool,
     /// The whole plan, for programs to be exec'd; kept out of our memory until then.
@@ -303,6 +305,10 @@ impl Container {
         }
         self.check_clock(now_ms);
         self.clients.sweep();
+        if self.ends_with_caller && !self.clients.is_connected(OWNER) {
+            // What cannot be killed now is killed in a later turn; nobody waits for an answer.
+            drop(self.kill());
+        }
         self.sweep_outputs(now_ms);
         let clients = &self.clients;
         if let Some(input) = &mut self.input {

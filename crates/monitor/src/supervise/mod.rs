@@ -154,8 +154,14 @@ impl Ground {
 /// own files are mounted it does: their file system must be free once the end is told.
 fn hold_mounts(plan: &MonitorPlan, init: Pid) -> Option<OwnedFd> {
     let is_ours = |mount: &Mount| match &mount.kind {
-        MountKind::Bind { source, .. } => source.starts_with(&plan.run_dir),
-        MountKind::New { .. } | MountKind::Volume { .. } | MountKind::Cgroup => true,
+        MountKind::Bind { source, .. } => {
+            source.starts_with(&plan.run_dir) || source.starts_with(&plan.container_dir)
+        }
+        MountKind::New { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Image { .. }
+        | MountKind::File { .. }
+        | MountKind::Cgroup => true,
     };
     if !plan.auto_remove || !plan.launch.mounts.iter().all(is_ours) {
         return None;
@@ -207,6 +213,7 @@ impl Container {
             due: None,
             checkup: None,
             auto_remove: plan.auto_remove,
+            ends_with_caller: plan.ends_with_caller,
             dies_with_init: plan.launch.namespaces.pid == Namespace::New,
             plan: plan_file,
             records: Records::new(plan),

@@ -27,7 +27,11 @@ pub(crate) fn prepare(plan: &mut LaunchPlan, container_dir: &Path) -> Result<Opt
     let sources: Vec<(&mut PathBuf, &mut bool)> = (plan.mounts.iter_mut())
         .filter_map(|mount| match &mut mount.kind {
             MountKind::Volume { source, fill } => Some((source, fill)),
-            MountKind::New { .. } | MountKind::Bind { .. } | MountKind::Cgroup => None,
+            MountKind::New { .. }
+            | MountKind::Bind { .. }
+            | MountKind::Image { .. }
+            | MountKind::File { .. }
+            | MountKind::Cgroup => None,
         })
         .collect();
     if sources.is_empty() {

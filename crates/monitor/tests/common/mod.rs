@@ -99,6 +99,7 @@ impl Harbour {
             restart: monitor::RestartPolicy::No,
             peers: Vec::new(),
             auto_remove: false,
+            ends_with_caller: false,
             trace: None,
         }
     }

@@ -20,7 +20,9 @@ pub(crate) fn make(mount: &Mount, container: Option<BorrowedFd<'_>>) -> Result<O
     let (source, recursive) = match &mount.kind {
         MountKind::Bind { source, recursive } => (source, *recursive),
         MountKind::Volume { source, .. } => (source, false),
-        MountKind::New { .. } | MountKind::Cgroup => return Ok(None),
+        MountKind::New { .. } | MountKind::Image { .. } | MountKind::File { .. } | MountKind::Cgroup => {
+            return Ok(None);
+        }
     };
     let at = format!("{} on {}", source.display(), mount.target.display());
     let mut clone = clone_tree(source, recursive).map_err(failed(Step::Mount, &at))?;

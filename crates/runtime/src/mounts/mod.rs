@@ -16,6 +16,7 @@ pub(crate) mod copy_up;
 pub(crate) mod devices;
 pub(crate) mod hide;
 mod mapped;
+pub(crate) mod part;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -244,7 +245,10 @@ fn is_kernels_own(mount: &Mount) -> bool {
             matches!(fstype.as_str(), "proc" | "sysfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2")
                 || mount.target.starts_with("/dev")
         }
-        MountKind::Bind { .. } | MountKind::Volume { .. } => mount.target == Path::new("/dev"),
+        MountKind::Bind { .. }
+        | MountKind::Volume { .. }
+        | MountKind::Image { .. }
+        | MountKind::File { .. } => mount.target == Path::new("/dev"),
     }
 }
 

@@ -1,0 +1,62 @@
+//! What can go wrong when a program of a build is run.
+
+use std::path::PathBuf;
+
+use crate::Kind;
+
+/// Why a step was not run to a good end.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the variants and their fields are")]
+pub enum RunError {
+    #[error("{entitlement} is not allowed; --allow {entitlement} would allow it")]
+    NotAllowed { entitlement: &'static str },
+    #[error("device {name}: devices by CDI names are not supported by this version")]
+    Device { name: String },
+    #[error("invalid host {text:?}: wanted is NAME:ADDRESS or NAME=ADDRESS")]
+    ExtraHost { text: String },
+    #[error("process {words} could not be started")]
+    Start {
+        words: String,
+        #[source]
+        source: monitor::Error,
+    },
+    #[error("process {words} did not complete successfully: exit code: {code}{}", if *out_of_memory { ": cannot allocate memory" } else { "" })]
+    Failed { words: String, code: i32, out_of_memory: bool },
+    #[error("process {words}: its monitor was lost, and it was killed")]
+    Lost { words: String },
+    #[error("{action}")]
+    Monitor {
+        action: &'static str,
+        #[source]
+        source: monitor::Error,
+    },
+    #[error("{action} {}", path.display())]
+    System {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{action}")]
+    File {
+        action: &'static str,
+        #[source]
+        source: linux::file::Error,
+    },
+    #[error("the type of a mount at {target} is not supported by this version")]
+    Mount { target: String },
+}
+
+impl RunError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotAllowed { .. } => Kind::Unauthorized,
+            Self::Device { .. } | Self::Mount { .. } => Kind::Unsupported,
+            Self::ExtraHost { .. } | Self::Start { .. } | Self::Failed { .. } => Kind::Invalid,
+            Self::Lost { .. } => Kind::Unavailable,
+            Self::Monitor { .. } | Self::System { .. } | Self::File { .. } => Kind::Internal,
+        }
+    }
+}

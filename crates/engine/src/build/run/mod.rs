@@ -1,0 +1,74 @@
+//! RUN: a program in a container that has no record, and the layer of what it has changed.
+//!
+//! ```text
+//! monitor started ─► namespaces, group ─────────┐
+//!   │ meanwhile: index of the layers, plan      ├─► launched ─► output, exit ─► upper directory ─► layer
+//!   └─ upper/ work/ etc/ in the session's draft ┘
+//! ```
+//!
+//! It is the container of `skiff run` with another owner: its files are half-done work of the session, its run directory lies
+//! apart from those of recorded containers (`<run>/builds/<id>`), no event tells of it, and it ends with whoever builds,
+//! however that ends: its monitor kills it when the connection closes, and removes all that there was. Where the monitor was
+//! killed too, the next build finds the run directory without its lock, and does the same ([`remains`]).
+//!
+//! What differs from a container of a user's:
+//! - Programs have the host's network unless `--network none` is asked for, as a builder has that knows no bridges: packages
+//!   are fetched by almost every build. `RUN --network=none` has its loopback alone; `RUN --network=host` says aloud what is
+//!   so anyway, and is refused all the same without `--allow network.host`.
+//! - They may gain privileges by set-user-id programs (`sudo`), within their own user namespace, as in other builders.
+//! - They are root over one range of ids that all builds share and nobody else has: what has no record cannot reserve
+//!   one of the pool. Their files lie on disk with the ids that they see, as those of all containers do.
+//!
+//! **Times.** A layer keeps the times that files got, cut to seconds, as those of other builders are: cutting keeps the order
+//! that `make` looks at, and compiled files of Python name the second of their source. With `SOURCE_DATE_EPOCH` none is
+//! later than that; with it, equal work gives equal bytes. What is mounted into the container, and what had to be made to mount it
+//! on, is no part of the layer.
+
+mod error;
+mod follow;
+mod layer;
+mod mounts;
+mod remains;
+mod request;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use build::{Record, Step};
+use dockerfile::lower::RunOp;
+use oci::{Digest, Hasher};
+
+use super::session::Session;
+use super::tree::Tree;
+use crate::Result;
+
+pub use error::RunError;
+
+/// The digest of all that a program gets from the content of its inputs: the layers that it runs in, and those of what is
+/// mounted. No secret, agent or cache is part of it.
+pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree]) -> Result<Digest> {
+    let mut hasher = Hasher::sha256();
+    let mut part = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    if let Some(root) = inputs.first() {
+        part(root.chain().as_str());
+    }
+    mounts::contents(session, op, inputs, &mut part)?;
+    Ok(hasher.finish())
+}
+
+/// Runs a program to its end, and stores what it has changed as a layer.
+pub(super) fn perform(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
+    request::check(session.request, op)?;
+    let mut room = room::Room::prepare(session, op, inputs)?;
+    room.run(op, step)?;
+    let layer = room.layer(session)?;
+    Ok(Record { layer: layer.diff_id, size: layer.size })
+}
+
+/// The program and its arguments, as errors show them.
+fn words(op: &RunOp) -> String {
+    format!("{:?}", op.args.join(" "))
+}

@@ -1,0 +1,139 @@
+//! From an operation and the build that it is part of to the request of a container; pure.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use dockerfile::lower::RunOp;
+use dockerfile::syntax::{Network, Security};
+
+use super::error::RunError;
+use crate::Result;
+use crate::build::BuildError;
+use crate::request::{
+    Build, BuildLimits, BuildNetwork, Create, Entitlement, HostOptions, NetworkMode, ProcessOptions,
+    Resources,
+};
+
+/// What programs of builds are told that their host is called, as other builders have it: some write it into files.
+pub(super) const HOSTNAME: &str = "buildkitsandbox";
+/// Where programs are looked up unless the image says so.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Refuses what the build was not allowed, and what there is not.
+pub(super) fn check(build: &Build, op: &RunOp) -> Result<()> {
+    let has = |entitlement| build.entitlements.contains(&entitlement);
+    if op.network == Network::Host && !has(Entitlement::NetworkHost) {
+        return Err(refused(RunError::NotAllowed { entitlement: "network.host" }));
+    }
+    if op.security == Security::Insecure && !has(Entitlement::SecurityInsecure) {
+        return Err(refused(RunError::NotAllowed { entitlement: "security.insecure" }));
+    }
+    match op.devices.iter().find(|(_, is_required)| *is_required) {
+        Some((name, _)) => Err(refused(RunError::Device { name: name.clone() })),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn refused(error: RunError) -> crate::Error {
+    BuildError::from(error).into()
+}
+
+/// Whether a program shares the host's network.
+pub(super) fn has_network(build: &Build, op: &RunOp) -> bool {
+    match op.network {
+        Network::Default => build.network != BuildNetwork::None,
+        Network::None => false,
+        Network::Host => true,
+    }
+}
+
+/// The container that an operation asks for, without its mounts.
+pub(super) fn create(build: &Build, op: &RunOp) -> Create {
+    let network_mode = if has_network(build, op) { NetworkMode::Host } else { NetworkMode::None };
+    let limits = &build.limits;
+    Create {
+        process: ProcessOptions {
+            command: op.args.clone(),
+            env: environment(op),
+            user: Some(op.user.clone()),
+            workdir: Some(op.cwd.clone()),
+            hostname: Some(HOSTNAME.to_owned()),
+            ..ProcessOptions::default()
+        },
+        host: HostOptions {
+            auto_remove: true,
+            privileged: op.security == Security::Insecure,
+            security_options: vec!["no-new-privileges=false".to_owned()],
+            network_mode,
+            ulimits: limits.ulimits.clone(),
+            shm_size: limits.shm_size,
+            cgroup_parent: limits.cgroup_parent.clone(),
+            resources: resources(limits),
+            ..HostOptions::default()
+        },
+        ..Create::default()
+    }
+}
+
+fn resources(limits: &BuildLimits) -> Resources {
+    let signed = |value: Option<u64>| value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    let list = |text: &Option<String>| text.clone().unwrap_or_default();
+    Resources {
+        memory: signed(limits.memory),
+        memory_swap: limits.memory_swap.unwrap_or(0),
+        nano_cpus: signed(limits.nano_cpus),
+        cpu_shares: signed(limits.cpu_shares),
+        cpu_period: signed(limits.cpu_period),
+        cpu_quota: limits.cpu_quota.unwrap_or(0),
+        cpuset_cpus: list(&limits.cpuset_cpus),
+        cpuset_mems: list(&limits.cpuset_mems),
+        pids_limit: limits.pids,
+        ..Resources::default()
+    }
+}
+
+/// The variables of the program: those of the Dockerfile, and the proxies under both of their spellings, as programs differ
+/// in which one they look at.
+pub(super) fn environment(op: &RunOp) -> Vec<String> {
+    let name = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
+    let mut env = op.env.clone();
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.insert(0, PATH.to_owned());
+    }
+    for proxy in &op.proxies {
+        let Some((key, value)) = proxy.split_once('=') else { continue };
+        for key in [key.to_ascii_uppercase(), key.to_ascii_lowercase()] {
+            if !env.iter().any(|entry| name(entry) == key) {
+                env.push(format!("{key}={value}"));
+            }
+        }
+    }
+    env
+}
+
+/// The program's `/etc/hosts`: its own name, and what `--add-host` names.
+pub(super) fn hosts(extra: &[String]) -> std::result::Result<String, RunError> {
+    let mut text = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for entry in extra {
+        let wrong = || RunError::ExtraHost { text: entry.chars().take(80).collect() };
+        // Addresses have colons too, so the first of either parts the two.
+        let (name, address) = entry.split_once(['=', ':']).ok_or_else(wrong)?;
+        let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
+        // What is reached at the gateway of a bridge elsewhere is reached at the loopback address here.
+        let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        if name.is_empty() || name.bytes().any(|byte| byte.is_ascii_whitespace() || byte == b'#' || byte == 0)
+        {
+            return Err(wrong());
+        }
+        // Writing to a string cannot fail.
+        let _written = writeln!(text, "{address}\t{name}");
+    }
+    Ok(text)
+}
+
+/// The time that no file of a layer is later than, in seconds since 1970.
+pub(super) fn latest(build: &Build) -> Option<i64> {
+    let argument = || build.arguments.get("SOURCE_DATE_EPOCH")?.trim().parse().ok();
+    build.source_date_epoch.map(oci::Timestamp::seconds).or_else(argument)
+}
