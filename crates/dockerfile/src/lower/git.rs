@@ -22,7 +22,8 @@ pub struct GitSource {
 }
 
 /// Whether a source names a repository: `git://`, `ssh://`, `user@host:path`, or `https://….git`.
-pub(super) fn is_git(source: &str) -> bool {
+#[must_use]
+pub fn is_git(source: &str) -> bool {
     let path = source.split(['#', '?']).next().unwrap_or_default();
     if source.starts_with("git://") || source.starts_with("ssh://") {
         return true;
@@ -42,7 +43,10 @@ pub(super) fn is_git(source: &str) -> bool {
 }
 
 /// Takes a source apart: `remote#reference:directory`, or `remote?ref=…&subdir=…`. `keep` is `--keep-git-dir`.
-pub(super) fn parse(source: &str, keep: Option<bool>, checksum: Option<&str>) -> Result<GitSource, String> {
+///
+/// # Errors
+/// What of it says nothing, or two things at once.
+pub fn parse(source: &str, keep: Option<bool>, checksum: Option<&str>) -> Result<GitSource, String> {
     let (rest, fragment) = match source.split_once('#') {
         Some((rest, fragment)) => (rest, Some(fragment)),
         None => (source, None),

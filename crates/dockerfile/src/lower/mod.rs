@@ -40,7 +40,7 @@ use crate::source::{Result, Span};
 use crate::stage::{Base, Images, Options, Plan};
 use crate::syntax::{Mount, Network, Security};
 
-pub use git::GitSource;
+pub use git::{GitSource, is_git, parse as parse_git};
 
 /// The most nodes of a graph.
 const NODE_LIMIT: usize = 1_000_000;

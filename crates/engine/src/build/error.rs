@@ -43,6 +43,28 @@ pub enum BuildError {
     },
     #[error(transparent)]
     Copy(#[from] super::CopyError),
+    #[error("fetch a repository")]
+    Git(#[source] Box<git::Error>),
+    #[error("{message}")]
+    ContextAddress { message: String },
+    #[error("read the context")]
+    Context {
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("there is no context {name:?}")]
+    NoContext { name: String },
+    #[error(
+        "context {name:?} is of a kind that is not supported yet: a directory or an image (docker-image://) is"
+    )]
+    ContextUnsupported { name: String },
+    #[error("read the ignore file")]
+    IgnoreFile {
+        #[source]
+        source: dockerfile::ignore::PatternError,
+    },
+    #[error("layer {layer} of {name} is gone: somebody removed it while the build relied on it; build again")]
+    Lost { layer: oci::DiffId, name: String },
     #[error("{name}")]
     Step {
         name: String,
@@ -110,6 +132,9 @@ impl BuildError {
             | Self::LargeDockerfile { .. }
             | Self::Dockerfile(_)
             | Self::Platform { .. }
+            | Self::ContextAddress { .. }
+            | Self::NoContext { .. }
+            | Self::IgnoreFile { .. }
             | Self::CheckOptions { .. }
             | Self::Violation { .. }
             | Self::Output { .. }
@@ -117,6 +142,8 @@ impl BuildError {
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
+            Self::ContextUnsupported { .. } => Kind::Unsupported,
+            Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => Kind::Unavailable,
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
             Self::Run(source) => source.kind(),
             Self::Cancelled => Kind::Unavailable,

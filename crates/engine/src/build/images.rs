@@ -59,6 +59,12 @@ pub(super) fn named(session: &Session<'_>, name: &str, progress: &Progress<'_>) 
     progress.internal(&title, |part| find(session, &key, part))
 }
 
+/// The layers of an image that the caller names as a context, which was looked for before.
+pub(super) fn named_tree(session: &Session<'_>, name: &str) -> Result<Tree> {
+    let id = session.engine.resolve_for(name, Some(&oci::Platform::host().to_string()))?;
+    tree(session, &id)
+}
+
 /// The layers of an image, which stay as long as the session.
 pub(super) fn tree(session: &Session<'_>, id: &Digest) -> Result<Tree> {
     let record = session.engine.image_record(id)?;

@@ -13,11 +13,13 @@
 
 mod cache;
 mod context;
+mod contexts;
 mod copy;
 mod error;
 mod export;
 mod frontend;
 mod images;
+mod known;
 mod parallel;
 mod progress;
 mod run;
@@ -26,8 +28,105 @@ mod sources;
 mod tree;
 mod view;
 mod watch;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use ::build::{Cancel, Failure, Options, solve};
+use dockerfile::lower::{Node, Op};
+use registry_client::Client;
+
+use crate::info::Built;
+use crate::request::Build;
+use crate::{Engine, Result};
+use cache::RecordCache;
+use frontend::Work;
+use progress::Progress;
+use session::Session;
+use worker::Hands;
 
 pub use copy::CopyError;
 pub use error::{BuildError, Faulty, Place};
 pub use run::RunError;
 pub use watch::{BuildEvent, BuildWatch, Vertex};
+
+impl Engine {
+    /// Builds images of a Dockerfile, and puts them where they are wanted. Blocks; `cancel` ends it from another thread.
+    pub fn build(
+        &self,
+        client: &Client,
+        request: &Build,
+        watch: &BuildWatch<'_>,
+        cancel: &Cancel,
+    ) -> Result<Built> {
+        export::check(request)?;
+        let started = state::now();
+        let session = Session::new(self, client, request, cancel)?;
+        let progress = Progress::new(watch);
+        let (contexts, text) = contexts::Contexts::open(&session, &progress)?;
+        let work = frontend::work(&session, text, &progress)?;
+        let trees = solved(&session, &work, contexts, &progress)?;
+        let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
+            platform: target.platform.clone(),
+            config: target.made.config.clone(),
+            tree,
+            layer_names: target
+                .made
+                .layers
+                .iter()
+                .map(|node| work.graph.nodes()[*node].name.clone())
+                .collect(),
+        });
+        let facts = export::Facts { started: Some(started), work: Some(&work), fetched: Vec::new() };
+        export::run(&session, products.collect(), &facts, &progress)
+    }
+}
+
+/// Solves the graph; the file tree of each target.
+fn solved(
+    session: &Session<'_>,
+    work: &Work,
+    contexts: contexts::Contexts<'_>,
+    progress: &Progress<'_>,
+) -> Result<Vec<tree::Tree>> {
+    let cache = RecordCache::new(session.engine);
+    let hands = Hands { session, work, contexts };
+    let request = session.request;
+    let anew = |node: &Node| {
+        is_step(&node.op) && (request.no_cache || in_stage(&node.name, &request.no_cache_filter))
+    };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let options = Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew };
+    let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
+    let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
+    let solved = solve(&work.graph, &targets, (&hands, &cache), &options, (session.cancel, &watch));
+    solved.map_err(|failure| failed(failure, work, progress))
+}
+
+/// What the Dockerfile does itself, as opposed to where its files come from.
+fn is_step(op: &Op) -> bool {
+    matches!(op, Op::Run(_) | Op::Copy(_) | Op::MakeDirectory { .. } | Op::Merge)
+}
+
+/// Whether a node, by its name (`[build 2/5] RUN make`), belongs to one of these stages.
+fn in_stage(name: &str, stages: &BTreeSet<String>) -> bool {
+    let place = name.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or("", |(place, _)| place);
+    place.split(' ').any(|word| stages.contains(&word.to_lowercase()))
+}
+
+/// The failure of a step, with its place in the Dockerfile.
+fn failed(failure: Failure<crate::Error>, work: &Work, progress: &Progress<'_>) -> crate::Error {
+    match failure {
+        Failure::Node { node, name, error } => {
+            progress.node_failed(node, &error);
+            let span = work.graph.nodes().get(node).and_then(|node| node.span);
+            let place = span.map(|span| Place { source: Arc::clone(&work.source), span });
+            BuildError::Step { name, place, source: Box::new(error) }.into()
+        }
+        Failure::Cache(error) => error,
+        Failure::Lost { layer, name, .. } => BuildError::Lost { layer, name }.into(),
+        Failure::Cancelled => BuildError::Cancelled.into(),
+    }
+}

@@ -1,6 +1,6 @@
 //! Who tells the front end what happens: what the builder does of its own, and the nodes of the graph.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub(super) struct Progress<'w> {
     first: OnceLock<usize>,
     /// Nodes that the front end knows.
     told: Mutex<BTreeSet<usize>>,
+    /// How long those took that failed.
+    ended: Mutex<BTreeMap<usize, Duration>>,
 }
 
 /// A piece of work that is under way.
@@ -36,7 +38,13 @@ impl Part<'_> {
 
 impl<'w> Progress<'w> {
     pub(super) fn new(watch: &'w BuildWatch<'w>) -> Self {
-        Self { watch, next: AtomicUsize::new(0), first: OnceLock::new(), told: Mutex::default() }
+        Self {
+            watch,
+            next: AtomicUsize::new(0),
+            first: OnceLock::new(),
+            told: Mutex::default(),
+            ended: Mutex::default(),
+        }
     }
 
     /// Tells of something that is no node.
@@ -91,12 +99,16 @@ impl<'w> Progress<'w> {
             Event::Ended { ran, cancelled: true, .. } => {
                 self.tell(BuildEvent::Failed { id, ran, error: "", is_cancelled: true });
             }
-            Event::Ended { .. } => {}
+            Event::Ended { ran, .. } => {
+                self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(number, ran);
+            }
         }
     }
 
     /// Tells why a node failed.
-    pub(super) fn node_failed(&self, number: usize, ran: Duration, error: &crate::Error) {
+    pub(super) fn node_failed(&self, number: usize, error: &crate::Error) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ran = ended.get(&number).copied().unwrap_or_default();
         if let Some(first) = self.first.get() {
             self.failed(first + number, ran, error);
         }

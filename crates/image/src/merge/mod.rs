@@ -190,11 +190,6 @@ impl Merger {
         Tree::new(self.arena, sets)
     }
 
-    /// Names that were ever there.
-    pub(crate) fn names(&self) -> usize {
-        self.arena.nodes.len()
-    }
-
     /// What the layer at hand changed, as overlayfs would have to hold it.
     pub(crate) fn changes(&self) -> Changes<'_> {
         let mut sets: Vec<&[Xattr]> = vec![&[]; self.xattr_sets.len()];

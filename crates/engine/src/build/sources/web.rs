@@ -1,7 +1,4 @@
-//! Files from elsewhere: addresses of the web, and repositories of git.
-//!
-//! Looking one up costs a question at most: what the server says of it at present (its `ETag`, the commit of a branch), or
-//! nothing where a checksum says what it is. It is fetched when its files are wanted, and becomes a layer of its own.
+//! Files of the web.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,12 +7,12 @@ use build::{Key, Record, Source, Step};
 use image::tar::{self, Body, Member, Time};
 use linux::file::{self, Named as _};
 use oci::Digest;
-use registry_client::web::{Address, Authorization, Download, Downloaded};
+use registry_client::web::{Address, Authorization, Download, DownloadReader, Downloaded};
 
-use super::error::BuildError;
-use super::session::Session;
-use super::tree::Tree;
 use crate::Result;
+use crate::build::BuildError;
+use crate::build::session::Session;
+use crate::build::tree::Tree;
 use crate::images::failed;
 
 /// The most bytes of a file from the web.
@@ -47,12 +44,16 @@ fn fetch_failed(url: &str, source: registry_client::Error) -> crate::Error {
 }
 
 /// An address without what may be secret in it: the user, and the query.
-fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     url.parse::<Address>().map_or_else(|_| "the address".to_owned(), |address| address.url.shown())
 }
 
 /// What a file of the web is at present.
-pub(super) fn http(session: &Session<'_>, url: &str, checksum: Option<&Digest>) -> Result<Source<Tree>> {
+pub(in crate::build) fn http(
+    session: &Session<'_>,
+    url: &str,
+    checksum: Option<&Digest>,
+) -> Result<Source<Tree>> {
     if let Some(checksum) = checksum {
         return Ok(Source::There { identity: checksum.clone() });
     }
@@ -68,14 +69,12 @@ pub(super) fn http(session: &Session<'_>, url: &str, checksum: Option<&Digest>) 
     Ok(Source::There { identity: identity.digest().clone() })
 }
 
-/// Fetches a file of the web: alone in a layer, mode 0600.
-pub(super) fn fetch_http(
+/// Begins to download a file.
+pub(super) fn open(
     session: &Session<'_>,
     url: &str,
-    name: &str,
     checksum: Option<&Digest>,
-    step: &Step<'_>,
-) -> Result<Record> {
+) -> Result<Box<DownloadReader>> {
     let place = Place::new(session, url)?;
     let download = Download {
         url: &place.address.url,
@@ -84,10 +83,22 @@ pub(super) fn fetch_http(
         checksum,
         known: &[],
     };
-    let failed_here = |source| fetch_failed(url, source);
-    let Downloaded::New(mut reader) = session.client.download(&download).map_err(failed_here)? else {
-        return Err(BuildError::Cancelled.into());
-    };
+    match session.client.download(&download).map_err(|source| fetch_failed(url, source))? {
+        Downloaded::New(reader) => Ok(reader),
+        // Nothing was said to be known.
+        Downloaded::Unchanged { .. } => Err(BuildError::Cancelled.into()),
+    }
+}
+
+/// Fetches a file of the web: alone in a layer, mode 0600.
+pub(in crate::build) fn fetch_http(
+    session: &Session<'_>,
+    url: &str,
+    name: &str,
+    checksum: Option<&Digest>,
+    step: &Step<'_>,
+) -> Result<Record> {
+    let mut reader = open(session, url, checksum)?;
     let path = session.draft.fresh("download");
     let spool = file::create_new(&path, 0o600)
         .map_err(|source| crate::Error::File { action: "make a file for a download", source })?;
