@@ -1,0 +1,5 @@
+//! Whole files to what `--print` shows of them.
+
+mod language;
+mod plans;
+mod support;

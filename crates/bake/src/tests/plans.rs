@@ -1,0 +1,147 @@
+//! Targets, groups, inheritance, matrices, overrides.
+
+use expect_test::expect;
+
+use super::support::{check_error, check_print, load};
+
+#[test]
+fn parents_merge_in_order_and_the_target_lies_over_them() {
+    check_print(
+        r#"
+        variable "TAG" { default = "latest" }
+        target "base" {
+          args = { A = "1", B = "1" }
+          tags = ["base"]
+          cache-from = ["user/app:cache"]
+        }
+        target "more" {
+          args = { B = "2" }
+          platforms = ["linux/amd64"]
+          output = [{ type = "image" }]
+        }
+        target "default" {
+          inherits = ["base", "more"]
+          context = "./dir/"
+          args = { C = "<${TAG}>" }
+          attest = ["type=provenance,mode=max", { type = "sbom", disabled = true }]
+          secret = ["type=env,id=token", { id = "file", src = "/s" }]
+          ssh = ["default", { id = "key", paths = ["/k"] }]
+        }
+        "#,
+        expect![[r#"
+            {
+              "group": {
+                "default": {
+                  "targets": [
+                    "default"
+                  ]
+                }
+              },
+              "target": {
+                "default": {
+                  "attest": [
+                    {
+                      "mode": "max",
+                      "type": "provenance"
+                    },
+                    {
+                      "disabled": true,
+                      "type": "sbom"
+                    }
+                  ],
+                  "context": "dir",
+                  "dockerfile": "Dockerfile",
+                  "args": {
+                    "A": "1",
+                    "B": "2",
+                    "C": "\u003clatest\u003e"
+                  },
+                  "tags": [
+                    "base"
+                  ],
+                  "cache-from": [
+                    {
+                      "ref": "user/app:cache",
+                      "type": "registry"
+                    }
+                  ],
+                  "secret": [
+                    {
+                      "id": "token"
+                    },
+                    {
+                      "id": "file",
+                      "src": "/s"
+                    }
+                  ],
+                  "ssh": [
+                    {
+                      "id": "default"
+                    },
+                    {
+                      "id": "key",
+                      "paths": [
+                        "/k"
+                      ]
+                    }
+                  ],
+                  "platforms": [
+                    "linux/amd64"
+                  ],
+                  "output": [
+                    {
+                      "type": "image"
+                    }
+                  ]
+                }
+              }
+            }"#]],
+    );
+}
+
+#[test]
+fn a_circle_is_named_with_the_way_it_takes() {
+    check_error(
+        "variable \"A\" {\n  default = B\n}\nvariable \"B\" {\n  default = A\n}",
+        expect!["variable cycle not allowed: A -> B -> A"],
+    );
+    check_error(
+        "target \"default\" {\n  inherits = [\"b\"]\n}\ntarget \"b\" {\n  inherits = [\"default\"]\n}",
+        expect!["inheritance cycle not allowed: default -> b -> default"],
+    );
+    check_error(
+        "group \"default\" {\n  targets = [\"b\"]\n}\ngroup \"b\" {\n  targets = [\"default\"]\n}",
+        expect!["group cycle not allowed: default -> b -> default"],
+    );
+    check_error(
+        "target \"default\" {\n  contexts = { x = \"target:b\" }\n}\ntarget \"b\" {\n  contexts = { y = \"target:default\" }\n}",
+        expect!["context cycle not allowed: default -> b -> default"],
+    );
+    check_error(
+        "function \"f\" {\n  params = [x]\n  result = f(x)\n}\nx = f(1)",
+        expect!["function cycle not allowed: f() -> f()"],
+    );
+    check_error(
+        "target \"default\" {\n  context = target.default.dockerfile\n  dockerfile = target.default.context\n}",
+        expect![
+            "reference cycle not allowed: target.default.context -> target.default.dockerfile -> target.default.context"
+        ],
+    );
+}
+
+#[test]
+fn linked_targets_are_built_first() {
+    let content = r#"
+        target "app" {
+          contexts = { base = "target:base", tools = "target:tools" }
+        }
+        target "tools" {
+          contexts = { base = "target:base" }
+        }
+        target "base" { network = "host" }
+    "#;
+    let plan = load(&[("docker-bake.hcl", content)], &[], &["app"], &[]).unwrap();
+    assert_eq!(plan.order, ["base", "tools", "app"]);
+    assert_eq!(plan.targets["app"].entitlements, ["network.host"]);
+    assert_eq!(plan.targets["base"].output[0].kind, "cacheonly");
+}
