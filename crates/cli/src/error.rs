@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::build::Fault;
 use crate::flags::Flag;
 use template::TemplateError;
 
@@ -125,6 +126,10 @@ pub(crate) enum Error {
     OfRegistry(Box<engine::registries::Error>),
     #[error("invalid reference {text:?}")]
     Reference { text: String, source: oci::Error },
+    #[error("failed to parse platform {text:?}")]
+    Platform { text: String, source: oci::Error },
+    #[error(transparent)]
+    Build(#[from] Fault),
     #[error("{text:?} is not a registry: want host[:port]")]
     NoRegistry { text: String },
     #[error("Must provide --username with --password-stdin")]

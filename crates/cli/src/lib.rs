@@ -10,6 +10,7 @@
 //! values ([`values`]) or values into text ([`output`], the crate `template`) is pure; the modules named after things
 //! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
 
+mod build;
 mod commands;
 mod configuration;
 mod container;

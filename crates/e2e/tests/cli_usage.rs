@@ -105,7 +105,6 @@ fn unknown_commands_are_named_with_the_nearest_known_one() {
             "image lss",
             "skiff: unknown command: skiff image lss\n\nDid you mean this?\n\tls\n\nRun 'skiff image --help' for more information\n",
         ),
-        ("build .", "skiff: skiff build is not supported yet: it comes with the builder\n"),
         ("network ls", "skiff: skiff network is not supported yet: it comes with networks\n"),
     ] {
         check(&skiff, arguments, 1, "", stderr);
@@ -178,7 +177,7 @@ fn help_goes_to_stdout_and_a_missing_command_to_stderr() {
     assert!(asked.stdout.starts_with("Usage:  skiff [OPTIONS] COMMAND\n\n"), "{}", asked.stdout);
     for part in [
         "\nCommon Commands:\n  run  ",
-        "\nManagement Commands:\n  container  ",
+        "\nManagement Commands:\n  builder  ",
         "\nGlobal Options:\n",
         "      --root string",
     ] {

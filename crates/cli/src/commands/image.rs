@@ -1,7 +1,7 @@
 //! Commands about images.
 
 use super::container::{LIST_FORMAT, ONE_FORMAT};
-use super::{later, verb};
+use super::verb;
 use crate::flags::{Arguments, Entry, Group, Section, Verb, list, switch, value};
 use crate::image;
 
@@ -10,6 +10,7 @@ pub(crate) static IMAGE: Group = Group { path: "image", about: "Manage images", 
 
 static ENTRIES: &[Entry] = &[
     verb("bootstrap", Section::Plain, &BOOTSTRAP),
+    verb("build", Section::Plain, &super::build::BUILD),
     verb("copy", Section::Plain, &COPY),
     verb("history", Section::Plain, &HISTORY),
     verb("import", Section::Plain, &IMPORT),
@@ -28,7 +29,6 @@ static ENTRIES: &[Entry] = &[
     verb("tag", Section::Plain, &TAG),
     verb("tags", Section::Plain, &TAGS),
     verb("verify", Section::Plain, &VERIFY),
-    later("build", "the builder"),
 ];
 
 /// `skiff images`.

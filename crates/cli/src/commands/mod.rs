@@ -1,5 +1,6 @@
 //! The table of all commands.
 
+mod build;
 mod container;
 mod craft;
 mod create_flags;
@@ -12,6 +13,7 @@ mod watch;
 
 use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
+pub(crate) use build::{BUILDER, BUILDX};
 pub(crate) use container::CONTAINER;
 pub(crate) use image::IMAGE;
 pub(crate) use manifest::MANIFEST;
@@ -48,11 +50,14 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("run", Section::Common, &container::RUN),
     verb("exec", Section::Common, &container::EXEC),
     verb("ps", Section::Common, &container::LIST),
+    verb("build", Section::Common, &build::BUILD),
     verb("pull", Section::Common, &image::PULL),
     verb("push", Section::Common, &image::PUSH),
     verb("images", Section::Common, &image::LIST),
     verb("version", Section::Common, &system::VERSION),
     verb("info", Section::Common, &system::INFO),
+    group("builder", &BUILDER),
+    Entry { name: "buildx", section: Section::Hidden, target: Target::Group(&BUILDX) },
     group("container", &CONTAINER),
     group("image", &IMAGE),
     group("manifest", &MANIFEST),
@@ -92,9 +97,6 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("wait", Section::Plain, &container::WAIT),
     verb("__complete", Section::Hidden, &craft::COMPLETE),
     verb("man", Section::Hidden, &craft::MAN),
-    later("build", "the builder"),
-    later("builder", "the builder"),
-    later("buildx", "the builder"),
     later("checkpoint", "checkpoints"),
     later("compose", "the API server"),
     later("context", "the API server"),

@@ -14,6 +14,15 @@ pub(crate) fn layout(text: &str) -> String {
 
 /// The same with another least width of a column.
 pub(crate) fn layout_from(text: &str, minimum: usize) -> String {
+    padded(text, minimum, PADDING)
+}
+
+/// The same without a least width, and so many blanks behind a column.
+pub(crate) fn compact(text: &str, padding: usize) -> String {
+    padded(text, 0, padding)
+}
+
+fn padded(text: &str, minimum: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
@@ -21,7 +30,7 @@ pub(crate) fn layout_from(text: &str, minimum: usize) -> String {
             if widths.len() <= column {
                 widths.push(minimum);
             }
-            widths[column] = widths[column].max(units::columns(cell) + PADDING);
+            widths[column] = widths[column].max(units::columns(cell) + padding);
         }
     }
     let mut out = String::new();

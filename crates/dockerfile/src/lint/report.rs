@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{RULES, Warning};
-use crate::source::{Diagnostic, Source};
+use crate::source::{Diagnostic, Source, plain};
 
 /// The checks' result.
 #[derive(Clone, Debug)]
@@ -47,48 +47,21 @@ impl Report {
         self.is_error.then(|| format!("lint violation found for rules: {}", names.join(", ")))
     }
 
-    /// For people, as `docker build --check` prints it: by rule, each with the lines it is about.
+    /// For people, as `docker build --check` prints it to standard output: in the file's order, each with the lines it
+    /// is about. Of a file that cannot be built, what the checks found all the same; may be empty.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut warnings: Vec<&Warning> = self.warnings.iter().collect();
-        warnings.sort_by_key(|warning| (warning.rule.name, warning.span.start));
-        let mut out = String::new();
-        match warnings.len() {
-            0 if self.build_error.is_none() => out.push_str("Check complete, no warnings found.\n"),
-            0 => {}
-            1 => out.push_str("Check complete, 1 warning has been found!\n"),
-            count => {
-                let _ = writeln!(out, "Check complete, {count} warnings have been found!");
-            }
-        }
-        for warning in warnings {
-            let Warning { rule, message, .. } = warning;
-            let _ = write!(out, "\nWARNING: {} - {}\n{message}\n", rule.name, rule.url);
-            let (first, last) = self.source.lines_of(warning.span);
-            self.lines(&mut out, first, last);
-        }
-        if let Some(error) = &self.build_error {
-            let _ = write!(out, "\n{}", error.render(&self.source));
+        let mut out = match (self.warnings.len(), &self.build_error) {
+            (0, None) => return "Check complete, no warnings found.\n".to_owned(),
+            (0, Some(_)) => return String::new(),
+            (1, _) => "Check complete, 1 warning has been found!\n".to_owned(),
+            (count, _) => format!("Check complete, {count} warnings have been found!\n"),
+        };
+        for Warning { rule, message, span } in &self.warnings {
+            let _ = write!(out, "\nWARNING: {} - {}\n{}\n", rule.name, rule.url, plain(message));
+            out.push_str(&self.source.excerpt(*span));
         }
         out
-    }
-
-    /// Lines of the file between rules, with two on each side.
-    fn lines(&self, out: &mut String, first: u32, last: u32) {
-        const AROUND: u32 = 2;
-        const MOST: u32 = 20;
-        let count = u32::try_from(self.source.line_count()).unwrap_or(u32::MAX);
-        let (from, to) = (first.saturating_sub(AROUND).max(1), (last.min(first + MOST) + AROUND).min(count));
-        let rule = "-".repeat(20);
-        let _ = writeln!(out, "{}:{first}\n{rule}", crate::source::plain(self.source.name()));
-        for line in from..=to {
-            let mark = if (first..=last).contains(&line) { ">>>" } else { "   " };
-            let text = self.source.line(line as usize - 1);
-            let shown: String =
-                crate::source::plain(text.trim_end_matches(['\r', '\n'])).chars().take(400).collect();
-            let _ = writeln!(out, "{line:4} | {mark} {}", shown.trim_end());
-        }
-        let _ = writeln!(out, "{rule}");
     }
 
     /// For programs: the members that BuildKit's `format=json` has.
@@ -112,10 +85,10 @@ impl Report {
             })
             .collect();
         let data = base64(self.source.text().as_bytes());
-        let sources = json!([{ "fileName": self.source.name(), "language": "Dockerfile", "data": data }]);
+        let sources = json!([{ "filename": self.source.name(), "data": data, "language": "Dockerfile" }]);
         let mut report = json!({ "warnings": warnings, "sources": sources });
         if let Some(error) = &self.build_error {
-            let location = error.span().map_or(json!({}), |span| json!({ "ranges": ranges(span) }));
+            let location = error.span().map_or_else(|| json!({}), |span| json!({ "ranges": ranges(span) }));
             report["buildError"] = json!({ "message": error.message, "location": location });
         }
         report

@@ -310,20 +310,40 @@ fn each_rule_of_hadolint_speaks_up() {
 
 #[test]
 fn a_report_for_people() {
+    let text = report("FROM a\nMAINTAINER x\nUSER y\nCMD y \\\n  z\n", None, None).to_text();
+    // Blanks at the ends of lines are BuildKit's.
     expect![[r#"
-        Check complete, 1 warning has been found!
+        Check complete, 2 warnings have been found!
 
         WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/
         Maintainer instruction is deprecated in favor of using label
         Dockerfile:2
         --------------------
-           1 |     FROM a
-           2 | >>> MAINTAINER x
-           3 |     USER y
+           1 |     FROM a$
+           2 | >>> MAINTAINER x$
+           3 |     USER y$
+           4 |     CMD y \$
+        --------------------
+
+        WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args-recommended/
+        JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
+        Dockerfile:4
+        --------------------
+           3 |     USER y$
+           4 | >>> CMD y \$
+           5 | >>>   z$
+           6 |     $
         --------------------
     "#]]
-    .assert_eq(&report("FROM a\nMAINTAINER x\nUSER y\n", None, None).to_text());
+    .assert_eq(
+        &text
+            .lines()
+            .map(|line| if line.contains(" | ") { format!("{line}$\n") } else { format!("{line}\n") })
+            .collect::<String>(),
+    );
     assert_eq!(report("FROM a", None, None).to_text(), "Check complete, no warnings found.\n");
+    let broken = report("FROM a", None, None).with_error(Diagnostic::error("no", None));
+    assert_eq!((broken.to_text().as_str(), broken.exit_code()), ("", 1));
 }
 
 #[test]
@@ -334,6 +354,7 @@ fn a_report_for_programs() {
     assert_eq!(json["warnings"][0]["ruleName"], "MaintainerDeprecated");
     assert_eq!(json["warnings"][0]["location"]["ranges"][0]["start"]["line"], 2);
     assert_eq!(json["sources"][0]["data"], "RlJPTSBhCk1BSU5UQUlORVIgeA==");
+    assert_eq!(json["sources"][0]["filename"], "Dockerfile");
     assert_eq!(json["buildError"]["message"], "no");
     let sarif = sarif(&[&report], "1.0");
     let results = sarif["runs"][0]["results"].as_array().unwrap();

@@ -185,6 +185,12 @@ impl Source {
         (self.line_of(span.start), self.line_of(last))
     }
 
+    /// The lines of a place, and those around it, as BuildKit shows where a step failed. Ends with a line end.
+    #[must_use]
+    pub fn excerpt(&self, span: Span) -> String {
+        render::excerpt(self, span)
+    }
+
     /// Where, in a place, bytes stood that are not UTF-8.
     #[must_use]
     pub fn damage_in(&self, span: Span) -> Option<Span> {

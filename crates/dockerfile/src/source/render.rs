@@ -14,7 +14,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Diagnostic, Label, Severity, Source};
+use super::{Diagnostic, Label, Severity, Source, Span};
 
 /// How many columns of a line are shown.
 const WIDTH: usize = 160;
@@ -22,6 +22,8 @@ const WIDTH: usize = 160;
 const BEFORE: usize = 60;
 /// The most characters of a message.
 const MESSAGE: usize = 4096;
+/// The most lines of a place that is shown as a whole.
+const EXCERPT: usize = 100;
 /// What a tab is shown as.
 const TAB: &str = "    ";
 
@@ -50,6 +52,38 @@ pub(super) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
     if let Some(help) = &diagnostic.help {
         let _ = writeln!(out, "{:gutter$} = help: {}", "", plain(help));
     }
+    out
+}
+
+/// The lines of a place between two rules, as BuildKit shows them: two more around a single line, one around several.
+///
+/// ```text
+/// Dockerfile:2
+/// --------------------
+///    1 |     FROM alpine
+///    2 | >>> RUN false
+///    3 |     CMD ["sh"]
+/// --------------------
+/// ```
+pub(super) fn excerpt(source: &Source, span: Span) -> String {
+    let (first, last) = source.lines_of(span);
+    // What follows the last line end is a line to BuildKit.
+    let count = 1 + u32::try_from(source.text().matches('\n').count()).unwrap_or(u32::MAX - 1);
+    let around = if first == last { 2 } else { 1 };
+    let (from, to) = (first.saturating_sub(around).max(1), last.saturating_add(around).min(count));
+    let rule = "-".repeat(20);
+    let mut out = format!("{}:{first}\n{rule}\n", plain(source.name()));
+    for line in (from..=to).take(EXCERPT) {
+        let mark = if (first..=last).contains(&line) { ">>>" } else { "   " };
+        let text = source.line(line as usize - 1).trim_end_matches(['\r', '\n']);
+        let text: String = text.chars().take(MESSAGE).collect();
+        let _ = writeln!(out, " {line:3} | {mark} {}", shown(&text));
+    }
+    if (to - from) as usize >= EXCERPT {
+        out.push_str("     | ...\n");
+    }
+    out.push_str(&rule);
+    out.push('\n');
     out
 }
 

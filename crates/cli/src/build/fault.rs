@@ -1,0 +1,34 @@
+//! What can be wrong with a build before the engine hears of it, in the words of Docker where it has any.
+
+/// Why there is nothing to ask the engine for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("please specify build context (e.g. \".\" for the current directory)")]
+    NoContext,
+    #[error("unable to prepare context: path {path:?} not found")]
+    ContextMissing { path: String },
+    #[error("invalid argument: can't use stdin for both build context and dockerfile")]
+    StdinTwice,
+    #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
+    TwoDockerfiles,
+    #[error("stdin is a terminal: redirect a Dockerfile or a tar to it")]
+    StdinTerminal,
+    #[error("stdin is empty: it has neither a Dockerfile nor a tar")]
+    StdinEmpty,
+    #[error("failed to read dockerfile: open {name}: no such file or directory")]
+    NoDockerfile { name: String },
+    #[error("--call reads the Dockerfile of a directory or of stdin, not one in {what}: name it by -f")]
+    CallNeedsFile { what: &'static str },
+    #[error("{0}")]
+    Dockerfile(#[from] Box<dockerfile::source::Diagnostic>),
+    #[error("failed to read the ignore file {name}: {reason}")]
+    IgnoreFile { name: String, reason: String },
+    #[error("local and tar exporters are incompatible with image ID file")]
+    IdOfNoImage,
+    #[error("tag is needed when pushing to registry")]
+    PushWithoutTag,
+    #[error("dest file is required for {kind} exporter. refusing to write to console")]
+    OutputToTerminal { kind: String },
+    #[error("{variable}: {value:?}: {reason}")]
+    Variable { variable: &'static str, value: String, reason: &'static str },
+}

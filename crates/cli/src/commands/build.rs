@@ -1,0 +1,117 @@
+//! Commands that build images.
+
+use super::{later, verb};
+use crate::build;
+use crate::flags::{Arguments, Flag, Group, Section, Verb, list, switch, value};
+
+/// `skiff builder`.
+pub(crate) static BUILDER: Group = Group {
+    path: "builder",
+    about: "Build images, and manage what builds keep",
+    entries: &[verb("build", Section::Plain, &BUILD), later("prune", "the cache of builds")],
+};
+
+/// `skiff buildx`: what scripts that name Docker's plug-in expect.
+pub(crate) static BUILDX: Group = Group {
+    path: "buildx",
+    about: "Build images, by the names that Docker's plug-in has for it",
+    entries: &[verb("build", Section::Plain, &BUILD), verb("b", Section::Hidden, &BUILD)],
+};
+
+const ISOLATION: &str = "WARNING: --isolation has no effect: what a build runs is isolated as containers are";
+const SECURITY: &str = "WARNING: --security-opt has no effect: a Dockerfile asks for more by RUN --security=insecure, with --allow security.insecure";
+const SQUASH: &str =
+    "WARNING: --squash has no effect: copy what is wanted into a last stage of the Dockerfile";
+const BUILDER_NAME: &str = "WARNING: --builder has no effect: there is one builder, the one that is built in";
+
+/// `skiff build`.
+pub(crate) static BUILD: Verb = Verb {
+    usage: "[OPTIONS] PATH | URL | -",
+    about: "Build an image from a Dockerfile",
+    aliases: &["build", "builder build", "buildx b", "buildx build", "image build"],
+    arguments: Arguments::Exactly(1),
+    interspersed: true,
+    flags: &[FILES, RESULTS, RUNS, LEGACY],
+    run: build::run,
+};
+
+/// What is built, of what.
+const FILES: &[Flag] = &[
+    list("build-arg", "list", "Set an argument (NAME=value), or pass the caller's variable (NAME)"),
+    list("build-context", "list", "Further files by name (name=path, docker-image://…, oci-layout://…, URL)"),
+    value("call", "string", "What to do with the Dockerfile: build, check, outline or targets[,format=json]")
+        .default("\"build\""),
+    value("print", "string", "").alias("call"),
+    switch("check", "Check the Dockerfile without building it"),
+    value("file", "string", "Dockerfile, instead of the one in PATH; - for stdin").short('f'),
+    value("format", "string", "How to print what --check and --call find: text, json or sarif")
+        .default("\"text\""),
+    value(
+        "lint",
+        "string",
+        "What follows if the checks find something: warn, error (the build fails) or off",
+    )
+    .default("\"warn\""),
+    list("no-cache-filter", "list", "Stages that are made anew"),
+    switch("no-cache", "Make everything anew"),
+    list("platform", "list", "Platforms to build for (os[/arch[/variant]])"),
+    switch("pull", "Ask registries for newer base images"),
+    list("secret", "list", "Secret that RUN may mount (id=name[,src=path|,env=NAME])"),
+    list("ssh", "list", "Agent that RUN may mount (default|id[=socket])"),
+    value("target", "string", "Stage to build, instead of the last"),
+];
+
+/// What becomes of the result.
+const RESULTS: &[Flag] = &[
+    list("annotation", "list", "Add an annotation ([type:]key=value)"),
+    list("attest", "list", "What to attest (type=sbom|provenance[,…])"),
+    list("cache-from", "list", "Cache of earlier builds (name, or type=registry|local,…)"),
+    list("cache-mounts-from", "list", "Where to fill cache mounts from (type=registry|local,…)"),
+    list("cache-mounts-to", "list", "Where to keep cache mounts (type=registry|local,…)"),
+    list("cache-to", "list", "Where to keep the cache (name, or type=registry|local|inline,…)"),
+    value("iidfile", "string", "Write the image's id to a file"),
+    list("label", "list", "Set a label (key=value)"),
+    switch("load", "Keep the image here; the default unless --output says otherwise"),
+    list(
+        "output",
+        "list",
+        "Where the result goes (path, -, or type=image, local, tar, oci, docker or registry)",
+    )
+    .short('o'),
+    value("provenance", "string", "Shorthand of --attest type=provenance (true, false, mode=max)"),
+    switch("push", "Send the image to its registry"),
+    value("sbom", "string", "Shorthand of --attest type=sbom (true, false)"),
+    list("tag", "list", "Name of the image (name[:tag])").short('t'),
+];
+
+/// How programs run.
+const RUNS: &[Flag] = &[
+    list("add-host", "list", "Add a line to /etc/hosts (name:ip)"),
+    list("allow", "list", "Allow what a Dockerfile asks for (network.host, security.insecure, device)"),
+    value("cgroup-parent", "string", "Control group under which those of RUN are made"),
+    value("cpu-period", "int", "Period of the CPU limit in microseconds"),
+    value("cpu-quota", "int", "CPU time per period in microseconds"),
+    value("cpu-shares", "int", "Relative weight of CPU time (1024 is normal)").short('c'),
+    value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
+    value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
+    value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
+    value("memory", "bytes", "Limit of memory").short('m'),
+    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
+    value("network", "string", "Network of RUN: default, none or host").default("\"default\""),
+    value("parallel", "int", "How many programs run at once; as many as there are CPUs by default"),
+    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
+    value("shm-size", "bytes", "Size of /dev/shm"),
+    list("ulimit", "ulimit", "Set a resource limit (nofile=1024:2048)"),
+];
+
+/// What earlier builders had, and scripts still say.
+const LEGACY: &[Flag] = &[
+    value("builder", "string", "Builder").ignored().notice(BUILDER_NAME),
+    switch("compress", "Compress the context").ignored(),
+    switch("disable-content-trust", "Skip the verification of signatures").ignored(),
+    switch("force-rm", "Remove intermediate containers").ignored(),
+    value("isolation", "string", "Isolation technology").ignored().notice(ISOLATION),
+    switch("rm", "Remove intermediate containers").ignored(),
+    list("security-opt", "list", "Security options").ignored().notice(SECURITY),
+    switch("squash", "Squash layers").ignored().notice(SQUASH),
+];
