@@ -92,7 +92,7 @@ fn a_failure_has_the_words_that_people_know() {
     op.args = vec!["/bin/nothing".to_owned()];
     let error = site.run(&op).error();
     assert!(
-        error.contains("process \"/bin/nothing\" could not be started") && error.contains("no such file"),
+        error.contains("process \"/bin/nothing\" could not be started") && error.contains("No such file"),
         "{error}"
     );
     site.assert_clean();
