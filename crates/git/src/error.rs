@@ -67,8 +67,8 @@ pub enum Error {
         /// The media type of its answer.
         kind: String,
     },
-    /// The server does not speak version 2 of the protocol.
-    #[error("the server does not speak version 2 of git's protocol")]
+    /// The server speaks neither version 2 nor version 0 of the protocol.
+    #[error("the server speaks no version of git's protocol that is known")]
     Version,
     /// The server says what it may not say.
     #[error("the server's answer makes no sense: {reason}")]
@@ -172,6 +172,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What went wrong, whichever repository it was.
+    #[must_use]
+    pub fn root(&self) -> &Self {
+        let mut error = self;
+        while let Self::Fetch { source, .. } | Self::Submodule { source, .. } = error {
+            error = source;
+        }
+        error
+    }
+
     pub(crate) fn protocol(reason: impl Into<String>) -> Self {
         Self::Protocol { reason: reason.into() }
     }

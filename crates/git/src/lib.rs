@@ -20,7 +20,7 @@
 //! checkout.visit(|entry| tar.append(entry))?;
 //! ```
 //!
-//! Spoken is version 2 of the protocol over `https://` and `http://` ([`Error::Remote`] says what of the rest and why). Nothing is executed: no
+//! Spoken are version 2 of the protocol, and version 0 to those who know no other, over `https://` and `http://` ([`Error::Remote`] says what of the rest and why). Nothing is executed: no
 //! hooks, no filters, so that what `.gitattributes` would convert (LFS, line ends, keywords) comes as it was committed.
 //!
 //! What must hold:

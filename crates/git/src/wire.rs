@@ -1,4 +1,5 @@
-//! What is said to a server: git's protocol, version 2, over HTTP (gitprotocol-http, gitprotocol-v2).
+//! What is said to a server: git's protocol, version 2, over HTTP (gitprotocol-http, gitprotocol-v2); and version 0 to those that
+//! know no other (gitprotocol-pack), which tell all their references at once, and need not give what none of them leads to.
 //!
 //! ```text
 //! GET  <repository>/info/refs?service=git-upload-pack      what the server can do
@@ -30,6 +31,8 @@ const VERSION: (&str, &str) = ("git-protocol", "version=2");
 const CAPABILITIES_LIMIT: u64 = 1000;
 const REFERENCES_LIMIT: u64 = 4_000_000;
 const SHALLOW_LIMIT: u64 = 10_000;
+/// References that are held, all at once, where a server cannot be asked for some.
+const HELD_LIMIT: u64 = 500_000;
 
 /// A server that speaks, and what it can do.
 pub(crate) struct Server<'a> {
@@ -37,8 +40,15 @@ pub(crate) struct Server<'a> {
     /// Where the repository is after redirects.
     base: Url,
     authorization: Option<Authorization>,
+    advertised: Advertised,
+}
+
+/// What a server has said of itself.
+struct Advertised {
     capabilities: BTreeMap<String, String>,
-    pub(crate) format: Format,
+    format: Format,
+    /// All references, where it speaks version 0.
+    references: Option<Vec<Reference>>,
 }
 
 /// A reference as a server tells of it.
@@ -75,29 +85,29 @@ impl<'a> Server<'a> {
         let found = answer.url().clone();
         let path = found.path.strip_suffix(DISCOVERY);
         let path = path.ok_or_else(|| Error::protocol("it leads to what is no repository"))?.to_owned();
-        let (capabilities, format) = advertised(&mut Packets::new(answer))?;
+        let advertised = advertised(&mut Packets::new(answer))?;
         let is_same = found.origin == remote.url.origin;
         let authorization = authorization.filter(|_| is_same).cloned();
-        Ok(Self { client, base: Url { path, ..found }, authorization, capabilities, format })
+        Ok(Self { client, base: Url { path, ..found }, authorization, advertised })
     }
 
     fn can(&self, command: &str, feature: &str) -> bool {
-        let features = self.capabilities.get(command);
+        let features = self.advertised.capabilities.get(command);
         features.is_some_and(|features| features.split(' ').any(|known| known == feature))
     }
 
     /// The beginning of a message: a command and what is common to all.
     fn command(&self, name: &str) -> Result<Vec<u8>> {
-        if !self.capabilities.contains_key(name) {
+        if !self.advertised.capabilities.contains_key(name) {
             return Err(Error::protocol(format!("it does not know the command {name}")));
         }
         let mut body = Vec::new();
         write_line(&mut body, &format!("command={name}"));
-        if self.capabilities.contains_key("agent") {
+        if self.advertised.capabilities.contains_key("agent") {
             write_line(&mut body, AGENT);
         }
-        if self.capabilities.contains_key("object-format") {
-            write_line(&mut body, &format!("object-format={}", self.format.name()));
+        if self.advertised.capabilities.contains_key("object-format") {
+            write_line(&mut body, &format!("object-format={}", self.advertised.format.name()));
         }
         write_delimiter(&mut body);
         Ok(body)
@@ -123,6 +133,11 @@ impl<'a> Server<'a> {
         prefixes: &[String],
         wanted: impl Fn(&Reference) -> bool,
     ) -> Result<Vec<Reference>> {
+        if let Some(all) = &self.advertised.references {
+            let begins =
+                |reference: &&Reference| prefixes.iter().any(|prefix| reference.name.starts_with(prefix));
+            return Ok(all.iter().filter(begins).filter(|reference| wanted(reference)).cloned().collect());
+        }
         let mut body = self.command("ls-refs")?;
         write_line(&mut body, "peel");
         write_line(&mut body, "symrefs");
@@ -138,15 +153,21 @@ impl<'a> Server<'a> {
             if count > REFERENCES_LIMIT {
                 return Err(Error::Limit { limit: REFERENCES_LIMIT, what: "references" });
             }
-            references.extend(reference(line, self.format)?.filter(&wanted));
+            references.extend(reference(line, self.advertised.format)?.filter(&wanted));
         }
         Ok(references)
     }
 
     /// One object and all that it leads to, without the history behind it where the server can do that.
     pub(crate) fn fetch(&self, want: &ObjectId, file: File, budget: &mut Budget) -> Result<Fetched> {
-        if want.format() != self.format {
-            return Err(Error::protocol(format!("its objects are named by {}", self.format.name())));
+        if want.format() != self.advertised.format {
+            return Err(Error::protocol(format!(
+                "its objects are named by {}",
+                self.advertised.format.name()
+            )));
+        }
+        if self.advertised.references.is_some() {
+            return self.fetch_by_version_0(want, file, budget);
         }
         let mut body = self.command("fetch")?;
         write_line(&mut body, "no-progress");
@@ -172,7 +193,37 @@ impl<'a> Server<'a> {
             }
         }
         let stream = SideBand::new(packets);
-        let pack = pack::receive(stream, Arc::new(file), self.format, budget)?;
+        let pack = pack::receive(stream, Arc::new(file), self.advertised.format, budget)?;
+        Ok(Fetched { pack, shallow })
+    }
+
+    /// The same of a server that speaks version 0.
+    fn fetch_by_version_0(&self, want: &ObjectId, file: File, budget: &mut Budget) -> Result<Fetched> {
+        let has = |name: &str| self.advertised.capabilities.contains_key(name);
+        if !has("side-band-64k") {
+            return Err(Error::protocol("it cannot tell a pack from what it says of it"));
+        }
+        let mut line = format!("want {want} side-band-64k");
+        for name in ["ofs-delta", "no-progress"].into_iter().filter(|name| has(name)) {
+            line.push_str(&format!(" {name}"));
+        }
+        if has("object-format") {
+            line.push_str(&format!(" object-format={}", self.advertised.format.name()));
+        }
+        let mut body = Vec::new();
+        write_line(&mut body, &line);
+        if has("shallow") {
+            write_line(&mut body, "deepen 1");
+        }
+        write_flush(&mut body);
+        write_line(&mut body, "done");
+        let mut packets = self.post(&body, "ask the server for the commit")?;
+        let shallow = if has("shallow") { self.shallow(&mut packets)? } else { Vec::new() };
+        if packets.expect()?.line() != Some(b"NAK") {
+            return Err(Error::protocol("it does not say what we have in common, which is nothing"));
+        }
+        let stream = SideBand::new(packets);
+        let pack = pack::receive(stream, Arc::new(file), self.advertised.format, budget)?;
         Ok(Fetched { pack, shallow })
     }
 
@@ -180,7 +231,7 @@ impl<'a> Server<'a> {
         let mut shallow = Vec::new();
         while let Some(line) = packets.expect()?.line() {
             let Some(id) = line.strip_prefix(b"shallow ") else { continue };
-            shallow.push(object_id(id, self.format)?);
+            shallow.push(object_id(id, self.advertised.format)?);
             if shallow.len() as u64 > SHALLOW_LIMIT {
                 return Err(Error::Limit { limit: SHALLOW_LIMIT, what: "ends of its history" });
             }
@@ -210,8 +261,8 @@ fn expect_kind(answer: &Answer, wanted: &str) -> Result<()> {
     }
 }
 
-/// What a server can do, and how it names its objects.
-fn advertised<R: std::io::Read>(packets: &mut Packets<R>) -> Result<(BTreeMap<String, String>, Format)> {
+/// What a server says of itself.
+fn advertised<R: std::io::Read>(packets: &mut Packets<R>) -> Result<Advertised> {
     let mut first = packets.expect()?.line().map(<[u8]>::to_vec);
     if first.as_deref().is_some_and(|line| line.starts_with(b"# service=")) {
         if packets.expect()? != Packet::Flush {
@@ -219,8 +270,9 @@ fn advertised<R: std::io::Read>(packets: &mut Packets<R>) -> Result<(BTreeMap<St
         }
         first = packets.expect()?.line().map(<[u8]>::to_vec);
     }
-    if first.as_deref() != Some(b"version 2") {
-        return Err(Error::Version);
+    let first = first.ok_or_else(|| Error::protocol("it says nothing of itself"))?;
+    if first != b"version 2" {
+        return advertised_by_version_0(&first, packets);
     }
     let mut capabilities = BTreeMap::new();
     while let Some(line) = packets.expect()?.line() {
@@ -231,14 +283,60 @@ fn advertised<R: std::io::Read>(packets: &mut Packets<R>) -> Result<(BTreeMap<St
             return Err(Error::Limit { limit: CAPABILITIES_LIMIT, what: "capabilities" });
         }
     }
-    let format = match capabilities.get("object-format").map_or("sha1", String::as_str) {
-        "sha1" => Format::Sha1,
-        "sha256" => Format::Sha256,
-        other => {
-            return Err(Error::protocol(format!("it names objects by {:?}", excerpt(other.as_bytes()))));
+    Ok(Advertised { format: format_of(&capabilities)?, capabilities, references: None })
+}
+
+/// What it says in version 0: a line for each reference, in the first of which its capabilities stand behind a zero byte.
+fn advertised_by_version_0<R: std::io::Read>(first: &[u8], packets: &mut Packets<R>) -> Result<Advertised> {
+    let end = first.iter().position(|byte| *byte == 0).ok_or(Error::Version)?;
+    let (line, features) = (&first[..end], String::from_utf8_lossy(&first[end + 1..]).into_owned());
+    let mut capabilities = BTreeMap::new();
+    let mut head = None;
+    for feature in features.split(' ') {
+        let (name, value) = feature.split_once('=').unwrap_or((feature, ""));
+        if name == "symref"
+            && let Some(target) = value.strip_prefix("HEAD:")
+        {
+            head = Some(target.to_owned());
+        }
+        capabilities.insert(name.to_owned(), value.to_owned());
+    }
+    let format = format_of(&capabilities)?;
+    let mut references: Vec<Reference> = Vec::new();
+    let mut add = |line: &[u8]| -> Result<()> {
+        let Some(mut found) = reference(line, format)? else { return Ok(()) };
+        if let Some(name) = found.name.strip_suffix("^{}") {
+            // What the tag before is one of; in an empty repository, of nothing.
+            if let Some(tag) = references.last_mut().filter(|tag| tag.name == name) {
+                tag.peeled = Some(found.id);
+            }
+            return Ok(());
+        }
+        if found.name == "HEAD" {
+            found.target = head.clone();
+        }
+        references.push(found);
+        match references.len() as u64 > HELD_LIMIT {
+            true => Err(Error::Limit { limit: HELD_LIMIT, what: "references" }),
+            false => Ok(()),
         }
     };
-    Ok((capabilities, format))
+    add(line)?;
+    while let Some(line) = packets.expect()?.line() {
+        // The ends of its own history are nothing to us.
+        if !line.starts_with(b"shallow ") {
+            add(line)?;
+        }
+    }
+    Ok(Advertised { capabilities, format, references: Some(references) })
+}
+
+fn format_of(capabilities: &BTreeMap<String, String>) -> Result<Format> {
+    match capabilities.get("object-format").map_or("sha1", String::as_str) {
+        "sha1" => Ok(Format::Sha1),
+        "sha256" => Ok(Format::Sha256),
+        other => Err(Error::protocol(format!("it names objects by {:?}", excerpt(other.as_bytes())))),
+    }
 }
 
 fn object_id(text: &[u8], format: Format) -> Result<ObjectId> {
@@ -279,9 +377,10 @@ mod tests {
             if line.is_empty() { write_flush(&mut bytes) } else { write_line(&mut bytes, line) }
         }
         match advertised(&mut Packets::new(&bytes[..])) {
-            Ok((capabilities, format)) => {
+            Ok(Advertised { capabilities, format, references }) => {
                 let names: Vec<_> = capabilities.keys().cloned().collect();
-                format!("{} {}", format.name(), names.join(" "))
+                let count = references.map_or(String::new(), |found| format!(" {found:?}"));
+                format!("{} {}{count}", format.name(), names.join(" "))
             }
             Err(error) => format!("! {error}"),
         }
@@ -302,10 +401,10 @@ mod tests {
                 &["version 2", "object-format=md5", ""],
                 "! the server's answer makes no sense: it names objects by \"md5\"",
             ),
-            (&["version 1", ""], "! the server does not speak version 2 of git's protocol"),
+            (&["version 1", ""], "! the server speaks no version of git's protocol that is known"),
             (
                 &["# service=git-upload-pack", "", "0000 HEAD"],
-                "! the server does not speak version 2 of git's protocol",
+                "! the server speaks no version of git's protocol that is known",
             ),
             (&["version 2"], "! read the server's answer"),
         ] {

@@ -177,6 +177,39 @@ fn a_checksum_is_that_of_the_commit_or_of_its_tag() {
 }
 
 #[test]
+fn servers_that_speak_version_0_alone_are_understood() {
+    for format in ["sha1", "sha256"] {
+        let shelf = Shelf::new();
+        let folder = shelf.repository_of("a.git", format);
+        let first = git(&folder, &["rev-parse", "HEAD"]);
+        git(&folder, &["tag", "-a", "-m", "one", "v1"]);
+        write(&folder, "new", b"new");
+        commit(&folder, "second");
+        std::fs::create_dir(shelf.scratch.join("empty.git")).unwrap();
+        git(&shelf.scratch.join("empty.git"), &["init", "-q", "--bare", "--object-format", format, "."]);
+        let root = shelf.scratch.to_path_buf();
+        let peer = Peer::serve(move |seen| {
+            let mut seen = seen.clone();
+            seen.headers.remove("git-protocol");
+            common::backend(&root, &seen)
+        });
+        assert_eq!(files(&request(&peer, "a.git")).unwrap(), common::of_git(&folder, "main"));
+        let at =
+            |reference: &str| Request { reference: Some(reference.to_owned()), ..request(&peer, "a.git") };
+        for reference in ["v1", "refs/tags/v1", &first[..9]] {
+            assert_eq!(files(&at(reference)).unwrap(), common::of_git(&folder, "v1"), "{reference}");
+        }
+        let checked = Request { checksum: Some(first.clone()), ..at("v1") };
+        files(&checked).unwrap();
+        assert!(error_of(&at("v2")).contains("no branch, tag or other reference"));
+        assert!(error_of(&request(&peer, "empty.git")).contains("no default branch"));
+        // The history before it was not sent.
+        let shallow = Limits { objects: 4, ..Limits::default() };
+        files_with(&request(&peer, "a.git"), shallow, &|_| None).unwrap();
+    }
+}
+
+#[test]
 fn a_subdirectory_lies_in_the_repository() {
     let shelf = Shelf::new();
     let folder = shelf.repository("a.git");
@@ -283,7 +316,7 @@ fn who_is_no_server_of_git_is_named() {
     let kind = "application/x-git-upload-pack-advertisement";
     for (reply, why) in [
         (Reply::new(200, "<html>").with("Content-Type", "text/html"), "dumb protocol"),
-        (Reply::new(200, "001e# service=git-upload-pack\n0000003c95dcfa3633004da0049d3d0fa03f80589cbcaf31 HEAD\0multi_ack\n").with("Content-Type", kind), "version 2"),
+        (Reply::new(200, "000eversion 1\n0000").with("Content-Type", kind), "no version"),
         (Reply::new(200, "").with("Content-Type", kind), "read the server's answer"),
         (Reply::new(200, "000eversion 2\n").with("Content-Type", kind), "read the server's answer"),
         (Reply::new(200, "000eversion 2\n0000").with("Content-Type", kind), "does not know the command"),
