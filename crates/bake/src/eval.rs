@@ -23,7 +23,7 @@ pub(crate) type Result<T> = std::result::Result<T, Fault>;
 /// How many expressions may be nested in evaluation, through variables, functions and blocks.
 const MAX_DEPTH: u32 = 200;
 /// How many steps all files together may take; one for an expression, one for each [`BYTES`] of a value.
-const BUDGET: u64 = 8 << 20;
+const BUDGET: u64 = 4 << 20;
 const BYTES: u64 = 16;
 
 /// What may still be spent.

@@ -2,7 +2,7 @@
 //!
 //! Pure: nothing here opens a file, asks the clock or reads the environment. Who calls hands in texts and gets a plan.
 //!
-//! ```
+//! ```no_run
 //! use std::collections::BTreeMap;
 //!
 //! let file = bake::File {

@@ -6,6 +6,8 @@
 mod blocks;
 mod variables;
 
+pub(crate) use blocks::check_name;
+
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 

@@ -1,5 +1,10 @@
 //! Whole files to what `--print` shows of them.
 
+mod compose;
+mod functions;
+mod hostile;
 mod language;
+mod overrides;
 mod plans;
 mod support;
+mod variables;

@@ -108,7 +108,6 @@ pub(super) fn unix_timestamp_parse(_: &mut Host, it: &[Value]) -> Result<Value> 
         ("hour", local.hour().into()),
         ("minute", local.minute().into()),
         ("second", local.second().into()),
-        ("unix", seconds),
         ("weekday", local.date().weekday().to_sunday_zero_offset().into()),
         ("iso_year", iso.year().into()),
         ("iso_week", iso.week().into()),

@@ -145,3 +145,14 @@ fn linked_targets_are_built_first() {
     assert_eq!(plan.targets["app"].entitlements, ["network.host"]);
     assert_eq!(plan.targets["base"].output[0].kind, "cacheonly");
 }
+
+/// The example at the head of the crate.
+#[test]
+fn variables_and_overrides_meet_in_a_target() {
+    let content =
+        "variable \"TAG\" { default = \"latest\" }\ntarget \"default\" { tags = [\"app:${TAG}\"] }\n";
+    let plan = load(&[("docker-bake.hcl", content)], &[("TAG", "v1")], &[], &["*.args.VERSION=1"]).unwrap();
+    assert_eq!(plan.order, ["default"]);
+    assert_eq!(plan.targets["default"].tags, ["app:v1"]);
+    assert_eq!(plan.targets["default"].args["VERSION"], "1");
+}
