@@ -10,13 +10,13 @@
 //! known. So nothing has to be recorded but which index a name goes through (`state`, `tags.through`). What a name stands for
 //! where nobody says a platform is that of this host, else the first in the order of the index.
 //!
-//! What build tools attest beside images is no image, and is neither fetched nor kept: nothing here reads it, and `image copy`
-//! moves it from registry to registry.
+//! What build tools attest beside images is no image, and is not fetched: `image copy` moves it from registry to registry. What
+//! a build here has attested is kept as long as the index that names it, and goes with it to registries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use image::Store;
-use oci::{Descriptor, Digest, Document, MediaType, Platform, Reference};
+use oci::{Descriptor, Digest, Document, Manifest, MediaType, Platform, Reference};
 use state::{ImageRecord, State};
 
 use super::add::parse_platform;
@@ -43,8 +43,33 @@ pub(crate) struct Entry {
 pub(crate) struct Listing {
     /// Images of any platform, here or not.
     pub(crate) entries: Vec<Entry>,
-    /// The documents that are here: indexes, and manifests of images that are here.
+    /// The documents that are here: indexes, manifests of images that are here, and what is attested of images.
     pub(crate) documents: Vec<Digest>,
+}
+
+/// What is attested of an image, where it was made here.
+pub(crate) struct Attested {
+    /// The manifest.
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Vec<u8>,
+    /// Its config and the statements, all of which are documents of the store.
+    pub(crate) blobs: Vec<Descriptor>,
+}
+
+impl Attested {
+    /// Reads one; none unless all of it is here.
+    pub(crate) fn read(store: &Store, digest: &Digest) -> Option<Attested> {
+        let bytes = store.blob(digest).ok()?;
+        let manifest = Manifest::parse(&bytes).ok()?;
+        let blobs: Vec<Descriptor> = std::iter::once(manifest.config).chain(manifest.layers).collect();
+        let is_whole = blobs.iter().all(|blob| store.blob_path(&blob.digest).exists());
+        is_whole.then(|| Attested { digest: digest.clone(), bytes, blobs })
+    }
+
+    /// All of its documents.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Digest> {
+        std::iter::once(&self.digest).chain(self.blobs.iter().map(|blob| &blob.digest)).cloned()
+    }
 }
 
 impl Listing {
@@ -66,8 +91,14 @@ impl Listing {
             match document {
                 Some(Document::Index(index)) => {
                     listing.documents.push(entry.digest);
-                    let inner = index.manifests.into_iter().filter(|entry| !entry.is_attestation());
-                    pending.extend(inner.rev().map(|entry| (entry, depth + 1)));
+                    let (attested, inner): (Vec<_>, Vec<_>) =
+                        index.manifests.into_iter().partition(Descriptor::is_attestation);
+                    for entry in attested.iter().take(DOCUMENTS_LIMIT) {
+                        listing.documents.extend(
+                            Attested::read(store, &entry.digest).iter().flat_map(Attested::documents),
+                        );
+                    }
+                    pending.extend(inner.into_iter().rev().map(|entry| (entry, depth + 1)));
                 }
                 Some(Document::Manifest(manifest)) if manifest.config.media_type.is_config() => {
                     listing.add(entry, state.image(&manifest.config.digest)?);

@@ -9,12 +9,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use erofs::Tree as _;
-use linux::file;
 use oci::DiffId;
 
+use super::merged::{Merged, Open};
 use super::sink::Sink;
-use crate::error::{Error, Result};
-use crate::index;
+use crate::error::Result;
 use crate::merge::Tree;
 use crate::store::Store;
 use crate::tar::{Body, Device, END, Member, Time, Xattr, write_member};
@@ -35,13 +34,6 @@ struct Flat<'t> {
     sets: Vec<Vec<Xattr>>,
     /// The first path of each file with several names.
     links: HashMap<u32, Vec<u8>>,
-}
-
-/// A directory whose children are being written.
-struct Open {
-    children: Vec<(Vec<u8>, u32)>,
-    /// The length of its path.
-    length: usize,
 }
 
 impl<'a> Flattener<'a> {
@@ -74,10 +66,7 @@ impl<'a> Flattener<'a> {
     /// # Errors
     /// If a layer is missing or does not fit, or the archive cannot be written.
     pub fn layers(&mut self, store: &Store, layers: &[DiffId], prefix: &[u8]) -> Result<()> {
-        let tars = layers.iter().map(|layer| open(store, layer)).collect::<Result<Vec<File>>>()?;
-        let opened: Vec<index::Layer<'_>> =
-            layers.iter().zip(&tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
-        let tree = index::merge(&opened).map_err(|source| Error::Index { source })?;
+        let Merged { tree, tars } = Merged::open(store, layers)?;
         let sets = (0..tree.xattr_sets()).map(|set| xattrs(&tree, set)).collect();
         let mut flat = Flat { tree: &tree, tars: &tars, sets, links: HashMap::new() };
         self.tree(&mut flat, prefix)
@@ -208,26 +197,8 @@ impl<'a> Flattener<'a> {
     }
 }
 
-impl Open {
-    fn new(tree: &Tree, directory: u32, length: usize) -> Self {
-        let mut children: Vec<(Vec<u8>, u32)> =
-            tree.children(directory).map(|(name, number)| (name.to_vec(), number)).collect();
-        children.reverse();
-        Self { children, length }
-    }
-}
-
 fn xattrs(tree: &Tree, set: u32) -> Vec<Xattr> {
     let mut all = Vec::new();
     tree.xattr_set(set, &mut |name, value| all.push(Xattr { name: name.into(), value: value.into() }));
     all
-}
-
-fn open(store: &Store, layer: &DiffId) -> Result<File> {
-    match file::open(&store.layer_path(layer)) {
-        Err(error) if error.is_missing() => {
-            Err(Error::NotStored { what: "layer", digest: layer.to_string() })
-        }
-        opened => Ok(opened?),
-    }
 }

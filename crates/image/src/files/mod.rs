@@ -20,6 +20,7 @@
 
 mod changes;
 mod flatten;
+mod merged;
 mod pack;
 mod place;
 mod sink;
@@ -28,6 +29,7 @@ mod unpack;
 
 pub use changes::{Change, ChangeKind, MountPoints, changes, layer};
 pub use flatten::Flattener;
+pub use merged::{Merged, Regular};
 pub use pack::{Item, Packed, Times, export, pack, pieces, time, xattrs};
 pub use place::{CopyPath, Located, Present, Refused, Source, Where, locate, place};
 pub use stack::{Marks, Stack};

@@ -34,7 +34,8 @@ impl Export<'_> {
             Format::Oci => "exporting to oci image format",
         };
         self.progress.internal(name, |part| {
-            let described = self.describe(options, Way::Archive, part)?;
+            let way = if format == Format::Docker { Way::Docker } else { Way::Archive };
+            let described = self.describe(options, way, part)?;
             let layout = self.layout(format, &described, &options.names)?;
             part.progress("sending tarball", 0, None, false);
             let store = &self.session.engine.store;
@@ -101,6 +102,9 @@ impl Export<'_> {
             for (entry, content) in blobs(image)? {
                 layout.blobs.insert(entry.digest, (entry.size, content));
             }
+        }
+        for (digest, document) in described.attested.iter().flat_map(|one| &one.documents) {
+            layout.document(digest, document.clone());
         }
         if let Some((descriptor, bytes)) = &described.index {
             layout.document(&descriptor.digest, bytes.clone());

@@ -4,6 +4,7 @@ use image::{Codec, Content, LoadedLayer};
 use oci::{Descriptor, Digest, Index, Manifest, MediaType};
 
 use super::annotations::Place;
+use super::attest::Attested;
 use super::options::ImageOptions;
 use super::{Export, Product};
 use crate::build::BuildError;
@@ -19,6 +20,8 @@ pub(super) enum Way {
     Registry,
     /// Into an archive, which has all bytes of it.
     Archive,
+    /// Into one for `docker load`, which takes images alone.
+    Docker,
 }
 
 /// One image.
@@ -42,6 +45,8 @@ pub(super) struct Described {
     pub(super) images: Vec<Image>,
     /// What leads to them, if that is not the one manifest.
     pub(super) index: Option<(Descriptor, Vec<u8>)>,
+    /// What is attested of them.
+    pub(super) attested: Vec<Attested>,
 }
 
 impl Described {
@@ -87,7 +92,8 @@ impl Export<'_> {
     /// Describes all images as they are wanted on that way.
     pub(super) fn describe(&self, options: &ImageOptions, way: Way, part: &Part<'_>) -> Result<Described> {
         // Docker's documents have no annotations.
-        let types = Types { is_docker: options.has_docker_types && options.annotations.is_empty() };
+        let is_docker = options.has_docker_types && options.annotations.is_empty();
+        let types = Types { is_docker };
         part.progress("exporting layers", 0, None, false);
         let mut images = Vec::with_capacity(self.products.len());
         for (place, product) in self.products.iter().enumerate() {
@@ -98,15 +104,23 @@ impl Export<'_> {
             part.progress(&format!("exporting manifest {}", image.manifest.digest), 0, None, true);
             part.progress(&format!("exporting config {}", image.id), 0, None, true);
         }
-        if images.len() < 2 {
+        let attested = self.attest(&images, &options.names, way)?;
+        for one in &attested {
+            part.progress(&format!("exporting attestation manifest {}", one.manifest.digest), 0, None, true);
+        }
+        // Nor have they anything that could be attested.
+        let types = if attested.is_empty() { types } else { Types { is_docker: false } };
+        if images.len() < 2 && attested.is_empty() {
             if options.annotations.need_index() {
                 let reason = "index annotations need an index, which one platform does not make";
                 let text = "index".to_owned();
                 return Err(BuildError::Annotation { text, reason: reason.to_owned() }.into());
             }
-            return Ok(Described { images, index: None });
+            return Ok(Described { images, index: None, attested });
         }
-        let entries = images.iter().map(|image| image.manifest.clone()).collect();
+        let entries =
+            images.iter().map(|image| &image.manifest).chain(attested.iter().map(|one| &one.manifest));
+        let entries = entries.cloned().collect();
         let index = Index {
             schema_version: 2,
             media_type: Some(types.index()),
@@ -119,7 +133,7 @@ impl Export<'_> {
         let mut descriptor = Descriptor::of(types.index(), &bytes);
         descriptor.annotations = options.annotations.of(Place::IndexDescriptor, None);
         part.progress(&format!("exporting manifest list {}", descriptor.digest), 0, None, true);
-        Ok(Described { images, index: Some((descriptor, bytes)) })
+        Ok(Described { images, index: Some((descriptor, bytes)), attested })
     }
 
     fn image_of(

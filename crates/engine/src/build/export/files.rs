@@ -105,6 +105,15 @@ impl Export<'_> {
             let layers = product.tree.diff_ids();
             let store = &self.session.engine.store;
             flattener.layers(store, &layers, prefix.as_bytes()).map_err(failed(WRITE))?;
+            for (name, content) in self.attested_files(product)? {
+                // Those of several platforms would have one name.
+                let platform = product.platform.to_string().replace('/', "_");
+                let several =
+                    if is_split || self.products.len() == 1 { String::new() } else { platform + "." };
+                let name = format!("{}{several}{name}", options.attestation_prefix);
+                let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+                flattener.file(path.as_bytes(), &content).map_err(failed(WRITE))?;
+            }
         }
         Ok(())
     }

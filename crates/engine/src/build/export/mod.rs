@@ -17,6 +17,7 @@
 
 mod annotations;
 mod archive;
+mod attest;
 mod config;
 mod describe;
 mod files;
@@ -77,6 +78,7 @@ pub(super) struct Material {
 
 /// Refuses outputs that cannot be made, before anything is built.
 pub(super) fn check(request: &crate::request::Build) -> Result<()> {
+    attest::wanted(request)?;
     options::outputs(request).map(drop)
 }
 
@@ -110,6 +112,9 @@ pub(super) fn run(
             Output::Local { directory, deletes, options } => export.local(directory, *deletes, options)?,
             Output::None => {}
         }
+    }
+    if !built.images.is_empty() {
+        built.provenance = export.told_provenance()?;
     }
     Ok(built)
 }

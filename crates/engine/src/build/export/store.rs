@@ -76,6 +76,8 @@ impl Export<'_> {
         }
         if let (Some((_, index)), Some(first)) = (&described.index, parts.first_mut()) {
             first.documents.push(index.clone());
+            let attested = described.attested.iter().flat_map(|one| one.documents.values());
+            first.documents.extend(attested.cloned());
         }
         image::assemble(&self.session.engine.store, parts).map_err(failed("store the image"))
     }

@@ -16,8 +16,10 @@ use oci::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Re
 use registry_client::Repository;
 
 use super::Push;
+use super::blobs::in_memory;
 use super::parcel::{Made, Parcel};
-use crate::images::platforms::DEPTH_LIMIT;
+use crate::images::failed;
+use crate::images::platforms::{Attested, DEPTH_LIMIT};
 use crate::{Engine, Error, Result};
 
 /// The most documents that one index is followed to.
@@ -47,6 +49,8 @@ enum Content {
         index: Box<Index>,
         inner: Vec<Node>,
     },
+    /// What is attested of an image, and was made here.
+    Attested(Attested),
     /// It is not here.
     Absent,
 }
@@ -71,6 +75,13 @@ impl Tree {
             return Err(Error::TooManyPlatforms { name: name_of(), limit: DOCUMENTS_LIMIT });
         }
         let absent = |entry| Ok(Node { entry, content: Content::Absent });
+        if depth > 0 && entry.is_attestation() {
+            let attested = Attested::read(&engine.store, &entry.digest);
+            return match attested {
+                Some(attested) => Ok(Node { entry, content: Content::Attested(attested) }),
+                None => absent(entry),
+            };
+        }
         let Ok(bytes) = engine.store.blob(&entry.digest) else { return absent(entry) };
         match Document::parse(&bytes, &MediaType::default()) {
             Ok(Document::Index(index)) => {
@@ -120,7 +131,7 @@ impl Tree {
     pub(super) fn descriptor(&self) -> Descriptor {
         let kind = match &self.top.content {
             Content::Index { index, .. } => index.media_type.clone(),
-            Content::Image(_) | Content::Absent => None,
+            Content::Image(_) | Content::Attested(_) | Content::Absent => None,
         };
         Descriptor { media_type: kind.unwrap_or(MediaType::OCI_INDEX), ..self.top.entry.clone() }
     }
@@ -129,10 +140,12 @@ impl Tree {
     pub(super) fn content(&self) -> Live {
         let mut live = Live::default();
         self.images.iter().for_each(|parcel| parcel.add_content(&mut live));
-        visit(&self.top, &mut |node| {
-            if matches!(node.content, Content::Index { .. }) {
-                live.document(&node.entry.digest);
+        visit(&self.top, &mut |node| match &node.content {
+            Content::Index { .. } => live.document(&node.entry.digest),
+            Content::Attested(attested) => {
+                attested.documents().for_each(|document| live.document(&document));
             }
+            Content::Image(_) | Content::Absent => {}
         });
         live
     }
@@ -281,6 +294,19 @@ impl Push<'_> {
         self.put_node(&tree.top, made, Some(self.tag))
     }
 
+    /// Sends what an attestation leads to.
+    fn put_blobs(&self, attested: &Attested) -> Result<()> {
+        for blob in &attested.blobs {
+            if !self.target.has_blob(blob).map_err(|source| self.refused(source))? {
+                let content = self.engine.store.blob(&blob.digest);
+                let content = content.map_err(failed("read what is attested of the image"))?;
+                let put = self.target.put_blob(blob, &in_memory(content));
+                put.map_err(|source| self.refused(source))?;
+            }
+        }
+        Ok(())
+    }
+
     fn put_node(&self, node: &Node, made: &[Made], tag: Option<&Reference>) -> Result<Descriptor> {
         let refused = |source| self.refused(source);
         let (kind, bytes, digest) = match &node.content {
@@ -289,9 +315,18 @@ impl Push<'_> {
                 Some(made) => (made.kind.clone(), made.bytes.clone(), made.digest.clone()),
                 None => return Ok(node.entry.clone()),
             },
+            Content::Attested(attested) => {
+                self.put_blobs(attested)?;
+                (MediaType::OCI_MANIFEST, attested.bytes.clone(), attested.digest.clone())
+            }
             Content::Index { bytes, index, inner } => {
                 let (mut entries, mut gone) = (Vec::with_capacity(inner.len()), BTreeSet::new());
                 for node in inner {
+                    // What was attested of an image that is another one now is not true of that.
+                    let about = node.entry.annotations.get(ATTESTED);
+                    if about.is_some_and(|digest| gone.contains(digest)) {
+                        continue;
+                    }
                     let entry = self.put_node(node, made, None)?;
                     if entry.digest != node.entry.digest {
                         gone.insert(node.entry.digest.to_string());
@@ -302,7 +337,7 @@ impl Push<'_> {
                 match gone.is_empty() {
                     true => (kind, bytes.clone(), node.entry.digest.clone()),
                     false => {
-                        // What was attested of an image that is another one now is not true of that.
+                        // Also where it stands before that image.
                         entries.retain(|entry: &Descriptor| {
                             entry.annotations.get(ATTESTED).is_none_or(|digest| !gone.contains(digest))
                         });
