@@ -105,12 +105,12 @@ pub(super) fn lower(
     linter: &mut Linter,
 ) -> Result<State> {
     let stage = &inputs.plan.stages[index];
-    let mut state = begin(graph, inputs, done, stage, linter)?;
     let makes = |step: &&Step| {
         matches!(step.instruction.kind, Kind::Add(_) | Kind::Copy(_) | Kind::Run(_) | Kind::Workdir(_))
     };
     let based = usize::from(!matches!(stage.base, Base::Scratch | Base::Stage(_)));
     let total = based + stage.steps.iter().filter(makes).count();
+    let mut state = begin(graph, inputs, done, (stage, total), linter)?;
     let mut context = Context { graph, inputs, done, linter, stage, step: (based, total) };
     for step in &stage.steps {
         context.linter.enter(&step.instruction.comments);
@@ -132,11 +132,15 @@ fn begin(
     graph: &mut Graph,
     inputs: &Inputs<'_>,
     done: &Done,
-    stage: &Resolved,
+    (stage, total): (&Resolved, usize),
     linter: &mut Linter,
 ) -> Result<State> {
     let empty = || ImageConfig { platform: stage.platform.clone(), ..ImageConfig::default() };
-    let name = || format!("[{}] FROM {}", stage.shown, stage.base_name);
+    let base = match &stage.base {
+        Base::Image(key) => key.reference.to_string(),
+        Base::Stage(_) | Base::Scratch | Base::Context(_) => stage.base_name.clone(),
+    };
+    let name = || place(inputs, stage, (1, total)) + &format!("FROM {base}");
     let (op, mut image) = match &stage.base {
         Base::Stage(base) => {
             let Some(base) = done.states.get(base) else {
@@ -184,6 +188,14 @@ fn begin(
         workdir_given: false,
         cmd_given: false,
     })
+}
+
+/// `[build 2/5] `: the stage, where there are several, and which of its steps it is.
+fn place(inputs: &Inputs<'_>, stage: &Resolved, (step, total): (usize, usize)) -> String {
+    let is_alone = inputs.plan.stages.iter().filter(|stage| stage.index.is_some()).count() == 1;
+    let stage = if is_alone { String::new() } else { format!("{} ", stage.shown) };
+    let digits = total.to_string().len();
+    format!("[{stage}{step:digits$}/{total}] ")
 }
 
 fn check_platform(stage: &Resolved, image: &ImageConfig, linter: &mut Linter) {
@@ -280,9 +292,8 @@ impl Context<'_, '_> {
 
     /// What people are shown of a step.
     pub(super) fn name(&self, code: &str) -> String {
-        let (step, total) = self.step;
         let code: String = crate::source::plain(code).chars().take(500).collect();
-        format!("[{} {step}/{total}] {code}", self.stage.shown)
+        place(self.inputs, self.stage, self.step) + &code
     }
 
     /// A value with its variables replaced; those that are not set are told of.

@@ -31,6 +31,8 @@ pub(super) struct Work {
     pub(super) targets: Vec<Target>,
     /// The images that stages begin with.
     pub(super) bases: Bases,
+    /// Whether all is to be made anew: the one stage that there is was named.
+    pub(super) is_anew: bool,
 }
 
 /// The image for one platform.
@@ -97,7 +99,12 @@ pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -
         targets.push(Target { platform, made });
     }
     tell(linter, &source, session.request.strict, progress)?;
-    Ok(Work { source, graph, targets, bases })
+    let only = match file.stages.as_slice() {
+        [only] => only.from.kind.name.as_ref(),
+        _ => None,
+    };
+    let is_anew = only.is_some_and(|name| session.request.no_cache_filter.contains(&name.value));
+    Ok(Work { source, graph, targets, bases, is_anew })
 }
 
 /// Stages and their bases. Triggers of one image may name others, so it takes several rounds.

@@ -95,7 +95,8 @@ fn solved(
     let hands = Hands { session, work, contexts };
     let request = session.request;
     let anew = |node: &Node| {
-        is_step(&node.op) && (request.no_cache || in_stage(&node.name, &request.no_cache_filter))
+        is_step(&node.op)
+            && (request.no_cache || work.is_anew || in_stage(&node.name, &request.no_cache_filter))
     };
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let options = Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew };
