@@ -210,6 +210,32 @@ fn refusals_say_what_they_are() {
 }
 
 #[test]
+fn a_file_is_asked_about_as_its_server_answers() {
+    let peer = Peer::serve(|seen| match (seen.method.as_str(), seen.path.as_str()) {
+        ("HEAD", "/signed") => Reply::new(403, ""),
+        (_, "/none") => Reply::new(404, ""),
+        (_, "/closed") => Reply::new(401, ""),
+        _ => {
+            Reply::new(200, content(4 << 20)).with("ETag", "\"one\"").with("Content-Type", "Text/Plain; x=y")
+        }
+    });
+    let of = |path: &str| {
+        let url = format!("http://{}{path}", peer.address()).parse().unwrap();
+        client().about(&url, None)
+    };
+    for path in ["/plain", "/signed"] {
+        let about = of(path).unwrap();
+        assert_eq!((about.size, about.media_type.as_deref()), (Some(4 << 20), Some("text/plain")));
+        assert_eq!(about.known.etag.as_deref(), Some("\"one\""));
+        assert_eq!(about.file_name.as_deref(), Some(&path[1..]));
+    }
+    assert!(matches!(of("/none").unwrap_err(), Error::Missing { .. }));
+    assert!(matches!(of("/closed").unwrap_err(), Error::Denied { .. }));
+    let asked = ["HEAD /plain", "HEAD /signed", "GET /signed", "HEAD /none", "HEAD /closed", "GET /closed"];
+    assert_eq!(peer.lines(), asked);
+}
+
+#[test]
 fn loops_of_redirects_end() {
     let peer = Peer::serve(|_| Reply::new(302, "").with("Location", "/again"));
     let error = begin(&format!("http://{}/", peer.address())).unwrap_err();

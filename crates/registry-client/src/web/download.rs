@@ -161,13 +161,17 @@ impl Client {
         })))
     }
 
-    /// What a server says of a file, without the file.
+    /// What a server says of a file, without the file. One that does not say it alone is asked for the file, which is not read:
+    /// addresses that are signed are often signed for `GET`.
     ///
     /// # Errors
     /// As [`Client::download`].
     pub fn about(&self, url: &Url, authorization: Option<&Authorization>) -> Result<About> {
         let request = Request { verb: Verb::Head, url, authorization, headers: &[], body: &[] };
-        let answer = self.ask(&request)?;
+        let mut answer = self.ask(&request)?;
+        if !is_content(answer.status()) && !matches!(answer.status(), 404 | 410) {
+            answer = self.ask(&Request { verb: Verb::Get, ..request })?;
+        }
         match is_content(answer.status()) {
             true => Ok(About::of(&answer, url)),
             false => Err(answer.refusal(authorization.is_some())),
