@@ -19,6 +19,8 @@ pub struct Skiff {
     program: PathBuf,
     /// Whose Skiff it is; missing for root's.
     user: Option<(u32, u32)>,
+    /// Whether layers may stay: those of the cache of builds, which no image needs.
+    builds: bool,
 }
 
 /// What a program did.
@@ -47,7 +49,7 @@ impl Skiff {
             assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
         }
         let base = Scratch::new();
-        Skiff { root: base.join("root"), base, program, user: None }
+        Skiff { root: base.join("root"), base, program, user: None, builds: false }
     }
 
     /// A Skiff with `busybox:latest` whose store lies elsewhere.
@@ -56,6 +58,12 @@ impl Skiff {
         skiff.root = root.to_owned();
         skiff.load(&image::busybox());
         skiff
+    }
+
+    /// The same, which builds: the cache of that keeps layers without an image.
+    pub fn that_builds(mut self) -> Skiff {
+        self.builds = true;
+        self
     }
 
     /// A Skiff without images that an ordinary user runs, from copies of the programs that the user can reach.
@@ -210,7 +218,11 @@ impl Skiff {
             self.run(&[&["rmi", "--force"], &images[..]].concat());
         }
         let known = leftovers::known_ids(&self.root(), &ids);
-        Leftovers::wait(&self.base, &self.root, &known, &["containers", "tmp", "layers", "trees"])
+        let folders: &[&str] = match self.builds {
+            true => &["containers", "tmp"],
+            false => &["containers", "tmp", "layers", "trees"],
+        };
+        Leftovers::wait(&self.base, &self.root, &known, folders)
     }
 }
 

@@ -29,6 +29,12 @@ pub(crate) enum Fault {
     PushWithoutTag,
     #[error("dest file is required for {kind} exporter. refusing to write to console")]
     OutputToTerminal { kind: String },
+    #[error("progress={progress} and quiet cannot be used together")]
+    QuietProgress { progress: String },
+    #[error("invalid progress mode {progress}: auto, plain, tty, rawjson, quiet or none")]
+    Progress { progress: String },
+    #[error("failed to get console: stderr is no terminal, which --progress=tty needs")]
+    NoConsole,
     #[error("{variable}: {value:?}: {reason}")]
     Variable { variable: &'static str, value: String, reason: &'static str },
 }

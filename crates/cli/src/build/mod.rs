@@ -10,26 +10,47 @@
 
 mod call;
 mod csv;
+mod execute;
 mod fault;
 mod outline;
 mod outputs;
 mod place;
+mod progress;
 mod request;
+mod results;
 mod sources;
 
 pub(crate) use fault::Fault;
 
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flags::Parsed;
+use crate::image::pressure;
+use crate::output;
+use progress::{Display, Mode};
 
 /// `skiff build`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let asked = call::asked(parsed)?;
+    let mode = Mode::of(parsed)?;
     let place = place::locate(&parsed.arguments[0], parsed.text("file"))?;
     if let Some(asked) = asked {
         return call::run(context, parsed, &asked, &place);
     }
-    let _request = request::request(context, parsed, place)?;
-    Err(Error::CommandLater { path: parsed.path.clone(), with: "the solver" })
+    let request = request::request(context, parsed, place)?;
+    results::forget_id(parsed)?;
+    let expanded = context.debug || parsed.on("debug");
+    let display = Display::new(mode, expanded, parsed.tristate("timings"));
+    let built = execute::execute(context, &request, &display)?;
+    let id = built.id();
+    if let Some(id) = &id {
+        results::write_id(parsed, id)?;
+    }
+    results::write_metadata(parsed, built.metadata(), display.warnings())?;
+    if let Some(id) = id.as_ref().filter(|_| mode == Mode::Quiet) {
+        output::print(&format!("{id}\n"));
+    }
+    let added: Vec<String> = built.images.iter().map(|image| image.id.to_string()).collect();
+    pressure::relieve_after(context, &added.iter().map(String::as_str).collect::<Vec<_>>());
+    Ok(0)
 }

@@ -28,7 +28,7 @@ pub(super) fn output(text: &str) -> Result<Fields, String> {
         "local" if dest.as_deref().is_none_or(|dest| dest.is_empty() || dest == "-") => {
             return Err("dest is required for local exporter".to_owned());
         }
-        "image" | "registry" | "local" | "tar" | "oci" | "docker" => {}
+        "image" | "registry" | "local" | "tar" | "oci" | "docker" | "cacheonly" => {}
         _ => return Err(format!("unsupported output type {kind:?}")),
     }
     if let Some(dest) = dest.filter(|dest| dest != "-") {
@@ -87,6 +87,14 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// Whether something is written to standard output.
+pub(super) fn uses_stdout(outputs: &[Fields]) -> bool {
+    outputs.iter().any(|output| {
+        let kind = value_of(output, "type").unwrap_or_default();
+        value_of(output, "dest").map_or(matches!(kind, "tar" | "oci"), |dest| dest == "-")
+    })
 }
 
 /// `--cache-from`, `--cache-to`: images by name, or fields.
@@ -235,6 +243,9 @@ mod tests {
         for text in ["type=registry", "type=oci,dest=/x", "type=docker"] {
             assert_eq!(check(text, &tags, true, true), Ok(()));
         }
+        assert!(
+            uses_stdout(&[output("type=oci").unwrap()]) && !uses_stdout(&[output("type=docker").unwrap()])
+        );
     }
 
     #[test]

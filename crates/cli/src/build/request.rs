@@ -23,6 +23,10 @@ pub(super) fn request(context: &Context, parsed: &Parsed, place: Place) -> Resul
     let outputs = outputs::with_shorthands(outputs, parsed.on("push"), parsed.on("load"));
     let to_terminal = rustix::termios::isatty(rustix::stdio::stdout());
     outputs::check(&outputs, &tags, parsed.text("iidfile").is_some(), to_terminal)?;
+    let output = match outputs::uses_stdout(&outputs) {
+        true => Some(rustix::stdio::stdout().try_clone_to_owned().map_err(Error::Output)?),
+        false => None,
+    };
     let network = network(parsed)?;
     let mut entitlements: std::collections::BTreeSet<Entitlement> =
         parsed.values("allow", sources::entitlement)?.into_iter().collect();
@@ -47,6 +51,7 @@ pub(super) fn request(context: &Context, parsed: &Parsed, place: Place) -> Resul
         cache_mounts_from: parsed.values("cache-mounts-from", outputs::cache)?,
         cache_mounts_to: parsed.values("cache-mounts-to", outputs::cache)?,
         outputs,
+        output,
         pull: if parsed.on("pull") { Pull::Always } else { Pull::Missing },
         secrets: sources::by_name(parsed.values("secret", |text| sources::secret(text, lookup))?),
         agents: sources::by_name(parsed.values("ssh", |text| sources::agent(text, lookup))?),

@@ -54,6 +54,7 @@ const FILES: &[Flag] = &[
     .default("\"warn\""),
     list("no-cache-filter", "list", "Stages that are made anew"),
     switch("no-cache", "Make everything anew"),
+    switch("debug", "Show all that is known about what the checks find").short('D'),
     list("platform", "list", "Platforms to build for (os[/arch[/variant]])"),
     switch("pull", "Ask registries for newer base images"),
     list("secret", "list", "Secret that RUN may mount (id=name[,src=path|,env=NAME])"),
@@ -78,10 +79,19 @@ const RESULTS: &[Flag] = &[
         "Where the result goes (path, -, or type=image, local, tar, oci, docker or registry)",
     )
     .short('o'),
+    value("metadata-file", "string", "Write what is known of the result to a file, as JSON"),
+    value(
+        "progress",
+        "string",
+        "How to show how far it is: auto, plain, tty, rawjson, quiet or none (BUILDKIT_PROGRESS)",
+    )
+    .default("\"auto\""),
     value("provenance", "string", "Shorthand of --attest type=provenance (true, false, mode=max)"),
     switch("push", "Send the image to its registry"),
+    switch("quiet", "Print the image's id alone").short('q'),
     value("sbom", "string", "Shorthand of --attest type=sbom (true, false)"),
     list("tag", "list", "Name of the image (name[:tag])").short('t'),
+    switch("timings", "Say at the end where the time went; the default on a terminal"),
 ];
 
 /// How programs run.

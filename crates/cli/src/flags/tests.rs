@@ -203,7 +203,9 @@ fn no_flag_that_works_is_ignored_in_silence() {
     const SOURCES: &[&str] = &[
         include_str!("../build/call.rs"),
         include_str!("../build/mod.rs"),
+        include_str!("../build/progress/mod.rs"),
         include_str!("../build/request.rs"),
+        include_str!("../build/results.rs"),
         include_str!("../container/copy.rs"),
         include_str!("../container/create.rs"),
         include_str!("../container/exec.rs"),

@@ -47,6 +47,11 @@ pub(crate) fn warn(text: &str) {
     let _written = io::stderr().write_all(text.as_bytes());
 }
 
+/// The same with what a program has said, whatever its characters are.
+pub(crate) fn warn_bytes(bytes: &[u8]) {
+    let _written = io::stderr().write_all(bytes);
+}
+
 /// One line of `skiff: …` on standard error, for a failure that does not end the command.
 pub(crate) fn complain(error: &crate::error::Error) {
     warn(&format!("skiff: {}\n", error.chain()));

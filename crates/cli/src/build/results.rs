@@ -1,0 +1,118 @@
+//! What is left of a build beside its outputs: `--iidfile`, `--metadata-file`, the words for a failure.
+
+use std::path::Path;
+
+use dockerfile::source::Source;
+use engine::build::BuildError;
+use serde_json::{Map, Value};
+
+use crate::context::absolute;
+use crate::error::Result;
+use crate::flags::Parsed;
+use crate::output;
+use crate::values::environment;
+
+/// Removes the file of an earlier build, so that a failure leaves no id that is not this one's.
+pub(super) fn forget_id(parsed: &Parsed) -> Result<()> {
+    if let Some(path) = file(parsed, "iidfile") {
+        linux::file::remove_if_exists(Path::new(path))?;
+    }
+    Ok(())
+}
+
+/// Writes the image's id, without a line end, as Docker does.
+pub(super) fn write_id(parsed: &Parsed, id: &str) -> Result<()> {
+    if let Some(path) = file(parsed, "iidfile") {
+        linux::file::write_atomic(&absolute(path)?, id.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
+/// Writes what is known of the result. Provenance is left out if `BUILDX_METADATA_PROVENANCE` says so, warnings come in if
+/// `BUILDX_METADATA_WARNINGS` does.
+pub(super) fn write_metadata(
+    parsed: &Parsed,
+    metadata: Map<String, Value>,
+    warnings: Vec<Value>,
+) -> Result<()> {
+    let Some(path) = file(parsed, "metadata-file") else { return Ok(()) };
+    let variable = |name: &str| environment::caller(name).unwrap_or_default();
+    let metadata = shaped(
+        metadata,
+        warnings,
+        (&variable("BUILDX_METADATA_PROVENANCE"), &variable("BUILDX_METADATA_WARNINGS")),
+    );
+    let text = format!("{:#}", Value::Object(metadata));
+    linux::file::write_atomic(&absolute(path)?, text.as_bytes(), 0o644)?;
+    Ok(())
+}
+
+fn shaped(
+    mut metadata: Map<String, Value>,
+    warnings: Vec<Value>,
+    (provenance, with_warnings): (&str, &str),
+) -> Map<String, Value> {
+    if matches!(provenance, "disabled" | "false" | "0") {
+        metadata.retain(|key, _| !key.starts_with("buildx.build.provenance"));
+    }
+    if !warnings.is_empty() && matches!(with_warnings, "1" | "true") {
+        metadata.insert("buildx.build.warnings".to_owned(), warnings.into());
+    }
+    metadata.sort_keys();
+    metadata
+}
+
+fn file<'p>(parsed: &'p Parsed, flag: &'p str) -> Option<&'p str> {
+    parsed.text(flag).filter(|path| !path.is_empty())
+}
+
+/// Says why nothing was built: the lines at fault, and the causes in one line, as Docker ends a build.
+pub(super) fn tell(error: &engine::Error) {
+    if let Some(BuildError::Dockerfile(faulty)) = of_build(error) {
+        output::warn(&format!("{}\n", faulty.render()));
+    }
+    if let Some(BuildError::Step { place: Some(place), .. }) = of_build(error) {
+        let source: &Source = &place.source;
+        output::warn(&source.excerpt(place.span));
+    }
+    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", causes(error)));
+}
+
+fn of_build(error: &engine::Error) -> Option<&BuildError> {
+    if let engine::Error::Build(inner) = error { Some(inner) } else { None }
+}
+
+/// The causes in one line. What all errors of builds begin with is left out, and the step's name, which has been shown.
+fn causes(error: &engine::Error) -> String {
+    let chain = linux::chain(error).replace("failed to solve: ", "");
+    let name = match of_build(error) {
+        Some(BuildError::Step { name, .. }) => format!("{name}: "),
+        Some(_) | None => String::new(),
+    };
+    chain.strip_prefix(&name).unwrap_or(&chain).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn metadata_has_what_the_environment_wants() {
+        let full = || {
+            let json =
+                json!({ "image.name": "a", "buildx.build.provenance": {}, "containerimage.digest": "d" });
+            json.as_object().unwrap().clone()
+        };
+        let keys = |provenance: &str, warnings: &str| {
+            let shaped = shaped(full(), vec![json!(1)], (provenance, warnings));
+            shaped.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(keys("", ""), "buildx.build.provenance containerimage.digest image.name");
+        assert_eq!(keys("disabled", ""), "containerimage.digest image.name");
+        assert_eq!(
+            keys("max", "1"),
+            "buildx.build.provenance buildx.build.warnings containerimage.digest image.name"
+        );
+    }
+}
