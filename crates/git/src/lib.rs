@@ -8,7 +8,7 @@
 //!                               │
 //!                               └─► visit: directories, files, links, in their order
 //!
-//! remote ── which repositories, which credentials      wire, packet ── what is said to a server
+//! remote ── which repositories, which credentials      wire, advert, packet ── what is said to a server
 //! pack ── objects and deltas                           object, modules ── commits, trees, .gitmodules
 //! checkout, part ── repositories in each other         gitdir ── a directory .git for those who want it
 //! ```
@@ -29,6 +29,7 @@
 //! - No path leads anywhere but below the root of the checkout, and no two entries have the same.
 //! - A credential is for the repository that is asked for, and for those of its submodules that it is for by name.
 
+mod advert;
 mod budget;
 mod checkout;
 mod error;
@@ -53,8 +54,9 @@ pub use checkout::{Checkout, Entry, EntryKind};
 pub use error::{Error, Result};
 pub use id::{Format, ObjectId};
 
+use advert::Reference;
 use remote::{Credential, Remote};
-use wire::{Reference, Server};
+use wire::Server;
 
 /// Gives an empty file, for reading and writing, that nobody else knows and that goes when it is closed.
 pub type Spool<'a> = dyn Fn() -> io::Result<File> + 'a;

@@ -12,13 +12,14 @@
 //!   counted, and bounded by the size of what the pack holds.
 //! - The memory that is held depends on how many objects came, never on what a head says, nor on how large objects are.
 
+mod cache;
 mod content;
 mod delta;
 mod index;
 mod inflate;
 mod receive;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::id::{Format, Hasher, ObjectId};
 
+use cache::Cache;
 pub(crate) use content::{Content, ContentReader};
 use content::{IN_MEMORY, Output};
 use inflate::Inflate;
@@ -35,11 +37,6 @@ pub(crate) use receive::receive;
 
 /// The longest chain of deltas; git makes none that are longer.
 const DEPTH_LIMIT: u16 = 4095;
-/// Bytes of bases that are kept in memory, and how many that lie in files.
-const CACHE_LIMIT: u64 = 64 << 20;
-const CACHE_FILES: usize = 4;
-/// What an entry of the cache takes beside its content.
-const CACHE_ENTRY: u64 = 256;
 /// How often the size of all objects may be made anew from deltas, and what is allowed beyond.
 const WORK_FACTOR: u64 = 64;
 const WORK_FREE: u64 = 1 << 30;
@@ -388,53 +385,6 @@ impl Children {
             let from = self.by_id.partition_point(|(other, _)| *other < id);
             let named = self.by_id[from..].iter().take_while(|(other, _)| *other == id);
             to.extend(named.map(|(_, child)| (base, *child)));
-        }
-    }
-}
-
-/// Contents that were used last.
-#[derive(Debug, Default)]
-struct Cache {
-    contents: HashMap<u32, (Content, u64)>,
-    by_turn: BTreeMap<u64, u32>,
-    turn: u64,
-    bytes: u64,
-    files: usize,
-}
-
-impl Cache {
-    fn get(&mut self, index: u32) -> Option<Content> {
-        let (content, turn) = self.contents.get_mut(&index)?;
-        self.by_turn.remove(turn);
-        self.turn += 1;
-        *turn = self.turn;
-        self.by_turn.insert(self.turn, index);
-        Some(content.clone())
-    }
-
-    fn put(&mut self, index: u32, content: Content) {
-        match &content {
-            Content::Memory(bytes) => self.bytes += bytes.len() as u64 + CACHE_ENTRY,
-            Content::File(..) => self.files += 1,
-        }
-        self.turn += 1;
-        self.by_turn.insert(self.turn, index);
-        if let Some((old, turn)) = self.contents.insert(index, (content, self.turn)) {
-            self.by_turn.remove(&turn);
-            self.forget(&old);
-        }
-        while self.bytes > CACHE_LIMIT || self.files > CACHE_FILES {
-            let Some((_, oldest)) = self.by_turn.pop_first() else { break };
-            if let Some((old, _)) = self.contents.remove(&oldest) {
-                self.forget(&old);
-            }
-        }
-    }
-
-    fn forget(&mut self, content: &Content) {
-        match content {
-            Content::Memory(bytes) => self.bytes -= bytes.len() as u64 + CACHE_ENTRY,
-            Content::File(..) => self.files -= 1,
         }
     }
 }
