@@ -13,6 +13,7 @@ use dockerfile::ignore::{self, Matcher};
 use dockerfile::source::FILE_LIMIT;
 
 use super::context::{self, Files, Hashes, Received};
+use super::copy;
 use super::error::BuildError;
 use super::frontend::Text;
 use super::known::Known;
@@ -80,6 +81,10 @@ impl<'s> Contexts<'s> {
             part.progress("transferring context", found.as_ref().map_or(2, Vec::len) as u64, None, true);
             found.map(|bytes| matcher(&bytes)).transpose()
         })?;
+        if let (Main::Tree(tree), Some(ignored)) = (&contexts.main, &contexts.ignored) {
+            let step = build::Step::new(0, session.cancel, &|_| {});
+            contexts.main = Main::Tree(copy::without(session, tree, ignored, &step)?);
+        }
         let ignored = contexts.ignored.clone();
         Ok((contexts, Text { name, bytes, ignored }))
     }

@@ -29,6 +29,8 @@ mod tree;
 mod view;
 mod watch;
 mod worker;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeSet;
 use std::num::NonZero;

@@ -22,6 +22,8 @@ mod hashes;
 mod item;
 mod single;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

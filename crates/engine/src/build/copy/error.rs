@@ -12,7 +12,7 @@ pub enum CopyError {
     Checksum {
         reference: String,
         #[source]
-        source: Box<crate::Error>,
+        source: Box<CopyError>,
     },
     #[error("{path:?}: not found")]
     NotFound { path: String },

@@ -16,11 +16,14 @@ mod layout;
 mod mode;
 mod owner;
 mod select;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use build::{Record, Step};
+use dockerfile::ignore::Matcher;
 use dockerfile::lower::{CopyOp, Selection};
 use image::LoadedLayer;
 use image::tar::{Body, END, Member, Time, padding, write_member};
@@ -147,6 +150,26 @@ pub(super) fn as_layer(session: &Session<'_>, tree: &Tree, path: &str, step: &St
     let layer = LoadedLayer { diff_id: layer, size, blob: None };
     session.parts.0.lock().unwrap_or_else(PoisonError::into_inner).push((digest, layer.clone()));
     Ok(Tree::empty().with(layer))
+}
+
+/// A tree of layers without what an ignore file leaves out: itself, if that is nothing.
+pub(super) fn without(
+    session: &Session<'_>,
+    tree: &Tree,
+    ignored: &Matcher,
+    step: &Step<'_>,
+) -> Result<Tree> {
+    let pattern = |(text, exception): (&str, bool)| format!("{}{text}", if exception { "!" } else { "" });
+    let mut op = CopyOp { destination: "/".to_owned(), ..part("/") };
+    let inputs = [Tree::empty(), tree.clone()];
+    let count = |all: Vec<select::Picked>| all.iter().map(|picked| picked.entries.len()).sum::<usize>();
+    let all = count(select::select(session, &op, &inputs)?);
+    op.exclude = ignored.patterns().map(pattern).collect();
+    if count(select::select(session, &op, &inputs)?) == all {
+        return Ok(tree.clone());
+    }
+    let Record { layer, size } = perform(session, &op, &inputs, step)?;
+    Ok(Tree::empty().with(LoadedLayer { diff_id: layer, size, blob: None }))
 }
 
 /// The digest of what a tree has at a path, which is there: of a caller's files their content, of layers what names them.

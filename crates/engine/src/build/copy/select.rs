@@ -5,6 +5,7 @@ use dockerfile::lower::{CopyOp, Selection};
 
 use super::CopyError;
 use crate::Result;
+use crate::build::BuildError;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
 use crate::build::view::{Found, Kind, Node, View, join};
@@ -49,13 +50,15 @@ pub(super) fn select(session: &Session<'_>, op: &CopyOp, inputs: &[Tree]) -> Res
     Ok(all)
 }
 
-/// Says where something was looked for.
+/// Says where something was looked for that is not there.
 fn named(error: crate::Error, tree: &Tree) -> crate::Error {
+    let crate::Error::Build(source) = error else { return error };
+    let BuildError::Copy(CopyError::NotFound { path }) = *source else { return crate::Error::Build(source) };
     let reference = match tree {
         Tree::Files(files) => files.name().to_owned(),
         Tree::Layers(_) => tree.chain().short().to_owned(),
     };
-    CopyError::Checksum { reference, source: Box::new(error) }.into()
+    CopyError::Checksum { reference, source: Box::new(CopyError::NotFound { path }) }.into()
 }
 
 fn sources(view: &View, selection: &Selection, exclude: &Matcher) -> Result<Vec<Picked>> {
