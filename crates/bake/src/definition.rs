@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) targets: Vec<Definition>,
     /// Where a definition stands, so that thousands of them are found at once.
     places: BTreeMap<String, usize>,
+    /// The same for the first group of a name.
+    group_places: BTreeMap<String, usize>,
 }
 
 impl Config {
@@ -41,14 +43,20 @@ impl Config {
 
     /// Adds a group, or puts it in the place of the one of its name.
     pub(crate) fn set_group(&mut self, name: String, group: Group) {
-        match self.groups.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = group,
-            None => self.groups.push((name, group)),
+        match self.group_places.get(&name) {
+            Some(place) => self.groups[*place].1 = group,
+            None => self.append_group(name, group),
         }
     }
 
+    /// Adds a group, which one of its name that is there already hides.
+    pub(crate) fn append_group(&mut self, name: String, group: Group) {
+        self.group_places.entry(name.clone()).or_insert(self.groups.len());
+        self.groups.push((name, group));
+    }
+
     pub(crate) fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.iter().find(|(known, _)| known == name).map(|(_, group)| group)
+        self.group_places.get(name).map(|place| &self.groups[*place].1)
     }
 }
 
@@ -80,6 +88,7 @@ pub(crate) struct Definition {
     pub(crate) no_cache_filter: Option<Vec<String>>,
     pub(crate) shm_size: Option<String>,
     pub(crate) ulimits: Option<Vec<String>>,
+    pub(crate) resources: BTreeMap<String, String>,
     pub(crate) call: Option<String>,
     pub(crate) entitlements: Option<Vec<String>>,
     pub(crate) extra_hosts: BTreeMap<String, String>,
@@ -97,6 +106,9 @@ pub(crate) enum Shape {
     Attests,
     Secrets,
     Keys,
+    Resources,
+    /// What is not known how to be done, and must not be left undone in silence.
+    Unsupported,
 }
 
 /// The attributes of a target.
@@ -125,9 +137,11 @@ pub(crate) const TARGET: &[(&str, Shape)] = &[
     ("no-cache-filter", Shape::Texts),
     ("shm-size", Shape::Text),
     ("ulimits", Shape::Texts),
+    ("resources", Shape::Resources),
     ("call", Shape::Text),
     ("entitlements", Shape::Texts),
     ("extra-hosts", Shape::TextMap),
+    ("policy", Shape::Unsupported),
 ];
 
 /// The attributes of a group.
@@ -153,13 +167,21 @@ impl Shape {
             Self::Attests => settings::<Attest>(value),
             Self::Secrets => settings::<Secret>(value),
             Self::Keys => settings::<Ssh>(value),
+            Self::Resources => {
+                let limits = convert(value, &Type::Map(Box::new(Type::String)))?;
+                text_map(&limits).iter().try_for_each(|(name, limit)| check_resource(name, limit))?;
+                Ok(limits)
+            }
+            Self::Unsupported => Err("this is not supported".to_owned()),
         }
     }
 
     /// What expressions see of an attribute that is not set.
     pub(crate) fn unset(self) -> Value {
         match self {
-            Self::Text | Self::Texts | Self::TextMap | Self::Flag => Value::Null,
+            Self::Text | Self::Texts | Self::TextMap | Self::Flag | Self::Resources | Self::Unsupported => {
+                Value::Null
+            }
             Self::Caches | Self::Outputs | Self::Attests | Self::Secrets | Self::Keys => {
                 Value::List(Vec::new())
             }
@@ -169,6 +191,28 @@ impl Shape {
 
 fn settings<T: Setting>(value: &Value) -> Result<Value, String> {
     Ok(Value::List(from_list::<T>(value)?.iter().map(Setting::to_value).collect()))
+}
+
+/// The limits of steps of a build, and whether they are numbers.
+pub(crate) const RESOURCES: &[(&str, bool)] = &[
+    ("memory", false),
+    ("memory-swap", false),
+    ("cpu-shares", true),
+    ("cpu-period", true),
+    ("cpu-quota", true),
+    ("cpuset-cpus", false),
+    ("cpuset-mems", false),
+];
+
+/// Whether a limit is known, and a number where it is one.
+pub(crate) fn check_resource(name: &str, value: &str) -> Result<(), String> {
+    match RESOURCES.iter().find(|(known, _)| *known == name) {
+        None => Err(format!("unknown resources key {name}")),
+        Some((_, true)) if value.parse::<i64>().is_err() => {
+            Err(format!("invalid value {value} for int64 key resources.{name}"))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
@@ -245,6 +289,7 @@ impl Definition {
             "no-cache-filter" => self.no_cache_filter = texts(value),
             "shm-size" => self.shm_size = text(value),
             "ulimits" => self.ulimits = texts(value),
+            "resources" => self.resources = text_map(value),
             "call" => self.call = text(value),
             "entitlements" => self.entitlements = texts(value),
             "extra-hosts" => self.extra_hosts = text_map(value),
@@ -286,6 +331,7 @@ impl Definition {
             (&mut self.contexts, &other.contexts),
             (&mut self.labels, &other.labels),
             (&mut self.extra_hosts, &other.extra_hosts),
+            (&mut self.resources, &other.resources),
         ] {
             mine.extend(theirs.iter().map(|(key, value)| (key.clone(), value.clone())));
         }

@@ -1,8 +1,6 @@
 //! Lists of settings (`cache-from`, `output`, `secret`, …), whose entries are text (`type=local,dest=out`) or objects.
 
 mod csv;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use csv::fields;
 

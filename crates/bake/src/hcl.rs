@@ -18,8 +18,14 @@ use crate::value::Value;
 
 type Result<T> = std::result::Result<T, Fault>;
 
+/// How many entries a file may have: the parser looks for each among those before it.
+const MAX_ENTRIES: usize = 32 << 10;
+
 /// Reads a file.
 pub(crate) fn parse(name: &str, text: &str, file: usize) -> Result<Document> {
+    if text.bytes().filter(|byte| matches!(byte, b'=' | b':')).count() > MAX_ENTRIES {
+        return Err(Error::Limit { what: format!("entries of {name}"), limit: MAX_ENTRIES as u64 }.into());
+    }
     let body = hcl_edit::parser::parse_body(text).map_err(|error| Error::Syntax {
         place: Place {
             file: name.to_owned(),

@@ -44,6 +44,7 @@ pub(crate) fn parse(name: &str, text: &str, file: usize) -> Result<Document> {
 
 fn block(kind: &str, label: &str, body: &[(String, Json)], at: Spot) -> Result<Block> {
     let (mut attributes, mut blocks) = (Vec::new(), Vec::new());
+    let mut seen = std::collections::HashSet::new();
     for (key, value) in body.iter().filter(|(key, _)| key != "//") {
         if kind == "variable" && key == "validation" {
             for body in bodies(value, key, at)? {
@@ -56,7 +57,7 @@ fn block(kind: &str, label: &str, body: &[(String, Json)], at: Spot) -> Result<B
             ("function", "params" | "variadic_params") | ("variable", "type") => names(value, at)?,
             _ => expression(value, at)?,
         };
-        if attributes.iter().any(|attribute: &Attribute| attribute.name == *key) {
+        if !seen.insert(key) {
             return Err(Fault::at(at, format!("{kind} {label}: {key} is set twice")));
         }
         attributes.push(Attribute { name: key.clone(), value });

@@ -34,6 +34,12 @@
 //!                                              overrides┘
 //! ```
 //!
+//! Where it goes another way than the original, on purpose: parents that are a circle are refused, not passed over;
+//! `target.NAME.ATTRIBUTE` is that of the last block which sets it, not of the last block; outputs are set before `push`
+//! and `load`, whose order the original leaves to chance; `&&` and `||` leave out a right side that decides nothing;
+//! numbers hold 38 digits; lengths count characters where the original counts graphemes; `policy` is refused. Not here,
+//! for it needs more than texts: definitions from repositories, `.env` and `env_file`, `include` of Compose.
+//!
 //! Files are from anywhere: how large they are, how deep they nest, how many targets they make and how much is
 //! evaluated has limits, and what leads back to itself is refused with the way it takes.
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::definition::{Config, Definition};
+use crate::definition::{Config, Definition, check_resource};
 use crate::entry::{Output, from_texts, last_of_each, parse_bool, without_doubles};
 use crate::error::{Error, Result};
 use crate::pattern;
@@ -54,7 +54,7 @@ const SINGLE: &[&str] = &[
     "target",
 ];
 /// Keys that are followed by a name.
-const NAMED: &[&str] = &["args", "contexts", "extra-hosts", "labels"];
+const NAMED: &[&str] = &["args", "contexts", "extra-hosts", "labels", "resources"];
 
 /// Reads all overrides. An argument without a value takes that of the environment, and is nothing without one.
 pub(crate) fn parse(
@@ -143,6 +143,10 @@ fn set(target: &mut Definition, key: &str, it: &Override) -> std::result::Result
         "contexts" => drop(target.contexts.insert(name.to_owned(), value)),
         "labels" => drop(target.labels.insert(name.to_owned(), value)),
         "extra-hosts" => drop(target.extra_hosts.insert(name.to_owned(), value)),
+        "resources" => {
+            check_resource(name, &value)?;
+            target.resources.insert(name.to_owned(), value);
+        }
         "description" => target.description = Some(value),
         "context" => target.context = Some(value),
         "dockerfile" => target.dockerfile = Some(value),

@@ -71,6 +71,8 @@ pub struct Target {
     pub shm_size: Option<String>,
     /// Resource limits, `name=soft[:hard]`.
     pub ulimits: Vec<String>,
+    /// Limits of each step: `memory`, `memory-swap`, `cpu-shares`, `cpu-period`, `cpu-quota`, `cpuset-cpus`, `cpuset-mems`.
+    pub resources: BTreeMap<String, String>,
     /// What to do instead of building: `check`, `outline`, `targets`.
     pub call: Option<String>,
     /// What the build wants to be allowed; those of linked targets too.
@@ -313,6 +315,7 @@ fn finished(name: &str, it: Definition) -> Result<Target> {
         network: it.network,
         shm_size: it.shm_size,
         ulimits: it.ulimits.unwrap_or_default(),
+        resources: it.resources,
         call: it.call,
         entitlements: it.entitlements.unwrap_or_default(),
         extra_hosts: it.extra_hosts,

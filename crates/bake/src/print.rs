@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::definition::Group;
+use crate::definition::{Group, RESOURCES};
 use crate::entry::{Attest, Entry, Secret, Ssh};
 use crate::plan::{Plan, Target};
 
@@ -51,6 +51,7 @@ impl Target {
         it.texts("no-cache-filter", &self.no_cache_filter);
         it.text("shm-size", self.shm_size.as_deref());
         it.texts("ulimits", &self.ulimits);
+        it.resources(&self.resources);
         it.text("call", self.call.as_deref());
         it.texts("entitlements", &self.entitlements);
         it.map("extra-hosts", escaped_map(&self.extra_hosts));
@@ -81,6 +82,18 @@ impl Printer {
     fn list<T>(&mut self, key: &str, list: &[T], print: impl Fn(&T) -> Value) {
         if !list.is_empty() {
             self.0.insert(key.to_owned(), list.iter().map(print).collect());
+        }
+    }
+
+    fn resources(&mut self, limits: &BTreeMap<String, String>) {
+        let mut printed = Map::new();
+        for (name, number) in RESOURCES {
+            let Some(limit) = limits.get(*name) else { continue };
+            let value = limit.parse::<i64>().ok().filter(|_| *number);
+            printed.insert((*name).to_owned(), value.map_or_else(|| limit.as_str().into(), Value::from));
+        }
+        if !printed.is_empty() {
+            self.0.insert("resources".to_owned(), Value::Object(printed));
         }
     }
 

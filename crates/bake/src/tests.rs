@@ -4,6 +4,7 @@ mod compose;
 mod functions;
 mod hostile;
 mod language;
+mod matrices;
 mod overrides;
 mod plans;
 mod support;

@@ -181,7 +181,7 @@ impl<'a> Resolver<'a> {
 
     /// Evaluates all blocks, into what files say of targets and groups.
     pub(super) fn define(&mut self, config: &mut Config) -> Result<()> {
-        let mut renamed: Vec<(String, Vec<String>)> = Vec::new();
+        let mut renamed: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for at in 0..self.instances.len() {
             let (block, name) = (self.instances[at].block, self.instances[at].name.clone());
             if block.kind == "group" {
@@ -189,17 +189,14 @@ impl<'a> Resolver<'a> {
                 config.set_group(name, group);
                 continue;
             }
-            match renamed.iter_mut().rev().find(|(label, _)| *label == block.label) {
-                Some((_, names)) => names.push(name.clone()),
-                None => renamed.push((block.label.clone(), vec![name.clone()])),
-            }
+            renamed.entry(block.label.clone()).or_default().push(name.clone());
             let definition = self.definition(at, block, name)?;
             config.add(definition);
         }
         for (label, names) in renamed {
             let targets = unique(names);
             if targets != [label.as_str()] {
-                config.groups.push((label, Group { description: None, targets }));
+                config.append_group(label, Group { description: None, targets });
             }
         }
         for (_, group) in &mut config.groups {

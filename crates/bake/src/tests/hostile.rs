@@ -75,6 +75,22 @@ fn doubling_and_nesting_end_at_the_limits() {
 }
 
 #[test]
+fn many_entries_are_refused_before_they_are_compared_with_each_other() {
+    let attributes: String = (0..300_000).map(|n| format!("a{n}=1\n")).collect();
+    check("docker-bake.hcl", &attributes, expect!["entries of docker-bake.hcl: at most 32768 are taken"]);
+    let object: String = (0..30_000).map(|n| format!("a{n}=1\n")).collect();
+    check("docker-bake.hcl", &format!("x = {{\n{object}}}\n"), expect!["failed to find target default"]);
+    let blocks: String = (0..17_000).map(|n| format!("target \"t{n}\" {{}}\n")).collect();
+    check("docker-bake.hcl", &blocks, expect!["targets and groups: at most 16384 are taken"]);
+    let services: String = (0..20_000).map(|n| format!("  s{n}: {{build: .}}\n")).collect();
+    check(
+        "compose.yaml",
+        &format!("services:\n{services}  'x y': {{build: .}}\n"),
+        expect![[r#"target x y: invalid name "x y": only "[a-zA-Z0-9_-]+" are allowed"#]],
+    );
+}
+
+#[test]
 fn a_try_does_not_get_over_a_limit() {
     let calls: String = (1..40)
         .map(|n| format!("function \"f{n}\" {{\nparams = [x]\nresult = f{}(f{}(x))\n}}\n", n - 1, n - 1))
