@@ -11,7 +11,6 @@
 //! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
 
 mod build;
-mod builder;
 mod commands;
 mod configuration;
 mod container;

@@ -14,8 +14,6 @@
 //! lower    stages ─► graph of operations, image config
 //! ```
 
-#[cfg(test)]
-mod arbitrary;
 pub mod expand;
 pub mod ignore;
 pub mod lint;

@@ -1,7 +1,6 @@
 //! The table of all commands.
 
 mod build;
-mod builder;
 mod container;
 mod craft;
 mod create_flags;

@@ -74,6 +74,8 @@ pub enum BuildError {
     },
     #[error("output {output}: {reason}")]
     Output { output: String, reason: String },
+    #[error("the cache cannot be used: {reason}")]
+    CacheDocument { reason: String },
     #[error("annotation {text:?}: {reason}")]
     Annotation { text: String, reason: String },
     #[error(transparent)]
@@ -138,6 +140,7 @@ impl BuildError {
             | Self::CheckOptions { .. }
             | Self::Violation { .. }
             | Self::Output { .. }
+            | Self::CacheDocument { .. }
             | Self::Annotation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),

@@ -19,13 +19,12 @@ mod error;
 mod export;
 mod frontend;
 mod images;
-mod kept;
 mod known;
 mod parallel;
 mod progress;
-mod prune;
 mod run;
 mod session;
+mod shared;
 mod sources;
 mod tree;
 mod view;
@@ -45,18 +44,15 @@ use registry_client::Client;
 use crate::info::Built;
 use crate::request::Build;
 use crate::{Engine, Result};
-use cache::RecordCache;
 use frontend::Work;
 use progress::Progress;
 use session::Session;
+use shared::SharedCache;
 use worker::Hands;
 
 pub use copy::CopyError;
 pub use error::{BuildError, Faulty, Place};
-pub use kept::BuildCacheEntry;
-pub use prune::{CacheLimits, PruneBuildCache, PrunedBuildCache};
 pub use run::RunError;
-pub use state::CacheKind;
 pub use watch::{BuildEvent, BuildWatch, Vertex};
 
 impl Engine {
@@ -74,7 +70,8 @@ impl Engine {
         let progress = Progress::new(watch);
         let (contexts, text) = contexts::Contexts::open(&session, &progress)?;
         let work = frontend::work(&session, text, &progress)?;
-        let trees = solved(&session, &work, contexts, &progress)?;
+        let cache = SharedCache::new(&session, &progress)?;
+        let trees = solved(&session, &work, contexts, &cache, &progress)?;
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
             platform: target.platform.clone(),
             config: target.made.config.clone(),
@@ -86,7 +83,12 @@ impl Engine {
                 .map(|node| work.graph.nodes()[*node].name.clone())
                 .collect(),
         });
-        let facts = export::Facts { started: Some(started), work: Some(&work), fetched: Vec::new() };
+        let facts = export::Facts {
+            started: Some(started),
+            work: Some(&work),
+            fetched: Vec::new(),
+            cache: Some(&cache),
+        };
         export::run(&session, products.collect(), &facts, &progress)
     }
 }
@@ -96,10 +98,10 @@ fn solved(
     session: &Session<'_>,
     work: &Work,
     contexts: contexts::Contexts<'_>,
+    cache: &SharedCache<'_>,
     progress: &Progress<'_>,
 ) -> Result<Vec<tree::Tree>> {
-    let cache = RecordCache::new(session.engine);
-    let hands = Hands { session, work, contexts };
+    let hands = Hands { session, work, contexts, cache };
     let request = session.request;
     let anew = |node: &Node| {
         is_step(&node.op)
@@ -109,7 +111,7 @@ fn solved(
     let options = Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
-    let solved = solve(&work.graph, &targets, (&hands, &cache), &options, (session.cancel, &watch));
+    let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));
     solved.map_err(|failure| failed(failure, work, progress))
 }
 

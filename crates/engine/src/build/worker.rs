@@ -7,6 +7,7 @@ use oci::Digest;
 
 use super::frontend::Work;
 use super::session::Session;
+use super::shared::SharedCache;
 use super::tree::Tree;
 use super::{BuildError, contexts, copy, run, sources};
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ pub(super) struct Hands<'s> {
     pub(super) work: &'s Work,
     /// The caller's files.
     pub(super) contexts: contexts::Contexts<'s>,
+    /// Has layers of caches that others have made.
+    pub(super) cache: &'s SharedCache<'s>,
 }
 
 impl Worker for Hands<'_> {
@@ -79,11 +82,11 @@ impl Worker for Hands<'_> {
         // Kept before it is looked for, so that it cannot go afterwards.
         self.session.draft.keep_layers([&record.layer]).map_err(failed)?;
         let size = self.session.engine.store.layer_size(&record.layer).map_err(failed)?;
-        if size != Some(record.size) {
-            return Ok(None);
-        }
-        let layer = LoadedLayer { diff_id: record.layer.clone(), size: record.size, blob: None };
-        Ok(Some(base.cloned().unwrap_or_else(Tree::empty).with(layer)))
+        let layer = match size == Some(record.size) {
+            true => Some(LoadedLayer { diff_id: record.layer.clone(), size: record.size, blob: None }),
+            false => self.cache.bring(record),
+        };
+        Ok(layer.map(|layer| base.cloned().unwrap_or_else(Tree::empty).with(layer)))
     }
 }
 

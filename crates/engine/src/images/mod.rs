@@ -6,7 +6,7 @@ mod copy;
 mod list;
 mod manifests;
 mod platforms;
-pub(crate) mod pressure;
+mod pressure;
 mod pull;
 mod push;
 mod remove;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use oci::{Digest, Timestamp};
 
-use crate::build::BuildCacheEntry;
 use crate::info::{ImageSummary, Pruned};
 use crate::usage::Parts;
 use crate::{Engine, Error, Result};
@@ -28,18 +27,15 @@ pub struct Pressure {
 pub struct Relief {
     /// Percent of the file system that were taken.
     pub full: u8,
-    /// What is gone, and all that was freed; nothing where there was no pressure.
+    /// What is gone; nothing where there was no pressure.
     pub pruned: Pruned,
-    /// What is gone of the cache of builds, which goes before any image.
-    pub cache: Vec<BuildCacheEntry>,
 }
 
 impl Engine {
-    /// Removes what builds have kept, and then images, while the disk is fuller than `pressure` allows, except those images that
-    /// `keep` keeps.
+    /// Removes images while the disk is fuller than `pressure` allows, except those that `keep` keeps.
     pub fn relieve(&self, pressure: &Pressure, keep: &dyn Fn(&ImageSummary) -> bool) -> Result<Relief> {
         let space = self.space()?;
-        let mut relief = Relief { full: space.percent(), ..Relief::default() };
+        let mut relief = Relief { full: space.percent(), pruned: Pruned::default() };
         let mut excess = space.excess(pressure);
         if excess == 0 {
             return Ok(relief);
@@ -48,17 +44,6 @@ impl Engine {
             // Before anything that somebody has wanted whole.
             relief.pruned = self.collect(true)?;
             excess = self.space()?.excess(pressure);
-        }
-        // Then what can be made again from what is here.
-        let cache = self.relieve_by_cache(excess, pressure.unused_for)?;
-        if !cache.removed.is_empty() {
-            relief.pruned.reclaimed += cache.reclaimed;
-            relief.cache = cache.removed;
-            excess = excess.saturating_sub(cache.reclaimed);
-        }
-        if excess == 0 {
-            self.tell_of(&relief);
-            return Ok(relief);
         }
         let latest = before(state::now(), pressure.unused_for);
         let images = self.images()?;
@@ -91,17 +76,13 @@ impl Engine {
             relief.pruned.removed.extend(collected.removed);
             relief.pruned.reclaimed += collected.reclaimed;
         }
-        self.tell_of(&relief);
-        Ok(relief)
-    }
-
-    fn tell_of(&self, relief: &Relief) {
         if relief.pruned != Pruned::default() {
             self.event("image", "prune", "", &[("reclaimed", &relief.pruned.reclaimed.to_string())]);
         }
+        Ok(relief)
     }
 
-    pub(crate) fn space(&self) -> Result<Space> {
+    fn space(&self) -> Result<Space> {
         let found = rustix::fs::statvfs(&self.config.root).map_err(|errno| Error::File {
             action: "see how full the disk is",
             source: linux::file::Error {
@@ -120,9 +101,9 @@ impl Engine {
 
 /// Bytes of a file system, as df(1) sees it: what is set aside for root is neither used nor available.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Space {
-    pub(crate) used: u64,
-    pub(crate) available: u64,
+struct Space {
+    used: u64,
+    available: u64,
 }
 
 impl Space {
@@ -143,7 +124,7 @@ impl Space {
     }
 }
 
-pub(crate) fn before(now: Timestamp, age: Duration) -> Timestamp {
+fn before(now: Timestamp, age: Duration) -> Timestamp {
     let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     Timestamp::new(now.seconds().saturating_sub(seconds), now.nanoseconds()).unwrap_or(Timestamp::EPOCH)
 }

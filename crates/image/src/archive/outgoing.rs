@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -46,6 +46,28 @@ pub struct Outgoing {
     pub index: Vec<Descriptor>,
     /// `manifest.json`, which makes it a docker-archive, too.
     pub docker: Option<Vec<u8>>,
+}
+
+impl Content {
+    /// The bytes from `at` on, unchecked: whoever takes them knows the digest.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn open_at(&self, store: &Store, at: u64) -> io::Result<Box<dyn Read + Send>> {
+        let from = |path: &std::path::Path| -> io::Result<Box<dyn Read + Send>> {
+            let mut file = file::open(path).map_err(io::Error::other)?;
+            file.seek(SeekFrom::Start(at))?;
+            Ok(Box::new(file))
+        };
+        match self {
+            Content::Bytes(bytes) => {
+                let start = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(Box::new(io::Cursor::new(bytes[start..].to_vec())))
+            }
+            Content::Layer(layer) => from(&store.layer_path(layer)),
+            Content::File(path) => from(path),
+        }
+    }
 }
 
 const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;

@@ -177,7 +177,7 @@ pub(super) fn begin(path: &Path) -> Result<Partial> {
 }
 
 /// A directory of the caller's, made where it is missing, with those above it.
-pub(super) fn directory(path: &Path) -> Result<OwnedFd> {
+pub(in crate::build) fn directory(path: &Path) -> Result<OwnedFd> {
     file::create_dirs(path, 0o755).map_err(file_failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).named("open", path).map_err(file_failed)

@@ -9,6 +9,7 @@ use super::options::ImageOptions;
 use super::{Export, Product};
 use crate::build::BuildError;
 use crate::build::progress::Part;
+use crate::build::shared;
 use crate::{Error, Result};
 
 /// Where an image goes, which decides what its layers are.
@@ -153,6 +154,13 @@ impl Export<'_> {
             contents.push(content);
             entries.push(entry);
         }
+        let mut annotations = options.annotations.of(Place::Manifest, Some(&product.platform));
+        let own: Vec<_> = layers
+            .iter()
+            .zip(&entries)
+            .map(|(layer, entry)| (layer.diff_id.clone(), layer.size, entry.clone()))
+            .collect();
+        annotations.extend(shared::annotation(self.session.request, self.facts.cache, &own)?);
         let config = product.config.to_bytes();
         let id = Digest::of(&config);
         let manifest = Manifest {
@@ -162,7 +170,7 @@ impl Export<'_> {
             config: Descriptor::new(types.config(), id.clone(), config.len() as u64),
             layers: entries,
             subject: None,
-            annotations: options.annotations.of(Place::Manifest, Some(&product.platform)),
+            annotations,
         };
         let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::WriteList { source })?;
         let mut manifest = Descriptor::of(types.manifest(), &bytes);
@@ -191,7 +199,7 @@ impl Export<'_> {
         match (options.codec, way) {
             (None, Way::Store) | (Some(Codec::Tar), _) => Ok(tar()),
             (codec, _) => {
-                let made = self.compressed(&layer.diff_id, codec.unwrap_or_default())?;
+                let made = self.compressor.compressed(&layer.diff_id, codec.unwrap_or_default())?;
                 Ok((made.descriptor, Some(Content::File(made.path))))
             }
         }

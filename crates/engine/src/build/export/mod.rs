@@ -35,11 +35,14 @@ use oci::{DiffId, ImageConfig, Platform, Timestamp};
 use super::frontend::Work;
 use super::progress::Progress;
 use super::session::Session;
+use super::shared::{self, SharedCache};
 use super::tree::Tree;
 use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
+pub(super) use archive::directory as output_directory;
 use options::Output;
+pub(super) use options::codec_of;
 
 /// What was built for one platform.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub(super) struct Facts<'w> {
     pub(super) work: Option<&'w Work>,
     /// What was fetched beside images.
     pub(super) fetched: Vec<Material>,
+    /// What it found and kept, for caches that others read.
+    pub(super) cache: Option<&'w SharedCache<'w>>,
 }
 
 /// Something that a build was made of.
@@ -79,6 +84,7 @@ pub(super) struct Material {
 /// Refuses outputs that cannot be made, before anything is built.
 pub(super) fn check(request: &crate::request::Build) -> Result<()> {
     attest::wanted(request)?;
+    shared::check(request)?;
     options::outputs(request).map(drop)
 }
 
@@ -97,7 +103,8 @@ pub(super) fn run(
     });
     let products = products.into_iter().map(|product| config::finished(session, product));
     let products: Vec<Product> = products.collect::<Result<_>>()?;
-    let export = Export { session, progress, facts, products, blobs: Mutex::default() };
+    let compressor = Compressor { session, blobs: Mutex::default() };
+    let export = Export { session, progress, facts, products, compressor };
     let mut built = Built::default();
     for output in &outputs {
         if session.cancel.is_cancelled() {
@@ -113,6 +120,10 @@ pub(super) fn run(
             Output::None => {}
         }
     }
+    if let Some(cache) = facts.cache {
+        let layers = export.products.iter().flat_map(|product| product.tree.diff_ids()).collect();
+        cache.export(&layers, &export.compressor, progress)?;
+    }
     if !built.images.is_empty() {
         built.provenance = export.told_provenance()?;
     }
@@ -125,13 +136,18 @@ struct Export<'a> {
     progress: &'a Progress<'a>,
     facts: &'a Facts<'a>,
     products: Vec<Product>,
-    /// Layers that were compressed for one output or another.
+    compressor: Compressor<'a>,
+}
+
+/// Compresses layers, each at most once a way.
+pub(super) struct Compressor<'a> {
+    session: &'a Session<'a>,
     blobs: Mutex<BTreeMap<(DiffId, Codec), Compressed>>,
 }
 
-impl Export<'_> {
-    /// A layer as it is sent, which is made at most once.
-    fn compressed(&self, layer: &DiffId, codec: Codec) -> Result<Compressed> {
+impl Compressor<'_> {
+    /// A layer as it is sent.
+    pub(super) fn compressed(&self, layer: &DiffId, codec: Codec) -> Result<Compressed> {
         let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = blobs.get(&(layer.clone(), codec)) {
             return Ok(known.clone());
@@ -142,7 +158,9 @@ impl Export<'_> {
         blobs.insert((layer.clone(), codec), made.clone());
         Ok(made)
     }
+}
 
+impl Export<'_> {
     /// Whether each platform gets a directory of its own.
     fn is_split(&self, options: &options::TreeOptions) -> bool {
         options.splits.unwrap_or(self.products.len() > 1)

@@ -330,7 +330,7 @@ fn reference(name: &str, is_repository: bool) -> Result<Reference> {
 }
 
 /// How layers are compressed; nothing if nothing was said of it.
-pub(super) fn codec_of(
+pub(in crate::build) fn codec_of(
     kind: Option<&str>,
     level: Option<&str>,
 ) -> std::result::Result<Option<Codec>, String> {

@@ -1,0 +1,153 @@
+//! Writes caches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use image::{Content, Outgoing};
+use oci::{Descriptor, DiffId, Index, Manifest, MediaType, Reference};
+
+use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, Layer, Record};
+use super::import::refused;
+use super::options::{Place, Target, exports};
+use super::{SharedCache, Used};
+use crate::build::export::{Compressor, output_directory};
+use crate::build::progress::{Part, Progress};
+use crate::build::session::Session;
+use crate::images::failed;
+use crate::request::Build;
+use crate::{Error, Result};
+
+/// What a manifest of an image says of its own layers, if it is to be its own cache: each layer with the blob that it is.
+pub(in crate::build) fn annotation(
+    request: &Build,
+    cache: Option<&SharedCache<'_>>,
+    layers: &[(DiffId, u64, Descriptor)],
+) -> Result<Option<(String, String)>> {
+    let is_inline = exports(request)?.iter().any(|target| target.place == Place::Inline);
+    let Some(cache) = cache.filter(|_| is_inline) else { return Ok(None) };
+    let used = cache.used();
+    let mut document = Document::default();
+    for (diff_id, size, blob) in layers {
+        if let Some(known) = used.get(diff_id) {
+            document.add(diff_id, *size, blob, known);
+        }
+    }
+    let text = serde_json::to_string(&document).map_err(|source| Error::WriteList { source })?;
+    Ok(Some((ANNOTATION.to_owned(), text)))
+}
+
+impl Document {
+    fn add(&mut self, diff_id: &DiffId, size: u64, blob: &Descriptor, used: &Used) {
+        let place = self.layers.len();
+        let blob = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
+        self.layers.push(Layer { diff_id: diff_id.clone(), size, blob });
+        self.records.extend(used.keys.iter().map(|key| Record { key: key.clone(), layer: place }));
+    }
+}
+
+impl SharedCache<'_> {
+    /// Writes all caches that were asked for. `results` are the layers of what was built.
+    pub(in crate::build) fn export(
+        &self,
+        results: &BTreeSet<DiffId>,
+        compressor: &Compressor<'_>,
+        progress: &Progress<'_>,
+    ) -> Result<()> {
+        for target in exports(self.session.request)? {
+            let name = match &target.place {
+                Place::Registry(_) => "exporting cache to registry",
+                Place::Local { .. } => "exporting cache to client directory",
+                Place::Inline => continue,
+            };
+            let done = progress.internal(name, |part| self.write(&target, results, compressor, part));
+            if !target.ignores_errors {
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        target: &Target,
+        results: &BTreeSet<DiffId>,
+        compressor: &Compressor<'_>,
+        part: &Part<'_>,
+    ) -> Result<()> {
+        let mut layout = Outgoing::default();
+        let mut document = Document::default();
+        let used: BTreeMap<DiffId, Used> = self.used().clone();
+        for (diff_id, used) in used.iter().filter(|(layer, _)| target.is_max || results.contains(*layer)) {
+            // A layer that was only heard of need not be here.
+            let size = self.session.engine.store.layer_size(diff_id).map_err(failed("export the cache"))?;
+            let Some(size) = size else { continue };
+            let made = compressor.compressed(diff_id, target.codec)?;
+            part.progress(&format!("writing layer {}", made.descriptor.digest), size, Some(size), true);
+            document.add(diff_id, size, &made.descriptor, used);
+            let content = (made.descriptor.size, Content::File(made.path));
+            layout.blobs.insert(made.descriptor.digest, content);
+        }
+        let json = |source| Error::WriteList { source };
+        let config = serde_json::to_vec(&document).map_err(json)?;
+        let described = Descriptor::of(MediaType::from(CONFIG), &config);
+        let layers: Vec<Descriptor> = document.layers.iter().map(|layer| layer.blob.clone()).collect();
+        part.progress(&format!("writing config {}", described.digest), 0, None, true);
+        layout.document(&described.digest, config);
+        let (kind, bytes) = if target.is_manifest {
+            let manifest = Manifest {
+                schema_version: 2,
+                media_type: Some(MediaType::OCI_MANIFEST),
+                artifact_type: Some(MediaType::from(ARTIFACT)),
+                config: described,
+                layers,
+                subject: None,
+                annotations: BTreeMap::new(),
+            };
+            (MediaType::OCI_MANIFEST, serde_json::to_vec(&manifest).map_err(json)?)
+        } else {
+            let index = Index {
+                schema_version: 2,
+                media_type: Some(MediaType::OCI_INDEX),
+                artifact_type: Some(MediaType::from(ARTIFACT)),
+                manifests: layers.into_iter().chain([described]).collect(),
+                subject: None,
+                annotations: BTreeMap::new(),
+            };
+            (MediaType::OCI_INDEX, serde_json::to_vec(&index).map_err(json)?)
+        };
+        let mut top = Descriptor::of(kind, &bytes);
+        part.progress(&format!("writing cache manifest {}", top.digest), 0, None, true);
+        match &target.place {
+            Place::Registry(reference) => send(self.session, reference, &layout, &top, &bytes),
+            Place::Local { directory, tag, .. } => {
+                layout.document(&top.digest, bytes);
+                top.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag.clone());
+                layout.index = vec![top];
+                let directory = output_directory(directory)?;
+                let store = &self.session.engine.store;
+                layout.write_directory(store, &directory).map_err(failed("write the cache"))
+            }
+            Place::Inline => Ok(()),
+        }
+    }
+}
+
+/// Sends a cache to a registry, its manifest last.
+fn send(
+    session: &Session<'_>,
+    reference: &Reference,
+    layout: &Outgoing,
+    top: &Descriptor,
+    bytes: &[u8],
+) -> Result<()> {
+    let refused = |source| refused(reference, source);
+    let target = session.client.target(reference).map_err(refused)?;
+    for (digest, (size, content)) in &layout.blobs {
+        let blob = Descriptor::new(MediaType::default(), digest.clone(), *size);
+        if target.has_blob(&blob).map_err(refused)? {
+            continue;
+        }
+        let open = |at: u64| content.open_at(&session.engine.store, at);
+        target.put_blob(&blob, &open).map_err(refused)?;
+    }
+    target.put_manifest(reference, &top.media_type, bytes).map(drop).map_err(refused)
+}

@@ -1,0 +1,181 @@
+//! Caches that builds share: `--cache-from` and `--cache-to`.
+//!
+//! ```text
+//! keys ──► this root's records ──no──► what was imported: a claim that a key's layer is this one
+//!                                        └ the layer is fetched when its step is restored, and only then
+//! layers and keys of this build ──► a manifest with layers and a config ([`document`]) ──► registry, layout, the image itself
+//! ```
+//!
+//! The carrier is that of BuildKit, an OCI image of layers with a config of a type of its own; the keys are ours, so neither reads the
+//! other's.
+//!
+//! Trust. Who names a cache believes its owner that a key leads to a layer: no digest can show that. So:
+//! - it counts only where this root knows nothing by the key, and is never written down here. What is made in a build that has
+//!   believed a claim is kept under keys of its own, which only builds find that name the same caches: a step that was done upon a
+//!   wrong layer is found by nobody who trusts nobody;
+//! - it is reached by digests alone: config and layers are what the manifest names, and what is unpacked from a blob has the digest
+//!   that was claimed, and not a byte more than was claimed, or it is not used;
+//! - a layer is not trusted to be a good one: it is merged like that of any image.
+//!
+//! A cache that is not to be had is told of, and the build goes on without it.
+
+mod document;
+mod export;
+mod import;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use build::{Cache, Cancel, Claim, Key, Record};
+use dockerfile::lower::Node;
+use image::LoadedLayer;
+use oci::{DiffId, Digest};
+
+use super::cache::RecordCache;
+use super::progress::Progress;
+use super::session::Session;
+use crate::{Error, Result};
+use import::Source;
+
+pub(super) use export::annotation;
+pub(super) use options::check;
+
+/// The cache of a build: this root's, and those that were named.
+pub(super) struct SharedCache<'s> {
+    session: &'s Session<'s>,
+    local: RecordCache<'s>,
+    imported: Vec<Imported>,
+    /// Tells the named caches from others; none if none was named.
+    salt: Option<String>,
+    /// Something that was claimed has been used.
+    is_tainted: AtomicBool,
+    /// What this build has found or made, by its layers.
+    used: Mutex<BTreeMap<DiffId, Used>>,
+}
+
+/// A cache that was named.
+struct Imported {
+    source: Source,
+    /// What its owner claims: a key's layer.
+    records: BTreeMap<Digest, usize>,
+    layers: Vec<document::Layer>,
+}
+
+/// A layer that a build has found or made.
+#[derive(Clone, Debug, Default)]
+struct Used {
+    size: u64,
+    keys: BTreeSet<Digest>,
+    name: String,
+    /// Somebody else claims it to be right.
+    is_claimed: bool,
+}
+
+impl<'s> SharedCache<'s> {
+    /// This root's cache, with what the request names.
+    pub(super) fn new(session: &'s Session<'s>, progress: &Progress<'_>) -> Result<SharedCache<'s>> {
+        let (mut imported, mut places) = (Vec::new(), BTreeSet::new());
+        for place in options::imports(session.request)? {
+            places.insert(place.to_string());
+            let name = format!("importing cache manifest from {place}");
+            let found = progress.internal(&name, |_| import::import(session, &place));
+            match found {
+                Ok(found) => imported.push(found),
+                // It was told.
+                Err(error) => tracing::warn!(%error, "a cache is not to be had"),
+            }
+        }
+        let local = RecordCache::new(session.engine);
+        let names: Vec<String> = places.into_iter().collect();
+        let salt = (!names.is_empty()).then(|| names.join("\n"));
+        let is_tainted = AtomicBool::new(false);
+        Ok(SharedCache { session, local, imported, salt, is_tainted, used: Mutex::default() })
+    }
+
+    /// The key by which builds that name the same caches find what came of a claim.
+    fn salted(&self, key: &Key) -> Option<Key> {
+        Some(Key::of("claimed", [self.salt.as_deref()?, key.digest().as_str()]))
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, BTreeMap<DiffId, Used>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What somebody claims of a key.
+    fn claimed(&self, key: &Key) -> Option<Record> {
+        self.imported.iter().find_map(|imported| {
+            let layer = imported.layers.get(*imported.records.get(key.digest())?)?;
+            Some(Record { layer: layer.diff_id.clone(), size: layer.size })
+        })
+    }
+
+    /// Fetches a layer that is not here, if a cache has it; none if there is no way to have it. To be called for a record whose
+    /// layer is gone.
+    pub(super) fn bring(&self, record: &Record) -> Option<LoadedLayer> {
+        for imported in &self.imported {
+            let Some(layer) = imported.layers.iter().find(|layer| layer.diff_id == record.layer) else {
+                continue;
+            };
+            match imported.source.bring(self.session, layer) {
+                Ok(layer) => return Some(layer),
+                Err(error) => {
+                    tracing::warn!(%error, layer = %record.layer, "a layer of a cache is not to be had")
+                }
+            }
+        }
+        None
+    }
+
+    fn note(&self, keys: &[Key], record: &Record, name: &str, is_claimed: bool) {
+        let mut used = self.used();
+        let known = used.entry(record.layer.clone()).or_default();
+        known.size = record.size;
+        known.is_claimed |= is_claimed;
+        if known.name.is_empty() {
+            name.clone_into(&mut known.name);
+        }
+        known.keys.extend(keys.iter().map(|key| key.digest().clone()));
+    }
+}
+
+impl Cache for SharedCache<'_> {
+    type Error = Error;
+
+    fn find(&self, key: &Key) -> Result<Option<Record>> {
+        if let Some(record) = self.local.find(key)? {
+            self.note(std::slice::from_ref(key), &record, "", false);
+            return Ok(Some(record));
+        }
+        let salted = self.salted(key).map(|key| self.local.find(&key)).transpose()?.flatten();
+        let is_own = salted.is_some();
+        let claimed = salted.or_else(|| self.claimed(key));
+        if let Some(record) = &claimed {
+            // Before it is used: whatever is made of it is kept after this.
+            self.is_tainted.store(true, Ordering::SeqCst);
+            self.note(std::slice::from_ref(key), record, "", !is_own);
+        }
+        Ok(claimed)
+    }
+
+    fn keep(&self, keys: &[Key], record: &Record, node: &Node) -> Result<()> {
+        self.note(keys, record, &node.name, false);
+        let is_claimed = self.used().get(&record.layer).is_some_and(|used| used.is_claimed);
+        // What another one claims is not written down here under any key.
+        if is_claimed {
+            return Ok(());
+        }
+        if !self.is_tainted.load(Ordering::SeqCst) {
+            return self.local.keep(keys, record, node);
+        }
+        let keys: Vec<Key> = keys.iter().filter_map(|key| self.salted(key)).collect();
+        self.local.keep(&keys, record, node)
+    }
+
+    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>> {
+        self.local.claim(key, cancel)
+    }
+}

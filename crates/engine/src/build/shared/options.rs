@@ -1,0 +1,173 @@
+//! `--cache-from` and `--cache-to`, as they were asked for.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use image::Codec;
+use oci::{Digest, Reference};
+
+use crate::build::BuildError;
+use crate::build::export::codec_of;
+use crate::images::parse_tag;
+use crate::request::{Build, Fields, parse_bool};
+use crate::{Error, Result};
+
+/// Where a cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a registry.
+    Registry(Reference),
+    /// In an OCI layout, by a tag or a digest.
+    Local { directory: PathBuf, tag: String, digest: Option<Digest> },
+    /// In the image that is exported.
+    Inline,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Registry(reference) => reference.fmt(f),
+            Place::Local { directory, digest: Some(digest), .. } => {
+                write!(f, "local:{}@{digest}", directory.display())
+            }
+            Place::Local { directory, tag, digest: None } => write!(f, "local:{}:{tag}", directory.display()),
+            Place::Inline => f.write_str("inline"),
+        }
+    }
+}
+
+/// A cache to be written.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) place: Place,
+    /// All layers of the build, not only those of its result.
+    pub(super) is_max: bool,
+    pub(super) codec: Codec,
+    /// What goes wrong is told, and the build succeeds.
+    pub(super) ignores_errors: bool,
+    /// As an image's manifest, in place of an index.
+    pub(super) is_manifest: bool,
+}
+
+/// Refuses what cannot be done, before anything is built.
+pub(in crate::build) fn check(request: &Build) -> Result<()> {
+    imports(request)?;
+    exports(request).map(drop)
+}
+
+/// Caches that are read.
+pub(super) fn imports(request: &Build) -> Result<Vec<Place>> {
+    request.cache_from.iter().map(|fields| Asked::of("cache-from", fields).and_then(Asked::import)).collect()
+}
+
+/// Caches that are written.
+pub(super) fn exports(request: &Build) -> Result<Vec<Target>> {
+    request.cache_to.iter().map(|fields| Asked::of("cache-to", fields).and_then(Asked::export)).collect()
+}
+
+struct Asked<'f> {
+    flag: &'static str,
+    kind: &'f str,
+    left: Vec<(&'f str, &'f str)>,
+}
+
+impl<'f> Asked<'f> {
+    fn of(flag: &'static str, fields: &'f Fields) -> Result<Asked<'f>> {
+        let mut asked = Asked {
+            flag,
+            kind: "",
+            left: fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+        };
+        asked.kind = asked.take("type").unwrap_or_default();
+        Ok(asked)
+    }
+
+    fn take(&mut self, key: &str) -> Option<&'f str> {
+        let mut found = None;
+        self.left.retain(|(name, value)| {
+            let is_it = name.eq_ignore_ascii_case(key);
+            if is_it {
+                found = Some(*value);
+            }
+            !is_it
+        });
+        found
+    }
+
+    fn flag(&mut self, key: &str, default: bool) -> Result<bool> {
+        match self.take(key) {
+            None => Ok(default),
+            Some("") => Ok(true),
+            Some(text) => parse_bool(text)
+                .ok_or_else(|| self.refuse(format!("{key}={text:?} is neither true nor false"))),
+        }
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        BuildError::Output { output: format!("--{} type={}", self.flag, self.kind), reason }.into()
+    }
+
+    fn place(&mut self, directory: &str) -> Result<Place> {
+        match self.kind {
+            "registry" => {
+                let name = self.take("ref").ok_or_else(|| self.refuse("it takes ref=…".to_owned()))?;
+                Ok(Place::Registry(parse_tag(name)?))
+            }
+            "local" => {
+                let path = self.take(directory).filter(|path| !path.is_empty());
+                let path = path.ok_or_else(|| self.refuse(format!("it takes a directory: {directory}=…")))?;
+                let digest = match self.take("digest") {
+                    None => None,
+                    Some(text) => {
+                        Some(text.parse().map_err(|_| self.refuse(format!("{text:?} is no digest")))?)
+                    }
+                };
+                let tag = self.take("tag").unwrap_or("latest").to_owned();
+                Ok(Place::Local { directory: PathBuf::from(path), tag, digest })
+            }
+            "gha" | "s3" | "azblob" => {
+                let reason = "it is kept by a service of one company; use type=registry or type=local";
+                Err(self.refuse(reason.to_owned()))
+            }
+            "" => Err(self.refuse("it has no type".to_owned())),
+            _ => Err(self.refuse("there is no such type; there are registry, local and inline".to_owned())),
+        }
+    }
+
+    fn import(mut self) -> Result<Place> {
+        if self.kind == "inline" {
+            return Err(self.refuse("an image that has its own cache is type=registry".to_owned()));
+        }
+        let place = self.place("src")?;
+        self.finish()?;
+        Ok(place)
+    }
+
+    fn export(mut self) -> Result<Target> {
+        let place = if self.kind == "inline" { Place::Inline } else { self.place("dest")? };
+        let is_max = match self.take("mode").unwrap_or("min") {
+            "min" => false,
+            "max" if place == Place::Inline => {
+                return Err(self.refuse("an image has the layers of its result alone: mode=min".to_owned()));
+            }
+            "max" => true,
+            other => return Err(self.refuse(format!("mode={other:?} is neither min nor max"))),
+        };
+        let (kind, level) = (self.take("compression"), self.take("compression-level"));
+        let codec = codec_of(kind, level).map_err(|reason| self.refuse(reason))?.unwrap_or_default();
+        // All layers are compressed here, and all documents are OCI's.
+        self.flag("force-compression", false)?;
+        self.flag("oci-mediatypes", true)?;
+        let ignores_errors = self.flag("ignore-error", false)?;
+        let is_manifest = self.flag("image-manifest", true)?;
+        self.finish()?;
+        Ok(Target { place, is_max, codec, ignores_errors, is_manifest })
+    }
+
+    fn finish(self) -> Result<()> {
+        match self.left.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(self.refuse(format!("there is no option {key:?}"))),
+        }
+    }
+}
