@@ -111,6 +111,14 @@ pub(crate) fn write_with_mount_points(
         ahead.add(layer)?;
     }
     ahead.merger.add_mount_points();
+    write_merged(ahead, layers, out)
+}
+
+/// Writes the index of layers that are all merged, as they are.
+///
+/// # Errors
+/// As [`write()`].
+pub(crate) fn write_merged(ahead: Ahead, layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
     write_tree(&ahead.merger.finish(), layers, out)
 }
 

@@ -47,7 +47,7 @@ impl Worker for Hands<'_> {
 
     fn content(&self, node: &Node, inputs: &[Tree], step: &Step<'_>) -> Result<Digest> {
         match &node.op {
-            Op::Run(op) => run::content(self.session, op, inputs),
+            Op::Run(op) => run::content(self.session, op, inputs, step),
             Op::Copy(op) => copy::content(self.session, op, inputs, step),
             Op::MakeDirectory { .. }
             | Op::Merge

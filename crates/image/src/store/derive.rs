@@ -57,23 +57,32 @@ pub(super) fn write(
     (layers, tars): (&[DiffId], &[File]),
     path: &Path,
 ) -> Result<()> {
-    let file = write_unsynced(store, ahead, (layers, tars), path)?;
-    Ok(store.effects().sync(&file, path)?)
-}
-
-/// The same for an index that nobody wants after a loss of power.
-pub(super) fn write_unsynced(
-    store: &Store,
-    ahead: index::Ahead,
-    (layers, tars): (&[DiffId], &[File]),
-    path: &Path,
-) -> Result<File> {
     let file = store.effects().create(path, 0o400)?;
     let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
     build(ahead, (layers, tars), &mut out)?;
     out.flush().named("write", path)?;
     drop(out);
-    Ok(file)
+    Ok(store.effects().sync(&file, path)?)
+}
+
+/// Writes the index of layers that are all merged, as they are or with the places that every container has something mounted
+/// on, for those who do not want it after a loss of power.
+pub(super) fn write_unsynced(
+    store: &Store,
+    ahead: index::Ahead,
+    (layers, tars): (&[DiffId], &[File]),
+    has_mount_points: bool,
+    path: &Path,
+) -> Result<()> {
+    let file = store.effects().create(path, 0o400)?;
+    let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
+    if has_mount_points {
+        build(ahead, (layers, tars), &mut out)?;
+    } else {
+        let opened = opened(layers, tars);
+        index::write_merged(ahead, &opened, &mut out).map_err(|source| Error::Index { source })?;
+    }
+    Ok(out.flush().named("write", path)?)
 }
 
 /// Merges further layers.
@@ -94,10 +103,13 @@ pub(super) fn build(
     (layers, tars): (&[DiffId], &[File]),
     out: &mut impl Write,
 ) -> Result<()> {
-    let opened: Vec<index::Layer<'_>> =
-        layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
-    index::write_with_mount_points(ahead, &opened, out).map_err(|source| Error::Index { source })?;
+    index::write_with_mount_points(ahead, &opened(layers, tars), out)
+        .map_err(|source| Error::Index { source })?;
     Ok(())
+}
+
+fn opened<'a>(layers: &'a [DiffId], tars: &'a [File]) -> Vec<index::Layer<'a>> {
+    layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect()
 }
 
 /// A file, written through the store's effects.

@@ -25,19 +25,21 @@ type Slot = Arc<Mutex<Option<PathBuf>>>;
 /// What a draft has of stacks of layers.
 #[derive(Debug, Default)]
 pub(super) struct Stacked {
-    /// Indexes by their layers.
-    indexes: Mutex<HashMap<Vec<DiffId>, Slot>>,
+    /// Indexes by their layers, and whether they have mount points.
+    indexes: Mutex<HashMap<(Vec<DiffId>, bool), Slot>>,
     /// The last first.
     merged: Mutex<VecDeque<Ahead>>,
 }
 
 impl Draft<'_> {
-    /// The merged index of layers, bottom first, which the draft keeps. A mount names the layers' tars in the same order.
+    /// The merged index of layers, bottom first, which the draft keeps; as they are, or with the places that every container
+    /// has something mounted on. A mount names the layers' tars in the same order.
     ///
     /// # Errors
     /// If a layer is missing or damaged, or the index cannot be written.
-    pub fn index(&self, layers: &[DiffId]) -> Result<PathBuf> {
-        let slot = Arc::clone(open(&self.stacked.indexes).entry(layers.to_vec()).or_default());
+    pub fn index(&self, layers: &[DiffId], has_mount_points: bool) -> Result<PathBuf> {
+        let key = (layers.to_vec(), has_mount_points);
+        let slot = Arc::clone(open(&self.stacked.indexes).entry(key).or_default());
         let mut made = open(&slot);
         if let Some(path) = &*made {
             return Ok(path.clone());
@@ -48,7 +50,7 @@ impl Draft<'_> {
         derive::merge(&mut ahead, (layers, &tars)).map_err(|source| Error::Index { source })?;
         self.stacked.keep(&ahead);
         let path = self.fresh("index");
-        derive::write_unsynced(store, ahead, (layers, &tars), &path)?;
+        derive::write_unsynced(store, ahead, (layers, &tars), has_mount_points, &path)?;
         *made = Some(path.clone());
         Ok(path)
     }

@@ -43,8 +43,14 @@ pub enum RunError {
         #[source]
         source: linux::file::Error,
     },
-    #[error("the type of a mount at {target} is not supported by this version")]
-    Mount { target: String },
+    #[error("cache mount at {target}: from= is not supported by this version")]
+    CacheFrom { target: String },
+    #[error("secret {id}: not found")]
+    NoSecret { id: String },
+    #[error("secret {id}: it is no text, and cannot be a variable")]
+    SecretText { id: String },
+    #[error("unset ssh forward key {id}")]
+    NoAgent { id: String },
 }
 
 impl RunError {
@@ -53,8 +59,11 @@ impl RunError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotAllowed { .. } => Kind::Unauthorized,
-            Self::Device { .. } | Self::Mount { .. } => Kind::Unsupported,
-            Self::ExtraHost { .. } | Self::Start { .. } | Self::Failed { .. } => Kind::Invalid,
+            Self::Device { .. } | Self::CacheFrom { .. } => Kind::Unsupported,
+            Self::NoSecret { .. } | Self::NoAgent { .. } => Kind::NotFound,
+            Self::SecretText { .. } | Self::ExtraHost { .. } | Self::Start { .. } | Self::Failed { .. } => {
+                Kind::Invalid
+            }
             Self::Lost { .. } => Kind::Unavailable,
             Self::Monitor { .. } | Self::System { .. } | Self::File { .. } => Kind::Internal,
         }

@@ -24,6 +24,8 @@
 //! later than that; with it, equal work gives equal bytes. What is mounted into the container, and what had to be made to mount it
 //! on, is no part of the layer.
 
+mod agent;
+mod cache;
 mod error;
 mod follow;
 mod layer;
@@ -46,7 +48,7 @@ pub use error::RunError;
 
 /// The digest of all that a program gets from the content of its inputs: the layers that it runs in, and those of what is
 /// mounted. No secret, agent or cache is part of it.
-pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree]) -> Result<Digest> {
+pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Digest> {
     let mut hasher = Hasher::sha256();
     let mut part = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -55,14 +57,14 @@ pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree]) -> Res
     if let Some(root) = inputs.first() {
         part(root.chain().as_str());
     }
-    mounts::contents(session, op, inputs, &mut part)?;
+    mounts::contents(session, op, inputs, step, &mut part)?;
     Ok(hasher.finish())
 }
 
 /// Runs a program to its end, and stores what it has changed as a layer.
 pub(super) fn perform(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
     request::check(session.request, op)?;
-    let mut room = room::Room::prepare(session, op, inputs)?;
+    let mut room = room::Room::prepare(session, op, inputs, step)?;
     room.run(op, step)?;
     let layer = room.layer(session)?;
     Ok(Record { layer: layer.diff_id, size: layer.size })

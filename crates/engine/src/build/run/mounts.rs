@@ -1,64 +1,221 @@
 //! What is mounted into a program's container.
+//!
+//! | type | what it is | in the key |
+//! |---|---|---|
+//! | bind | the file system of its tree's layers, mounted for this alone, of which a part is shown; what is written goes to a directory that goes with the step | what is shown |
+//! | cache | a directory of its own, see [`cache`] | no |
+//! | tmpfs | memory | no |
+//! | secret | a file in memory that only the container's init makes, or a variable | no |
+//! | ssh | a socket whose other end is ours, see [`agent`] | no |
+//! | document | as bind, read-only | its layer |
+//!
+//! Files of the caller become a layer first, of what is mounted alone. No path that a Dockerfile names is ever looked up on the host:
+//! a bind's source is resolved by the kernel below the root of its own tree, targets below the container's root.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use build::Step;
 use dockerfile::lower::RunOp;
-use dockerfile::syntax::MountKind as Kind;
+use dockerfile::syntax::{Identity, Mount as Wanted, MountKind as Kind};
 use runtime::LaunchPlan;
-use runtime::plan::{Mount, MountAttributes, MountIdMap, MountKind};
+use runtime::plan::{Content, Mount, MountAttributes, MountIdMap, MountKind};
 
 use super::error::RunError;
 use super::request::refused;
-use super::room::root;
+use super::room::{make, root, writable};
+use super::{agent, cache};
 use crate::Result;
+use crate::build::copy;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
 
 /// What lasts as long as the program.
+#[derive(Default)]
 pub(super) struct Held {
     /// Where something is mounted.
     pub(super) targets: Vec<String>,
+    agents: Vec<agent::Agent>,
+    caches: Vec<cache::Cache>,
+}
+
+/// For whom mounts are made.
+struct Setting<'a> {
+    session: &'a Session<'a>,
+    op: &'a RunOp,
+    inputs: &'a [Tree],
+    step: &'a Step<'a>,
+    /// The step's own files.
+    directory: &'a Path,
+    /// What has the ids on disk that the container sees is mapped to its own.
+    id_map: MountIdMap,
 }
 
 /// Says what of the content of mounts decides a result.
 pub(super) fn contents(
-    _session: &Session<'_>,
+    session: &Session<'_>,
     op: &RunOp,
     inputs: &[Tree],
+    step: &Step<'_>,
     part: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    for input in op.document.iter().map(|(input, _)| *input) {
-        part(inputs.get(input).map(Tree::chain).as_ref().map_or("", |chain| chain.as_str()));
+    if let Some((input, _)) = &op.document {
+        part(input_of(inputs, Some(*input)).chain().as_str());
+    }
+    for (mount, input) in &op.mounts {
+        if let Kind::Bind { source, .. } = &mount.kind {
+            let shown = copy::part_content(session, &input_of(inputs, *input), source, step)?;
+            part(shown.as_str());
+        }
     }
     Ok(())
+}
+
+fn input_of(inputs: &[Tree], input: Option<usize>) -> Tree {
+    input.and_then(|input| inputs.get(input)).cloned().unwrap_or_else(Tree::empty)
 }
 
 /// Adds the mounts of an operation to the plan of its container.
 pub(super) fn add(
     session: &Session<'_>,
-    op: &RunOp,
-    inputs: &[Tree],
-    _directory: &Path,
+    (op, inputs): (&RunOp, &[Tree]),
+    step: &Step<'_>,
+    directory: &Path,
     launch: &mut LaunchPlan,
 ) -> Result<Held> {
-    let mut held = Held { targets: Vec::new() };
+    let is_mapped = !launch.id_maps.uid.is_empty() && session.engine.facts().rootless.is_none();
+    let id_map = if is_mapped { MountIdMap::Container } else { MountIdMap::None };
+    let setting = Setting { session, op, inputs, step, directory, id_map };
+    let mut held = Held::default();
+    let mut mounts = Vec::new();
     if let Some((input, path)) = &op.document {
-        let tree = inputs.get(*input).cloned().unwrap_or_else(Tree::empty);
-        let kind = MountKind::Image { source: root(session, &tree, None)?, path: "/".into() };
-        launch.mounts.push(mount(path, kind, true));
-        held.targets.push(path.clone());
+        let source = root(session, &input_of(inputs, Some(*input)), None, false)?;
+        mounts.push(mount(path, MountKind::Image { source, path: "/".into() }, SEALED));
     }
-    for (wanted, _) in &op.mounts {
-        let kind = match &wanted.kind {
-            Kind::Tmpfs { size } => tmpfs(*size),
-            Kind::Bind { .. } | Kind::Cache { .. } | Kind::Secret { .. } | Kind::Ssh { .. } => {
-                return Err(refused(RunError::Mount { target: wanted.target.clone() }));
+    for (number, (wanted, input)) in op.mounts.iter().enumerate() {
+        mounts.extend(setting.one(number, wanted, *input, &mut held, &mut launch.process.env)?);
+    }
+    held.targets = mounts.iter().map(|mount| mount.target.display().to_string()).collect();
+    // Parents before what is mounted inside them; the sort keeps the order of equals.
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    launch.mounts.retain(|mount| !mounts.iter().any(|own| mount.target.starts_with(&own.target)));
+    launch.mounts.extend(mounts);
+    Ok(held)
+}
+
+impl Setting<'_> {
+    fn one(
+        &self,
+        number: usize,
+        wanted: &Wanted,
+        input: Option<usize>,
+        held: &mut Held,
+        env: &mut Vec<String>,
+    ) -> Result<Option<Mount>> {
+        match &wanted.kind {
+            Kind::Bind { source, .. } => self.bind(number, wanted, source, input).map(Some),
+            Kind::Tmpfs { size } => Ok(Some(mount(&wanted.target, tmpfs(*size), writes(wanted)))),
+            Kind::Cache { id, source, sharing, identity, .. } => {
+                if input.is_some() {
+                    let target = wanted.target.clone();
+                    return Err(refused(RunError::CacheFrom { target }));
+                }
+                let wish = cache::Wish { id, source, identity: *identity, sharing: *sharing };
+                let cache = cache::open(self.session.engine, &wish, self.step)?;
+                let kind = MountKind::Bind { source: cache.data(), recursive: false };
+                held.caches.push(cache);
+                Ok(Some(self.mapped(mount(&wanted.target, kind, writes(wanted)))))
+            }
+            Kind::Secret { id, file, env: name, required, identity } => {
+                let secret = self.session.request.secrets.get(id);
+                let Some(secret) = secret else {
+                    return if *required {
+                        Err(refused(RunError::NoSecret { id: id.clone() }))
+                    } else {
+                        Ok(None)
+                    };
+                };
+                if let Some(name) = name {
+                    let value = std::str::from_utf8(secret.value()).ok().filter(|text| !text.contains('\0'));
+                    let value = value.ok_or_else(|| refused(RunError::SecretText { id: id.clone() }))?;
+                    set(env, name, value);
+                }
+                let target = self.target(&wanted.target, || format!("/run/secrets/{}", last_name(id)));
+                Ok(file.then(|| secret_file(&target, secret.value(), *identity)))
+            }
+            Kind::Ssh { id, required, identity } => self.agent(wanted, (id, *required, *identity), held, env),
+        }
+    }
+
+    fn bind(&self, number: usize, wanted: &Wanted, shown: &str, input: Option<usize>) -> Result<Mount> {
+        let tree = copy::as_layer(self.session, &input_of(self.inputs, input), shown, self.step)?;
+        let writable = match wanted.read_only {
+            true => None,
+            false => {
+                let folder = self.directory.join(format!("bind-{number}"));
+                for (path, mode) in
+                    [(folder.clone(), 0o700), (folder.join("upper"), 0o755), (folder.join("work"), 0o700)]
+                {
+                    make(&path, mode)?;
+                }
+                Some(writable(&folder))
             }
         };
-        launch.mounts.push(mount(&wanted.target, kind, wanted.read_only));
-        held.targets.push(wanted.target.clone());
+        let source = root(self.session, &tree, writable, false)?;
+        let path = PathBuf::from(dockerfile::ignore::clean(&format!("/{shown}")));
+        Ok(mount(&wanted.target, MountKind::Image { source, path }, writes(wanted)))
     }
-    Ok(held)
+
+    fn agent(
+        &self,
+        wanted: &Wanted,
+        (id, required, identity): (&String, bool, Identity),
+        held: &mut Held,
+        env: &mut Vec<String>,
+    ) -> Result<Option<Mount>> {
+        let Some(socket) = self.session.request.agents.get(id) else {
+            return if required { Err(refused(RunError::NoAgent { id: id.clone() })) } else { Ok(None) };
+        };
+        let number = held.agents.len();
+        let target = self.target(&wanted.target, || format!("/run/buildkit/ssh_agent.{number}"));
+        let place = self.directory.join(format!("agent-{number}"));
+        let agent = agent::Agent::listen(&place, socket, identity).map_err(refused)?;
+        held.agents.push(agent);
+        if number == 0 {
+            set(env, "SSH_AUTH_SOCK", &target);
+        }
+        let kind = MountKind::Bind { source: place, recursive: false };
+        Ok(Some(self.mapped(mount(&target, kind, MountAttributes { noexec: true, ..SEALED_OPEN }))))
+    }
+
+    /// Where something is mounted that has a place of its own unless another is named.
+    fn target(&self, named: &str, own: impl FnOnce() -> String) -> String {
+        match named {
+            "" => own(),
+            named if named.starts_with('/') => dockerfile::ignore::clean(named),
+            named => dockerfile::ignore::clean(&format!("{}/{named}", self.op.cwd)),
+        }
+    }
+
+    fn mapped(&self, mount: Mount) -> Mount {
+        Mount { id_map: self.id_map.clone(), ..mount }
+    }
+}
+
+const SEALED_OPEN: MountAttributes = MountAttributes {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: false,
+    nosymfollow: false,
+    access_time: runtime::plan::AccessTime::Relative,
+    nodiratime: false,
+    recursive_set: 0,
+    recursive_clear: 0,
+};
+const SEALED: MountAttributes = MountAttributes { readonly: true, ..SEALED_OPEN };
+
+fn writes(wanted: &Wanted) -> MountAttributes {
+    MountAttributes { readonly: wanted.read_only, ..SEALED_OPEN }
 }
 
 fn tmpfs(size: Option<u64>) -> MountKind {
@@ -71,12 +228,21 @@ fn tmpfs(size: Option<u64>) -> MountKind {
     }
 }
 
-fn mount(target: &str, kind: MountKind, readonly: bool) -> Mount {
-    Mount {
-        target: target.into(),
-        kind,
-        attributes: MountAttributes { readonly, nosuid: true, nodev: true, ..MountAttributes::default() },
-        propagation: None,
-        id_map: MountIdMap::None,
-    }
+fn secret_file(target: &str, value: &[u8], Identity { mode, uid, gid }: Identity) -> Mount {
+    let kind = MountKind::File { content: Content::new(value), mode: mode & 0o7777, uid, gid };
+    mount(target, kind, MountAttributes { noexec: true, ..SEALED })
+}
+
+fn last_name(id: &str) -> &str {
+    id.rsplit('/').find(|name| !name.is_empty() && !matches!(*name, "." | "..")).unwrap_or("secret")
+}
+
+fn set(env: &mut Vec<String>, name: &str, value: &str) {
+    let begin = format!("{name}=");
+    env.retain(|entry| !entry.starts_with(&begin));
+    env.push(begin + value);
+}
+
+fn mount(target: &str, kind: MountKind, attributes: MountAttributes) -> Mount {
+    Mount { target: target.into(), kind, attributes, propagation: None, id_map: MountIdMap::None }
 }

@@ -55,7 +55,12 @@ impl Drop for Files<'_> {
 
 impl<'e> Room<'e> {
     /// Makes all that is needed to launch the program. Its monitor works meanwhile.
-    pub(super) fn prepare(session: &Session<'e>, op: &RunOp, inputs: &[Tree]) -> Result<Room<'e>> {
+    pub(super) fn prepare(
+        session: &Session<'e>,
+        op: &RunOp,
+        inputs: &[Tree],
+        step: &Step<'_>,
+    ) -> Result<Room<'e>> {
         let engine = session.engine;
         let id = ContainerId::from_bytes(crate::create::random()?);
         engine.end_lost_builds();
@@ -65,7 +70,7 @@ impl<'e> Room<'e> {
         let spec = spec(engine, &id, &create)?;
         let files = Files::make(session)?;
         let base = inputs.first().cloned().unwrap_or_else(Tree::empty);
-        let root = root(session, &base, Some(files.writable()))?;
+        let root = root(session, &base, Some(files.writable()), true)?;
         let around = Surroundings {
             root: root.clone(),
             id_base: plan::needs_range(&spec.host, engine.facts()).then_some(IdPool::BUILDS),
@@ -83,7 +88,7 @@ impl<'e> Room<'e> {
         launch.process.env = request::environment(op);
         files.write_etc(session, op, plan::root_outside(&launch.id_maps))?;
         let mut mount_points = plan::mount_points(&spec);
-        let held = mounts::add(session, op, inputs, &files.directory, &mut launch)?;
+        let held = mounts::add(session, (op, inputs), step, &files.directory, &mut launch)?;
         mount_points.extend(held.targets.iter().cloned());
         let directory = files.directory.clone();
         let plan = monitor_plan(engine, launch, &id, (&run_dir, directory));
@@ -167,13 +172,20 @@ fn spec(engine: &Engine, id: &ContainerId, create: &Create) -> Result<ContainerS
     Ok(spec)
 }
 
-/// A file system of layers, which stay as long as the session does.
-pub(super) fn root(session: &Session<'_>, tree: &Tree, writable: Option<Writable>) -> Result<RootSource> {
+/// A file system of layers, which stay as long as the session does. That of a whole container may have what containers have
+/// something mounted on.
+pub(super) fn root(
+    session: &Session<'_>,
+    tree: &Tree,
+    writable: Option<Writable>,
+    is_whole: bool,
+) -> Result<RootSource> {
     let (engine, layers) = (session.engine, tree.diff_ids());
     let failed = crate::images::failed;
     match engine.snapshotter()? {
         Snapshotter::Erofs => {
-            let index = session.draft.index(&layers).map_err(failed("prepare the root file system"))?;
+            let index =
+                session.draft.index(&layers, is_whole).map_err(failed("prepare the root file system"))?;
             let devices = layers.iter().map(|layer| engine.store.layer_path(layer)).collect();
             Ok(RootSource::Erofs { index, devices, writable })
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 
 mod basics;
+mod mounts;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -173,4 +174,9 @@ fn shell(script: &str) -> RunOp {
         devices: Vec::new(),
         proxies: Vec::new(),
     }
+}
+
+/// What the cache knows a program by.
+fn key(session: &Session<'_>, op: &RunOp, inputs: &[Tree]) -> oci::Digest {
+    content(session, op, inputs, &Step::new(0, session.cancel, &|_| ())).unwrap()
 }
