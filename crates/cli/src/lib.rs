@@ -11,6 +11,7 @@
 //! ([`container`], [`image`], [`system`]) ask the engine and print. No other crate prints.
 
 mod build;
+mod builder;
 mod commands;
 mod configuration;
 mod container;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use engine::build::{BuildCacheEntry, CacheLimits, PrunedBuildCache};
 use engine::info::Status;
 use engine::usage::{CachedFile, DiskUsage};
 use oci::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::builder::{self, filter::Selection};
 use crate::container::list::status;
 use crate::container::remove::{self, confirm};
 use crate::context::Context;
@@ -74,6 +76,8 @@ fn rows(usage: &DiskUsage) -> Vec<Map<String, Value>> {
     let idle =
         containers.iter().filter(|one| !is_active(one.container.state.status)).map(|one| one.size).sum();
     let used = usage.images.iter().filter(|one| one.image.containers > 0).count();
+    let kept = usage.cache.len() + usage.build_cache.len();
+    let in_use = usage.build_cache.iter().filter(|entry| entry.in_use).count();
     let volumes: u64 = usage.volumes.iter().map(|volume| volume.size).sum();
     vec![
         row(
@@ -85,13 +89,15 @@ fn rows(usage: &DiskUsage) -> Vec<Map<String, Value>> {
         row("Containers", (containers.len(), active), size, share(idle, size)),
         // They go with their containers.
         row("Local Volumes", (usage.volumes.len(), usage.volumes.len()), volumes, share(0, volumes)),
-        row("Build Cache", (usage.cache.len(), 0), cached(usage), units::size(cached(usage), 4)),
+        row("Build Cache", (kept, in_use), cached(usage, false), units::size(cached(usage, true), 4)),
     ]
 }
 
-/// Bytes that could be fetched again.
-fn cached(usage: &DiskUsage) -> u64 {
-    usage.cache.iter().map(|file| file.size).sum()
+/// Bytes of what builds have left and of what could be fetched again, without what images have, too; only what could go.
+fn cached(usage: &DiskUsage, idle: bool) -> u64 {
+    let packages: u64 = usage.cache.iter().map(|file| file.size).sum();
+    let counts = |entry: &&BuildCacheEntry| !(entry.shared || idle && entry.in_use);
+    packages + usage.build_cache.iter().filter(counts).map(|entry| entry.size).sum::<u64>()
 }
 
 fn verbose(usage: &DiskUsage, format: One) -> Result<u8> {
@@ -119,7 +125,11 @@ fn verbose(usage: &DiskUsage, format: One) -> Result<u8> {
                 section("Images space usage:", IMAGES, &images),
                 section("Containers space usage:", CONTAINERS, &containers),
                 section("Local Volumes space usage:", VOLUMES, &volumes),
-                section(&format!("Build cache usage: {}", units::size(cached(usage), 4)), CACHE, &cache),
+                section(
+                    &format!("Build cache usage: {}", units::size(cached(usage, false), 4)),
+                    CACHE,
+                    &cache,
+                ),
             ];
             output::print(&parts.join("\n"));
         }
@@ -198,7 +208,7 @@ fn details(usage: &DiskUsage, now: Timestamp) -> (Vec<Value>, Vec<Value>, Vec<Va
     (images.collect(), containers.collect(), volumes.collect())
 }
 
-/// Package files, which are all there is of a cache.
+/// What builds have left, and package files.
 fn cache_details(usage: &DiskUsage, now: Timestamp) -> Vec<Value> {
     let row = |file: &CachedFile| {
         json!({
@@ -211,7 +221,21 @@ fn cache_details(usage: &DiskUsage, now: Timestamp) -> Vec<Value> {
             "Shared": "true",
         })
     };
-    usage.cache.iter().map(row).collect()
+    let kept = |entry: &BuildCacheEntry| {
+        let star = if entry.in_use { "*" } else { "" };
+        json!({
+            "ID": format!("{}{star}", units::short_id(&entry.id)),
+            "CacheType": entry.kind.as_str(),
+            "Description": entry.description,
+            "Size": units::size(entry.size, 4),
+            "CreatedSince": units::ago(entry.created, now),
+            "LastUsedSince": units::ago(entry.last_used, now),
+            "UsageCount": entry.uses.to_string(),
+            "InUse": entry.in_use.to_string(),
+            "Shared": entry.shared.to_string(),
+        })
+    };
+    usage.build_cache.iter().map(kept).chain(usage.cache.iter().map(row)).collect()
 }
 
 /// `skiff system prune`.
@@ -229,10 +253,21 @@ pub(crate) fn prune(context: &Context, parsed: &Parsed) -> Result<u8> {
     output::print(&containers.text());
     let pruned = image::remove::prune_unused(context, &filters, all, &BTreeSet::new())?;
     output::print(&image::remove::deleted(&pruned));
+    let kept = prune_build_cache(context, &filters, all)?;
+    output::print(&builder::deleted(&kept));
     let packages = if all { context.engine()?.prune_packages()? } else { 0 };
-    let total = units::size(containers.reclaimed + pruned.reclaimed + packages, 4);
+    let total = units::size(containers.reclaimed + pruned.reclaimed + kept.reclaimed + packages, 4);
     output::print(&format!("Total reclaimed space: {total}\n"));
     Ok(containers.code)
+}
+
+/// Removes what builds have left: nothing of it has a label, so that none of it passes where one is asked for.
+fn prune_build_cache(context: &Context, filters: &Filters, all: bool) -> Result<PrunedBuildCache> {
+    if !filters.labels(|_| None) {
+        return Ok(PrunedBuildCache::default());
+    }
+    let selection = Selection::before(remove::until(filters)?);
+    builder::prune_selected(context, &selection, all, CacheLimits::default())
 }
 
 fn question(all: bool, volumes: bool, filters: &[&str]) -> String {

@@ -14,6 +14,8 @@
 //! lower    stages ─► graph of operations, image config
 //! ```
 
+#[cfg(test)]
+mod arbitrary;
 pub mod expand;
 pub mod ignore;
 pub mod lint;

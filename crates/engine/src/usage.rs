@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use oci::{Digest, Reference, Timestamp};
 
+use crate::build::BuildCacheEntry;
 use crate::info::{ContainerSummary, ImageSummary};
 use crate::request::List;
 use crate::{Engine, Result};
@@ -28,6 +29,8 @@ pub struct DiskUsage {
     pub volumes: Vec<VolumeUsage>,
     /// What could be fetched again.
     pub cache: Vec<CachedFile>,
+    /// What builds have left; their layers are no part of what images take, unless these have them, too.
+    pub build_cache: Vec<BuildCacheEntry>,
 }
 
 /// A file that is kept because another image may need it.
@@ -88,10 +91,13 @@ impl Engine {
         parts.add_indexes(self)?;
         let used: HashSet<&str> =
             summaries.iter().filter(|image| image.in_use).map(|image| image.id.as_str()).collect();
-        let images_size = ["layers", "blobs", "images", "trees", "partial", "tmp"]
+        let build_cache = self.build_cache()?;
+        let kept = Engine::size_of_own_layers(&build_cache);
+        let all = ["layers", "blobs", "images", "trees", "partial", "tmp"]
             .iter()
             .map(|name| allotted(&root.join(name), &[]))
             .sum::<u64>();
+        let images_size = all.saturating_sub(kept);
         let needed = parts.bytes(|image| used.contains(image));
         let images = summaries
             .iter()
@@ -122,6 +128,7 @@ impl Engine {
             containers,
             volumes,
             cache: self.package_files()?,
+            build_cache,
         })
     }
 }
@@ -198,7 +205,7 @@ impl Parts {
 
 /// Bytes that a file, or a directory with all that is in it, has on disk; without what lies at `but`. What cannot be read, or is
 /// gone by now, counts as nothing.
-fn allotted(path: &Path, but: &[&Path]) -> u64 {
+pub(crate) fn allotted(path: &Path, but: &[&Path]) -> u64 {
     let Ok(metadata) = path.symlink_metadata() else { return 0 };
     let mut total = metadata.blocks() * 512;
     let mut seen = HashSet::new();

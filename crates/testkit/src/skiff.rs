@@ -217,6 +217,10 @@ impl Skiff {
         if !images.is_empty() {
             self.run(&[&["rmi", "--force"], &images[..]].concat());
         }
+        // Not without need: a prune would remove also what a removal of images should have.
+        if !self.run(&["builder", "du", "--format", "{{.ID}}"]).stdout.is_empty() {
+            self.run(&["builder", "prune", "--all", "--force"]);
+        }
         let known = leftovers::known_ids(&self.root(), &ids);
         let folders: &[&str] = match self.builds {
             true => &["containers", "tmp"],

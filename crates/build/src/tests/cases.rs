@@ -60,30 +60,30 @@ fn a_chain_is_run_once() {
     scene.build("another first step", "FROM a\nWORKDIR /w\nRUN 1\nRUN two");
     scene.check(expect![[r#"
         # first
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/4] WORKDIR /w: content perform
-        done   [stage-0 3/4] RUN one: content perform
-        done   [stage-0 4/4] RUN two: content perform
+        done   [1/4] FROM docker.io/library/a:latest: source
+        done   [2/4] WORKDIR /w: content perform
+        done   [3/4] RUN one: content perform
+        done   [4/4] RUN two: content perform
         # again
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/4] WORKDIR /w
-        cached [stage-0 3/4] RUN one
-        cached [stage-0 4/4] RUN two
+        done   [1/4] FROM docker.io/library/a:latest: source
+        cached [2/4] WORKDIR /w
+        cached [3/4] RUN one
+        cached [4/4] RUN two
         # another base
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/4] WORKDIR /w: content perform
-        done   [stage-0 3/4] RUN one: content perform
-        done   [stage-0 4/4] RUN two: content perform
+        done   [1/4] FROM docker.io/library/a:latest: source
+        done   [2/4] WORKDIR /w: content perform
+        done   [3/4] RUN one: content perform
+        done   [4/4] RUN two: content perform
         # the first base
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/4] WORKDIR /w
-        cached [stage-0 3/4] RUN one
-        cached [stage-0 4/4] RUN two
+        done   [1/4] FROM docker.io/library/a:latest: source
+        cached [2/4] WORKDIR /w
+        cached [3/4] RUN one
+        cached [4/4] RUN two
         # another first step
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/4] WORKDIR /w
-        done   [stage-0 3/4] RUN 1: content perform
-        done   [stage-0 4/4] RUN two: content perform
+        done   [1/4] FROM docker.io/library/a:latest: source
+        cached [2/4] WORKDIR /w
+        done   [3/4] RUN 1: content perform
+        done   [4/4] RUN two: content perform
     "#]]);
 }
 
@@ -98,23 +98,23 @@ fn what_a_known_copy_was_taken_from_is_not_needed() {
     scene.build("another base: the copy is known by its content", STAGES);
     scene.check(expect![[r#"
         # first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # again
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         -      [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
         # another base: the copy is known by its content
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         cached [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         cached [stage-1 3/4] COPY --from=build /x /y: content
         done   [stage-1 4/4] RUN three: content perform
@@ -131,25 +131,25 @@ fn files_of_the_caller_count_by_their_content() {
     scene.build("other files", text);
     scene.check(expect![[r#"
         # first
-        done   [stage-0] FROM a: source
+        done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
         done   [stage-0 2/3] COPY . /src: content perform
         done   [stage-0 3/3] RUN make: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=0 /x /: content perform
         # again: the copy of what was made needs no look at files
-        done   [stage-0] FROM a: source
+        done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
         cached [stage-0 2/3] COPY . /src: content
         cached [stage-0 3/3] RUN make
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         cached [stage-1 2/2] COPY --from=0 /x /
         # other files
-        done   [stage-0] FROM a: source
+        done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
         done   [stage-0 2/3] COPY . /src: content perform
         done   [stage-0 3/3] RUN make: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=0 /x /: content perform
     "#]]);
 }
@@ -166,37 +166,37 @@ fn sources_are_fetched_when_somebody_needs_their_files() {
     scene.build("another file: those after it are copies of the same", text);
     scene.check(expect![[r#"
         # first
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/4] ADD https://h/f /f: source perform
-        done   [stage-0 2/4] ADD https://h/f /f: content perform
-        done   [stage-0 3/4] ADD https://h/r.git /r: source perform
-        done   [stage-0 3/4] ADD https://h/r.git /r: content perform
+        done   [1/4] FROM docker.io/library/a:latest: source
+        done   [2/4] ADD https://h/f /f: source perform
+        done   [2/4] ADD https://h/f /f: content perform
+        done   [3/4] ADD https://h/r.git /r: source perform
+        done   [3/4] ADD https://h/r.git /r: content perform
         done   preparing inline document: source perform
-        done   [stage-0 4/4] COPY <<d /d: content perform
+        done   [4/4] COPY <<d /d: content perform
         # again
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/4] ADD https://h/f /f: source
-        cached [stage-0 2/4] ADD https://h/f /f
-        cached [stage-0 3/4] ADD https://h/r.git /r: source
-        cached [stage-0 3/4] ADD https://h/r.git /r
+        done   [1/4] FROM docker.io/library/a:latest: source
+        cached [2/4] ADD https://h/f /f: source
+        cached [2/4] ADD https://h/f /f
+        cached [3/4] ADD https://h/r.git /r: source
+        cached [3/4] ADD https://h/r.git /r
         cached preparing inline document: source
-        cached [stage-0 4/4] COPY <<d /d
+        cached [4/4] COPY <<d /d
         # another base: the copies need their sources, which are known
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/4] ADD https://h/f /f: source
-        cached [stage-0 2/4] ADD https://h/f /f: content
-        cached [stage-0 3/4] ADD https://h/r.git /r: source
-        cached [stage-0 3/4] ADD https://h/r.git /r: content
+        done   [1/4] FROM docker.io/library/a:latest: source
+        cached [2/4] ADD https://h/f /f: source
+        cached [2/4] ADD https://h/f /f: content
+        cached [3/4] ADD https://h/r.git /r: source
+        cached [3/4] ADD https://h/r.git /r: content
         cached preparing inline document: source
-        cached [stage-0 4/4] COPY <<d /d: content
+        cached [4/4] COPY <<d /d: content
         # another file: those after it are copies of the same
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/4] ADD https://h/f /f: source perform
-        done   [stage-0 2/4] ADD https://h/f /f: content perform
-        cached [stage-0 3/4] ADD https://h/r.git /r: source
-        cached [stage-0 3/4] ADD https://h/r.git /r: content
+        done   [1/4] FROM docker.io/library/a:latest: source
+        done   [2/4] ADD https://h/f /f: source perform
+        done   [2/4] ADD https://h/f /f: content perform
+        cached [3/4] ADD https://h/r.git /r: source
+        cached [3/4] ADD https://h/r.git /r: content
         cached preparing inline document: source
-        cached [stage-0 4/4] COPY <<d /d: content
+        cached [4/4] COPY <<d /d: content
     "#]]);
 }
 
@@ -210,26 +210,26 @@ fn a_linked_layer_knows_nothing_of_its_base() {
     scene.build("another base", text);
     scene.check(expect![[r#"
         # first
-        done   [c] FROM c: source
-        done   [stage-0] FROM a: source
+        done   [1/1] FROM docker.io/library/c:latest: source
+        done   [1/3] FROM docker.io/library/a:latest: source
         done   scratch: source
-        done   [stage-0 2/3] COPY --link --from=c /x /y: content perform
-        done   [stage-0 2/3] COPY --link --from=c /x /y
-        done   [stage-0 3/3] RUN one: content perform
+        done   [2/3] COPY --link --from=c /x /y: content perform
+        done   [2/3] COPY --link --from=c /x /y
+        done   [3/3] RUN one: content perform
         # again
-        done   [c] FROM c: source
-        done   [stage-0] FROM a: source
+        done   [1/1] FROM docker.io/library/c:latest: source
+        done   [1/3] FROM docker.io/library/a:latest: source
         done   scratch: source
-        cached [stage-0 2/3] COPY --link --from=c /x /y
-        cached [stage-0 2/3] COPY --link --from=c /x /y
-        cached [stage-0 3/3] RUN one
+        cached [2/3] COPY --link --from=c /x /y
+        cached [2/3] COPY --link --from=c /x /y
+        cached [3/3] RUN one
         # another base
-        done   [c] FROM c: source
-        done   [stage-0] FROM a: source
+        done   [1/1] FROM docker.io/library/c:latest: source
+        done   [1/3] FROM docker.io/library/a:latest: source
         done   scratch: source
-        cached [stage-0 2/3] COPY --link --from=c /x /y
-        cached [stage-0 2/3] COPY --link --from=c /x /y
-        done   [stage-0 3/3] RUN one: content perform
+        cached [2/3] COPY --link --from=c /x /y
+        cached [2/3] COPY --link --from=c /x /y
+        done   [3/3] RUN one: content perform
     "#]]);
 }
 
@@ -245,30 +245,30 @@ fn lost_layers_are_made_anew() {
     scene.build("that which needs it", STAGES);
     scene.check(expect![[r#"
         # first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # all are lost
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # one that nobody needs
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         -      [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
         # that which needs it
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         cached [stage-1 4/4] RUN three
@@ -288,31 +288,31 @@ fn what_stood_on_a_lost_layer_is_known_if_that_comes_out_the_same() {
     }
     scene.check(expect![[r#"
         # first
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/3] RUN one: content perform
-        done   [stage-0 3/3] RUN two: content perform
+        done   [1/3] FROM docker.io/library/a:latest: source
+        done   [2/3] RUN one: content perform
+        done   [3/3] RUN two: content perform
         # lost
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/3] RUN one: content perform
-        cached [stage-0 3/3] RUN two
+        done   [1/3] FROM docker.io/library/a:latest: source
+        done   [2/3] RUN one: content perform
+        cached [3/3] RUN two
         # first
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/3] RUN date: content perform
-        done   [stage-0 3/3] RUN two: content perform
+        done   [1/3] FROM docker.io/library/a:latest: source
+        done   [2/3] RUN date: content perform
+        done   [3/3] RUN two: content perform
         # lost
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/3] RUN date: content perform
-        done   [stage-0 3/3] RUN two: content perform
+        done   [1/3] FROM docker.io/library/a:latest: source
+        done   [2/3] RUN date: content perform
+        done   [3/3] RUN two: content perform
         # first
-        done   [b] FROM b: source
-        done   [stage-0] FROM a: source
-        cached [stage-0 2/3] RUN date
-        done   [stage-0 3/3] COPY --from=b /x /: content perform
+        done   [1/1] FROM docker.io/library/b:latest: source
+        done   [1/3] FROM docker.io/library/a:latest: source
+        cached [2/3] RUN date
+        done   [3/3] COPY --from=b /x /: content perform
         # lost
-        done   [b] FROM b: source
-        done   [stage-0] FROM a: source
-        done   [stage-0 2/3] RUN date: content perform
-        cached [stage-0 3/3] COPY --from=b /x /: content
+        done   [1/1] FROM docker.io/library/b:latest: source
+        done   [1/3] FROM docker.io/library/a:latest: source
+        done   [2/3] RUN date: content perform
+        cached [3/3] COPY --from=b /x /: content
     "#]]);
 }
 
@@ -327,23 +327,23 @@ fn keys_are_learnt_from_one_another() {
     scene.build("what the second build has learnt", STAGES);
     scene.check(expect![[r#"
         # first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # another base
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         cached [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         cached [stage-1 3/4] COPY --from=build /x /y: content
         done   [stage-1 4/4] RUN three: content perform
         # what the second build has learnt
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         -      [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
@@ -363,51 +363,51 @@ fn what_is_done_anew_is_kept_and_tells_the_rest() {
     scene.build("what was made last counts", &dated);
     scene.check(expect![[r#"
         # first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # it comes out the same, so the rest is known
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
         # so does this
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         cached [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
         # all
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         done   [stage-1 2/4] RUN two: content perform
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # a step that is never the same
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN date: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # the rest is not known then
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN date: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         done   [stage-1 3/4] COPY --from=build /x /y: content perform
         done   [stage-1 4/4] RUN three: content perform
         # what was made last counts
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         -      [build 2/2] RUN date
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
         cached [stage-1 4/4] RUN three
@@ -430,24 +430,24 @@ fn the_last_result_of_a_definition_is_the_one_that_is_known() {
     assert_ne!(scene.trees[1], scene.trees[2]);
     scene.check(expect![[r#"
         # first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=build /x /y: content perform
         # one comes out differently
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=build /x /y: content perform
         # one comes out as at first
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         done   [build 2/2] RUN one: content perform
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         cached [stage-1 2/2] COPY --from=build /x /y
         # what was made at first is known
-        done   [build] FROM a: source
+        done   [build 1/2] FROM docker.io/library/a:latest: source
         -      [build 2/2] RUN one
-        done   [stage-1] FROM b: source
+        done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         cached [stage-1 2/2] COPY --from=build /x /y
     "#]]);
 }

@@ -4,10 +4,14 @@
 //! the same, and everything else differs. Programs whose words contain `date` make something else each time.
 
 mod cases;
+mod random;
+mod size;
+mod trouble;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dockerfile::lower::{Graph, Inputs, Node, lower};
 use dockerfile::parse::parse;
@@ -41,27 +45,30 @@ fn lowered(text: &str) -> (Graph, usize) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     started: bool,
-    outputs: usize,
+    /// When it began and ended, among all events.
+    begun: usize,
+    ended: usize,
     last: Option<&'static str>,
 }
 
 /// Checks events as they come: the order of a node's, and that its inputs come first.
 #[derive(Default)]
-struct Diary(Mutex<BTreeMap<usize, Told>>);
+struct Diary(Mutex<BTreeMap<usize, Told>>, AtomicUsize);
 
 impl Diary {
     fn hear(&self, event: Event<'_>) {
         let mut told = self.0.lock().unwrap();
+        let now = self.1.fetch_add(1, Ordering::SeqCst);
         let mut end = |node: usize, how: &'static str| {
             let node = told.entry(node).or_default();
             assert!(node.started && node.last.is_none(), "{how} {node:?}");
-            node.last = Some(how);
+            (node.last, node.ended) = (Some(how), now);
         };
         match event {
             Event::Started { node } => {
                 let node = told.entry(node).or_default();
                 assert!(!node.started, "started twice");
-                node.started = true;
+                (node.started, node.begun) = (true, now);
             }
             Event::Cached { node } => end(node, "cached"),
             Event::Finished { node, .. } => end(node, "done"),
@@ -69,7 +76,6 @@ impl Diary {
             Event::Output { node, .. } | Event::Progress { node, .. } => {
                 let node = told.entry(node).or_default();
                 assert!(node.started && node.last.is_none(), "said something: {node:?}");
-                node.outputs += 1;
             }
         }
     }

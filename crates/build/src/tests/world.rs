@@ -31,14 +31,15 @@ pub(super) struct World {
     pub(super) versions: Mutex<BTreeMap<String, String>>,
     layers: Mutex<BTreeSet<String>>,
     /// What nodes of a name have made.
-    products: Mutex<BTreeMap<String, BTreeSet<DiffId>>>,
+    products: Mutex<BTreeMap<String, Vec<DiffId>>>,
     /// What was asked of the worker, by node number.
     pub(super) log: Mutex<BTreeMap<usize, Vec<&'static str>>>,
     running: AtomicUsize,
     pub(super) most: AtomicUsize,
     dates: AtomicUsize,
     shift: AtomicUsize,
-    pub(super) deed: Box<Deed>,
+    deed: Box<Deed>,
+    forgetful: bool,
 }
 
 impl Default for World {
@@ -53,11 +54,21 @@ impl Default for World {
             dates: AtomicUsize::new(0),
             shift: AtomicUsize::new(0),
             deed: Box::new(|_, _| Ok(())),
+            forgetful: false,
         }
     }
 }
 
 impl World {
+    pub(super) fn with(deed: impl Fn(&Node, &Step<'_>) -> Result<(), Oops> + Sync + Send + 'static) -> Self {
+        Self { deed: Box::new(deed), ..Self::default() }
+    }
+
+    /// One whose layers go as soon as they are made.
+    pub(super) fn forgetful() -> Self {
+        Self { forgetful: true, ..Self::default() }
+    }
+
     pub(super) fn set(&self, name: &str, version: &str) {
         self.versions.lock().unwrap().insert(name.to_owned(), version.to_owned());
     }
@@ -78,6 +89,16 @@ impl World {
     /// Lets programs make something else from now on; with zero, what they made at first.
     pub(super) fn shift(&self, shift: usize) {
         self.shift.store(shift, Ordering::SeqCst);
+    }
+
+    /// How often nodes were done whose names contain this.
+    pub(super) fn products(&self, name: &str) -> usize {
+        let products = self.products.lock().unwrap();
+        products.iter().filter(|(node, _)| node.contains(name)).map(|(_, made)| made.len()).sum()
+    }
+
+    pub(super) fn lose_some(&self, lost: impl Fn(&str) -> bool) {
+        self.layers.lock().unwrap().retain(|layer| !lost(layer));
     }
 
     pub(super) fn lose_all(&self) {
@@ -169,9 +190,11 @@ impl Worker for World {
             | Op::Merge => String::new(),
         };
         let layer = digest(&["layer", effect.as_str(), content.as_str(), &date, &file]);
-        self.layers.lock().unwrap().insert(layer.as_str().to_owned());
+        if !self.forgetful {
+            self.layers.lock().unwrap().insert(layer.as_str().to_owned());
+        }
         let layer: DiffId = layer.try_into().unwrap();
-        self.products.lock().unwrap().entry(node.name.clone()).or_default().insert(layer.clone());
+        self.products.lock().unwrap().entry(node.name.clone()).or_default().push(layer.clone());
         Ok(Record { layer, size: 1 })
     }
 

@@ -1,6 +1,6 @@
 //! Commands that build images.
 
-use super::{later, verb};
+use super::{builder, verb};
 use crate::build;
 use crate::flags::{Arguments, Flag, Group, Section, Verb, list, switch, value};
 
@@ -8,14 +8,23 @@ use crate::flags::{Arguments, Flag, Group, Section, Verb, list, switch, value};
 pub(crate) static BUILDER: Group = Group {
     path: "builder",
     about: "Build images, and manage what builds keep",
-    entries: &[verb("build", Section::Plain, &BUILD), later("prune", "the cache of builds")],
+    entries: &[
+        verb("build", Section::Plain, &BUILD),
+        verb("du", Section::Plain, &builder::DISK_USAGE),
+        verb("prune", Section::Plain, &builder::PRUNE),
+    ],
 };
 
 /// `skiff buildx`: what scripts that name Docker's plug-in expect.
 pub(crate) static BUILDX: Group = Group {
     path: "buildx",
     about: "Build images, by the names that Docker's plug-in has for it",
-    entries: &[verb("build", Section::Plain, &BUILD), verb("b", Section::Hidden, &BUILD)],
+    entries: &[
+        verb("build", Section::Plain, &BUILD),
+        verb("b", Section::Hidden, &BUILD),
+        verb("du", Section::Plain, &builder::DISK_USAGE),
+        verb("prune", Section::Plain, &builder::PRUNE_X),
+    ],
 };
 
 const ISOLATION: &str = "WARNING: --isolation has no effect: what a build runs is isolated as containers are";

@@ -1,6 +1,7 @@
 //! The table of all commands.
 
 mod build;
+mod builder;
 mod container;
 mod craft;
 mod create_flags;

@@ -206,6 +206,8 @@ fn no_flag_that_works_is_ignored_in_silence() {
         include_str!("../build/progress/mod.rs"),
         include_str!("../build/request.rs"),
         include_str!("../build/results.rs"),
+        include_str!("../builder/filter.rs"),
+        include_str!("../builder/mod.rs"),
         include_str!("../container/copy.rs"),
         include_str!("../container/create.rs"),
         include_str!("../container/exec.rs"),

@@ -7,20 +7,27 @@
 //! keep = ["base/*"]     # and so do those with such a name, as `--filter reference=` takes it
 //!
 //! unfinished-for = "168h" # what a pull has begun is kept so long for one that goes on; a day by default
+//!
+//! build-cache = "50GB"  # what builds have left may take this, or so many percent of the disk, or be "unlimited"; by default a
+//!                       # tenth of the disk, or 20 GB where that is more, but never more than half of it
 //! ```
 //!
 //! It is looked at after whatever has added an image, and by `skiff image prune --auto`. Without the marks no image is ever removed
-//! unasked. What is unfinished goes with the next pull or removal that finds it too old.
+//! unasked; what builds have left is bounded without the file, too, and goes before any image where the disk is too full. What is
+//! unfinished goes with the next pull or removal that finds it too old.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::build::PrunedBuildCache;
 use engine::info::ImageSummary;
+use engine::request::parse_decimal_bytes;
 use engine::{Pressure, Relief};
 use serde::Deserialize;
 
 use super::list::refers;
 use super::remove::deleted;
+use crate::builder;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output::{self, units};
@@ -42,6 +49,7 @@ struct Text {
     unused_for: Option<String>,
     keep: Option<Vec<String>>,
     unfinished_for: Option<String>,
+    build_cache: Option<String>,
 }
 
 /// What it asks for.
@@ -51,6 +59,18 @@ struct Settings {
     pressure: Option<Pressure>,
     keep: Vec<String>,
     unfinished_for: Duration,
+    build_cache: Bound,
+}
+
+/// What the cache of builds may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Bound {
+    /// What the engine thinks right for the disk.
+    #[default]
+    Usual,
+    Bytes(u64),
+    Percent(u8),
+    Unlimited,
 }
 
 /// `skiff image prune --auto`: what the file asks for, now.
@@ -60,33 +80,61 @@ pub(super) fn prune(context: &Context) -> Result<u8> {
         let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Error::NoSettings { path: shown.join(" and no "), wanted: "high" });
     };
-    let Some(relief) = relieve(context, &settings, &[])? else {
+    if settings.pressure.is_none() && settings.build_cache == Bound::Usual {
         let reason = "it does not say when images go (high = …)".to_owned();
         return Err(Error::Settings { path: path.display().to_string(), reason });
-    };
+    }
+    let mut cache = bound_build_cache(context, settings.build_cache)?;
+    let relief = relieve(context, &settings, &[])?.unwrap_or_default();
+    cache.removed.extend(relief.cache);
     output::print(&deleted(&relief.pruned));
-    output::print(&format!("Total reclaimed space: {}\n", units::size(relief.pruned.reclaimed, 4)));
+    output::print(&builder::deleted(&cache));
+    let reclaimed = units::size(relief.pruned.reclaimed + cache.reclaimed, 4);
+    output::print(&format!("Total reclaimed space: {reclaimed}\n"));
     Ok(0)
 }
 
-/// After a command that has `added` images: does what the file asks for, if there is one, without removing these. Whatever is
-/// wrong with that is worth a word, for the command has done what it was asked to do.
+/// After a command that has `added` images, or was a build: does what the file asks for, without removing these images; and bounds the
+/// cache of builds, whether or not there is a file. Whatever is wrong with that is worth a word, for the command has done what it
+/// was asked to do.
 pub(crate) fn relieve_after(context: &Context, added: &[&str]) {
-    let relief = match find(&places(context)) {
-        Ok(None) => return,
-        Ok(Some((path, settings))) => relieve(context, &settings, added).map(|relief| (path, relief)),
-        Err(error) => Err(error),
-    };
-    match relief {
-        Ok((_, None)) => {}
-        Ok((_, Some(relief))) if relief.pruned.removed.is_empty() => {}
-        Ok((path, Some(Relief { full, pruned }))) => output::warn(&format!(
-            "The disk was {full}% full: removed images that were not in use ({}), as {} asks for\n",
+    let done = find(&places(context)).and_then(|found| {
+        let bound = found.as_ref().map(|(_, settings)| settings.build_cache).unwrap_or_default();
+        bound_build_cache(context, bound)?;
+        let Some((path, settings)) = found else { return Ok(None) };
+        Ok(relieve(context, &settings, added)?.map(|relief| (path, relief)))
+    });
+    match done {
+        Ok(None) => {}
+        Ok(Some((_, relief))) if relief.pruned.removed.is_empty() && relief.cache.is_empty() => {}
+        Ok(Some((path, Relief { full, pruned, cache }))) => output::warn(&format!(
+            "The disk was {full}% full: removed {} not in use ({}), as {} asks for\n",
+            if cache.is_empty() { "images that were" } else { "what was" },
             units::size(pruned.reclaimed, 4),
             path.display()
         )),
         Err(error) => output::complain(&error),
     }
+}
+
+/// Costs a query where there is nothing to do. What goes is told in the log alone: it can be made again, and nobody has named it.
+fn bound_build_cache(context: &Context, bound: Bound) -> Result<PrunedBuildCache> {
+    let engine = context.engine()?;
+    let most = match bound {
+        Bound::Unlimited => return Ok(PrunedBuildCache::default()),
+        Bound::Usual => engine.default_cache_limit()?,
+        Bound::Bytes(bytes) => bytes,
+        Bound::Percent(percent) => engine.part_of_disk(percent)?,
+    };
+    let pruned = engine.bound_build_cache(most)?;
+    if !pruned.removed.is_empty() {
+        tracing::info!(
+            entries = pruned.removed.len(),
+            bytes = pruned.reclaimed,
+            "the cache of builds was too large"
+        );
+    }
+    Ok(pruned)
 }
 
 /// How long what is unfinished is kept, as the first file in these folders says. Who cannot be understood has nothing removed, and
@@ -143,14 +191,17 @@ fn parse(bytes: &[u8]) -> std::result::Result<Settings, String> {
             Some(Pressure { high, low, unused_for })
         }
         // All others would say nothing without it.
-        None if text.unfinished_for.is_none() => return Err("missing field `high`".to_owned()),
+        None if text.unfinished_for.is_none() && text.build_cache.is_none() => {
+            return Err("missing field `high`".to_owned());
+        }
         None if text.low.is_some() || text.unused_for.is_some() || text.keep.is_some() => {
             return Err("missing field `high`, without which low, unused-for and keep say nothing".to_owned());
         }
         None => None,
     };
     let unfinished_for = span("unfinished-for", text.unfinished_for.as_deref(), UNFINISHED_FOR)?;
-    Ok(Settings { pressure, keep: text.keep.unwrap_or_default(), unfinished_for })
+    let build_cache = text.build_cache.as_deref().map_or(Ok(Bound::Usual), bound)?;
+    Ok(Settings { pressure, keep: text.keep.unwrap_or_default(), unfinished_for, build_cache })
 }
 
 /// A time, or what it is where nothing is said.
@@ -159,6 +210,20 @@ fn span(name: &str, text: Option<&str>, otherwise: Duration) -> std::result::Res
     let nanoseconds = time::duration(text).and_then(|nanoseconds| u64::try_from(nanoseconds).ok());
     let words = || format!("{name}: {text:?} is not a time such as \"24h\"");
     nanoseconds.map(Duration::from_nanos).ok_or_else(words)
+}
+
+fn bound(text: &str) -> std::result::Result<Bound, String> {
+    if text == "unlimited" {
+        return Ok(Bound::Unlimited);
+    }
+    if text.ends_with('%') {
+        return percent("build-cache", text).map(Bound::Percent);
+    }
+    let bytes = parse_decimal_bytes(text).ok().and_then(|bytes| u64::try_from(bytes).ok());
+    let words = || {
+        format!("build-cache: {text:?} is not a size such as \"50GB\", nor a percentage, nor \"unlimited\"")
+    };
+    bytes.map(Bound::Bytes).ok_or_else(words)
 }
 
 fn percent(name: &str, text: &str) -> std::result::Result<u8, String> {
@@ -186,7 +251,12 @@ mod tests {
         let keep = vec!["base/*".to_owned()];
         assert_eq!(
             settings,
-            Settings { pressure: Some(pressure), keep, unfinished_for: Duration::from_secs(24 * 3600) }
+            Settings {
+                pressure: Some(pressure),
+                keep,
+                unfinished_for: Duration::from_secs(24 * 3600),
+                build_cache: Bound::Usual
+            }
         );
         let least = parse(b"high = \"90%\"").unwrap().pressure;
         assert_eq!(least, Some(Pressure { high: 90, low: 90, unused_for: UNUSED_FOR }));
@@ -219,12 +289,21 @@ mod tests {
         assert_eq!(wrong("high = \"50%\"\nlow = \"60%\""), "low (60%) is above high (50%)");
         assert!(wrong("high = \"50%\"\nunused-for = \"-1h\"").contains("is not a time"));
         assert!(parse(b"high = \"\xff\"").is_err());
+        let bound =
+            |text: &str| parse(format!("build-cache = \"{text}\"").as_bytes()).map(|it| it.build_cache);
+        assert_eq!(bound("50GB"), Ok(Bound::Bytes(50_000_000_000)));
+        assert_eq!(bound("0"), Ok(Bound::Bytes(0)));
+        assert_eq!(bound("25%"), Ok(Bound::Percent(25)));
+        assert_eq!(bound("unlimited"), Ok(Bound::Unlimited));
+        for text in ["", "-1", "much", "101%", "0%", "%"] {
+            assert!(bound(text).unwrap_err().starts_with("build-cache: "), "{text}");
+        }
     }
 
     #[test]
     fn names_are_kept_with_and_without_their_tag() {
         let keep = ["base/*", "app:stable", "host.example:5000/*/*"].map(str::to_owned).to_vec();
-        let settings = Settings { pressure: None, keep, unfinished_for: Duration::ZERO };
+        let settings = Settings { keep, ..parse(b"unfinished-for = \"0s\"").unwrap() };
         for name in ["base/os:1", "app:stable", "host.example:5000/a/b:c"] {
             assert!(settings.keeps(name), "{name}");
         }

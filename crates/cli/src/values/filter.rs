@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::flags::Parsed;
 
 /// Bytes that one regular expression may take when it is compiled: far more than a name needs.
-const EXPRESSION_LIMIT: usize = 1 << 20;
+pub(crate) const EXPRESSION_LIMIT: usize = 1 << 20;
 
 /// The filters of one command.
 #[derive(Debug, Default)]

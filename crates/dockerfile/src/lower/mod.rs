@@ -263,27 +263,17 @@ pub fn lower(graph: &mut Graph, inputs: &Inputs<'_>, linter: &mut Linter) -> Res
         Base::Stage(base) => Some(base),
         Base::Scratch | Base::Image(_) | Base::Context(_) => None,
     };
-    // A stage's variables and config are kept for those based on it alone: a long chain holds one of them.
-    let mut left: BTreeMap<usize, usize> = BTreeMap::from([(inputs.plan.target, 1)]);
+    // How many need to know a stage's variables and config: those based on it, and whoever wants the target.
+    let mut users: BTreeMap<usize, usize> = BTreeMap::from([(inputs.plan.target, 1)]);
     for base in order.iter().filter_map(base_of) {
-        *left.entry(base).or_default() += 1;
+        *users.entry(base).or_default() += 1;
     }
     let mut done = stage::Done::default();
     for index in &order {
-        let state = stage::lower(graph, inputs, &done, *index, linter)?;
-        done.nodes.insert(*index, state.node);
-        if let Some(base) = base_of(index) {
-            let users = left.entry(base).or_default();
-            *users = users.saturating_sub(1);
-            if *users == 0 {
-                done.states.remove(&base);
-            }
-        }
-        if left.contains_key(index) {
-            done.states.insert(*index, state);
-        }
+        let state = stage::lower(graph, inputs, &mut done, *index, linter)?;
+        done.keep(*index, state, users.get(index).copied().unwrap_or_default());
     }
-    let target = done.states.remove(&inputs.plan.target);
+    let target = done.take(inputs.plan.target);
     let target = target.ok_or_else(|| crate::source::Diagnostic::error("there is no target stage", None))?;
     Ok(target.finish(inputs))
 }

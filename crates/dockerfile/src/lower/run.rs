@@ -60,7 +60,7 @@ impl Context<'_, '_> {
             words.extend(
                 state
                     .arguments
-                    .iter()
+                    .names()
                     .map(|name| format!("{name}={}", state.env.get(name).unwrap_or_default())),
             );
         }

@@ -27,15 +27,35 @@ const VARIABLE_LIMIT: usize = 10_000;
 pub(super) struct Done {
     /// What each has made.
     pub(super) nodes: BTreeMap<usize, usize>,
-    /// How those are that others are based on.
-    pub(super) states: BTreeMap<usize, State>,
+    /// How those are that others are based on, and how many of these there are.
+    states: BTreeMap<usize, (State, usize)>,
+}
+
+impl Done {
+    /// A stage is done, and so many need to know how it is.
+    pub(super) fn keep(&mut self, stage: usize, state: State, users: usize) {
+        self.nodes.insert(stage, state.node);
+        if users > 0 {
+            self.states.insert(stage, (state, users));
+        }
+    }
+
+    /// A stage as it was at its end. The last one who needs it gets it without a copy: a long chain has one state, not one a stage.
+    pub(super) fn take(&mut self, stage: usize) -> Option<State> {
+        let (state, users) = self.states.get_mut(&stage)?;
+        *users -= 1;
+        if *users > 0 {
+            return Some(state.clone());
+        }
+        self.states.remove(&stage).map(|(state, _)| state)
+    }
 }
 
 /// A stage as it is after some of its instructions.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) node: usize,
-    /// The config, but for history and variables, which are apart.
+    /// The config, but for history and variables, which are apart and shared with other stages.
     pub(super) image: ImageConfig,
     pub(super) steps: Steps,
     /// The variables of the image.
@@ -43,8 +63,10 @@ pub(super) struct State {
     layers: Vec<usize>,
     /// What instructions see: of ENV and of ARG, whichever came last.
     pub(super) env: Environment,
-    /// ARGs declared so far, for the history.
-    pub(super) arguments: Vec<String>,
+    /// ARGs declared so far, for the history; without values.
+    pub(super) arguments: Environment,
+    /// ARGs that this stage has given a value, before which those of ENV come in a stage that is based on it.
+    given: Vec<String>,
     /// Whether a WORKDIR has been given in this file.
     workdir_given: bool,
     cmd_given: bool,
@@ -100,7 +122,7 @@ pub(super) struct Context<'a, 'b> {
 pub(super) fn lower(
     graph: &mut Graph,
     inputs: &Inputs<'_>,
-    done: &Done,
+    done: &mut Done,
     index: usize,
     linter: &mut Linter,
 ) -> Result<State> {
@@ -118,7 +140,7 @@ pub(super) fn lower(
             context.step.0 += 1;
         }
         context.instruction(&mut state, step).map_err(|error| error.or_at(step.instruction.span))?;
-        if state.env.len() > VARIABLE_LIMIT {
+        if state.env.len().max(state.arguments.len()) > VARIABLE_LIMIT {
             let message = format!("the stage has more than {VARIABLE_LIMIT} variables");
             return Err(Diagnostic::error(message, step.instruction.span));
         }
@@ -131,7 +153,7 @@ pub(super) fn lower(
 fn begin(
     graph: &mut Graph,
     inputs: &Inputs<'_>,
-    done: &Done,
+    done: &mut Done,
     (stage, total): (&Resolved, usize),
     linter: &mut Linter,
 ) -> Result<State> {
@@ -143,18 +165,19 @@ fn begin(
     let name = || place(inputs, stage, (1, total)) + &format!("FROM {base}");
     let (op, mut image) = match &stage.base {
         Base::Stage(base) => {
-            let Some(base) = done.states.get(base) else {
+            let Some(mut state) = done.take(*base) else {
                 return Err(Diagnostic::error(
                     format!("stage {} is not made yet", stage.base_name),
                     stage.span,
                 ));
             };
-            let mut state = base.clone();
             // Triggers are for the first stage after theirs.
             state.image.config.on_build.clear();
             state.cmd_given = false;
-            for (name, value) in base.own_env.iter() {
-                state.env.set(name, value);
+            for name in std::mem::take(&mut state.given) {
+                if let Some(value) = state.own_env.get(&name) {
+                    state.env.set(name, value);
+                }
             }
             return Ok(state);
         }
@@ -184,7 +207,8 @@ fn begin(
         own_env: env.clone(),
         layers: Vec::new(),
         env,
-        arguments: Vec::new(),
+        arguments: Environment::default(),
+        given: Vec::new(),
         workdir_given: false,
         cmd_given: false,
     })
@@ -192,7 +216,8 @@ fn begin(
 
 /// `[build 2/5] `: the stage, where there are several, and which of its steps it is.
 fn place(inputs: &Inputs<'_>, stage: &Resolved, (step, total): (usize, usize)) -> String {
-    let is_alone = inputs.plan.stages.iter().filter(|stage| stage.index.is_some()).count() == 1;
+    // Two are enough to know: this is asked for each step of what may be thousands of stages.
+    let is_alone = inputs.plan.stages.iter().filter(|stage| stage.index.is_some()).take(2).count() == 1;
     let stage = if is_alone { String::new() } else { format!("{} ", stage.shown) };
     let digits = total.to_string().len();
     format!("[{stage}{step:digits$}/{total}] ")
@@ -315,8 +340,7 @@ impl Context<'_, '_> {
             Err(error) => &error.unmatched,
         };
         for name in unmatched {
-            let declared = state.arguments.iter().any(|argument| argument == name);
-            if declared || NOT_FOR_PROGRAMS.contains(&name.as_str()) {
+            if state.arguments.contains(name) || NOT_FOR_PROGRAMS.contains(&name.as_str()) {
                 continue;
             }
             let near = suggestion(name, state.env.names());
@@ -360,10 +384,9 @@ impl Context<'_, '_> {
             words.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
             if let Some(value) = value.filter(|_| !NOT_FOR_PROGRAMS.contains(&name.as_str())) {
                 state.env.set(name.as_str(), value);
+                state.given.push(name.clone());
             }
-            if !state.arguments.contains(name) {
-                state.arguments.push(name.clone());
-            }
+            state.arguments.set(name.as_str(), "");
         }
         state.steps.commit(format!("ARG {}", words.join(" ")), false)?;
         Ok(())

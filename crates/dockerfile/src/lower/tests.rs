@@ -321,3 +321,72 @@ fn long_files_are_bounded() {
     let wide: String = (0..10_000).map(|index| format!("FROM a AS s{index}\nRUN x{index}\n")).collect();
     assert_eq!(made(&wide).layers.len(), 1);
 }
+
+#[test]
+fn proxies_and_secrets_are_in_no_digest_and_no_config() {
+    let text = "FROM a\nARG A=1\nRUN --mount=type=secret,id=token --mount=type=ssh x\nRUN y";
+    let lowered = |proxy: Option<&str>| {
+        let mut options = options();
+        for name in ["HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+            options.arguments.extend(proxy.map(|proxy| (name.to_owned(), proxy.to_owned())));
+        }
+        let mut graph = Graph::default();
+        let made = lowered_into(&mut graph, text, &options, &Images::new()).unwrap();
+        (graph, made.config)
+    };
+    let (plain, plain_config) = lowered(None);
+    let (proxied, config) = lowered(Some("http://me:hunter2@proxy"));
+    assert_eq!(config, plain_config);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (node, plain) in proxied.nodes().iter().zip(plain.nodes()) {
+        assert_eq!((&node.digest, node.op.effect()), (&plain.digest, plain.op.effect()));
+        if let Op::Run(run) = &node.op {
+            assert_eq!(run.proxies.len(), 3);
+            assert!(!run.env.iter().chain(&run.args).any(|text| text.contains("hunter2")));
+        }
+    }
+}
+
+#[test]
+fn what_an_operation_does_is_apart_from_where_its_sources_are() {
+    let effect = |text: &str, wanted: fn(&Op) -> bool| {
+        let mut graph = Graph::default();
+        lowered_into(&mut graph, text, &options(), &Images::new()).unwrap();
+        graph.nodes().iter().find(|node| wanted(&node.op)).unwrap().op.effect()
+    };
+    let image = |text: &str| effect(text, |op| matches!(op, Op::Image { .. }));
+    assert_eq!(image("FROM a\nRUN x"), image("FROM b:1\nRUN x"));
+    let run = |text: &str| effect(text, |op| matches!(op, Op::Run(_)));
+    assert_eq!(run("FROM a\nRUN x"), run("FROM b\nWORKDIR /\nRUN x"));
+    assert_ne!(run("FROM a\nRUN x"), run("FROM a\nRUN y"));
+    let http = |text: &str| effect(text, |op| matches!(op, Op::Http { .. }));
+    assert_eq!(http("FROM a\nADD https://h/f /"), http("FROM a\nADD https://i/d/f /"));
+    assert_ne!(http("FROM a\nADD https://h/f /"), http("FROM a\nADD https://h/g /"));
+    let git = |text: &str| effect(text, |op| matches!(op, Op::Git(_)));
+    assert_eq!(git("FROM a\nADD https://h/r.git#v1 /"), git("FROM a\nADD https://h/r.git#v2 /"));
+    for other in ["https://i/r.git#v1", "https://h/r.git#v1:sub", "--keep-git-dir=true https://h/r.git#v1"] {
+        assert_ne!(git("FROM a\nADD https://h/r.git#v1 /"), git(&format!("FROM a\nADD {other} /")));
+    }
+    assert_ne!(
+        git("FROM a\nADD --keep-git-dir=true https://h/r.git#v1 /"),
+        git("FROM a\nADD --keep-git-dir=true https://h/r.git#v2 /")
+    );
+}
+
+#[test]
+fn a_long_chain_of_stages_shares_its_variables() {
+    let mut chain = "FROM a AS s0\nENV V=image\nARG V=argument\n".to_owned();
+    for index in 1..8000 {
+        chain.push_str(&format!("FROM s{} AS s{index}\nENV V{index}=$V\n", index - 1));
+    }
+    let config = made(&chain).config;
+    assert_eq!((config.config.env.len(), config.history.len()), (8001, 8001));
+    // A variable of the image comes before an argument of the base.
+    assert_eq!(config.config.env.last().map(String::as_str), Some("V7999=image"));
+    // Those that branch off share them, too, and do not see what others set.
+    let side: String =
+        (1..500).map(|index| format!("FROM s{index} AS t{index}\nENV T{index}=$V{}\n", index + 1)).collect();
+    let copies: String = (1..500).map(|index| format!("COPY --from=t{index} /x /\n")).collect();
+    let config = made(&format!("{chain}{side}FROM t499\n{copies}")).config;
+    assert_eq!(config.config.env.last().map(String::as_str), Some("T499="));
+}

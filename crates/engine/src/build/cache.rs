@@ -142,9 +142,9 @@ fn byte_of(key: &Key) -> i64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests start themselves again")]
-mod tests {
-    use std::io::{BufRead, BufReader};
+#[allow(clippy::disallowed_methods, reason = "tests start themselves again")]
+pub(super) mod tests {
+    use std::io::{BufRead, BufReader, Write};
     use std::path::Path;
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::{Config, KeptFor};
 
-    fn engine(folder: &Path) -> Engine {
+    pub(in crate::build) fn engine(folder: &Path) -> Engine {
         Engine::open(Config {
             root: folder.join("root"),
             run: folder.join("run"),
@@ -248,7 +248,7 @@ mod tests {
         if let Some(folder) = std::env::var_os("SKIFF_CLAIM_TEST") {
             let engine = engine(folder.as_ref());
             let _claim = RecordCache::new(&engine).claim(&claimed, &Cancel::new()).unwrap().unwrap();
-            println!("claimed");
+            writeln!(std::io::stdout(), "claimed").unwrap();
             std::thread::sleep(Duration::from_secs(60));
             return;
         }

@@ -19,9 +19,11 @@ mod error;
 mod export;
 mod frontend;
 mod images;
+mod kept;
 mod known;
 mod parallel;
 mod progress;
+mod prune;
 mod run;
 mod session;
 mod shared;
@@ -52,7 +54,10 @@ use worker::Hands;
 
 pub use copy::CopyError;
 pub use error::{BuildError, Faulty, Place};
+pub use kept::BuildCacheEntry;
+pub use prune::{CacheLimits, PruneBuildCache, PrunedBuildCache};
 pub use run::RunError;
+pub use state::CacheKind;
 pub use watch::{BuildEvent, BuildWatch, Vertex};
 
 impl Engine {

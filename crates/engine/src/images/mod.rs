@@ -6,7 +6,7 @@ mod copy;
 mod list;
 mod manifests;
 mod platforms;
-mod pressure;
+pub(crate) mod pressure;
 mod pull;
 mod push;
 mod remove;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oci::{Digest, Timestamp};
 
+use crate::build::BuildCacheEntry;
 use crate::info::{ImageSummary, Pruned};
 use crate::usage::Parts;
 use crate::{Engine, Error, Result};
@@ -27,15 +28,18 @@ pub struct Pressure {
 pub struct Relief {
     /// Percent of the file system that were taken.
     pub full: u8,
-    /// What is gone; nothing where there was no pressure.
+    /// What is gone, and all that was freed; nothing where there was no pressure.
     pub pruned: Pruned,
+    /// What is gone of the cache of builds, which goes before any image.
+    pub cache: Vec<BuildCacheEntry>,
 }
 
 impl Engine {
-    /// Removes images while the disk is fuller than `pressure` allows, except those that `keep` keeps.
+    /// Removes what builds have kept, and then images, while the disk is fuller than `pressure` allows, except those images that
+    /// `keep` keeps.
     pub fn relieve(&self, pressure: &Pressure, keep: &dyn Fn(&ImageSummary) -> bool) -> Result<Relief> {
         let space = self.space()?;
-        let mut relief = Relief { full: space.percent(), pruned: Pruned::default() };
+        let mut relief = Relief { full: space.percent(), ..Relief::default() };
         let mut excess = space.excess(pressure);
         if excess == 0 {
             return Ok(relief);
@@ -44,6 +48,17 @@ impl Engine {
             // Before anything that somebody has wanted whole.
             relief.pruned = self.collect(true)?;
             excess = self.space()?.excess(pressure);
+        }
+        // Then what can be made again from what is here.
+        let cache = self.relieve_by_cache(excess, pressure.unused_for)?;
+        if !cache.removed.is_empty() {
+            relief.pruned.reclaimed += cache.reclaimed;
+            relief.cache = cache.removed;
+            excess = excess.saturating_sub(cache.reclaimed);
+        }
+        if excess == 0 {
+            self.tell_of(&relief);
+            return Ok(relief);
         }
         let latest = before(state::now(), pressure.unused_for);
         let images = self.images()?;
@@ -76,13 +91,17 @@ impl Engine {
             relief.pruned.removed.extend(collected.removed);
             relief.pruned.reclaimed += collected.reclaimed;
         }
-        if relief.pruned != Pruned::default() {
-            self.event("image", "prune", "", &[("reclaimed", &relief.pruned.reclaimed.to_string())]);
-        }
+        self.tell_of(&relief);
         Ok(relief)
     }
 
-    fn space(&self) -> Result<Space> {
+    fn tell_of(&self, relief: &Relief) {
+        if relief.pruned != Pruned::default() {
+            self.event("image", "prune", "", &[("reclaimed", &relief.pruned.reclaimed.to_string())]);
+        }
+    }
+
+    pub(crate) fn space(&self) -> Result<Space> {
         let found = rustix::fs::statvfs(&self.config.root).map_err(|errno| Error::File {
             action: "see how full the disk is",
             source: linux::file::Error {
@@ -101,9 +120,9 @@ impl Engine {
 
 /// Bytes of a file system, as df(1) sees it: what is set aside for root is neither used nor available.
 #[derive(Clone, Copy, Debug)]
-struct Space {
-    used: u64,
-    available: u64,
+pub(crate) struct Space {
+    pub(crate) used: u64,
+    pub(crate) available: u64,
 }
 
 impl Space {
@@ -124,7 +143,7 @@ impl Space {
     }
 }
 
-fn before(now: Timestamp, age: Duration) -> Timestamp {
+pub(crate) fn before(now: Timestamp, age: Duration) -> Timestamp {
     let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     Timestamp::new(now.seconds().saturating_sub(seconds), now.nanoseconds()).unwrap_or(Timestamp::EPOCH)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use image::Live;
+use image::store::Collector;
 use oci::{Digest, Reference};
 use state::{Durability, NamedImage, NewName};
 
@@ -220,7 +221,11 @@ impl Engine {
         let Some(collector) = self.store.try_collector().map_err(failed("lock the store"))? else {
             return Ok(Pruned::default());
         };
-        let collector = if begun { collector.with_begun() } else { collector };
+        self.collect_by(if begun { collector.with_begun() } else { collector })
+    }
+
+    /// The same for who keeps others out already.
+    pub(crate) fn collect_by(&self, collector: Collector<'_>) -> Result<Pruned> {
         let mut live = Live::default();
         let mut indexes: BTreeSet<Digest> = BTreeSet::new();
         for NamedImage { image, .. } in self.state().images()? {

@@ -69,6 +69,17 @@ impl Lease {
     }
 }
 
+impl Store {
+    /// The layers that somebody who lives relies on, by the encoded part of their digests. Exact only for who has a
+    /// [`Collector`](super::Collector): else somebody may be about to write down another.
+    ///
+    /// # Errors
+    /// If what is written down cannot be read.
+    pub fn leased_layers(&self) -> Result<HashSet<String>> {
+        Ok(of_the_living(self)?.layers)
+    }
+}
+
 /// What all who live rely on. Only a collector may ask: nobody writes a lease meanwhile.
 pub(super) fn of_the_living(store: &Store) -> Result<Live> {
     let mut live = Live::default();

@@ -11,6 +11,8 @@ mod record;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::{Result, State};
+
 pub use context::{ContextDigests, FileStamp, KnownContext};
 pub use mount::CacheMount;
 pub use record::{BuildRecord, FoundRecord, NewBuildRecord};
@@ -70,11 +72,32 @@ pub struct UnknownKind(String);
 impl FromStr for CacheKind {
     type Err = UnknownKind;
 
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownKind> {
         CacheKind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
+impl State {
+    /// Bytes of all that is kept, as they were when it was kept: no less than what it takes, since a layer that several records
+    /// name, or an image has, counts each time. What a cache mount takes that was never measured is not known.
+    pub fn build_cache_size(&self) -> Result<u64> {
+        let size: f64 = self.query("add up what builds have kept", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT (SELECT total(size) FROM build_records) + (SELECT total(size) FROM build_contexts)
+                         + (SELECT total(size) FROM cache_mounts)",
+                )?
+                .query_row([], |row| row.get(0))
+        })?;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it saturates; sizes below 2^53 are exact"
+        )]
+        Ok(size as u64)
     }
 }
 
