@@ -181,7 +181,11 @@ fn begin(
             }
             return Ok(state);
         }
-        Base::Scratch => (Op::Scratch, empty()),
+        Base::Scratch => {
+            let mut image = empty();
+            image.config.working_dir = "/".to_owned();
+            (Op::Scratch, image)
+        }
         Base::Image(key) => {
             let op = Op::Image { reference: key.reference.clone(), platform: key.platform.clone() };
             let image = inputs.images.get(key).inspect(|image| check_platform(stage, image, linter));

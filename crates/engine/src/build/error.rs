@@ -43,6 +43,8 @@ pub enum BuildError {
     },
     #[error(transparent)]
     Copy(#[from] super::CopyError),
+    #[error("{url} was changed between two questions; build again")]
+    ChangedElsewhere { url: String },
     #[error("fetch a repository")]
     Git(#[source] Box<git::Error>),
     #[error("{message}")]
@@ -146,7 +148,9 @@ impl BuildError {
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::ContextUnsupported { .. } => Kind::Unsupported,
-            Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => Kind::Unavailable,
+            Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
+                Kind::Unavailable
+            }
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
             Self::Run(source) => source.kind(),
             Self::Cancelled => Kind::Unavailable,

@@ -5,6 +5,7 @@ use image::Draft;
 use registry_client::Client;
 
 use super::copy::{Digests, Parts};
+use super::sources::Found;
 use super::view::Views;
 use crate::images::failed;
 use crate::request::Build;
@@ -30,6 +31,8 @@ pub(super) struct Session<'e> {
     pub(super) digests: Digests,
     /// Layers of parts of contexts.
     pub(super) parts: Parts,
+    /// What names elsewhere meant when they were looked up: that is what is fetched.
+    pub(super) found: Found,
 }
 
 impl<'e> Session<'e> {
@@ -53,6 +56,7 @@ impl<'e> Session<'e> {
             views: Views::default(),
             digests: Digests::default(),
             parts: Parts::default(),
+            found: Found::default(),
         })
     }
 

@@ -22,6 +22,7 @@ const ACTION: &str = "make a layer of a repository";
 pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource) -> Result<Source<Tree>> {
     let (request, refused) = (request(source), refused(source));
     let revision = with(session, |git| git.resolve(&request)).map_err(refused)?;
+    session.found.put_revision(source, &revision);
     let flags = format!("{} {} {}", source.keep_git_dir, source.submodules, source.commit_times);
     let directory = source.subdirectory.as_deref().unwrap_or_default();
     let identity = Key::of("git", [&source.remote, &revision.key(source.keep_git_dir), directory, &flags]);
@@ -32,7 +33,8 @@ pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource) -> Resul
 pub(in crate::build) fn fetch(session: &Session<'_>, source: &GitSource, step: &Step<'_>) -> Result<Record> {
     let (request, refused) = (request(source), refused(source));
     with(session, |git| {
-        let revision = git.resolve(&request).map_err(&refused)?;
+        let known = session.found.revision(source).map(Ok);
+        let revision = known.unwrap_or_else(|| git.resolve(&request)).map_err(&refused)?;
         let mut checkout = git.fetch(&request, &revision).map_err(&refused)?;
         let mut layer = session.draft.layer().map_err(failed(ACTION))?;
         // That of the commit, as a checkout has none that would be the same twice.

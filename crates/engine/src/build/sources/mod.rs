@@ -7,6 +7,47 @@ mod git;
 mod remote;
 mod web;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use ::git::Revision;
+use dockerfile::lower::GitSource;
+use registry_client::web::Known;
+
+/// What was said of sources when their keys were made. Whoever fetches one later gets that, or an error: else what somebody puts
+/// in its place meanwhile would be kept under the key of what was there.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    revisions: Mutex<Vec<(GitSource, Revision)>>,
+    files: Mutex<BTreeMap<String, Known>>,
+}
+
+impl Found {
+    fn put_revision(&self, source: &GitSource, revision: &Revision) {
+        let mut revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        revisions.push((source.clone(), revision.clone()));
+    }
+
+    fn revision(&self, source: &GitSource) -> Option<Revision> {
+        let revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        revisions.iter().find(|(known, _)| known == source).map(|(_, revision)| revision.clone())
+    }
+
+    fn put_file(&self, url: &str, known: Known) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), known);
+    }
+
+    /// Whether what comes is another version than the one that was looked up.
+    fn is_other(&self, url: &str, now: &Known) -> bool {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(then) = files.get(url) else { return false };
+        match (&then.etag, &now.etag) {
+            (Some(then), Some(now)) => then != now,
+            _ => then.last_modified != now.last_modified,
+        }
+    }
+}
+
 pub(super) use git::{fetch as fetch_git, find as git};
 pub(super) use remote::remote;
 pub(super) use web::{fetch_http, http};

@@ -99,6 +99,9 @@ pub(in crate::build) fn fetch_http(
     step: &Step<'_>,
 ) -> Result<Record> {
     let mut reader = open(session, url, checksum)?;
+    if session.found.is_other(url, &reader.about().known) {
+        return Err(BuildError::ChangedElsewhere { url: shown(url) }.into());
+    }
     let path = session.draft.fresh("download");
     let spool = file::create_new(&path, 0o600)
         .map_err(|source| crate::Error::File { action: "make a file for a download", source })?;

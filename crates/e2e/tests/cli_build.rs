@@ -1,0 +1,258 @@
+//! `build` with the real program: what comes out, what is done again and what is not, and what is refused.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and fail loudly"
+)]
+
+use std::path::PathBuf;
+
+use testkit::{Output, Skiff, wait_until};
+
+/// A Skiff with busybox, and a folder with a context.
+struct Workshop {
+    skiff: Skiff,
+    context: PathBuf,
+}
+
+impl Workshop {
+    fn new(dockerfile: &str) -> Workshop {
+        let skiff = Skiff::with_busybox().that_builds();
+        let context = skiff.folder().join("context");
+        std::fs::create_dir(&context).unwrap();
+        let workshop = Workshop { skiff, context };
+        workshop.write("Dockerfile", dockerfile);
+        workshop
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.context.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn try_build(&self, flags: &[&str]) -> Output {
+        let context = self.context.to_str().unwrap();
+        self.skiff.run(&[&["build", "--progress=plain", "--network=none"], flags, &[context]].concat())
+    }
+
+    /// What the build tells of itself.
+    fn build(&self, flags: &[&str]) -> String {
+        let output = self.try_build(&[&["-t", "made"], flags].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        output.stderr
+    }
+
+    fn fails(&self, flags: &[&str], words: &[&str]) -> String {
+        let output = self.try_build(flags);
+        assert_eq!(output.code, 1, "{}", output.stderr);
+        for word in words {
+            assert!(output.stderr.contains(word), "no {word:?} in:\n{}", output.stderr);
+        }
+        output.stderr
+    }
+
+    fn in_image(&self, script: &str) -> String {
+        self.skiff.ok(&["run", "--rm", "made", "sh", "-c", script])
+    }
+}
+
+/// How often a step was taken from the cache.
+fn cached(progress: &str) -> usize {
+    progress.lines().filter(|line| line.ends_with(" CACHED")).count()
+}
+
+#[test]
+fn an_image_is_built_and_runs() {
+    let workshop = Workshop::new(
+        "FROM busybox\nARG NAME=you\nENV GREETING=\"hello $NAME\"\nWORKDIR /work\nCOPY one sub/ ./\nRUN echo $GREETING > said && cat one deep/two >> said\nCMD [\"cat\", \"/work/said\"]\n",
+    );
+    workshop.write("one", "1\n");
+    workshop.write("sub/deep/two", "2\n");
+    workshop.build(&["--build-arg", "NAME=world"]);
+    assert_eq!(workshop.skiff.ok(&["run", "--rm", "made"]), "hello world\n1\n2\n");
+    assert_eq!(workshop.in_image("pwd; ls"), "/work\ndeep\none\nsaid\n");
+    assert_eq!(workshop.skiff.left_by_containers(), "");
+}
+
+#[test]
+fn what_was_done_is_not_done_again() {
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /once\nCOPY kept /\nRUN cat /kept > /copy; cat /proc/sys/kernel/random/uuid > /first\nCOPY source /\nRUN cat /source > /built; cat /proc/sys/kernel/random/uuid > /second\n",
+    );
+    workshop.write("kept", "kept\n");
+    workshop.write("source", "one\n");
+    workshop.build(&[]);
+    let all = "cat /once /first /second";
+    let first = workshop.in_image(all);
+    let again = workshop.build(&[]);
+    assert_eq!((cached(&again), workshop.in_image(all)), (5, first.clone()), "{again}");
+
+    // Another time is no change, nor is another name of the folder.
+    let moved = workshop.skiff.folder().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for name in ["Dockerfile", "kept", "source"] {
+        std::fs::copy(workshop.context.join(name), moved.join(name)).unwrap();
+    }
+    let moved = Workshop { skiff: workshop.skiff, context: moved };
+    let again = moved.build(&[]);
+    assert_eq!((cached(&again), moved.in_image(all)), (5, first.clone()), "{again}");
+
+    // What follows from a change is done, and what comes before it is not.
+    moved.write("source", "two\n");
+    let changed = moved.build(&[]);
+    assert_eq!(cached(&changed), 3, "{changed}");
+    assert_eq!(moved.in_image("cat /built"), "two\n");
+    let now = moved.in_image(all);
+    assert_eq!(first.lines().take(2).collect::<Vec<_>>(), now.lines().take(2).collect::<Vec<_>>());
+    assert_ne!(first, now);
+
+    // And back.
+    moved.write("source", "one\n");
+    assert_eq!((cached(&moved.build(&[])), moved.in_image(all)), (5, first.clone()));
+    assert_eq!(cached(&moved.build(&["--no-cache"])), 0);
+    assert_ne!(moved.in_image(all), first);
+}
+
+#[test]
+fn stages_that_nobody_needs_are_not_built() {
+    let workshop = Workshop::new(
+        "FROM busybox AS base\nRUN echo base > /base\nFROM base AS broken\nRUN false\nFROM base AS tools\nRUN echo tool > /tool\nFROM scratch AS files\nCOPY --from=tools /tool /tool\nFROM base\nCOPY --from=files / /\n",
+    );
+    let said = workshop.build(&[]);
+    assert!(!said.contains("RUN false"), "{said}");
+    assert_eq!(workshop.in_image("cat /base /tool"), "base\ntool\n");
+    workshop.fails(&["--target", "broken"], &["RUN false", "exit code: 1"]);
+    workshop.fails(&["--target", "nowhere"], &["target stage \"nowhere\" could not be found"]);
+}
+
+#[test]
+fn stages_run_side_by_side() {
+    // Each waits for the other, by a cache that both have mounted.
+    let workshop = Workshop::new(
+        "FROM busybox AS one\nRUN --mount=type=cache,target=/meet touch /meet/one; until [ -e /meet/two ]; do sleep 0.02; done; echo 1 > /made\nFROM busybox AS two\nRUN --mount=type=cache,target=/meet touch /meet/two; until [ -e /meet/one ]; do sleep 0.02; done; echo 2 > /made\nFROM scratch\nCOPY --from=one /made /1\nCOPY --from=two /made /2\n",
+    );
+    workshop.build(&["--parallel", "2"]);
+}
+
+#[test]
+fn a_program_that_fails_is_shown_with_what_it_said_and_its_line() {
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN echo before\nRUN echo it is broken >&2; \\\n    exit 7\nRUN echo after\n",
+    );
+    let said =
+        workshop.fails(&[], &["it is broken", "exit code: 7", "Dockerfile:3", ">>> RUN echo it is broken"]);
+    assert!(!said.contains("echo after\n#"), "{said}");
+    assert_eq!(workshop.skiff.left_by_containers(), "");
+}
+
+#[test]
+fn a_dockerfile_that_cannot_be_built_is_shown_with_its_line() {
+    for (text, words) in [
+        ("FRM busybox\n", &["dockerfile parse error on line 1: unknown instruction: FRM", "FROM"][..]),
+        ("FROM busybox\nCOPY one\n", &["line 2", "COPY requires at least two arguments"]),
+        ("RUN true\n", &["no build stage in current context"]),
+        ("", &["file with no instructions"]),
+        (
+            "FROM busybox AS one\nCOPY --from=later /a /b\nFROM busybox AS later\nFROM one\n",
+            &["cannot copy from stage \"later\""],
+        ),
+        ("FROM busybox\nCOPY missing /\n", &["\"/missing\": not found"]),
+        ("FROM busybox\nCOPY ../outside /\n", &["not found"]),
+        ("FROM busybox\nRUN --mount=type=secret,id=x,required=true true\n", &["secret x: not found"]),
+        ("FROM busybox\nRUN --security=insecure true\n", &["security.insecure is not allowed"]),
+    ] {
+        Workshop::new(text).fails(&[], words);
+    }
+}
+
+#[test]
+fn a_secret_reaches_its_program_and_nothing_else() {
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN --mount=type=secret,id=key cp /run/secrets/key /dev/shm/x; wc -c < /run/secrets/key > /size; ls -l /run/secrets/key | cut -c1-10 > /mode\nRUN --mount=type=secret,id=key,env=KEY [ -n \"$KEY\" ]\n",
+    );
+    let secret = "sehr-geheim-31415926";
+    workshop.write("../key", secret);
+    let file = workshop.skiff.folder().join("key");
+    let said = workshop.build(&["--secret", &format!("id=key,src={}", file.display())]);
+    assert!(!said.contains(secret), "{said}");
+    assert_eq!(
+        workshop.in_image("cat /size /mode; ls /run/secrets 2>&1; true"),
+        "20\n-r--------\nls: /run/secrets: No such file or directory\n"
+    );
+    // Nowhere on the disk, in no config, no history, no row.
+    let mut grep = std::process::Command::new("grep");
+    let found = grep
+        .args(["-rl", secret])
+        .arg(workshop.skiff.root())
+        .arg(workshop.skiff.run_folder())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    // Another secret is no reason to run it again.
+    workshop.write("../key", "another");
+    let again = workshop.build(&["--secret", &format!("id=key,src={}", file.display())]);
+    assert_eq!(cached(&again), 2, "{again}");
+}
+
+#[test]
+fn two_builds_of_the_same_at_once_share_the_work() {
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN --mount=type=cache,target=/count echo x >> /count/runs; sleep 0.5; cat /count/runs > /runs\n",
+    );
+    let context = workshop.context.to_str().unwrap().to_owned();
+    let words = ["build", "-q", "--network=none", "-t", "made", &context];
+    let children: Vec<_> = (0..4).map(|_| workshop.skiff.start(&words)).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(workshop.in_image("cat /runs"), "x\n");
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_nothing_and_the_next_one_succeeds() {
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN echo done > /done\nRUN --mount=type=cache,target=/c touch /c/began; sleep 1000\n",
+    );
+    let context = workshop.context.to_str().unwrap().to_owned();
+    let mut child = workshop.skiff.start(&["build", "--network=none", &context]);
+    wait_until("the step runs", || {
+        let mut find = std::process::Command::new("find");
+        let found = find.arg(workshop.skiff.root().join("cache")).args(["-name", "began"]).output().unwrap();
+        !found.stdout.is_empty()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What half-done work there was lies in `tmp` until the next one comes; no process and no mount is left.
+    wait_until("the step has ended", || {
+        let left = std::fs::read_dir(workshop.skiff.run_folder().join("builds")).unwrap();
+        left.flatten().all(|entry| !entry.path().join("status").exists())
+    });
+    workshop.write("Dockerfile", "FROM busybox\nRUN echo done > /done\n");
+    let said = workshop.build(&[]);
+    assert_eq!(cached(&said), 1, "{said}");
+    assert_eq!(workshop.skiff.left_by_containers(), "");
+    let tmp: Vec<_> = std::fs::read_dir(workshop.skiff.root().join("tmp")).unwrap().collect();
+    assert!(tmp.is_empty(), "{tmp:?}");
+}
+
+#[test]
+fn the_context_may_come_as_a_stream_and_the_dockerfile_too() {
+    let workshop = Workshop::new("FROM busybox\nCOPY one /\n");
+    workshop.write("one", "1\n");
+    let mut tar = std::process::Command::new("tar");
+    let archive = tar.arg("-C").arg(&workshop.context).args(["-czf", "-", "."]).output().unwrap().stdout;
+    let build = |words: &[&str], input: &[u8]| {
+        let output = workshop
+            .skiff
+            .run_with_input(&[&["build", "-q", "--network=none", "-t", "made"], words].concat(), input);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+    };
+    build(&["-"], &archive);
+    assert_eq!(workshop.in_image("cat /one"), "1\n");
+    build(&["-"], b"FROM busybox\nRUN echo alone > /alone\n");
+    assert_eq!(workshop.in_image("cat /alone"), "alone\n");
+    build(&["-f", "-", workshop.context.to_str().unwrap()], b"FROM busybox\nCOPY one /renamed\n");
+    assert_eq!(workshop.in_image("cat /renamed"), "1\n");
+}
