@@ -35,6 +35,12 @@ pub(crate) enum Fault {
     Progress { progress: String },
     #[error("failed to get console: stderr is no terminal, which --progress=tty needs")]
     NoConsole,
+    #[error("read the bake files")]
+    Bake(#[source] bake::Error),
+    #[error("couldn't find a bake definition: name one by -f")]
+    NoBakeFile,
+    #[error("target {target} asks for {wanted}: allow it by --allow {wanted}")]
+    NotAllowed { target: String, wanted: String },
     #[error("{variable}: {value:?}: {reason}")]
     Variable { variable: &'static str, value: String, reason: &'static str },
 }

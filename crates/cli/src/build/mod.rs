@@ -8,6 +8,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes are Docker's: 1 for whatever failed, also for
 //! a check that found something; 130 after an interrupt.
 
+pub(crate) mod bake;
 mod call;
 mod csv;
 mod execute;
@@ -21,6 +22,8 @@ mod results;
 mod sources;
 
 pub(crate) use fault::Fault;
+
+use engine::info::Built;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -37,6 +40,18 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     if let Some(asked) = asked {
         return call::run(context, parsed, &asked, &place);
     }
+    let (built, warnings) = make(context, parsed, place, mode)?;
+    results::write_metadata(parsed, built.metadata(), warnings)?;
+    Ok(0)
+}
+
+/// Builds what was typed of these files; with what was built, what the checks found.
+fn make(
+    context: &Context,
+    parsed: &Parsed,
+    place: place::Place,
+    mode: Mode,
+) -> Result<(Built, Vec<serde_json::Value>)> {
     let request = request::request(context, parsed, place)?;
     results::forget_id(parsed)?;
     let expanded = context.debug || parsed.on("debug");
@@ -46,11 +61,10 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     if let Some(id) = &id {
         results::write_id(parsed, id)?;
     }
-    results::write_metadata(parsed, built.metadata(), display.warnings())?;
     if let Some(id) = id.as_ref().filter(|_| mode == Mode::Quiet) {
         output::print(&format!("{id}\n"));
     }
     let added: Vec<String> = built.images.iter().map(|image| image.id.to_string()).collect();
     pressure::relieve_after(context, &added.iter().map(String::as_str).collect::<Vec<_>>());
-    Ok(0)
+    Ok((built, display.warnings()))
 }

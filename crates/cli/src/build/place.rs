@@ -121,7 +121,7 @@ fn whole(mut stdin: File, start: Option<u64>, head: Vec<u8>) -> Result<OwnedFd> 
 }
 
 /// The Dockerfile on standard input.
-fn stdin_text() -> Result<Vec<u8>> {
+pub(super) fn stdin_text() -> Result<Vec<u8>> {
     let mut text = Vec::new();
     stdin()?.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut text).map_err(Error::Input)?;
     Ok(text)

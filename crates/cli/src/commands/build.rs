@@ -20,6 +20,8 @@ pub(crate) static BUILDX: Group = Group {
     path: "buildx",
     about: "Build images, by the names that Docker's plug-in has for it",
     entries: &[
+        verb("bake", Section::Plain, &BAKE),
+        verb("f", Section::Hidden, &BAKE),
         verb("build", Section::Plain, &BUILD),
         verb("b", Section::Hidden, &BUILD),
         verb("du", Section::Plain, &builder::DISK_USAGE),
@@ -42,6 +44,38 @@ pub(crate) static BUILD: Verb = Verb {
     interspersed: true,
     flags: &[FILES, RESULTS, RUNS, LEGACY],
     run: build::run,
+};
+
+/// `skiff bake`.
+pub(crate) static BAKE: Verb = Verb {
+    usage: "[OPTIONS] [TARGET...]",
+    about: "Build the targets of bake files (HCL, JSON, Compose)",
+    aliases: &["bake", "buildx bake", "buildx f"],
+    arguments: Arguments::AtLeast(0),
+    interspersed: true,
+    flags: &[&[
+        list("allow", "list", "Allow what targets ask for (network.host, security.insecure, device)"),
+        value("builder", "string", "Builder").ignored().notice(BUILDER_NAME),
+        value("call", "string", "What to do with the Dockerfiles: build, check, outline or targets"),
+        switch("check", "Check the Dockerfiles without building them"),
+        list("file", "list", "Bake file, instead of those of this folder; - for stdin").short('f'),
+        value("list", "string", "List what can be built, or what it depends on: targets or variables"),
+        switch("load", "Keep the images here"),
+        value("metadata-file", "string", "Write what is known of the results to a file, as JSON"),
+        switch("no-cache", "Make everything anew"),
+        switch("print", "Print the targets as JSON, without building them"),
+        value("progress", "string", "How to show how far it is: auto, plain, tty, rawjson, quiet or none")
+            .default("\"auto\""),
+        value("provenance", "string", "Shorthand of --set *.attest=type=provenance"),
+        switch("pull", "Ask registries for newer base images"),
+        switch("push", "Send the images to their registries"),
+        switch("quiet", "Print the images' ids alone").short('q'),
+        value("sbom", "string", "Shorthand of --set *.attest=type=sbom"),
+        list("set", "list", "Change a target (target.key=value)"),
+        list("var", "list", "Set a variable (name=value)"),
+        list("variable", "list", "").alias("var"),
+    ]],
+    run: build::bake::run,
 };
 
 /// What is built, of what.

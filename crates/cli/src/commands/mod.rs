@@ -14,7 +14,7 @@ mod watch;
 
 use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
-pub(crate) use build::{BUILDER, BUILDX};
+pub(crate) use build::{BUILD, BUILDER, BUILDX};
 pub(crate) use container::CONTAINER;
 pub(crate) use image::IMAGE;
 pub(crate) use manifest::MANIFEST;
@@ -51,7 +51,7 @@ static TOP_ENTRIES: &[Entry] = &[
     verb("run", Section::Common, &container::RUN),
     verb("exec", Section::Common, &container::EXEC),
     verb("ps", Section::Common, &container::LIST),
-    verb("build", Section::Common, &build::BUILD),
+    verb("build", Section::Common, &BUILD),
     verb("pull", Section::Common, &image::PULL),
     verb("push", Section::Common, &image::PUSH),
     verb("images", Section::Common, &image::LIST),
@@ -65,6 +65,7 @@ static TOP_ENTRIES: &[Entry] = &[
     group("registry", &REGISTRY),
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
+    verb("bake", Section::Plain, &build::BAKE),
     verb("commit", Section::Plain, &files::COMMIT),
     verb("completion", Section::Plain, &craft::COMPLETION),
     verb("cp", Section::Plain, &files::COPY),

@@ -201,6 +201,7 @@ const NEEDLESS: &[&str] = &[
 #[test]
 fn no_flag_that_works_is_ignored_in_silence() {
     const SOURCES: &[&str] = &[
+        include_str!("../build/bake.rs"),
         include_str!("../build/call.rs"),
         include_str!("../build/mod.rs"),
         include_str!("../build/progress/mod.rs"),

@@ -17,6 +17,15 @@ pub(crate) fn caller(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// All of it that is text.
+#[allow(clippy::disallowed_methods, reason = "the command line is what reads the environment")]
+pub(crate) fn all() -> std::collections::BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
 /// The platform that the caller has set for all of Docker's commands.
 pub(crate) fn default_platform() -> Option<String> {
     caller("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty())
