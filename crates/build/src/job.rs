@@ -94,6 +94,8 @@ pub(crate) struct Crew<'a, W, C> {
     pub(crate) cache: &'a C,
     pub(crate) cancel: &'a Cancel,
     pub(crate) watch: &'a Watch<'a>,
+    /// As in [`crate::Options`].
+    pub(crate) salt: &'a str,
 }
 
 type Done<T, E> = Result<Outcome<T>, Failure<E>>;
@@ -233,7 +235,7 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
     fn content(&self, trees: &[W::Tree]) -> Result<Key, Failure<W::Error>> {
         let content = self.crew.worker.content(self.node, trees, &self.step());
         let content = content.map_err(|error| self.failed(error))?;
-        Ok(Key::content(&self.node.op.effect(), &content))
+        Ok(Key::content(&Key::effect(&self.node.op, self.crew.salt), &content))
     }
 
     fn find(&self, key: &Key) -> Result<Option<Record>, Failure<W::Error>> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dockerfile::lower::Op;
 use oci::{DiffId, Digest, Hasher};
 
 /// Names a result by what makes it.
@@ -19,6 +20,14 @@ impl Key {
             hasher.update(part.as_bytes());
         }
         Self(hasher.finish())
+    }
+
+    /// What an operation does, where `salt` decides as well.
+    pub(crate) fn effect(op: &Op, salt: &str) -> Digest {
+        match salt {
+            "" => op.effect(),
+            salt => Self::of("salted", [op.effect().as_str(), salt]).0,
+        }
     }
 
     /// Of a definition: what is done, and the definitions of its inputs or, of a source, what it is at present.

@@ -24,6 +24,9 @@ pub struct Options<'a> {
     /// Whether a node is to be done anew, whatever is known of it. What it makes is kept. Those that stand on it are found again if
     /// they get from it what they got before.
     pub anew: &'a (dyn Fn(&Node) -> bool + Sync),
+    /// What else decides over whatever a node makes, such as the latest time that its files may have. What was made with another
+    /// one is not found.
+    pub salt: &'a str,
 }
 
 /// Why a graph has no solution.
@@ -74,9 +77,9 @@ pub fn solve<W: Worker, C: Cache<Error = W::Error>>(
     (cancel, watch): (&Cancel, &Watch<'_>),
 ) -> Result<Vec<W::Tree>, Failure<W::Error>> {
     let reach = Reach::new(graph, targets, options.anew);
-    let schedule = Schedule::new(graph, targets, reach, options.programs, cancel);
+    let schedule = Schedule::new(graph, targets, reach, (options.programs, options.salt), cancel);
     let inner = schedule.cancel.clone();
-    let crew = Crew { graph, worker, cache, cancel: &inner, watch };
+    let crew = Crew { graph, worker, cache, cancel: &inner, watch, salt: options.salt };
     let shared = Shared {
         most: schedule.most_threads(),
         state: Mutex::new(State { schedule, idle: 0, threads: 1, panic: None }),

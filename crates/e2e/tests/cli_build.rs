@@ -116,6 +116,24 @@ fn what_was_done_is_not_done_again() {
 }
 
 #[test]
+fn an_epoch_makes_equal_images_and_is_no_other_builds() {
+    let workshop = Workshop::new("FROM busybox\nRUN echo x > /x\nCOPY one /one\n");
+    workshop.write("one", "1\n");
+    let id = |workshop: &Workshop| workshop.skiff.said("{{.Id}}", "made");
+    let times = |workshop: &Workshop| workshop.in_image("stat -c %Y /x /one");
+    let at = |epoch: &str| format!("SOURCE_DATE_EPOCH={epoch}");
+    workshop.build(&["--build-arg", &at("1700000000")]);
+    let (first, made) = (id(&workshop), times(&workshop));
+    assert_eq!(made, "1700000000\n1700000000\n");
+    workshop.build(&["--no-cache", "--build-arg", &at("1700000000")]);
+    assert_eq!(id(&workshop), first);
+    workshop.build(&["--build-arg", &at("1600000000")]);
+    assert_eq!(times(&workshop), "1600000000\n1600000000\n");
+    workshop.build(&[]);
+    assert_ne!(times(&workshop), made);
+}
+
+#[test]
 fn stages_that_nobody_needs_are_not_built() {
     let workshop = Workshop::new(
         "FROM busybox AS base\nRUN echo base > /base\nFROM base AS broken\nRUN false\nFROM base AS tools\nRUN echo tool > /tool\nFROM scratch AS files\nCOPY --from=tools /tool /tool\nFROM base\nCOPY --from=files / /\n",

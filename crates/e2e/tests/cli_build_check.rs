@@ -1,6 +1,10 @@
 //! `skiff build --check` and `--call` as they are typed: what they print, where, and with which exit code.
 
-#![allow(clippy::unwrap_used, reason = "tests may fail")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and may fail"
+)]
 
 use serde_json::Value;
 use testkit::{Scratch, Skiff};

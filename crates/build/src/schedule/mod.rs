@@ -52,14 +52,14 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
         graph: &'g Graph,
         targets: &[usize],
         reach: Reach,
-        programs: usize,
+        (programs, salt): (usize, &str),
         caller: &'g Cancel,
     ) -> Self {
         let nodes = graph.nodes();
         let slot = |(number, node): (usize, &dockerfile::lower::Node)| {
             let users = reach.users(number).len();
             // Nobody asks for the rest.
-            let effect = if reach.needed[number] { node.op.effect() } else { node.digest.clone() };
+            let effect = if reach.needed[number] { Key::effect(&node.op, salt) } else { node.digest.clone() };
             Slot::new(effect, node.inputs.len(), users)
         };
         let slots = nodes.iter().enumerate().map(slot).collect();

@@ -54,6 +54,8 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{flag} is not supported yet")]
+    FlagUnsupported { flag: &'static str },
     #[error("there is no context {name:?}")]
     NoContext { name: String },
     #[error(
@@ -147,7 +149,7 @@ impl BuildError {
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
-            Self::ContextUnsupported { .. } => Kind::Unsupported,
+            Self::ContextUnsupported { .. } | Self::FlagUnsupported { .. } => Kind::Unsupported,
             Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
                 Kind::Unavailable
             }

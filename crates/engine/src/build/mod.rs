@@ -70,6 +70,7 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built> {
         export::check(request)?;
+        refuse(request)?;
         let started = state::now();
         let session = Session::new(self, client, request, cancel)?;
         let progress = Progress::new(watch);
@@ -98,6 +99,16 @@ impl Engine {
     }
 }
 
+/// Refuses what is not there yet, before anything is built.
+fn refuse(request: &Build) -> Result<()> {
+    let flag = match (request.cache_mounts_from.is_empty(), request.cache_mounts_to.is_empty()) {
+        (true, true) => return Ok(()),
+        (false, _) => "--cache-mounts-from",
+        (true, false) => "--cache-mounts-to",
+    };
+    Err(BuildError::FlagUnsupported { flag }.into())
+}
+
 /// Solves the graph; the file tree of each target.
 fn solved(
     session: &Session<'_>,
@@ -112,8 +123,11 @@ fn solved(
         is_step(&node.op)
             && (request.no_cache || work.is_anew || in_stage(&node.name, &request.no_cache_filter))
     };
+    // Times of files are part of what a step makes, and of no content.
+    let salt = session.epoch().map_or_else(String::new, |epoch| epoch.to_string());
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let options = Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew };
+    let options =
+        Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
     let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));
