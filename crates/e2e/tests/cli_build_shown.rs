@@ -1,6 +1,10 @@
 //! What people and scripts see of `skiff build`: progress in all its forms, ids and files, failures, interrupts.
 
-#![allow(clippy::unwrap_used, reason = "tests may fail")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and may fail"
+)]
 
 use serde_json::Value;
 use testkit::{Scratch, Skiff};

@@ -54,6 +54,8 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    #[error("invalid SOURCE_DATE_EPOCH: {text:?} is no number of seconds")]
+    Epoch { text: String },
     #[error("{flag} is not supported yet")]
     FlagUnsupported { flag: &'static str },
     #[error("there is no context {name:?}")]
@@ -140,6 +142,7 @@ impl BuildError {
             | Self::Platform { .. }
             | Self::ContextAddress { .. }
             | Self::NoContext { .. }
+            | Self::Epoch { .. }
             | Self::IgnoreFile { .. }
             | Self::CheckOptions { .. }
             | Self::Violation { .. }

@@ -101,6 +101,9 @@ impl Engine {
 
 /// Refuses what is not there yet, before anything is built.
 fn refuse(request: &Build) -> Result<()> {
+    if let Some(text) = request.bad_epoch() {
+        return Err(BuildError::Epoch { text: text.chars().take(80).collect() }.into());
+    }
     let flag = match (request.cache_mounts_from.is_empty(), request.cache_mounts_to.is_empty()) {
         (true, true) => return Ok(()),
         (false, _) => "--cache-mounts-from",

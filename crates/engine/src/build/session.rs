@@ -62,6 +62,6 @@ impl<'e> Session<'e> {
 
     /// No time in what is made is later, in seconds.
     pub(super) fn epoch(&self) -> Option<i64> {
-        self.request.source_date_epoch.map(|epoch| epoch.seconds())
+        self.request.epoch().map(|epoch| epoch.seconds())
     }
 }

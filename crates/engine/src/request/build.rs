@@ -71,6 +71,23 @@ pub struct Build {
     pub strict: bool,
 }
 
+impl Build {
+    /// The latest time in what is made: as it is asked for, else by the argument that Dockerfiles know it by.
+    pub(crate) fn epoch(&self) -> Option<Timestamp> {
+        let argument = || Timestamp::new(self.arguments.get(EPOCH)?.trim().parse().ok()?, 0);
+        self.source_date_epoch.or_else(argument)
+    }
+
+    /// The argument's text, where it is no time.
+    pub(crate) fn bad_epoch(&self) -> Option<&str> {
+        let text = self.arguments.get(EPOCH)?;
+        (!text.trim().is_empty() && self.epoch().is_none()).then_some(text)
+    }
+}
+
+/// Seconds since 1970 (reproducible-builds.org, SOURCE_DATE_EPOCH).
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// Key-value pairs of a flag: `type=local,dest=out`.
 pub type Fields = Vec<(String, String)>;
 

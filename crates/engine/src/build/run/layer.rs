@@ -10,7 +10,7 @@ use runtime::plan::RootSource;
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::error::RunError;
-use super::request::{latest, refused};
+use super::request::refused;
 use crate::build::session::Session;
 use crate::images::failed;
 use crate::{Engine, Result};
@@ -26,7 +26,7 @@ pub(super) fn store(
     root: RootSource,
     mount_points: Vec<String>,
 ) -> Result<LoadedLayer> {
-    let times = Times::Seconds { latest: latest(session.request) };
+    let times = Times::Seconds { latest: session.epoch() };
     let mut writer = session.draft.layer().map_err(failed(ACTION))?;
     engine.layer_over(root, mount_points, times).tar(|tar| copy(tar, &mut writer))?;
     writer.finish().map_err(failed(ACTION))

@@ -131,9 +131,3 @@ pub(super) fn hosts(extra: &[String]) -> std::result::Result<String, RunError> {
     }
     Ok(text)
 }
-
-/// The time that no file of a layer is later than, in seconds since 1970.
-pub(super) fn latest(build: &Build) -> Option<i64> {
-    let argument = || build.arguments.get("SOURCE_DATE_EPOCH")?.trim().parse().ok();
-    build.source_date_epoch.map(oci::Timestamp::seconds).or_else(argument)
-}
