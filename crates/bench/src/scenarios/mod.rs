@@ -50,6 +50,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "push", run: push::run },
     Scenario { name: "registry", run: registry::run },
     Scenario { name: "build", run: build::run },
+    Scenario { name: "build-files", run: build::files },
     Scenario { name: "logs", run: logs::run },
     Scenario { name: "cp", run: copy::run },
     Scenario { name: "commit", run: commit::run },

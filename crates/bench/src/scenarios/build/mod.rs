@@ -31,8 +31,18 @@ struct Builder<'a> {
     words: &'static [&'static str],
 }
 
+/// Steps.
 pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
-    let mut table = Table::new("`build` of a Dockerfile", &["", "", "median", "skiff is"]);
+    builds(lab, rounds, "`build` of a Dockerfile", recipes::STEPS)
+}
+
+/// Files.
+pub(crate) fn files(lab: &mut Lab, rounds: usize) -> Result<Table> {
+    builds(lab, rounds, "`build` with large contexts", recipes::FILES)
+}
+
+fn builds(lab: &Lab, rounds: usize, title: &str, recipes: &[Recipe]) -> Result<Table> {
+    let mut table = Table::new(title, &["", "", "median", "skiff is"]);
     let buildah = Buildah::new(lab.folder())?;
     buildah.import(&lab.folder().join("rootfs.tar"), SMALL)?;
     let builders = [
@@ -44,7 +54,7 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
         },
         Builder { name: "buildah build", engine: &buildah, words: &["build", "-q", "--layers"] },
     ];
-    for recipe in recipes::ALL {
+    for recipe in recipes {
         let folder = lab.folder().join("build");
         let times = compare(&builders, recipe, &folder, rounds.min(recipe.rounds))
             .with_context(|| recipe.name.to_owned())?;

@@ -26,7 +26,8 @@ pub(super) struct Recipe {
     pub(super) rounds: usize,
 }
 
-pub(super) const ALL: &[Recipe] = &[
+/// Of steps: what the builder takes beside the commands.
+pub(super) const STEPS: &[Recipe] = &[
     Recipe {
         name: "10 steps, cold",
         lay_out: ten_steps,
@@ -63,6 +64,10 @@ pub(super) const ALL: &[Recipe] = &[
         limit: None,
         rounds: 3,
     },
+];
+
+/// Of files: these take minutes.
+pub(super) const FILES: &[Recipe] = &[
     Recipe {
         name: "context of 50,000 files",
         lay_out: many_files,
