@@ -48,6 +48,7 @@ impl Skiff {
         for some in containers.lines().collect::<Vec<_>>().chunks(50) {
             self.output(&[&["rm", "-f"], some].concat())?;
         }
+        self.output(&["builder", "prune", "-af"])?;
         // Layers are immutable files: only Skiff itself removes them.
         self.output(&["image", "prune", "-af"])?;
         for folder in [&self.root, &self.run] {
