@@ -86,6 +86,8 @@ pub enum BuildError {
     Annotation { text: String, reason: String },
     #[error(transparent)]
     Run(#[from] super::run::RunError),
+    #[error("make a layer of {what}: there is none to be made")]
+    NoLayer { what: String },
     #[error("build was cancelled")]
     Cancelled,
 }
@@ -158,6 +160,7 @@ impl BuildError {
             }
             Self::Fetch { .. } | Self::Download { .. } => Kind::Unavailable,
             Self::Run(source) => source.kind(),
+            Self::NoLayer { .. } => Kind::Internal,
             Self::Cancelled => Kind::Unavailable,
         }
     }

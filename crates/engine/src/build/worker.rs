@@ -68,13 +68,15 @@ impl Worker for Hands<'_> {
                 copy::make_directory(self.session, path, owner.as_deref(), inputs, step)
             }
             Op::Inline { name, content, mode } => copy::inline(self.session, name, content, *mode),
-            Op::Merge => top_of(inputs),
+            Op::Merge => top_of(node, inputs),
             Op::Http { url, name, checksum } => {
                 sources::fetch_http(self.session, url, name, checksum.as_ref(), step)
             }
             Op::Git(git) => sources::fetch_git(self.session, git, step),
             // These are here, and have no layer of their own.
-            Op::Scratch | Op::Image { .. } | Op::Context { .. } => Err(BuildError::Cancelled.into()),
+            Op::Scratch | Op::Image { .. } | Op::Context { .. } => {
+                Err(BuildError::NoLayer { what: node.name.clone() }.into())
+            }
         }
     }
 
@@ -95,9 +97,9 @@ fn failed(source: image::Error) -> Error {
 }
 
 /// The layer that the second of two inputs has on top.
-fn top_of(inputs: &[Tree]) -> Result<Record> {
+fn top_of(node: &Node, inputs: &[Tree]) -> Result<Record> {
     let top = inputs.get(1).and_then(|tree| tree.layers().last());
-    let top = top.ok_or(Error::NoSuchDirectory)?;
+    let top = top.ok_or_else(|| BuildError::NoLayer { what: node.name.clone() })?;
     Ok(Record { layer: top.diff_id.clone(), size: top.size })
 }
 

@@ -86,7 +86,7 @@ pub(super) fn open(
     match session.client.download(&download).map_err(|source| fetch_failed(url, source))? {
         Downloaded::New(reader) => Ok(reader),
         // Nothing was said to be known.
-        Downloaded::Unchanged { .. } => Err(BuildError::Cancelled.into()),
+        Downloaded::Unchanged { .. } => Err(BuildError::NoLayer { what: shown(url) }.into()),
     }
 }
 
