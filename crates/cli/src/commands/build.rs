@@ -151,7 +151,7 @@ const RUNS: &[Flag] = &[
     value("memory", "bytes", "Limit of memory").short('m'),
     value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
     value("network", "string", "Network of RUN: default, none or host").default("\"default\""),
-    value("parallel", "int", "How many programs run at once; as many as there are CPUs by default"),
+    value("parallel", "int", "How many programs run at once").default("32"),
     value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
     value("shm-size", "bytes", "Size of /dev/shm"),
     list("ulimit", "ulimit", "Set a resource limit (nofile=1024:2048)"),

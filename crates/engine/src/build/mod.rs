@@ -36,7 +36,6 @@ mod worker;
 mod world;
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
 use std::sync::Arc;
 
 use ::build::{Cancel, Failure, Options, solve};
@@ -59,6 +58,10 @@ pub use prune::{CacheLimits, PruneBuildCache, PrunedBuildCache};
 pub use run::RunError;
 pub use state::CacheKind;
 pub use watch::{BuildEvent, BuildWatch, Vertex};
+
+/// Programs that run at once unless the caller says: most wait for networks and disks, and those that compute get their share from the
+/// kernel. Other builders have no limit; this one keeps a wide Dockerfile within the memory of a machine and the ids of its pool.
+const PROGRAMS: usize = 32;
 
 impl Engine {
     /// Builds images of a Dockerfile, and puts them where they are wanted. Blocks; `cancel` ends it from another thread.
@@ -128,9 +131,7 @@ fn solved(
     };
     // Times of files are part of what a step makes, and of no content.
     let salt = session.epoch().map_or_else(String::new, |epoch| epoch.to_string());
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let options =
-        Options { programs: request.parallel.unwrap_or(processors).max(1), anew: &anew, salt: &salt };
+    let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
     let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));

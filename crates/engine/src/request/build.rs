@@ -65,7 +65,7 @@ pub struct Build {
     /// Times in what is made are no later than this, and times of what is not a file are this. None: as `--build-arg
     /// SOURCE_DATE_EPOCH`, or times are left out where they can be.
     pub source_date_epoch: Option<Timestamp>,
-    /// Programs that run at once; as many as there are processors if none.
+    /// Programs that run at once; 32 if none, whatever the number of processors, for most programs of builds wait.
     pub parallel: Option<usize>,
     /// Whether the checks that a Dockerfile fails end the build (`--lint=error`).
     pub strict: bool,
