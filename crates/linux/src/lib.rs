@@ -20,5 +20,6 @@ pub mod process;
 pub mod project;
 pub mod signal;
 pub mod terminal;
+pub mod writeback;
 
 pub use chain::chain;
