@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::parse::parse;
+use crate::source::Source;
 
 fn options() -> Options {
     Options::new("linux/amd64".parse().unwrap())

@@ -1,0 +1,235 @@
+//! What flags and ignore files change.
+
+use super::*;
+
+#[test]
+fn flags_change_what_is_copied() {
+    check(
+        "",
+        TREE,
+        "COPY --chown=5:6 dir /x/y",
+        expect![[r#"
+        0755 5:6 /x/
+        0755 5:6 /x/y/
+        0777 5:6 /x/y/link -> ../a.txt
+        0600 5:6 /x/y/pipe (pipe)
+        0755 5:6 /x/y/run = run
+        0755 5:6 /x/y/sub/
+        0644 5:6 /x/y/sub/deep = deep
+    "#]],
+    );
+    check(
+        "f etc/passwd 644 app:x:1000:100::/:/bin/sh\nf etc/group 644 staff:x:50:",
+        TREE,
+        "COPY --chown=app:staff a.txt /x",
+        expect![[r#"
+            0755 0:0 /etc/
+            0644 0:0 /etc/group = staff:x:50:
+            0644 0:0 /etc/passwd = app:x:1000:100::/:/bin/sh
+            0644 1000:50 /x = a
+        "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --chown=app a.txt /x",
+        expect![[r#"
+        failed to solve: unable to find user app: no matching entries in passwd file
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --chmod=600 dir /x",
+        expect![[r#"
+        0755 0:0 /x/
+        0777 0:0 /x/link -> ../a.txt
+        0600 0:0 /x/pipe (pipe)
+        0600 0:0 /x/run = run
+        0600 0:0 /x/sub/
+        0600 0:0 /x/sub/deep = deep
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --chmod=u=rwX,go=rX . /x",
+        expect![[r#"
+        0755 0:0 /x/
+        0644 0:0 /x/a.txt = a (2 links)
+        0644 0:0 /x/b.txt = b
+        0755 0:0 /x/dir/
+        0777 0:0 /x/dir/link -> ../a.txt
+        0644 0:0 /x/dir/pipe (pipe)
+        0755 0:0 /x/dir/run = run
+        0755 0:0 /x/dir/sub/
+        0644 0:0 /x/dir/sub/deep = deep
+        0644 0:0 /x/hard = a (2 links)
+        0777 0:0 /x/out -> /etc/hostname
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --exclude=*.txt --exclude=dir/sub . /x",
+        expect![[r#"
+        0755 0:0 /x/
+        0750 0:0 /x/dir/
+        0777 0:0 /x/dir/link -> ../a.txt
+        0600 0:0 /x/dir/pipe (pipe)
+        0755 0:0 /x/dir/run = run
+        0644 0:0 /x/hard = a
+        0777 0:0 /x/out -> /etc/hostname
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --exclude=a* *.txt /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0600 0:0 /x/b.txt = b
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --exclude=dir --exclude=!dir/sub/deep dir/ . /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0644 0:0 /x/a.txt = a (2 links)
+        0600 0:0 /x/b.txt = b
+        0750 0:0 /x/dir/
+        0755 0:0 /x/dir/sub/
+        0644 0:0 /x/dir/sub/deep = deep
+        0644 0:0 /x/hard = a (2 links)
+        0777 0:0 /x/link -> ../a.txt
+        0777 0:0 /x/out -> /etc/hostname
+        0600 0:0 /x/pipe (pipe)
+        0755 0:0 /x/run = run
+        0755 0:0 /x/sub/
+        0644 0:0 /x/sub/deep = deep
+    "#]],
+    );
+}
+
+#[test]
+fn parents_are_kept_where_asked_for() {
+    check(
+        "",
+        TREE,
+        "COPY --parents dir/sub/deep a.txt /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0644 0:0 /x/a.txt = a
+        0750 0:0 /x/dir/
+        0755 0:0 /x/dir/sub/
+        0644 0:0 /x/dir/sub/deep = deep
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --parents dir/./sub/deep /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0755 0:0 /x/sub/
+        0644 0:0 /x/sub/deep = deep
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --parents **/run /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0750 0:0 /x/dir/
+        0755 0:0 /x/dir/run = run
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --parents dir /x/",
+        expect![[r#"
+        0755 0:0 /x/
+        0750 0:0 /x/dir/
+        0777 0:0 /x/dir/link -> ../a.txt
+        0600 0:0 /x/dir/pipe (pipe)
+        0755 0:0 /x/dir/run = run
+        0755 0:0 /x/dir/sub/
+        0644 0:0 /x/dir/sub/deep = deep
+    "#]],
+    );
+    check(
+        "",
+        TREE,
+        "COPY --parents dir/none /x/",
+        expect![[r#"
+        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir/none": not found
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_left_out_is_not_there() {
+    let world = World::new();
+    let session = world.session();
+    let directory = world.directory("context", TREE);
+    let tree = |ignored: &str, copy: &str| match copied(
+        &session,
+        &Tree::empty(),
+        &world.open(&directory, ignored),
+        copy,
+    ) {
+        Ok(tree) => listed(&session, &tree),
+        Err(error) => words(&error) + "\n",
+    };
+    expect![[r#"
+        0750 0:0 /dir/
+        0777 0:0 /dir/link -> ../a.txt
+        0600 0:0 /dir/pipe (pipe)
+        0755 0:0 /dir/run = run
+        0644 0:0 /hard = a
+        0777 0:0 /out -> /etc/hostname
+    "#]]
+    .assert_eq(&tree("*.txt\ndir/sub", "COPY . /"));
+    expect![[r#"
+        0750 0:0 /dir/
+        0755 0:0 /dir/sub/
+        0644 0:0 /dir/sub/deep = deep
+    "#]]
+    .assert_eq(&tree("*\n!dir/sub/deep", "COPY . /"));
+    expect![[r#"
+        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir/run": not found
+    "#]].assert_eq(&tree("dir", "COPY dir/run /"));
+    expect![[r#"
+        0755 0:0 /run = run
+    "#]]
+    .assert_eq(&tree("dir\n!dir/run", "COPY dir /"));
+    expect![[r#"
+        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir": not found
+    "#]].assert_eq(&tree("dir\n!dir/none", "COPY dir /"));
+}
+
+#[test]
+fn a_context_of_layers_has_an_ignore_file_too() {
+    let world = World::new();
+    let session = world.session();
+    let step = build::Step::new(0, session.cancel, &quiet);
+    let tree = copied(&session, &Tree::empty(), &world.context("stage", TREE), "COPY . /").unwrap();
+    let without = |lines: &[&str]| {
+        let ignored = dockerfile::ignore::Matcher::new(lines).unwrap();
+        super::super::without(&session, &tree, &ignored, &step).unwrap()
+    };
+    assert_eq!(tree.chain(), without(&["none"]).chain());
+    expect![[r#"
+        0750 0:0 /dir/
+        0777 0:0 /dir/link -> ../a.txt
+        0600 0:0 /dir/pipe (pipe)
+        0755 0:0 /dir/run = run
+        0755 0:0 /dir/sub/
+        0644 0:0 /dir/sub/deep = deep
+    "#]]
+    .assert_eq(&listed(&session, &without(&["*", "!dir", "dir/sub", "!dir/sub/deep"])));
+}
