@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use dockerfile::lower::{Graph, Node};
 
+use crate::solve::Salt;
 use crate::{Cache, Cancel, Claim, Event, Failure, Key, Record, Source, Step, Watch, Worker};
 
 /// What is to be done next for a node.
@@ -52,7 +53,8 @@ pub(crate) struct Inputs<T> {
     pub(crate) anew: bool,
     /// By which keys it is looked for, the cheapest first.
     pub(crate) look: Vec<Key>,
-    /// By which keys it is to be found, however it was come by. Of one without inputs, the first is that of its content.
+    /// By which keys it is to be found when it was made, those that are known soonest first. Of one without inputs, the first is that of
+    /// its content.
     pub(crate) keep: Vec<Key>,
 }
 
@@ -95,7 +97,7 @@ pub(crate) struct Crew<'a, W, C> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) watch: &'a Watch<'a>,
     /// As in [`crate::Options`].
-    pub(crate) salt: &'a str,
+    pub(crate) salt: &'a Salt<'a>,
 }
 
 type Done<T, E> = Result<Outcome<T>, Failure<E>>;
@@ -210,7 +212,9 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
         }
     }
 
-    /// The tree of a record that some key led to. The others lead to it from now on.
+    /// The tree of a record that some key led to. Those that are known sooner lead to it from now on. Later ones stay as they are: whether
+    /// a build learns of them is up to what else it needs, and to which thread comes first, and the next one would have to write what
+    /// this one was too quick to learn.
     fn restored(
         &mut self,
         inputs: &Inputs<W::Tree>,
@@ -219,8 +223,9 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
     ) -> Result<Option<Outcome<W::Tree>>, Failure<W::Error>> {
         let Some(tree) = self.restore(inputs.trees.first(), &record)? else { return Ok(None) };
         self.start();
+        let sooner = inputs.keep.iter().take_while(|key| Some(*key) != by);
         let mut missing = Vec::new();
-        for key in inputs.keep.iter().filter(|key| Some(*key) != by) {
+        for key in sooner {
             // Reading is cheap, and mostly finds it; a cache that has it all is not written to.
             if self.find(key)?.as_ref() != Some(&record) {
                 missing.push(key.clone());

@@ -5,6 +5,8 @@ use std::fmt;
 use dockerfile::lower::Op;
 use oci::{DiffId, Digest, Hasher};
 
+use crate::solve::Salt;
+
 /// Names a result by what makes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Digest);
@@ -22,9 +24,9 @@ impl Key {
         Self(hasher.finish())
     }
 
-    /// What an operation does, where `salt` decides as well.
-    pub(crate) fn effect(op: &Op, salt: &str) -> Digest {
-        match salt {
+    /// What an operation does, where `salt` says what decides as well.
+    pub(crate) fn effect(op: &Op, salt: &Salt<'_>) -> Digest {
+        match salt(op).as_str() {
             "" => op.effect(),
             salt => Self::of("salted", [op.effect().as_str(), salt]).0,
         }

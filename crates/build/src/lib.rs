@@ -20,8 +20,8 @@
 //! | trees | the layers of all inputs | all inputs are there |
 //! | content | what [`Worker::content`] says: files that a copy selects, layers that a program runs in | they were read |
 //!
-//! No key depends on a time, on the name of a machine, on a secret or a proxy. What is found by one is kept by the others, so that the
-//! next build finds it sooner.
+//! No key depends on a time, on the name of a machine, on a secret or a proxy. What is made is kept by all of them, what is
+//! found by one by those above it, so that the next build finds it sooner: the build after any build writes nothing.
 //!
 //! What must hold:
 //! - Nothing is run that no target needs, and nothing twice: equal work is one node, equal content is made by one of those that have it,
@@ -54,6 +54,6 @@ mod worker;
 pub use cache::{Cache, Claim, Record};
 pub use cancel::Cancel;
 pub use key::Key;
-pub use solve::{Failure, Options, solve};
+pub use solve::{Failure, Options, Salt, solve};
 pub use watch::{Event, Stream, Watch};
 pub use worker::{Source, Step, Worker};

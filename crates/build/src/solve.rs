@@ -9,13 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 
-use dockerfile::lower::{Graph, Node};
+use dockerfile::lower::{Graph, Node, Op};
 use oci::DiffId;
 
 use crate::job::Crew;
 use crate::reach::Reach;
 use crate::schedule::Schedule;
 use crate::{Cache, Cancel, Watch, Worker};
+
+/// What decides over what an operation makes and is no part of it.
+pub type Salt<'a> = dyn Fn(&Op) -> String + Sync + 'a;
 
 /// How a graph is solved.
 pub struct Options<'a> {
@@ -24,9 +27,9 @@ pub struct Options<'a> {
     /// Whether a node is to be done anew, whatever is known of it. What it makes is kept. Those that stand on it are found again if
     /// they get from it what they got before.
     pub anew: &'a (dyn Fn(&Node) -> bool + Sync),
-    /// What else decides over whatever a node makes, such as the latest time that its files may have. What was made with another
-    /// one is not found.
-    pub salt: &'a str,
+    /// What else decides over what an operation makes, such as the latest time that files may have, or the network of programs. What
+    /// was made with something else is not found. Asked for before anything is done; empty where there is nothing.
+    pub salt: &'a Salt<'a>,
 }
 
 /// Why a graph has no solution.

@@ -78,8 +78,8 @@ pub enum Error {
     Bootstrap(#[source] Box<crate::BootstrapError>),
 
     // What cannot be built.
-    #[error("failed to solve")]
-    Build(#[source] Box<crate::build::BuildError>),
+    #[error(transparent)]
+    Build(Box<crate::build::BuildError>),
 
     // What the state does not allow.
     #[error(

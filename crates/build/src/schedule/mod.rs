@@ -18,6 +18,7 @@ use self::slot::{Definition, Slot, Wait};
 use crate::job::{Inputs, Job, Outcome, Report, Task};
 use crate::queue::{Next, Place, Queues};
 use crate::reach::Reach;
+use crate::solve::Salt;
 use crate::{Cancel, Event, Failure, Key, Record, Source};
 
 /// Who makes something of a content that several nodes have in common.
@@ -52,7 +53,7 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
         graph: &'g Graph,
         targets: &[usize],
         reach: Reach,
-        (programs, salt): (usize, &str),
+        (programs, salt): (usize, &Salt<'_>),
         caller: &'g Cancel,
     ) -> Self {
         let nodes = graph.nodes();

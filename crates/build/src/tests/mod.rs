@@ -93,7 +93,7 @@ fn build_of(
     cancel: &Cancel,
 ) -> (Result<Vec<Tree>, Failure<Oops>>, Diary) {
     let diary = Diary::default();
-    let options = Options { programs: 2, anew, salt: "" };
+    let options = Options { programs: 2, anew, salt: &|_| String::new() };
     let result = solve(graph, targets, (world, store), &options, (cancel, &|event| diary.hear(event)));
     assert_eq!(store.claimed(), 0, "claims are given back");
     for (node, told) in diary.0.lock().unwrap().iter() {

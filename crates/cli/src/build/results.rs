@@ -75,21 +75,19 @@ pub(super) fn tell(error: &engine::Error) {
         let source: &Source = &place.source;
         output::warn(&source.excerpt(place.span));
     }
-    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", causes(error)));
+    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", cause(error)));
 }
 
 fn of_build(error: &engine::Error) -> Option<&BuildError> {
     if let engine::Error::Build(inner) = error { Some(inner) } else { None }
 }
 
-/// The causes in one line. What all errors of builds begin with is left out, and the step's name, which has been shown.
-fn causes(error: &engine::Error) -> String {
-    let chain = linux::chain(error).replace("failed to solve: ", "");
-    let name = match of_build(error) {
-        Some(BuildError::Step { name, .. }) => format!("{name}: "),
-        Some(_) | None => String::new(),
-    };
-    chain.strip_prefix(&name).unwrap_or(&chain).to_owned()
+/// The cause in one line: of a step why it failed, as its name has been shown.
+fn cause(error: &engine::Error) -> String {
+    match of_build(error) {
+        Some(BuildError::Step { source, .. }) => linux::chain(source.as_ref()),
+        Some(_) | None => linux::chain(error),
+    }
 }
 
 #[cfg(test)]

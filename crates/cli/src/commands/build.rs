@@ -1,5 +1,6 @@
 //! Commands that build images.
 
+use super::create_flags::RESOURCES;
 use super::{builder, verb};
 use crate::build;
 use crate::flags::{Arguments, Flag, Group, Section, Verb, list, switch, value};
@@ -42,7 +43,7 @@ pub(crate) static BUILD: Verb = Verb {
     aliases: &["build", "builder build", "buildx b", "buildx build", "image build"],
     arguments: Arguments::Exactly(1),
     interspersed: true,
-    flags: &[FILES, RESULTS, RUNS, LEGACY],
+    flags: &[FILES, RESULTS, RUNS, RESOURCES, LEGACY],
     run: build::run,
 };
 
@@ -137,22 +138,13 @@ const RESULTS: &[Flag] = &[
     switch("timings", "Say at the end where the time went; the default on a terminal"),
 ];
 
-/// How programs run.
+/// How programs run, beside what limits them.
 const RUNS: &[Flag] = &[
     list("add-host", "list", "Add a line to /etc/hosts (name:ip)"),
     list("allow", "list", "Allow what a Dockerfile asks for (network.host, security.insecure, device)"),
     value("cgroup-parent", "string", "Control group under which those of RUN are made"),
-    value("cpu-period", "int", "Period of the CPU limit in microseconds"),
-    value("cpu-quota", "int", "CPU time per period in microseconds"),
-    value("cpu-shares", "int", "Relative weight of CPU time (1024 is normal)").short('c'),
-    value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
-    value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
-    value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
-    value("memory", "bytes", "Limit of memory").short('m'),
-    value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
     value("network", "string", "Network of RUN: default, none or host").default("\"default\""),
     value("parallel", "int", "How many programs run at once").default("32"),
-    value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
     value("shm-size", "bytes", "Size of /dev/shm"),
     list("ulimit", "ulimit", "Set a resource limit (nofile=1024:2048)"),
 ];

@@ -1,6 +1,8 @@
 //! Commands about containers.
 
-use super::create_flags::{CREATE as CREATE_FLAGS, LIMITS, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS};
+use super::create_flags::{
+    CREATE as CREATE_FLAGS, LIMITS, RESOURCES, RUN as RUN_FLAGS, UPDATE as UPDATE_FLAGS,
+};
 use super::{files, verb, watch};
 use crate::container;
 use crate::flags::{Arguments, Entry, Flag, Group, Section, Verb, list, switch, value};
@@ -63,7 +65,7 @@ pub(crate) static RUN: Verb = Verb {
     aliases: &["container run", "run"],
     arguments: Arguments::AtLeast(1),
     interspersed: false,
-    flags: &[LIMITS, CREATE_FLAGS, RUN_FLAGS],
+    flags: &[RESOURCES, LIMITS, CREATE_FLAGS, RUN_FLAGS],
     run: container::run::run,
 };
 
@@ -74,7 +76,7 @@ pub(crate) static CREATE: Verb = Verb {
     aliases: &["container create", "create"],
     arguments: Arguments::AtLeast(1),
     interspersed: false,
-    flags: &[LIMITS, CREATE_FLAGS],
+    flags: &[RESOURCES, LIMITS, CREATE_FLAGS],
     run: container::run::create,
 };
 
@@ -191,7 +193,7 @@ pub(crate) static UPDATE: Verb = Verb {
     aliases: &["container update", "update"],
     arguments: Arguments::AtLeast(1),
     interspersed: true,
-    flags: &[LIMITS, UPDATE_FLAGS],
+    flags: &[RESOURCES, LIMITS, UPDATE_FLAGS],
     run: container::update::run,
 };
 

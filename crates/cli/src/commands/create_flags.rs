@@ -1,4 +1,4 @@
-//! Flags of `run`, `create` and `update`.
+//! Flags of `run`, `create` and `update`, and those limits that `build` has too.
 
 use crate::flags::{Flag, list, switch, value};
 
@@ -7,22 +7,26 @@ const REALTIME: &str = "limits of realtime tasks";
 const WINDOWS: &str = "is about Windows containers";
 const KERNEL_MEMORY: &str = "WARNING: --kernel-memory is deprecated and has no effect: the kernel counts its own memory to the limit of --memory";
 
-/// Limits, with which a container is made and which can be changed.
-pub(crate) const LIMITS: &[Flag] = &[
-    value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000; 0 leaves it to the kernel"),
+/// Limits of whatever runs: of containers, and of the programs of builds.
+pub(crate) const RESOURCES: &[Flag] = &[
     value("cpu-period", "int", "Period of the CPU limit in microseconds"),
     value("cpu-quota", "int", "CPU time per period in microseconds"),
-    value("cpu-rt-period", "int", "Period of the realtime CPU limit in microseconds").later(REALTIME),
-    value("cpu-rt-runtime", "int", "Realtime CPU time per period in microseconds").later(REALTIME),
     value("cpu-shares", "int", "Relative weight of CPU time (1024 is normal)").short('c'),
     value("cpus", "decimal", "How many CPUs' worth of time (1.5)"),
     value("cpuset-cpus", "string", "CPUs to run on (0-3, 0,1)"),
     value("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
-    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
     value("memory", "bytes", "Limit of memory").short('m'),
-    value("memory-reservation", "bytes", "Soft limit of memory"),
     value("memory-swap", "bytes", "Limit of memory and swap together; -1 for no limit"),
     value("pids-limit", "int", "Limit of processes and threads; -1 for no limit"),
+];
+
+/// Limits beyond that, with which a container is made and which can be changed.
+pub(crate) const LIMITS: &[Flag] = &[
+    value("blkio-weight", "uint16", "Relative weight of block I/O, 10 to 1000; 0 leaves it to the kernel"),
+    value("cpu-rt-period", "int", "Period of the realtime CPU limit in microseconds").later(REALTIME),
+    value("cpu-rt-runtime", "int", "Realtime CPU time per period in microseconds").later(REALTIME),
+    value("kernel-memory", "bytes", "Limit of kernel memory").ignored().notice(KERNEL_MEMORY),
+    value("memory-reservation", "bytes", "Soft limit of memory"),
 ];
 
 /// What `run` and `create` take beyond that.

@@ -202,7 +202,8 @@ const NEEDLESS: &[&str] = &[
 fn no_flag_that_works_is_ignored_in_silence() {
     const SOURCES: &[&str] = &[
         include_str!("../build/bake.rs"),
-        include_str!("../build/call.rs"),
+        include_str!("../build/call/asked.rs"),
+        include_str!("../build/call/mod.rs"),
         include_str!("../build/mod.rs"),
         include_str!("../build/progress/mod.rs"),
         include_str!("../build/request.rs"),

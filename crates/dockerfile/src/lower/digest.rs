@@ -6,7 +6,7 @@ use super::{CopyOp, Op, RunOp};
 use crate::syntax::MountKind;
 
 /// Changes whenever the encoding does, so that old results are not taken for new ones.
-const VERSION: &str = "skiff.build.op.v1";
+const VERSION: &str = "skiff.build.op.v2";
 
 /// Fields one after the other, each with its length before it, so that no two operations have the same bytes.
 struct Encoder {
@@ -125,6 +125,7 @@ fn encode(encoder: &mut Encoder, op: &Op) {
 /// All of it but proxies.
 fn encode_run(encoder: &mut Encoder, run: &RunOp) {
     encoder.text("run");
+    encoder.text(&run.platform);
     encoder.texts(&run.args);
     encoder.texts(&run.env);
     encoder.text(&run.cwd);

@@ -110,6 +110,9 @@ impl Op {
 /// A program to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOp {
+    /// What it is run for, as `os/architecture[/variant]`: two platforms may have the same files below it, and nothing else tells what
+    /// becomes of them apart.
+    pub platform: String,
     /// The program and its arguments.
     pub args: Vec<String>,
     /// `NAME=value`.

@@ -34,6 +34,7 @@ impl Context<'_, '_> {
         let proxies = PREDEFINED_PROXIES.iter().filter(|name| !state.env.contains(name));
         let proxies = proxies.filter_map(|name| Some(format!("{name}={}", given.get(*name)?))).collect();
         let op = RunOp {
+            platform: self.stage.platform.to_string(),
             args: args.clone(),
             env: state.env.to_strings(),
             cwd: state.cwd().to_owned(),

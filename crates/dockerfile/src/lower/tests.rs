@@ -136,6 +136,25 @@ fn links_documents_and_parents() {
 }
 
 #[test]
+fn a_program_is_run_for_each_platform_though_the_files_below_it_are_the_same() {
+    let mut graph = Graph::default();
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let options = Options { platform: platform.parse().unwrap(), ..options() };
+        lowered_into(&mut graph, "FROM scratch\nCOPY x /\nRUN [\"/x\"]", &options, &Images::new()).unwrap();
+    }
+    expect![["
+        0 scratch []
+        1 context \"\" []
+        2 copy 1:/x -> / [0, 1]
+        3 run [\"/x\"] in / [2]
+        4 run [\"/x\"] in / [2]
+    "]]
+    .assert_eq(&shown(&graph));
+    let effects = graph.nodes()[3..].iter().map(|node| node.op.effect());
+    assert_eq!(effects.collect::<BTreeSet<_>>().len(), 2, "nor is one's result found for the other");
+}
+
+#[test]
 fn equal_work_is_one_node_for_all_platforms() {
     let text = "FROM --platform=$BUILDPLATFORM go AS build\nRUN fetch\nARG TARGETARCH\nRUN make\nFROM a\nCOPY --from=build /x /";
     let mut graph = Graph::default();

@@ -9,8 +9,6 @@
 //! A file tree of a build ([`tree::Tree`]) is a list of layers, or the caller's files. What copies and runs make are layers of the
 //! store like those of images: nothing is mounted for a copy, and a step that the cache knows costs a row.
 
-#![allow(dead_code, reason = "the parts come one after the other; to be taken out with the last")]
-
 mod cache;
 mod context;
 mod contexts;
@@ -25,6 +23,7 @@ mod parallel;
 mod progress;
 mod prune;
 mod run;
+mod salt;
 mod session;
 mod shared;
 mod sources;
@@ -79,6 +78,7 @@ impl Engine {
         let progress = Progress::new(watch);
         let (contexts, text) = contexts::Contexts::open(&session, &progress)?;
         let work = frontend::work(&session, text, &progress)?;
+        check_programs(request, &work)?;
         let cache = SharedCache::new(&session, &progress)?;
         let trees = solved(&session, &work, contexts, &cache, &progress)?;
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
@@ -115,6 +115,16 @@ fn refuse(request: &Build) -> Result<()> {
     Err(BuildError::FlagUnsupported { flag }.into())
 }
 
+/// Refuses programs that ask for what the build was not allowed: before anything is built, and also those whose result is known.
+fn check_programs(request: &Build, work: &Work) -> Result<()> {
+    for node in work.graph.nodes() {
+        if let Op::Run(op) = &node.op {
+            run::check(request, op).map_err(|error| at_step(work, node, error))?;
+        }
+    }
+    Ok(())
+}
+
 /// Solves the graph; the file tree of each target.
 fn solved(
     session: &Session<'_>,
@@ -129,8 +139,7 @@ fn solved(
         is_step(&node.op)
             && (request.no_cache || work.is_anew || in_stage(&node.name, &request.no_cache_filter))
     };
-    // Times of files are part of what a step makes, and of no content.
-    let salt = session.epoch().map_or_else(String::new, |epoch| epoch.to_string());
+    let salt = |op: &Op| salt::of(request, op);
     let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
@@ -149,14 +158,21 @@ fn in_stage(name: &str, stages: &BTreeSet<String>) -> bool {
     place.split(' ').any(|word| stages.contains(&word.to_lowercase()))
 }
 
+/// Why a step cannot be done, with its place in the Dockerfile.
+fn at_step(work: &Work, node: &Node, error: crate::Error) -> crate::Error {
+    let place = node.span.map(|span| Place { source: Arc::clone(&work.source), span });
+    BuildError::Step { name: node.name.clone(), place, source: Box::new(error) }.into()
+}
+
 /// The failure of a step, with its place in the Dockerfile.
 fn failed(failure: Failure<crate::Error>, work: &Work, progress: &Progress<'_>) -> crate::Error {
     match failure {
         Failure::Node { node, name, error } => {
             progress.node_failed(node, &error);
-            let span = work.graph.nodes().get(node).and_then(|node| node.span);
-            let place = span.map(|span| Place { source: Arc::clone(&work.source), span });
-            BuildError::Step { name, place, source: Box::new(error) }.into()
+            match work.graph.nodes().get(node) {
+                Some(node) => at_step(work, node, error),
+                None => BuildError::Step { name, place: None, source: Box::new(error) }.into(),
+            }
         }
         Failure::Cache(error) => error,
         Failure::Lost { layer, name, .. } => BuildError::Lost { layer, name }.into(),

@@ -115,7 +115,7 @@ impl<'w> Progress<'w> {
     }
 
     fn failed(&self, id: usize, ran: Duration, error: &crate::Error) {
-        self.tell(BuildEvent::Failed { id, ran, error: &sentence(error), is_cancelled: false });
+        self.tell(BuildEvent::Failed { id, ran, error: &linux::chain(error), is_cancelled: false });
     }
 }
 
@@ -128,16 +128,4 @@ fn number_of(event: &Event<'_>) -> usize {
         | Event::Finished { node, .. }
         | Event::Ended { node, .. } => *node,
     }
-}
-
-/// An error with its causes, as one line.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        words.push_str(": ");
-        words.push_str(&next.to_string());
-        cause = next.source();
-    }
-    words
 }

@@ -7,21 +7,23 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use build::{Cancel, Event, Record, Step};
 use dockerfile::ignore::Matcher;
-use dockerfile::lower::{CopyOp, Selection};
+use dockerfile::lower::{CopyOp, RunOp, Selection};
+use dockerfile::syntax::{Network, Security};
 use image::LoadedLayer;
 use image::view::{ROOT, What};
 use oci::Digest;
 use registry_client::{Client, Settings};
 use testkit::Scratch;
 
-use super::context::{Files, Hashes, Remembered};
+use super::context::{Files, Hashes, Identity};
 use super::copy;
 use super::session::Session;
 use super::tree::Tree;
@@ -220,11 +222,38 @@ fn list(view: &image::View, directory: u32, path: &str, text: &mut String) {
 
 /// An error with all that it says.
 pub(super) fn words(error: &crate::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        write!(text, ": {error}").unwrap();
-        source = error.source();
+    linux::chain(error)
+}
+
+/// A program of the shell.
+pub(super) fn program(script: &str) -> RunOp {
+    RunOp {
+        platform: "linux/amd64".to_owned(),
+        args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        cwd: "/".to_owned(),
+        user: String::new(),
+        mounts: Vec::new(),
+        document: None,
+        network: Network::None,
+        security: Security::Sandbox,
+        devices: Vec::new(),
+        proxies: Vec::new(),
     }
-    text
+}
+
+/// Keeps digests as long as it lives.
+#[derive(Debug, Default)]
+pub(super) struct Remembered(Mutex<HashMap<Identity, Digest>>);
+
+impl Hashes for Remembered {
+    fn find(&self, files: &[Identity]) -> Vec<Option<Digest>> {
+        let known = self.0.lock().unwrap();
+        files.iter().map(|file| known.get(file).cloned()).collect()
+    }
+
+    fn keep(&self, files: &[(Identity, Digest)]) {
+        let mut known = self.0.lock().unwrap();
+        known.extend(files.iter().cloned());
+    }
 }

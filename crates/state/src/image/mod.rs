@@ -6,7 +6,7 @@ mod sources;
 use std::collections::BTreeMap;
 
 use oci::{Descriptor, DiffId, Digest, Platform, Reference, Timestamp};
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Lookup;
@@ -89,7 +89,6 @@ impl State {
     fn put_record(&self, image: &ImageRecord, repository: Option<&str>) -> Result<()> {
         let known = self.image(&image.id)?;
         let image = &known.map_or_else(|| image.clone(), |known| image.clone().with_known(known));
-        let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
         if let Some(repository) = repository {
             for layer in &image.layers {
                 if let Some(blob) = &layer.blob {
@@ -97,11 +96,43 @@ impl State {
                 }
             }
         }
+        self.write_record(image)
+    }
+
+    fn write_record(&self, image: &ImageRecord) -> Result<()> {
+        let record = serde_json::to_string(image).map_err(|source| malformed(&image.id, source))?;
         self.query("record an image", |connection| {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
                 .execute(params![image.id.as_str(), record])
                 .map(drop)
+        })
+    }
+
+    /// Remembers that a registry has an image under the name `tag`, what it calls what that leads to, and that it has the
+    /// image's layers as `blobs` there. An image that is gone meanwhile is not missed.
+    pub fn put_pushed(
+        &self,
+        id: &Digest,
+        (tag, digest): (&Reference, &Digest),
+        blobs: &[(DiffId, Descriptor)],
+    ) -> Result<()> {
+        let reference = &tag.with_digest(digest.clone());
+        self.atomically(Durability::Power, || {
+            let Some(mut image) = self.image(id)? else { return Ok(()) };
+            if !image.digests.contains(reference) {
+                image.digests.push(reference.clone());
+            }
+            self.query("record the digest of a name", |connection| {
+                connection
+                    .prepare_cached("UPDATE tags SET digest = ?1 WHERE reference = ?2 AND image = ?3")?
+                    .execute(params![digest.as_str(), tag.to_string(), id.as_str()])
+                    .map(drop)
+            })?;
+            for (layer, blob) in blobs {
+                self.put_source(layer, blob, &reference.name())?;
+            }
+            self.write_record(&image)
         })
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use oci::{Digest, Reference};
 use rusqlite::{OptionalExtension, params};
 
-use super::{ImageRecord, digest, reference};
-use crate::{Durability, Result, State};
+use super::{digest, reference};
+use crate::{Durability, Error, Result, State};
 
 /// A name to be written.
 #[derive(Clone, Copy, Debug)]
@@ -42,39 +42,6 @@ pub struct MovedTag {
 }
 
 impl State {
-    /// Remembers that a registry has an image under the name `tag`, what it calls what that leads to, and that it has the
-    /// image's layers as `blobs` there. An image that is gone meanwhile is not missed.
-    pub fn put_pushed(
-        &self,
-        id: &Digest,
-        (tag, digest): (&Reference, &Digest),
-        blobs: &[(DiffId, Descriptor)],
-    ) -> Result<()> {
-        let reference = &tag.with_digest(digest.clone());
-        self.atomically(Durability::Power, || {
-            let Some(mut image) = self.image(id)? else { return Ok(()) };
-            if !image.digests.contains(reference) {
-                image.digests.push(reference.clone());
-            }
-            self.query("record the digest of a name", |connection| {
-                connection
-                    .prepare_cached("UPDATE tags SET digest = ?1 WHERE reference = ?2 AND image = ?3")?
-                    .execute(params![digest.as_str(), tag.to_string(), id.as_str()])
-                    .map(drop)
-            })?;
-            for (layer, blob) in blobs {
-                self.put_source(layer, blob, &reference.name())?;
-            }
-            let record = serde_json::to_string(&image).map_err(|source| malformed(id, source))?;
-            self.query("record an image", |connection| {
-                connection
-                    .prepare_cached("INSERT OR REPLACE INTO images (id, record) VALUES (?1, ?2)")?
-                    .execute(params![id.as_str(), record])
-                    .map(drop)
-            })
-        })
-    }
-
     /// Points a name to an image that is known; returns what it pointed to before, if that was another image.
     pub fn tag(&self, name: &NewName<'_>) -> Result<Option<MovedTag>> {
         self.atomically(Durability::Power, || {

@@ -136,22 +136,13 @@ impl Display {
 
     /// Takes an event up, and shows it if it is time to.
     pub(crate) fn show(&self, event: BuildEvent<'_>) {
-        if let BuildEvent::Failed { id, ran, error, is_cancelled } = event {
-            // Every error of a build says so, those that others stand on too.
-            let error = &error.replace("failed to solve: ", "");
-            return self.take(&BuildEvent::Failed { id, ran, error, is_cancelled });
-        }
-        self.take(&event);
-    }
-
-    fn take(&self, event: &BuildEvent<'_>) {
         let mut state = self.state();
         let time = self.begun.elapsed();
         if let Renderer::RawJson(json) = &mut state.renderer {
-            output::warn(&json.line(event, time));
+            output::warn(&json.line(&event, time));
             return;
         }
-        state.trace.apply(event, time);
+        state.trace.apply(&event, time);
         if state.last.is_none_or(|last| time.saturating_sub(last) >= EVERY) {
             state.draw(time, false);
         }

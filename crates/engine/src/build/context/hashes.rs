@@ -1,8 +1,5 @@
 //! Digests of files that were read before.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use oci::Digest;
 use rustix::fs::Stat;
 
@@ -48,20 +45,4 @@ pub(in crate::build) trait Hashes: Send + Sync {
 
     /// Keeps digests.
     fn keep(&self, files: &[(Identity, Digest)]);
-}
-
-/// Keeps digests as long as it lives.
-#[derive(Debug, Default)]
-pub(in crate::build) struct Remembered(Mutex<HashMap<Identity, Digest>>);
-
-impl Hashes for Remembered {
-    fn find(&self, files: &[Identity]) -> Vec<Option<Digest>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|file| known.get(file).cloned()).collect()
-    }
-
-    fn keep(&self, files: &[(Identity, Digest)]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(files.iter().cloned());
-    }
 }

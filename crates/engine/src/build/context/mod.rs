@@ -42,12 +42,8 @@ use digest::Hashed;
 pub(super) use digest::counted;
 pub(super) use hashes::{Hashes, Identity};
 pub(super) use item::Item;
-#[allow(unused_imports, reason = "whoever finds contexts comes next")]
-pub(super) use {
-    hashes::Remembered,
-    single::read_file,
-    stream::{Received, receive},
-};
+pub(super) use single::read_file;
+pub(super) use stream::{Received, receive};
 
 /// The files of a directory.
 pub(super) struct Files {

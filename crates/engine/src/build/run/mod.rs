@@ -45,6 +45,7 @@ use super::tree::Tree;
 use crate::Result;
 
 pub use error::RunError;
+pub(super) use request::check;
 
 /// The digest of all that a program gets from the content of its inputs: the layers that it runs in, and those of what is
 /// mounted. No secret, agent or cache is part of it.
@@ -63,7 +64,7 @@ pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: 
 
 /// Runs a program to its end, and stores what it has changed as a layer.
 pub(super) fn perform(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
-    request::check(session.request, op)?;
+    check(session.request, op)?;
     let mut room = room::Room::prepare(session, op, inputs, step)?;
     room.run(op, step)?;
     let layer = room.layer(session)?;

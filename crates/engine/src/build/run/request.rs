@@ -20,7 +20,7 @@ pub(super) const HOSTNAME: &str = "buildkitsandbox";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Refuses what the build was not allowed, and what there is not.
-pub(super) fn check(build: &Build, op: &RunOp) -> Result<()> {
+pub(in crate::build) fn check(build: &Build, op: &RunOp) -> Result<()> {
     let has = |entitlement| build.entitlements.contains(&entitlement);
     if op.network == Network::Host && !has(Entitlement::NetworkHost) {
         return Err(refused(RunError::NotAllowed { entitlement: "network.host" }));

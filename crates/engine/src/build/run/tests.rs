@@ -21,6 +21,7 @@ use testkit::Scratch;
 use super::{content, perform};
 use crate::build::session::Session;
 use crate::build::tree::Tree;
+use crate::build::world::program as shell;
 use crate::request::Build;
 use crate::{Config, Engine, Error, KeptFor, Snapshotter};
 
@@ -158,22 +159,6 @@ fn layer(session: &Session<'_>, tar: &[u8]) -> LoadedLayer {
 
 fn busybox(session: &Session<'_>) -> Tree {
     Tree::empty().with(layer(session, &testkit::busybox_layer(&[])))
-}
-
-/// A program of the shell.
-fn shell(script: &str) -> RunOp {
-    RunOp {
-        args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        user: String::new(),
-        mounts: Vec::new(),
-        document: None,
-        network: Network::None,
-        security: Security::Sandbox,
-        devices: Vec::new(),
-        proxies: Vec::new(),
-    }
 }
 
 /// What the cache knows a program by.

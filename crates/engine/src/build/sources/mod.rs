@@ -5,6 +5,8 @@
 
 mod git;
 mod remote;
+#[cfg(test)]
+mod tests;
 mod web;
 
 use std::collections::BTreeMap;
@@ -37,14 +39,13 @@ impl Found {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), known);
     }
 
-    /// Whether what comes is another version than the one that was looked up.
+    /// Whether what comes is another version than the one that was looked up, as far as the server says.
     fn is_other(&self, url: &str, now: &Known) -> bool {
+        // Compressed on the way, a file has a weak tag in place of its own.
+        let tag = |known: &Known| known.etag.as_ref().map(|tag| tag.trim_start_matches("W/").to_owned());
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(then) = files.get(url) else { return false };
-        match (&then.etag, &now.etag) {
-            (Some(then), Some(now)) => then != now,
-            _ => then.last_modified != now.last_modified,
-        }
+        let Some(then) = files.get(url).and_then(tag) else { return false };
+        tag(now).is_some_and(|now| now != then)
     }
 }
 

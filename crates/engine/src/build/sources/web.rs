@@ -60,12 +60,14 @@ pub(in crate::build) fn http(
     let place = Place::new(session, url)?;
     let about = session.client.about(&place.address.url, place.authorization.as_ref());
     let about = about.map_err(|source| fetch_failed(url, source))?;
-    let (etag, modified) =
-        (about.known.etag.unwrap_or_default(), about.known.last_modified.unwrap_or_default());
-    // Where the server does not say which version it is, it may be another one each time.
-    let once = if etag.is_empty() && modified.is_empty() { session.nonce.as_str() } else { "" };
     let size = about.size.map(|size| size.to_string()).unwrap_or_default();
-    let identity = Key::of("http", [url, &etag, &modified, &size, once]);
+    let identity = match &about.known.etag {
+        Some(etag) => Key::of("http", [url, etag, &size]),
+        // Where the server does not say which version it is, it may be another one each time. A time says little: it has whole
+        // seconds, and there are servers whose files all have the same one.
+        None => Key::of("http once", [url, &session.nonce]),
+    };
+    session.found.put_file(url, about.known);
     Ok(Source::There { identity: identity.digest().clone() })
 }
 

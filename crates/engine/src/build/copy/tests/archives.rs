@@ -181,13 +181,13 @@ fn archives_stay_below_their_destination() {
     refused(
         &[('f', "../etc/passwd", "evil")],
         expect![[r#"
-        failed to solve: unpack a: archive a is refused: tar entry "../etc/passwd" (offset 0): the name contains '..', which could leave the root
+        unpack a: archive a is refused: tar entry "../etc/passwd" (offset 0): the name contains '..', which could leave the root
     "#]],
     );
     refused(
         &[('f', "/etc/passwd", "evil")],
         expect![[r#"
-        failed to solve: unpack a: archive a is refused: tar entry "/etc/passwd" (offset 0): the name is absolute; names in a layer are relative to its root
+        unpack a: archive a is refused: tar entry "/etc/passwd" (offset 0): the name is absolute; names in a layer are relative to its root
     "#]],
     );
     refused(
@@ -203,13 +203,13 @@ fn archives_stay_below_their_destination() {
     refused(
         &[('l', "out", "../etc"), ('h', "in", "out/passwd")],
         expect![[r#"
-        failed to solve: unpack a: archive entry a: "in": its link target "out/passwd" does not exist, or comes later
+        unpack a: archive entry a: "in": its link target "out/passwd" does not exist, or comes later
     "#]],
     );
     refused(
         &[('h', "in", "../etc/passwd")],
         expect![[r#"
-        failed to solve: unpack a: archive a is refused: tar entry "in" (offset 0): the link target contains '..', which could leave the root
+        unpack a: archive a is refused: tar entry "in" (offset 0): the link target contains '..', which could leave the root
     "#]],
     );
     let cut = &archive(&[('f', "a", "one"), ('f', "b", &"two".repeat(1000))])[..2000];
@@ -218,7 +218,7 @@ fn archives_stay_below_their_destination() {
         cut,
         "ADD a /x",
         expect![[r#"
-        failed to solve: unpack a: archive a is refused: tar entry "b" (offset 1024): the archive ends inside this entry: 2608 more bytes are needed; it is truncated
+        unpack a: archive a is refused: tar entry "b" (offset 1024): the archive ends inside this entry: 2608 more bytes are needed; it is truncated
     "#]],
     );
     let gzip = gzipped(&archive(&[('f', "a", "one"), ('f', "b", &"two".repeat(1000))]));
@@ -227,7 +227,7 @@ fn archives_stay_below_their_destination() {
         &gzip[..gzip.len() - 9],
         "ADD a /x",
         expect![[r#"
-        failed to solve: unpack a: read a: decompress a as gzip: incomplete deflate stream
+        unpack a: read a: decompress a as gzip: incomplete deflate stream
     "#]],
     );
 }

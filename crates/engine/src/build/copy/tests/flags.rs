@@ -34,7 +34,7 @@ fn flags_change_what_is_copied() {
         TREE,
         "COPY --chown=app a.txt /x",
         expect![[r#"
-        failed to solve: unable to find user app: no matching entries in passwd file
+        unable to find user app: no matching entries in passwd file
     "#]],
     );
     check(
@@ -166,7 +166,7 @@ fn parents_are_kept_where_asked_for() {
         TREE,
         "COPY --parents dir/none /x/",
         expect![[r#"
-        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir/none": not found
+        failed to compute cache key: failed to calculate checksum of ref context: "/dir/none": not found
     "#]],
     );
 }
@@ -201,15 +201,17 @@ fn what_is_left_out_is_not_there() {
     "#]]
     .assert_eq(&tree("*\n!dir/sub/deep", "COPY . /"));
     expect![[r#"
-        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir/run": not found
-    "#]].assert_eq(&tree("dir", "COPY dir/run /"));
+        failed to compute cache key: failed to calculate checksum of ref context: "/dir/run": not found
+    "#]]
+    .assert_eq(&tree("dir", "COPY dir/run /"));
     expect![[r#"
         0755 0:0 /run = run
     "#]]
     .assert_eq(&tree("dir\n!dir/run", "COPY dir /"));
     expect![[r#"
-        failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/dir": not found
-    "#]].assert_eq(&tree("dir\n!dir/none", "COPY dir /"));
+        failed to compute cache key: failed to calculate checksum of ref context: "/dir": not found
+    "#]]
+    .assert_eq(&tree("dir\n!dir/none", "COPY dir /"));
 }
 
 #[test]

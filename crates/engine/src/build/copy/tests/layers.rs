@@ -117,7 +117,10 @@ fn a_part_of_a_context_becomes_a_layer_once() {
     .assert_eq(&listed(&session, &one));
     assert_eq!(one.chain(), as_layer(&session, &context, "/dir/sub", &step).unwrap().chain());
     let file = as_layer(&session, &context, "out", &step).unwrap_err();
-    expect![[r#"failed to solve: failed to compute cache key: failed to calculate checksum of ref context: "/out": not found"#]].assert_eq(&words(&file));
+    expect![[
+        r#"failed to compute cache key: failed to calculate checksum of ref context: "/out": not found"#
+    ]]
+    .assert_eq(&words(&file));
     let file = as_layer(&session, &context, "a.txt", &step).unwrap();
     expect![[r#"
         0644 0:0 /a.txt = a

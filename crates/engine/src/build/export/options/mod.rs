@@ -129,14 +129,6 @@ impl Output {
             Output::Image(_) | Output::Local { .. } | Output::None => None,
         }
     }
-
-    /// What it makes of an image, where it makes one.
-    pub(super) fn image(&self) -> Option<&ImageOptions> {
-        match self {
-            Output::Image(options) | Output::Archive { options, .. } => Some(options),
-            Output::Tar { .. } | Output::Local { .. } | Output::None => None,
-        }
-    }
 }
 
 fn invalid(output: &str, reason: &str) -> BuildError {

@@ -81,7 +81,7 @@ fn a_failure_has_the_words_that_people_know() {
     let outcome = site.run(&shell("echo out; echo err >&2; exit 2"));
     assert_eq!(
         outcome.error(),
-        "failed to solve: process \"/bin/sh -c echo out; echo err >&2; exit 2\" did not complete successfully: exit code: 2"
+        "process \"/bin/sh -c echo out; echo err >&2; exit 2\" did not complete successfully: exit code: 2"
     );
     assert_eq!(
         (outcome.text(Stream::Stdout), outcome.text(Stream::Stderr)),
