@@ -322,7 +322,7 @@ impl View {
                 }
             }
             (View::Files(files), At::Found(item)) => {
-                let file = files.open_hashed(item)?;
+                let (file, _) = files.open_hashed(item)?;
                 file.read_exact_at(&mut content, 0).map_err(failed)?;
             }
             _ => {}

@@ -106,8 +106,8 @@ impl<'d, 's> LayerWriter<'d, 's> {
     /// Takes so many bytes of a file from an offset on; returns how many it had.
     ///
     /// # Errors
-    /// If the file cannot be read, named as `what`, or the layer not be written.
-    pub fn take_from(&mut self, file: &File, offset: u64, length: u64, what: &str) -> Result<u64> {
+    /// If the file cannot be read, whose path is for that, or the layer not be written.
+    pub fn take_from(&mut self, file: &File, offset: u64, length: u64, path: &[u8]) -> Result<u64> {
         use std::os::unix::fs::FileExt as _;
         let mut taken = 0;
         while taken < length {
@@ -119,7 +119,9 @@ impl<'d, 's> LayerWriter<'d, 's> {
                     self.filled += read;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Read { entry: what.to_owned(), source }),
+                Err(source) => {
+                    return Err(Error::Read { entry: String::from_utf8_lossy(path).into_owned(), source });
+                }
             }
             if self.filled == BUFFER {
                 self.write_out()?;
@@ -267,7 +269,7 @@ mod tests {
                 if piece % 2 == 0 {
                     layer.write_all(&content[at..at + length]).unwrap();
                 } else {
-                    let taken = layer.take_from(&source, at as u64, length as u64, "source").unwrap();
+                    let taken = layer.take_from(&source, at as u64, length as u64, b"source").unwrap();
                     assert_eq!(taken, length as u64);
                 }
                 at += length;

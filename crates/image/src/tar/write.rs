@@ -230,22 +230,31 @@ fn header(fields: &Fields<'_>, out: &mut Vec<u8>) {
     let mut block = [0; 512];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &fields.path[..fields.path.len().min(NAME)]);
-    for (at, number) in [(100, fields.mode), (108, fields.uid), (116, fields.gid)] {
-        put(at, format!("{number:07o}").as_bytes());
-    }
-    put(124, format!("{:011o}", fields.size).as_bytes());
-    put(136, format!("{:011o}", fields.mtime).as_bytes());
     put(148, b"        ");
     put(156, &[fields.kind]);
     put(157, &fields.link[..fields.link.len().min(NAME)]);
     put(257, b"ustar\x0000");
-    if let Some(Device { major, minor }) = fields.device {
-        put(329, format!("{major:07o}").as_bytes());
-        put(337, format!("{minor:07o}").as_bytes());
+    for (at, number) in [(100, fields.mode), (108, fields.uid), (116, fields.gid)] {
+        octal(number, &mut block[at..at + 7]);
     }
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    octal(fields.size, &mut block[124..135]);
+    octal(fields.mtime, &mut block[136..147]);
+    if let Some(Device { major, minor }) = fields.device {
+        octal(u64::from(major), &mut block[329..336]);
+        octal(u64::from(minor), &mut block[337..344]);
+    }
+    let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+    octal(sum, &mut block[148..154]);
+    block[154] = 0;
     out.extend_from_slice(&block);
+}
+
+/// Octal digits in all of a field, zeros first; the field has room for the number.
+fn octal(mut number: u64, field: &mut [u8]) {
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + number.to_le_bytes()[0] % 8;
+        number /= 8;
+    }
 }
 
 #[cfg(test)]

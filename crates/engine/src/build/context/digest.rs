@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use build::Cancel;
 use image::tar::Xattr;
 use oci::{Digest, Hasher};
-use rustix::fs::{FileType, OFlags, fstat};
+use rustix::fs::{FileType, OFlags, Stat, fstat};
 
 use super::{Files, Identity, Item, shown};
 use crate::Result;
@@ -140,18 +140,23 @@ impl Files {
     }
 
     fn examine(&self, file: &File, item: &Item) -> Result<Identity> {
+        Ok(Identity::of(&self.stat(file, item)?))
+    }
+
+    fn stat(&self, file: &File, item: &Item) -> Result<Stat> {
         let stat = fstat(file).map_err(self.failed("examine", &item.path))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(CopyError::Changed { path: shown(&item.path) }.into());
         }
-        Ok(Identity::of(&stat))
+        Ok(stat)
     }
 
-    /// Opens a file that was hashed, for a copy of its content; [`Files::check`] is to be asked afterwards.
-    pub(in crate::build) fn open_hashed(&self, item: &Item) -> Result<File> {
+    /// Opens a file that was hashed, for a copy of its content; [`Files::check`] is to be asked afterwards. What the kernel says of
+    /// it, too.
+    pub(in crate::build) fn open_hashed(&self, item: &Item) -> Result<(File, Stat)> {
         let file = self.open_file(item)?;
-        self.check_times(&file, item)?;
-        Ok(file)
+        let stat = self.check_times(&file, item)?;
+        Ok((file, stat))
     }
 
     /// Makes sure that what was read of a file is what was hashed.
@@ -165,9 +170,10 @@ impl Files {
         Err(CopyError::Changed { path: shown(&item.path) }.into())
     }
 
-    fn check_times(&self, file: &File, item: &Item) -> Result<()> {
-        if self.examine(file, item)? == *item.identity() {
-            return Ok(());
+    fn check_times(&self, file: &File, item: &Item) -> Result<Stat> {
+        let stat = self.stat(file, item)?;
+        if Identity::of(&stat) == *item.identity() {
+            return Ok(stat);
         }
         Err(CopyError::Changed { path: shown(&item.path) }.into())
     }

@@ -17,6 +17,7 @@
 //!   read once more, and then named in an error.
 //! - Nothing is looked at that the ignore file leaves out, or that no step asks for.
 
+mod ahead;
 mod digest;
 mod hashes;
 mod item;

@@ -87,7 +87,7 @@ pub(super) fn open(session: &Session<'_>, picked: &Picked, step: &Step<'_>) -> R
 fn content<'c>(picked: &Picked, cancel: &'c Cancel) -> Result<Content<'c>> {
     let (file, pieces) = match (&picked.view, &picked.root.node.at) {
         (View::Files(files), At::Found(item)) => {
-            (Arc::new(files.open_hashed(item)?), vec![(0, 0, item.identity().size)])
+            (Arc::new(files.open_hashed(item)?.0), vec![(0, 0, item.identity().size)])
         }
         (View::Layers(view), At::Layered(node)) => {
             let size = match view.named(*node).map(|named| named.what) {

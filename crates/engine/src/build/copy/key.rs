@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use build::{Cancel, Step};
+use image::LoadedLayer;
 use image::tar::{Extent, Xattr};
 use image::view::What;
 use oci::{Digest, Hasher};
@@ -24,6 +25,19 @@ use crate::images::failed;
 pub(in crate::build) struct Digests(Mutex<HashMap<Place, Digest>>);
 
 type Place = (u64, u64, u64, u64);
+
+impl Digests {
+    /// Takes the digests of files that a layer was just made of: where each begins in it, and its size.
+    pub(super) fn learn(&self, session: &Session<'_>, layer: &LoadedLayer, files: Vec<(u64, u64, Digest)>) {
+        // Where it cannot be looked at, the next one who asks says why.
+        let Ok(stat) = rustix::fs::stat(session.engine.store.layer_path(&layer.diff_id)) else { return };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(files.into_iter().map(|(start, size, digest)| {
+            let place = (stat.st_dev, stat.st_ino, start, size);
+            (place, digest)
+        }));
+    }
+}
 
 /// Hashes fields, each with its length before it, so that no two lists of them have the same bytes.
 pub(super) struct Fields(Hasher);

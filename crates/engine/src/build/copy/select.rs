@@ -8,7 +8,7 @@ use crate::Result;
 use crate::build::BuildError;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
-use crate::build::view::{Found, Kind, Node, View, join};
+use crate::build::view::{At, Found, Kind, Node, View, join};
 
 /// A source.
 pub(super) struct Picked {
@@ -126,6 +126,13 @@ struct Walk<'w> {
 
 impl Walk<'_> {
     fn all(mut self, root: &Node) -> Result<()> {
+        if let (View::Files(files), At::Found(item)) = (self.view, &root.at)
+            && self.exclude.is_empty()
+            && self.wanted.is_none()
+        {
+            // Nothing of it is left out.
+            files.look_ahead(item);
+        }
         self.directory(root, &[], &Parents::default(), &Parents::default())
     }
 

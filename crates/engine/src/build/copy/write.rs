@@ -8,23 +8,27 @@ use std::sync::Arc;
 use build::{Record, Step};
 use image::LayerWriter;
 use image::tar::{Body, END, Member, Xattr, padding, write_member};
+use oci::Digest;
 
 use super::CopyError;
 use super::layout::{Layout, Made};
 use crate::Result;
 use crate::build::BuildError;
-use crate::build::context::{Files, Item, counted};
+use crate::build::context::{Files, Item, counted, shown};
 use crate::build::session::Session;
 use crate::build::view::{At, Kind, View};
 use crate::images::failed;
 
 const ACTION: &str = "write a layer";
+/// Bytes of a file whose digest is kept for those who copy it on: less is hashed as fast as it is looked up.
+const KNOWN: u64 = 64 << 10;
 
 /// Writes the layer and has it stored.
 pub(super) fn write(session: &Session<'_>, layout: &Layout, step: &Step<'_>) -> Result<Record> {
     let layer = session.draft.layer().map_err(failed(ACTION))?;
     let tell = counted(|bytes| step.progress("copying files", bytes, None));
-    let mut writer = Writer { layer, step, header: Vec::new(), links: HashMap::new(), tell: &tell };
+    let (header, links, known) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut writer = Writer { layer, step, header, links, known, tell: &tell };
     for (path, made) in &layout.made {
         if step.cancel.is_cancelled() {
             return Err(BuildError::Cancelled.into());
@@ -32,7 +36,9 @@ pub(super) fn write(session: &Session<'_>, layout: &Layout, step: &Step<'_>) -> 
         writer.member(path, made)?;
     }
     writer.bytes(&END)?;
+    let known = writer.known;
     let layer = writer.layer.finish().map_err(failed(ACTION))?;
+    session.digests.learn(session, &layer, known);
     Ok(Record { layer: layer.diff_id, size: layer.size })
 }
 
@@ -42,6 +48,8 @@ struct Writer<'w, 'd, 's> {
     header: Vec<u8>,
     /// The first name of each file with several: by its view and inode.
     links: HashMap<(usize, (u64, u64)), Vec<u8>>,
+    /// Where the content of large files begins, how long it is, and its digest.
+    known: Vec<(u64, u64, Digest)>,
     tell: &'w (dyn Fn(u64) + Sync),
 }
 
@@ -98,17 +106,19 @@ impl Writer<'_, '_, '_> {
 
     /// A file of the caller, which was hashed before.
     fn file(&mut self, path: &[u8], made: &Made, files: &Files, item: &Item) -> Result<()> {
-        let file = files.open_hashed(item)?;
+        let (file, stat) = files.open_hashed(item)?;
         let size = item.identity().size;
         let xattrs = item.xattrs();
-        let pieces = rustix::fs::fstat(&file).ok().and_then(|stat| image::files::pieces(file.as_fd(), &stat));
+        let pieces = image::files::pieces(file.as_fd(), &stat);
         let whole = [(0, size)];
         match &pieces {
             Some(pieces) => self.header(path, Body::Sparse { size, pieces }, made, &xattrs)?,
             None => self.header(path, Body::File(size), made, &xattrs)?,
         }
-        let what = String::from_utf8_lossy(item.path()).into_owned();
-        self.data(&file, pieces.as_deref().unwrap_or(&whole), &what)?;
+        if let (None, true, Some(digest)) = (&pieces, size >= KNOWN, item.digest()) {
+            self.known.push((self.layer.size(), size, digest));
+        }
+        self.data(&file, pieces.as_deref().unwrap_or(&whole), item.path())?;
         files.check(&file, item, self.step.cancel)
     }
 
@@ -129,11 +139,11 @@ impl Writer<'_, '_, '_> {
         let body = if is_whole { Body::File(size) } else { Body::Sparse { size, pieces: &pieces } };
         self.header(path, body, made, &xattrs)?;
         let sources: Vec<(u64, u64)> = extents.iter().map(|extent| (extent.source, extent.length)).collect();
-        self.data(tar, &sources, &String::from_utf8_lossy(path))
+        self.data(tar, &sources, path)
     }
 
     /// Pieces of a file, one behind the other, and zeros up to a full block.
-    fn data(&mut self, file: &std::fs::File, pieces: &[(u64, u64)], what: &str) -> Result<()> {
+    fn data(&mut self, file: &std::fs::File, pieces: &[(u64, u64)], path: &[u8]) -> Result<()> {
         /// Between two looks at whether to go on.
         const PART: u64 = 16 << 20;
         let mut total = 0;
@@ -144,9 +154,9 @@ impl Writer<'_, '_, '_> {
                     return Err(BuildError::Cancelled.into());
                 }
                 let part = PART.min(length - done);
-                let taken = self.layer.take_from(file, offset + done, part, what).map_err(failed(ACTION))?;
+                let taken = self.layer.take_from(file, offset + done, part, path).map_err(failed(ACTION))?;
                 if taken < part {
-                    return Err(CopyError::Changed { path: what.to_owned() }.into());
+                    return Err(CopyError::Changed { path: shown(path) }.into());
                 }
                 (self.tell)(part);
                 done += part;
