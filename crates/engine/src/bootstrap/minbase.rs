@@ -17,6 +17,10 @@
 //! `SOURCE_DATE_EPOCH` tells the scripts, too. A package whose script makes a key, or writes the time into a file of its own, gives
 //! another digest each time: no such package is in the core.
 //!
+//! **For layers.** What the image's users install goes into layers: apt keeps nothing that it can fetch again, dpkg does not wait for
+//! the disk, and no script starts a service. The files have the names that the images of the field give them, by which Dockerfiles
+//! take them away.
+//!
 //! The container and its image go when this ends, whatever the outcome: see [`room`].
 
 use std::path::Path;
@@ -42,9 +46,8 @@ const FIRST: [&str; 7] = ["base-passwd", "base-files", "dpkg", "libc6", "perl-ba
 pub(super) const PREFERRED: [&str; 1] = ["usr-is-merged"];
 
 /// Files and folders that depend on this run.
-const TRANSIENT: [&str; 26] = [
+const TRANSIENT: [&str; 25] = [
     "var/cache/bootstrap",
-    "usr/sbin/policy-rc.d",
     ".dockerenv",
     "etc/hostname",
     "etc/hosts",
@@ -75,6 +78,23 @@ const EMPTIED: [&str; 7] = ["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/
 /// What of these is seen from within depends on how the root was put together.
 const MOUNTED_OVER: [&str; 3] = ["dev", "proc", "sys"];
 const SHADOW_LIMIT: u64 = 1 << 20;
+/// Whoever would start a service is told not to: in a container there is one program, which the image names.
+const POLICY: (&str, &[u8]) = ("usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n");
+/// What is different where packages are installed into layers. Files of packages and indexes made from lists would stay in them;
+/// the file has the name that Dockerfiles remove when they keep both in a cache. A layer that is not finished is thrown away, so
+/// nothing is gained by waiting for the disk after each file.
+const FOR_LAYERS: [(&str, &[u8]); 4] = [
+    (
+        "etc/apt/apt.conf.d/docker-clean",
+        b"APT::Keep-Downloaded-Packages \"false\";\n\
+          Binary::apt::APT::Keep-Downloaded-Packages \"false\";\n\
+          Dir::Cache::pkgcache \"\";\n\
+          Dir::Cache::srcpkgcache \"\";\n",
+    ),
+    ("etc/apt/apt.conf.d/docker-no-languages", b"Acquire::Languages \"none\";\n"),
+    ("etc/apt/apt.conf.d/docker-autoremove-suggests", b"APT::AutoRemove::SuggestsImportant \"false\";\n"),
+    ("etc/dpkg/dpkg.cfg.d/docker-apt-speedup", b"force-unsafe-io\n"),
+];
 
 /// What is installed, in which order.
 pub(super) struct Parts<'s, 'u> {
@@ -126,8 +146,7 @@ pub(super) fn lay_out(tree: &mut Tree, parts: &Parts<'_, '_>) -> std::result::Re
     tree.file("var/lib/dpkg/status", 0o644, feigned.as_bytes())?;
     tree.file("var/lib/dpkg/available", 0o644, b"")?;
     tree.file("var/lib/dpkg/info/dpkg.list", 0o644, b"")?;
-    // Whoever would start a service is told not to.
-    tree.file("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n")?;
+    tree.file(POLICY.0, 0o755, POLICY.1)?;
     Ok(())
 }
 
@@ -211,6 +230,9 @@ pub(super) fn tidy(
     tree.rewrite("etc/machine-id", b"")?;
     if let Some(shadow) = tree.content("etc/shadow", SHADOW_LIMIT) {
         tree.rewrite("etc/shadow", &days_clamped(&shadow, made.seconds() / 86_400))?;
+    }
+    for (path, content) in FOR_LAYERS {
+        tree.file(path, 0o644, content)?;
     }
     if let Some(text) = sources_text(plan) {
         tree.file("etc/apt/sources.list.d/bootstrap.sources", 0o644, text.as_bytes())?;
