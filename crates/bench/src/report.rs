@@ -52,6 +52,21 @@ impl Table {
         table
     }
 
+    /// A row for each contestant of one of several comparisons; seconds that the first one takes.
+    pub(crate) fn compare(&mut self, what: &str, times: &[(String, Times)]) -> f64 {
+        let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default().as_secs_f64();
+        for (contestant, theirs) in times {
+            let ratio = ours / theirs.median().as_secs_f64();
+            self.row([
+                what.to_owned(),
+                contestant.clone(),
+                milliseconds(theirs.median()),
+                format!("{ratio:.3} ×"),
+            ]);
+        }
+        ours
+    }
+
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }

@@ -232,6 +232,8 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
             }
         }
         if !missing.is_empty() {
+            // With the one that led here: so a cache sees that it is the same result, and that this key is of use still.
+            missing.extend(by.cloned());
             self.keep(&missing, &record)?;
         }
         Ok(Some(Outcome::Made { tree, record, cached: true }))

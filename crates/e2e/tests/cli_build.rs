@@ -116,6 +116,28 @@ fn what_was_done_is_not_done_again() {
 }
 
 #[test]
+fn what_a_program_sees_of_its_build_is_part_of_what_it_is_known_by() {
+    let workshop = Workshop::new("FROM busybox\nRUN grep -c known.example /etc/hosts > /hosts; true\n");
+    let hosts = |flags: &[&str]| {
+        let said = workshop.build(flags);
+        (cached(&said), workshop.in_image("cat /hosts"))
+    };
+    assert_eq!(hosts(&[]), (0, "0\n".to_owned()));
+    assert_eq!(hosts(&["--add-host", "known.example:10.0.0.1"]), (0, "1\n".to_owned()));
+    assert_eq!(hosts(&["--add-host", "known.example:10.0.0.2"]), (1, "1\n".to_owned()), "where it lies");
+    assert_eq!(hosts(&["--shm-size", "1m"]).0, 0);
+    assert_eq!(hosts(&["--memory", "100m"]), (1, "0\n".to_owned()), "a limit");
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_also_where_its_result_is_known() {
+    let workshop = Workshop::new("FROM busybox\nRUN --security=insecure true\n");
+    workshop.build(&["--allow", "security.insecure"]);
+    let said = workshop.fails(&[], &["security.insecure is not allowed", ">>> RUN --security=insecure true"]);
+    assert!(!said.contains(" CACHED"), "{said}");
+}
+
+#[test]
 fn an_epoch_makes_equal_images_and_is_no_other_builds() {
     let workshop = Workshop::new("FROM busybox\nRUN echo x > /x\nCOPY one /one\n");
     workshop.write("one", "1\n");

@@ -7,19 +7,12 @@
 )]
 
 use serde_json::Value;
-use testkit::{Scratch, Skiff};
-
-fn context(dockerfile: &str) -> (Scratch, String) {
-    let scratch = Scratch::new();
-    std::fs::write(scratch.join("Dockerfile"), dockerfile).unwrap();
-    let path = scratch.to_str().unwrap().to_owned();
-    (scratch, path)
-}
+use testkit::{Skiff, build_context};
 
 #[test]
 fn a_file_without_faults_is_said_to_have_none() {
     let skiff = Skiff::new();
-    let (_scratch, path) = context("FROM scratch\nCOPY x /x\n");
+    let (_scratch, path) = build_context("FROM scratch\nCOPY x /x\n");
     assert_eq!(skiff.ok(&["build", "--check", &path]), "Check complete, no warnings found.\n");
     assert_eq!(skiff.ok(&["buildx", "build", "--call=check", &path]), "Check complete, no warnings found.\n");
     // Nothing is made for it, not even a store.
@@ -29,7 +22,7 @@ fn a_file_without_faults_is_said_to_have_none() {
 #[test]
 fn what_the_checks_find_goes_to_stdout_and_into_the_exit_code() {
     let skiff = Skiff::new();
-    let (scratch, path) = context("FROM scratch as x\nCOPY secret /x\n");
+    let (scratch, path) = build_context("FROM scratch as x\nCOPY secret /x\n");
     std::fs::write(scratch.join(".dockerignore"), "secret\n").unwrap();
     let found = skiff.run(&["build", "--check", &path]);
     assert_eq!((found.code, found.stderr.as_str()), (1, ""));
@@ -67,7 +60,7 @@ fn a_file_that_cannot_be_built_is_shown_with_its_line() {
 #[test]
 fn files_are_found_as_docker_finds_them() {
     let skiff = Skiff::new();
-    let (scratch, path) = context("FROM scratch\n");
+    let (scratch, path) = build_context("FROM scratch\n");
     let other = scratch.join("other.Dockerfile");
     std::fs::write(&other, "FROM scratch\nMAINTAINER x\n").unwrap();
     let named = skiff.run(&["build", "--check", "-f", other.to_str().unwrap(), &path]);
@@ -89,7 +82,8 @@ fn files_are_found_as_docker_finds_them() {
 #[test]
 fn variables_of_a_base_image_that_is_here_are_known() {
     let skiff = Skiff::with_busybox();
-    let (_scratch, path) = context("FROM busybox\nENV A=$NOPE\nFROM elsewhere.example/x\nENV A=$NOPE\n");
+    let (_scratch, path) =
+        build_context("FROM busybox\nENV A=$NOPE\nFROM elsewhere.example/x\nENV A=$NOPE\n");
     let found = skiff.run(&["build", "--check", &path]);
     assert!(found.stdout.starts_with("Check complete, 1 warning has been found!\n"), "{}", found.stdout);
     assert!(

@@ -7,20 +7,12 @@
 )]
 
 use serde_json::Value;
-use testkit::{Scratch, Skiff};
-
-fn context(dockerfile: &str) -> (Scratch, String) {
-    let scratch = Scratch::new();
-    std::fs::write(scratch.join("Dockerfile"), dockerfile).unwrap();
-    std::fs::write(scratch.join("x"), "x\n").unwrap();
-    let path = scratch.to_str().unwrap().to_owned();
-    (scratch, path)
-}
+use testkit::{Skiff, build_context};
 
 #[test]
 fn plain_progress_names_steps_what_they_say_and_the_image() {
     let skiff = Skiff::with_busybox().that_builds();
-    let (_scratch, path) = context("FROM busybox\nCOPY x /x\nRUN echo said; echo also >&2\n");
+    let (_scratch, path) = build_context("FROM busybox\nCOPY x /x\nRUN echo said; echo also >&2\n");
     let built = skiff.run(&["build", "-t", "a:1", &path]);
     assert_eq!((built.code, built.stdout.as_str()), (0, ""), "{}", built.stderr);
     for line in ["2/3] COPY x /x", " said", " also", "naming to docker.io/library/a:1 done"] {
@@ -35,7 +27,7 @@ fn plain_progress_names_steps_what_they_say_and_the_image() {
 #[test]
 fn ids_and_metadata_are_for_scripts() {
     let skiff = Skiff::new().that_builds();
-    let (scratch, path) = context("FROM scratch\nCOPY x /x\n");
+    let (scratch, path) = build_context("FROM scratch\nCOPY x /x\n");
     let file = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
     let (iidfile, metadata) = (file("id"), file("metadata"));
     let id =
@@ -60,7 +52,7 @@ fn ids_and_metadata_are_for_scripts() {
 #[test]
 fn a_failure_shows_the_line_and_what_was_said() {
     let skiff = Skiff::with_busybox().that_builds();
-    let (_scratch, path) = context("FROM busybox\nRUN echo before; exit 7\n");
+    let (_scratch, path) = build_context("FROM busybox\nRUN echo before; exit 7\n");
     let failed = skiff.run(&["build", &path]);
     assert_eq!((failed.code, failed.stdout.as_str()), (1, ""));
     assert!(failed.stderr.contains("\n   2 | >>> RUN echo before; exit 7\n"), "{}", failed.stderr);
@@ -68,7 +60,7 @@ fn a_failure_shows_the_line_and_what_was_said() {
     let last = failed.stderr.lines().last().unwrap();
     assert!(last.starts_with("ERROR: failed to build: failed to solve: process \"/bin/sh -c"), "{last}");
     assert!(last.ends_with("did not complete successfully: exit code: 7"), "{last}");
-    let (_scratch, path) = context("FROM scratch\nCOPPY x /x\n");
+    let (_scratch, path) = build_context("FROM scratch\nCOPPY x /x\n");
     let failed = skiff.run(&["build", &path]);
     let shown = " --> Dockerfile:2:1\n  |\n2 | COPPY x /x\n  | ^^^^^\n";
     assert!(failed.code == 1 && failed.stderr.contains(shown), "{}", failed.stderr);
@@ -77,7 +69,7 @@ fn a_failure_shows_the_line_and_what_was_said() {
 #[test]
 fn files_can_go_to_a_folder_or_to_stdout() {
     let skiff = Skiff::new().that_builds();
-    let (scratch, path) = context("FROM scratch\nCOPY x /dir/x\n");
+    let (scratch, path) = build_context("FROM scratch\nCOPY x /dir/x\n");
     let folder = scratch.join("out");
     let to_folder = skiff.run(&["build", "-o", folder.to_str().unwrap(), &path]);
     assert_eq!(to_folder.code, 0, "{}", to_folder.stderr);
@@ -89,7 +81,7 @@ fn files_can_go_to_a_folder_or_to_stdout() {
 #[test]
 fn a_terminal_has_a_window_and_its_cursor_afterwards() {
     let skiff = Skiff::with_busybox().that_builds();
-    let (_scratch, path) = context("FROM busybox\nRUN echo said; sleep 0.3\nRUN true\n");
+    let (_scratch, path) = build_context("FROM busybox\nRUN echo said; sleep 0.3\nRUN true\n");
     let mut terminal = skiff.terminal(&["build", "-t", "a", &path], 80, 24);
     terminal.expect("[+] Building ");
     terminal.expect(" => => # said");
@@ -103,7 +95,7 @@ fn a_terminal_has_a_window_and_its_cursor_afterwards() {
 #[test]
 fn an_interrupt_ends_the_build_and_leaves_nothing() {
     let skiff = Skiff::with_busybox().that_builds();
-    let (_scratch, path) = context("FROM busybox\nRUN echo begun; sleep 1000\n");
+    let (_scratch, path) = build_context("FROM busybox\nRUN echo begun; sleep 1000\n");
     let mut terminal = skiff.terminal(&["build", "-t", "never", &path], 80, 24);
     terminal.expect("begun");
     terminal.send(b"\x03");

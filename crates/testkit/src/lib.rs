@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and handle their own files")]
 
 mod abandoned;
+mod context;
 mod cutter;
 mod disk;
 mod image;
@@ -27,6 +28,7 @@ mod user;
 mod waiting;
 
 pub use abandoned::{own_name, sweep};
+pub use context::build_context;
 pub use cutter::Cutter;
 pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};

@@ -15,7 +15,7 @@ use crate::image::{Packing, debian_rootfs};
 use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::measure::{Contestant, Times, in_turns, output, time};
-use crate::report::{Table, milliseconds};
+use crate::report::Table;
 
 /// Layers, and how they are packed.
 const IMAGES: [(u64, Packing); 4] =
@@ -54,16 +54,7 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
 
 /// Rows of what was pulled in one way: ours first, then the bare work, then the others.
 fn report(table: &mut Table, image: &str, times: &[(String, Times)]) {
-    let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default().as_secs_f64();
-    for (contestant, theirs) in times {
-        let ratio = ours / theirs.median().as_secs_f64();
-        table.row([
-            image.to_owned(),
-            contestant.clone(),
-            milliseconds(theirs.median()),
-            format!("{ratio:.3} ×"),
-        ]);
-    }
+    let ours = table.compare(image, times);
     let fastest = times.iter().skip(2).map(|(_, times)| times.median()).min().unwrap_or_default();
     let what = format!("`skiff pull` ({image}), beside the fastest other");
     table.goal(&what, 0.3, ours / fastest.as_secs_f64(), "×");

@@ -13,7 +13,7 @@ use crate::image::{Packing, archive, debian_rootfs};
 use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::measure::{Contestant, Times, in_turns, time};
-use crate::report::{Table, milliseconds};
+use crate::report::Table;
 
 const NAME: &str = "localhost/debian:push";
 /// Layers of the image that comes from another registry.
@@ -41,16 +41,7 @@ pub(crate) fn run(lab: &mut Lab, rounds: usize) -> Result<Table> {
 }
 
 fn report(table: &mut Table, image: &str, what: &str, times: &[(String, Times)]) {
-    let ours = times.first().map(|(_, times)| times.median()).unwrap_or_default().as_secs_f64();
-    for (contestant, theirs) in times {
-        let ratio = ours / theirs.median().as_secs_f64();
-        table.row([
-            image.to_owned(),
-            contestant.clone(),
-            milliseconds(theirs.median()),
-            format!("{ratio:.3} ×"),
-        ]);
-    }
+    let ours = table.compare(image, times);
     let fastest = times.iter().skip(1).map(|(_, times)| times.median()).min().unwrap_or_default();
     table.goal(
         &format!("`{what}` ({image}), beside the fastest other"),

@@ -19,7 +19,7 @@ use dockerfile::source::Source as Text;
 use dockerfile::stage::{Images, Options as Wishes, resolve};
 
 use self::world::{Oops, Store, Tree, World};
-use crate::{Cancel, Event, Failure, Options, solve};
+use crate::{Cancel, Event, Failure, Key, Options, solve};
 
 /// The graph of a Dockerfile, and the node that its last stage ends with.
 fn lowered(text: &str) -> (Graph, usize) {

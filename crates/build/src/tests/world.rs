@@ -214,6 +214,8 @@ pub(super) struct Store {
     claims: Arc<Claims>,
     pub(super) reads: AtomicUsize,
     pub(super) writes: AtomicUsize,
+    /// The keys that were kept together, each time.
+    pub(super) kept: Mutex<Vec<Vec<Key>>>,
     /// How many wait for a claim.
     pub(super) waiting: AtomicUsize,
     /// Whether it answers.
@@ -269,6 +271,7 @@ impl Cache for Store {
 
     fn keep(&self, keys: &[Key], record: &Record, _: &Node) -> Result<(), Oops> {
         self.writes.fetch_add(1, Ordering::SeqCst);
+        self.kept.lock().unwrap().push(keys.to_vec());
         let mut records = self.records.lock().unwrap();
         for key in keys {
             records.insert(key.clone(), record.clone());

@@ -143,9 +143,8 @@ fn byte_of(key: &Key) -> i64 {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests start themselves again")]
-pub(super) mod tests {
+mod tests {
     use std::io::{BufRead, BufReader, Write};
-    use std::path::Path;
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
@@ -153,19 +152,7 @@ pub(super) mod tests {
     use oci::{DiffId, Digest};
 
     use super::*;
-    use crate::{Config, KeptFor};
-
-    pub(in crate::build) fn engine(folder: &Path) -> Engine {
-        Engine::open(Config {
-            root: folder.join("root"),
-            run: folder.join("run"),
-            monitor: "/nonexistent".into(),
-            snapshotter: None,
-            trace: None,
-            kept_for: KeptFor::default(),
-        })
-        .unwrap()
-    }
+    use crate::build::world::engine;
 
     fn key(text: &str) -> Key {
         Key::of("test", [text])

@@ -323,7 +323,7 @@ mod tests {
         use state::NewBuildRecord;
 
         let folder = testkit::Scratch::new();
-        let engine = super::super::cache::tests::engine(&folder);
+        let engine = crate::build::world::engine(&folder);
         let draft = engine.store.draft().unwrap();
         let mut writer = draft.layer().unwrap();
         writer.write_all(&[0; 1024]).unwrap();

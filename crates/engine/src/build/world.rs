@@ -39,19 +39,24 @@ pub(super) struct World {
     pub(super) hashes: Arc<Remembered>,
 }
 
+/// An engine on a root of its own, without a monitor.
+pub(super) fn engine(folder: &Path) -> Engine {
+    Engine::open(Config {
+        root: folder.join("root"),
+        run: folder.join("run"),
+        monitor: PathBuf::from("/nonexistent"),
+        snapshotter: None,
+        trace: None,
+        kept_for: KeptFor::default(),
+    })
+    .unwrap()
+}
+
 impl World {
     pub(super) fn new() -> World {
         let scratch = Scratch::new();
-        let engine = Engine::open(Config {
-            root: scratch.join("root"),
-            run: scratch.join("run"),
-            monitor: PathBuf::from("/nonexistent"),
-            snapshotter: None,
-            trace: None,
-            kept_for: KeptFor::default(),
-        });
         World {
-            engine: engine.unwrap(),
+            engine: engine(&scratch),
             client: Client::new(Settings::default()),
             request: Build::default(),
             cancel: Cancel::new(),

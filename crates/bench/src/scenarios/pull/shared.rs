@@ -1,6 +1,7 @@
 //! Pulls that are not alone: of an image most of which is there, and eight at once.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -49,14 +50,9 @@ pub(super) fn all_but_one(
             Ok(time)
         }),
         Contestant::new("ctr pull", || {
-            let ctr = |words: &[&str]| {
-                let mut command = lab.docker.containerd();
-                command.arg("images").args(words);
-                command
-            };
-            output(&mut ctr(&["pull", "--plain-http", base]))?;
-            let time = time(&mut ctr(&["pull", "--plain-http", name]))?;
-            output(&mut ctr(&["rm", "--sync", base, name]))?;
+            output(&mut ctr(lab, &["pull", "--plain-http", base]))?;
+            let time = time(&mut ctr(lab, &["pull", "--plain-http", name]))?;
+            output(&mut ctr(lab, &["rm", "--sync", base, name]))?;
             Ok(time)
         }),
         Contestant::new("skopeo copy", || {
@@ -137,14 +133,10 @@ fn at_once(lab: &Lab, names: &[String], layouts: &[Layout], rounds: usize) -> Re
             Ok(time)
         }),
         Contestant::new("ctr pull", || {
-            let ctr = |words: &[&str]| {
-                let mut command = lab.docker.containerd();
-                command.arg("images").args(words);
-                command
-            };
-            let mut all: Vec<_> = pulls(&["pull", "--plain-http"]).iter().map(|words| ctr(words)).collect();
+            let mut all: Vec<_> =
+                pulls(&["pull", "--plain-http"]).iter().map(|words| ctr(lab, words)).collect();
             let time = time_at_once(&mut all)?;
-            output(&mut ctr(&[&["rm", "--sync"], &different[..]].concat()))?;
+            output(&mut ctr(lab, &[&["rm", "--sync"], &different[..]].concat()))?;
             Ok(time)
         }),
         Contestant::new("skopeo copy", || {
@@ -163,4 +155,11 @@ fn at_once(lab: &Lab, names: &[String], layouts: &[Layout], rounds: usize) -> Re
         }),
     ];
     in_turns(contestants, rounds)
+}
+
+/// What containerd's command line does with images.
+fn ctr(lab: &Lab, words: &[&str]) -> Command {
+    let mut command = lab.docker.containerd();
+    command.arg("images").args(words);
+    command
 }

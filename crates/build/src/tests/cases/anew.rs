@@ -119,6 +119,21 @@ fn keys_are_learnt_from_one_another() {
     "#]]);
 }
 
+/// A cache knows a result again by that, and may forget the keys that nobody has asked for.
+#[test]
+fn new_keys_are_kept_with_the_one_that_led_to_the_result() {
+    let mut scene = Scene::default();
+    scene.build("first", STAGES);
+    let known = scene.store.all();
+    scene.store.kept.lock().unwrap().clear();
+    scene.world.set("b:latest", "2");
+    scene.build("another base: a copy is found by its content", STAGES);
+    let kept = scene.store.kept.lock().unwrap();
+    let led = |keys: &&Vec<Key>| keys.iter().any(|key| known.contains_key(key));
+    let [found] = kept.iter().filter(led).collect::<Vec<_>>()[..] else { panic!("{kept:?}") };
+    assert!(found.len() > 1 && known.contains_key(found.last().unwrap()), "{found:?}");
+}
+
 #[test]
 fn what_is_done_anew_is_kept_and_tells_the_rest() {
     let mut scene = Scene::default();

@@ -11,22 +11,10 @@ use registry_client::Client;
 use serde_json::Value;
 use testkit::Scratch;
 
+use crate::build::world::engine;
 use crate::build::{BuildEvent, Vertex};
 use crate::info::Built;
 use crate::request::{Build, BuildContext, DockerfileSource, Fields};
-use crate::{Config, Engine, KeptFor};
-
-fn engine(base: &Path) -> Engine {
-    Engine::open(Config {
-        root: base.join("root"),
-        run: base.join("run"),
-        monitor: "/nonexistent".into(),
-        snapshotter: None,
-        trace: None,
-        kept_for: KeptFor::default(),
-    })
-    .unwrap()
-}
 
 fn fields(text: &str) -> Fields {
     text.split(',')
