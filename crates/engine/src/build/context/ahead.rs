@@ -98,8 +98,8 @@ mod tests {
 
     use dockerfile::ignore::Matcher;
 
-    use super::super::Remembered;
     use super::*;
+    use crate::build::world::Remembered;
 
     fn open(path: &Path, ignored: &[&str]) -> Files {
         let ignored = Matcher::new(ignored).unwrap();
