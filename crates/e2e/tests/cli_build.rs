@@ -278,6 +278,67 @@ fn a_build_that_is_killed_leaves_nothing_and_the_next_one_succeeds() {
 }
 
 #[test]
+fn what_a_program_leaves_may_be_as_deep_as_a_layer_can_hold_it() {
+    let dockerfile = |depth: usize| {
+        format!(
+            "FROM busybox AS deep\nRUN for i in $(seq {depth}); do mkdir d && cd d || exit 1; done; echo x > leaf\nFROM busybox\nCOPY --from=deep /d /copied\n"
+        )
+    };
+    let workshop = Workshop::new(&dockerfile(500));
+    workshop.build(&[]);
+    let leaf = format!("cat /copied/{}leaf", "d/".repeat(499));
+    assert_eq!(workshop.in_image(&leaf), "x\n");
+    workshop.write("Dockerfile", dockerfile(600));
+    workshop.fails(&[], &["too long"]);
+    assert_eq!(workshop.skiff.left_by_containers(), "");
+}
+
+#[test]
+fn a_time_before_the_first_stage_holds_for_all_that_is_made() {
+    let workshop =
+        Workshop::new("ARG SOURCE_DATE_EPOCH=1000\nFROM busybox\nRUN echo x > /x\nCOPY one /one\n");
+    workshop.write("one", "1\n");
+    workshop.build(&[]);
+    assert_eq!(workshop.in_image("stat -c %Y /x /one"), "1000\n1000\n");
+    let made = workshop.skiff.ok(&["image", "inspect", "--format", "{{.Created}}", "made"]);
+    assert_eq!(made, "1970-01-01T00:16:40Z\n");
+    workshop.build(&["--build-arg", "SOURCE_DATE_EPOCH=2000"]);
+    assert_eq!(workshop.in_image("stat -c %Y /x"), "2000\n");
+    workshop.write("Dockerfile", "ARG SOURCE_DATE_EPOCH=soon\nFROM busybox\n");
+    workshop.fails(&[], &["invalid SOURCE_DATE_EPOCH: \"soon\""]);
+}
+
+#[test]
+fn what_programs_see_of_the_machine_decides_what_is_done_again() {
+    let workshop =
+        Workshop::new("FROM busybox\nRUN hostname > /name; grep given /etc/hosts > /host || true\n");
+    let both = |workshop: &Workshop| workshop.in_image("cat /name /host");
+    workshop.build(&[]);
+    assert_eq!((cached(&workshop.build(&[])), both(&workshop)), (1, "buildkitsandbox\n".to_owned()));
+    let named = ["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=me", "--add-host=given:1.2.3.4"];
+    assert_eq!(cached(&workshop.build(&named)), 0);
+    assert_eq!(both(&workshop), "me\n1.2.3.4\tgiven\n");
+    assert_eq!(
+        cached(&workshop.build(&["--add-host=given:1.2.3.4"])),
+        0,
+        "the host has its usual name again"
+    );
+    assert_eq!((cached(&workshop.build(&named)), cached(&workshop.build(&[]))), (1, 1));
+}
+
+#[test]
+fn no_terminal_obeys_what_an_error_repeats() {
+    let workshop = Workshop::new("FROM busybox\nFOO\x1b]0;title\x07\n");
+    let said = workshop.fails(&[], &["unknown instruction: FOO"]);
+    assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
+    workshop.write("Dockerfile", "FROM busybox\nCOPY sub /data\nCOPY sub /data/\x1b[31m\n");
+    workshop.write("sub/\x1b[31m", "x");
+    let said = workshop
+        .fails(&[], &["ERROR: failed to build: failed to solve: cannot copy to non-directory: /data/"]);
+    assert!(!said.contains('\x1b'), "{said:?}");
+}
+
+#[test]
 fn the_context_may_come_as_a_stream_and_the_dockerfile_too() {
     let workshop = Workshop::new("FROM busybox\nCOPY one /\n");
     workshop.write("one", "1\n");

@@ -93,7 +93,9 @@ impl WritableLayer<'_> {
         }
         let (stack, points, times) = (self.stack()?, self.points(), self.times);
         std::thread::scope(|scope| {
-            let packer = scope.spawn(move || files::layer(stack, &points, times, writer.as_fd()));
+            let pack = move || files::layer(stack, &points, times, writer.as_fd());
+            let packer = std::thread::Builder::new().stack_size(files::STACK);
+            let packer = packer.spawn_scoped(scope, pack).map_err(stream_failed)?;
             let taken = take(&mut reader);
             drop(reader);
             let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -8,7 +8,7 @@ use engine::request::{
 
 use super::fault::Fault;
 use super::place::Place;
-use super::{outputs, sources};
+use super::{csv, outputs, sources};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -171,7 +171,7 @@ fn limits(parsed: &Parsed) -> Result<BuildLimits> {
             .map_err(|error| error.to_string())
             .and_then(|bytes| positive(bytes).map_err(str::to_owned))
     };
-    Ok(BuildLimits {
+    let mut limits = BuildLimits {
         memory: parsed.value("memory", bytes)?.filter(|bytes| *bytes > 0),
         memory_swap: parsed.value("memory-swap", parse_bytes)?.filter(|bytes| *bytes != 0),
         nano_cpus: parsed
@@ -187,8 +187,42 @@ fn limits(parsed: &Parsed) -> Result<BuildLimits> {
         ulimits: parsed.values("ulimit", Ulimit::parse)?,
         shm_size: parsed.value("shm-size", bytes)?.filter(|bytes| *bytes > 0),
         cgroup_parent: owned(parsed, "cgroup-parent"),
-    })
+    };
+    for (flag, text) in parsed.all("resource") {
+        resources(&mut limits, text).map_err(|reason| Error::value(flag, text, reason))?;
+    }
+    Ok(limits)
 }
+
+/// `--resource memory=1g,cpu-shares=512`: limits that have flags of their own too. What is said last counts.
+fn resources(limits: &mut BuildLimits, text: &str) -> std::result::Result<(), String> {
+    for (key, value) in csv::pairs(text)? {
+        let amount = || integer::<u64>(&value).map_err(|reason| format!("{key}: {reason}"));
+        match key.as_str() {
+            "memory" => {
+                let bytes = parse_bytes(&value)
+                    .map_err(|error| error.to_string())
+                    .and_then(|bytes| positive(bytes).map_err(str::to_owned));
+                limits.memory = Some(bytes.map_err(|reason| format!("{key}: {reason}"))?);
+            }
+            "memory-swap" => {
+                limits.memory_swap = Some(parse_bytes(&value).map_err(|reason| format!("{key}: {reason}"))?);
+            }
+            "cpu-shares" => limits.cpu_shares = Some(amount()?),
+            "cpu-period" => limits.cpu_period = Some(amount()?),
+            "cpu-quota" => {
+                limits.cpu_quota = Some(integer(&value).map_err(|reason| format!("{key}: {reason}"))?);
+            }
+            "cpuset-cpus" => limits.cpuset_cpus = Some(value),
+            "cpuset-mems" => limits.cpuset_mems = Some(value),
+            _ => return Err(format!("there is no resource {key:?}: there are {RESOURCES}")),
+        }
+    }
+    Ok(())
+}
+
+/// What `--resource` may limit.
+const RESOURCES: &str = "memory, memory-swap, cpu-shares, cpu-period, cpu-quota, cpuset-cpus and cpuset-mems";
 
 fn owned(parsed: &Parsed, flag: &str) -> Option<String> {
     parsed.text(flag).map(str::to_owned).filter(|text| !text.is_empty())
@@ -224,6 +258,28 @@ fn attestations(parsed: &Parsed) -> Result<BTreeMap<String, Fields>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resources_are_limits_in_one_flag() {
+        let of = |text: &str| {
+            let mut limits = BuildLimits::default();
+            resources(&mut limits, text).map(|()| limits)
+        };
+        let limits =
+            of("memory=1g,memory-swap=-1,cpu-quota=50000,cpu-period=100000,\"cpuset-cpus=0,1\"").unwrap();
+        assert_eq!((limits.memory, limits.memory_swap), (Some(1 << 30), Some(-1)));
+        assert_eq!((limits.cpu_quota, limits.cpu_period), (Some(50_000), Some(100_000)));
+        assert_eq!(limits.cpuset_cpus.as_deref(), Some("0,1"));
+        for (text, words) in [
+            ("memory=-1", "memory: cannot be negative"),
+            ("cpu-shares=many", "cpu-shares: not a whole number"),
+            ("disk=1g", "there is no resource \"disk\""),
+            ("memory", "must be a key=value pair"),
+        ] {
+            let error = of(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn hosts_have_names_and_addresses() {

@@ -6,6 +6,7 @@ use dockerfile::source::Source;
 use engine::build::BuildError;
 use serde_json::{Map, Value};
 
+use super::progress::harmless;
 use crate::context::absolute;
 use crate::error::Result;
 use crate::flags::Parsed;
@@ -75,7 +76,7 @@ pub(super) fn tell(error: &engine::Error) {
         let source: &Source = &place.source;
         output::warn(&source.excerpt(place.span));
     }
-    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", cause(error)));
+    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", harmless(&cause(error))));
 }
 
 fn of_build(error: &engine::Error) -> Option<&BuildError> {

@@ -145,6 +145,11 @@ const RUNS: &[Flag] = &[
     value("cgroup-parent", "string", "Control group under which those of RUN are made"),
     value("network", "string", "Network of RUN: default, none or host").default("\"default\""),
     value("parallel", "int", "How many programs run at once").default("32"),
+    list(
+        "resource",
+        "list",
+        "Limits in one flag (memory=1g,cpu-quota=50000; also memory-swap, cpu-shares, cpu-period, cpuset-cpus, cpuset-mems)",
+    ),
     value("shm-size", "bytes", "Size of /dev/shm"),
     list("ulimit", "ulimit", "Set a resource limit (nofile=1024:2048)"),
 ];

@@ -77,16 +77,7 @@ fn container_config(config: &ImageConfig) -> Value {
             fields.insert("Shell".to_owned(), json!(of.shell));
         }
         if let Some(check) = &of.healthcheck {
-            fields.insert(
-                "Healthcheck".to_owned(),
-                json!({
-                    "Test": check.test,
-                    "Interval": check.interval,
-                    "Timeout": check.timeout,
-                    "StartPeriod": check.start_period,
-                    "Retries": check.retries,
-                }),
-            );
+            fields.insert("Healthcheck".to_owned(), json!(check));
         }
     }
     document

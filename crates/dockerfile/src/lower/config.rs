@@ -38,12 +38,23 @@ pub(super) fn listed(strings: &[String]) -> String {
     format!("[{}]", strings.join(" "))
 }
 
+/// A string as Go quotes it.
 fn go_quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
+    quote_characters(text.chars(), '"')
+}
+
+/// A number as Go's `%q` shows it: the character of that number.
+fn go_character(number: i64) -> String {
+    let character = u32::try_from(number).ok().and_then(char::from_u32);
+    quote_characters([character.unwrap_or(char::REPLACEMENT_CHARACTER)], '\'')
+}
+
+fn quote_characters(characters: impl IntoIterator<Item = char>, quote: char) -> String {
+    let mut out = String::from(quote);
+    for character in characters {
         match character {
-            '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
+            character if character == quote => out.extend(['\\', quote]),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
@@ -60,7 +71,7 @@ fn go_quote(text: &str) -> String {
             character => out.push(character),
         }
     }
-    out.push('"');
+    out.push(quote);
     out
 }
 
@@ -85,15 +96,9 @@ pub(super) fn healthcheck(check: &Healthcheck) -> (Check, String) {
             }
         }
     };
-    let words = format!(
-        "HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-        listed(&check.test),
-        duration(check.interval),
-        duration(check.timeout),
-        duration(check.start_period),
-        duration(check.start_interval),
-        check.retries
-    );
+    let times = [check.interval, check.timeout, check.start_period, check.start_interval];
+    let times = times.map(|time| go_quote(&duration(time))).join(" ");
+    let words = format!("HEALTHCHECK &{{{} {times} {}}}", quoted(&check.test), go_character(check.retries));
     (check, words)
 }
 

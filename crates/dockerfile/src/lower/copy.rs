@@ -9,7 +9,10 @@ use crate::ignore::{Matcher, clean, has_wildcards};
 use crate::lint;
 use crate::source::{Diagnostic, Result, Span};
 use crate::stage::Step;
-use crate::syntax::{Add, Copy, Text, Transfer};
+use crate::syntax::{Add, Copy, Heredoc, Text, Transfer};
+
+/// The longest name of a file, in bytes.
+const NAME_LIMIT: usize = 255;
 
 /// The values of an instruction, variables replaced.
 struct Values {
@@ -93,7 +96,8 @@ impl Context<'_, '_> {
             if heredoc.expand {
                 content = self.expand_with(Lexer::heredoc(), state, &content, heredoc.span, span)?;
             }
-            let op = Op::Inline { name: heredoc.name.clone(), content, mode: 0o644 };
+            let name = document_name(heredoc)?;
+            let op = Op::Inline { name: name.clone(), content, mode: 0o644 };
             let node = self.graph.add(
                 op,
                 Vec::new(),
@@ -103,7 +107,7 @@ impl Context<'_, '_> {
             let input = input(&mut inputs, node);
             selections.push(Selection {
                 input,
-                path: format!("/{}", heredoc.name),
+                path: format!("/{name}"),
                 parents: None,
                 unpack: false,
                 local: false,
@@ -243,12 +247,44 @@ fn destination(cwd: &str, path: &str) -> String {
     if directory && cleaned != "/" { format!("{cleaned}/") } else { cleaned }
 }
 
-/// The last part of a URL's path.
+/// What the file of a document is called: the last part of the document's name.
+pub(super) fn document_name(heredoc: &Heredoc) -> Result<String> {
+    let name = heredoc.name.rsplit('/').next().unwrap_or_default();
+    if !is_name(name) {
+        let message = format!("the heredoc {:?} does not name a file", heredoc.name);
+        return Err(Diagnostic::error(message, None).with_help("the word behind << is the file's name"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The last part of a URL's path, escapes undone.
 fn file_name(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    let last = path.split_once('/').and_then(|(_, path)| path.trim_end_matches('/').rsplit('/').next());
-    last.filter(|name| !matches!(*name, "" | "." | "..")).unwrap_or("__unnamed__").to_owned()
+    let path = path.split_once('/').and_then(|(_, path)| unescaped(path)).unwrap_or_default();
+    let last = path.trim_end_matches('/').rsplit('/').next();
+    last.filter(|name| is_name(name)).unwrap_or("__unnamed__").to_owned()
+}
+
+/// With the bytes that `%2F` and the like stand for; none if that is no text.
+fn unescaped(path: &str) -> Option<String> {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let (mut plain, mut bytes) = (Vec::with_capacity(path.len()), path.bytes());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(plain).ok()
+}
+
+/// Whether a file of a layer may be called so.
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+        && text.len() <= NAME_LIMIT
+        && !text.contains(['/', '\0'])
+        && !text.starts_with(".wh.")
 }
 
 /// The source as it is named, if the ignore file leaves it out. With exceptions nobody can tell without the files.
@@ -302,7 +338,7 @@ fn words(values: &Values, transfer: &Transfer, manner: &Manner<'_>) -> String {
     words.extend(manner.parents.then(|| "--parents".to_owned()));
     words.extend(values.chown.as_ref().map(|owner| format!("--chown={owner}")));
     words.extend(values.chmod.as_ref().map(|mode| format!("--chmod={mode}")));
-    words.extend(values.paths.iter().cloned());
+    words.extend(values.paths.iter().map(|path| git::without_credentials(path)));
     words.extend(transfer.inline.iter().map(|heredoc| format!("<<{}", heredoc.name)));
     words.push(values.destination.clone());
     format!("{} # buildkit", words.join(" "))

@@ -1,5 +1,6 @@
 //! RUN.
 
+use super::copy::document_name;
 use super::stage::{Context, State};
 use super::{Op, RunOp, config};
 use crate::expand::Lexer;
@@ -11,6 +12,8 @@ use crate::syntax::{CommandLine, Mount, MountKind, Run};
 
 /// Where a document with an interpreter of its own is mounted.
 const DOCUMENTS: &str = "/dev/pipes/";
+/// An argument that keeps the cache mounts of a build apart from those of others.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 impl Context<'_, '_> {
     pub(super) fn run(&mut self, state: &mut State, step: &Step, run: &Run) -> Result<()> {
@@ -27,7 +30,13 @@ impl Context<'_, '_> {
         for (flag, source) in run.mounts.iter().zip(&step.sources) {
             let lexer = Lexer::new(self.inputs.escape);
             let span = step.instruction.span;
-            let mount = resolve_mount(flag, |value| self.expand_with(lexer, state, value, flag.span, span))?;
+            let mut mount =
+                resolve_mount(flag, |value| self.expand_with(lexer, state, value, flag.span, span))?;
+            if let (MountKind::Cache { id, .. }, Some(namespace)) =
+                (&mut mount.kind, self.inputs.options.arguments.get(CACHE_NAMESPACE))
+            {
+                *id = format!("{namespace}/{}", id.trim_start_matches('/'));
+            }
             mounts.push(self.mount(state, mount, *source, &mut inputs, flag.span)?);
         }
         let given = &self.inputs.options.arguments;
@@ -87,8 +96,9 @@ impl Context<'_, '_> {
         if state.image.platform.os == "windows" || !body.starts_with("#!") {
             return Ok(config::with_shell(&state.image, body));
         }
-        let path = format!("{DOCUMENTS}{}", first.name);
-        let op = Op::Inline { name: first.name.clone(), content: body, mode: 0o755 };
+        let name = document_name(first)?;
+        let path = format!("{DOCUMENTS}{name}");
+        let op = Op::Inline { name, content: body, mode: 0o755 };
         let node =
             self.graph.add(op, Vec::new(), || "preparing inline document".to_owned(), Some(first.span))?;
         inputs.push(node);

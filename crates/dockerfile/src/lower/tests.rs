@@ -35,6 +35,69 @@ fn error(text: &str) -> String {
     lowered_into(&mut Graph::default(), text, &options(), &Images::new()).unwrap_err().message
 }
 
+#[test]
+fn files_of_the_web_have_the_last_part_of_their_address_for_a_name() {
+    let long = "x".repeat(256);
+    for (path, want) in [
+        ("/a/b.txt", "b.txt"),
+        ("/a%20b.txt?q=/c#/d", "a b.txt"),
+        ("/%C3%BC/", "ü"),
+        ("/a%2fb", "b"),
+        ("/..%2f..%2fb", "b"),
+        ("/%2e%2e", "__unnamed__"),
+        ("/a%00", "__unnamed__"),
+        ("/a%0", "__unnamed__"),
+        ("/%ff", "__unnamed__"),
+        ("/.wh.bin", "__unnamed__"),
+        (&format!("/{long}"), "__unnamed__"),
+        ("", "__unnamed__"),
+    ] {
+        let mut graph = Graph::default();
+        let text = format!("FROM a\nADD [\"https://host{path}\", \"/to/\"]");
+        lowered_into(&mut graph, &text, &options(), &Images::new()).unwrap();
+        let Op::Http { name, .. } = &graph.nodes()[1].op else { panic!("{}", shown(&graph)) };
+        assert_eq!(name, want, "{path}");
+    }
+}
+
+#[test]
+fn caches_may_have_a_namespace() {
+    let id = |options: &Options| {
+        let mut graph = Graph::default();
+        let text = "FROM a\nRUN --mount=type=cache,target=/c x";
+        lowered_into(&mut graph, text, options, &Images::new()).unwrap();
+        let Op::Run(run) = &graph.nodes()[1].op else { panic!("{}", shown(&graph)) };
+        let crate::syntax::MountKind::Cache { id, .. } = &run.mounts[0].0.kind else { panic!("{run:?}") };
+        id.clone()
+    };
+    assert_eq!(id(&options()), "/c");
+    let mut named = options();
+    named.arguments.insert("BUILDKIT_CACHE_MOUNT_NS".to_owned(), "team".to_owned());
+    assert_eq!(id(&named), "team/c");
+}
+
+#[test]
+fn documents_are_files_by_the_last_part_of_their_names() {
+    let mut graph = Graph::default();
+    let text = "FROM a\nCOPY <<../../etc/x /y/\nhi\n../../etc/x\nRUN <<a/b\n#!/bin/x\na/b";
+    lowered_into(&mut graph, text, &options(), &Images::new()).unwrap();
+    expect![[r##"
+        0 image a:latest linux/amd64 []
+        1 inline x "hi\n" 644 []
+        2 copy 1:/x -> /y/ [0, 1]
+        3 inline b "#!/bin/x\n" 755 []
+        4 run ["/bin/sh", "-c", "/dev/pipes/b"] in / [2, 3]
+    "##]]
+    .assert_eq(&shown(&graph));
+    let long = "x".repeat(256);
+    for name in ["..", ".", "a/", ".wh.a", &long] {
+        for begin in [format!("COPY <<{name} /y/"), format!("RUN <<{name}")] {
+            let message = error(&format!("FROM a\n{begin}\n#!/bin/x\n{name}\n"));
+            assert_eq!(message, format!("the heredoc {name:?} does not name a file"));
+        }
+    }
+}
+
 /// Each operation in a line.
 fn shown(graph: &Graph) -> String {
     let line = |(number, node): (usize, &Node)| {
@@ -220,14 +283,14 @@ fn histories_have_dockers_words() {
         ("COPY --chown=a:b --chmod=755 x y /z/", "COPY --chown=a:b --chmod=755 x y /z/ # buildkit"),
         ("COPY --parents x /z/", "COPY --parents x /z/ # buildkit"),
         ("ADD https://h/x /z", "ADD https://h/x /z # buildkit"),
+        ("ADD https://me:secret@h/x@y /z", "ADD https://xxxxx:xxxxx@h/x@y /z # buildkit"),
+        ("ARG T=token\nADD https://$T@h/x.git#main /z", "ADD https://xxxxx@h/x.git#main /z # buildkit"),
+        ("ADD ssh://git@h/x.git /z", "ADD ssh://git@h/x.git /z # buildkit"),
         ("COPY <<f /z\nf", "COPY <<f /z # buildkit"),
-        (
-            "HEALTHCHECK NONE",
-            "HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
-        ),
+        ("HEALTHCHECK NONE", r#"HEALTHCHECK &{["NONE"] "0s" "0s" "0s" "0s" '\x00'}"#),
         (
             "HEALTHCHECK --interval=90s --timeout=1500ms --retries=2 CMD x y",
-            "HEALTHCHECK {Test:[CMD-SHELL x y] Interval:1m30s Timeout:1.5s StartPeriod:0s StartInterval:0s Retries:2}",
+            r#"HEALTHCHECK &{["CMD-SHELL" "x y"] "1m30s" "1.5s" "0s" "0s" '\x02'}"#,
         ),
     ] {
         let history = made(&format!("FROM a\n{text}")).config.history;

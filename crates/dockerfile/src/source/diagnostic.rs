@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::render::render;
+use super::render::{plain, render};
 use super::{Source, Span};
 
 /// A result whose error is one thing to say.
@@ -102,7 +102,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
+        formatter.write_str(&plain(&self.message))
     }
 }
 

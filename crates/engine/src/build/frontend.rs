@@ -7,7 +7,7 @@ use dockerfile::ignore::Matcher;
 use dockerfile::lint::{Config, Linter, Warning, check_tree};
 use dockerfile::lower::{self, Graph, Made};
 use dockerfile::source::{Diagnostic, Source};
-use dockerfile::stage::{Images, Options, resolve};
+use dockerfile::stage::{Images, Options, global_arguments, resolve};
 use dockerfile::syntax::Dockerfile;
 use dockerfile::{parse, stage};
 use oci::{ImageConfig, Platform};
@@ -19,7 +19,7 @@ use super::session::Session;
 use super::watch::BuildEvent;
 use crate::Result;
 use crate::images::parse_platform;
-use crate::request::{Build, NamedContext};
+use crate::request::{Build, EPOCH, NamedContext};
 
 /// What is to be done, decided in full.
 pub(super) struct Work {
@@ -72,6 +72,7 @@ pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -
             is_syntax: false,
         })))
     };
+    declare_epoch(session, &file, faulty)?;
     let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
     let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
     let mut linter = Linter::new(&file, given).map_err(faulty)?;
@@ -105,6 +106,24 @@ pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -
     };
     let is_anew = only.is_some_and(|name| session.request.no_cache_filter.contains(&name.value));
     Ok(Work { source, graph, targets, bases, is_anew })
+}
+
+/// A time that stands before the first stage (`ARG SOURCE_DATE_EPOCH=0`) holds for all that is made, if none is given.
+fn declare_epoch(
+    session: &Session<'_>,
+    file: &Dockerfile,
+    faulty: impl Fn(Diagnostic) -> crate::Error,
+) -> Result<()> {
+    if session.request.arguments.contains_key(EPOCH) {
+        return Ok(());
+    }
+    let globals = global_arguments(file, &options(session.request, Platform::host()), "", true);
+    let globals = globals.map_err(faulty)?;
+    let Some(text) = globals.get(EPOCH).filter(|text| !text.trim().is_empty()) else { return Ok(()) };
+    let time =
+        Build::time_of(text).ok_or_else(|| BuildError::Epoch { text: text.chars().take(80).collect() })?;
+    session.declared.get_or_init(|| time);
+    Ok(())
 }
 
 /// Stages and their bases. Triggers of one image may name others, so it takes several rounds.

@@ -139,7 +139,7 @@ fn solved(
         is_step(&node.op)
             && (request.no_cache || work.is_anew || in_stage(&node.name, &request.no_cache_filter))
     };
-    let salt = |op: &Op| salt::of(request, op);
+    let salt = |op: &Op| salt::of(request, session.timestamp(), op);
     let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();

@@ -3,19 +3,20 @@
 //! | what | of which steps |
 //! |---|---|
 //! | `SOURCE_DATE_EPOCH` | all |
-//! | no network by `--network=none`, the names of `--add-host`, `--ulimit`, `--shm-size` | RUN |
+//! | no network by `--network=none`, the names of `--add-host`, `--ulimit`, `--shm-size`, `BUILDKIT_SANDBOX_HOSTNAME` | RUN |
 //!
 //! As in BuildKit, where hosts lie is none of it. Nor are limits of processors, memory and processes, and the control group: they decide how
 //! fast a program is and whether it comes to an end, and belong to a machine. What nobody asked for adds nothing.
 
 use dockerfile::lower::{Op, RunOp};
 use dockerfile::syntax::Network;
+use oci::Timestamp;
 
 use crate::request::{Build, BuildNetwork};
 
-/// All that decides over an operation; empty where there is nothing.
-pub(super) fn of(request: &Build, op: &Op) -> String {
-    let mut salt = request.epoch().map_or_else(String::new, |epoch| epoch.seconds().to_string());
+/// All that decides over an operation; empty where there is nothing. `epoch` is that of the request or of the Dockerfile.
+pub(super) fn of(request: &Build, epoch: Option<Timestamp>, op: &Op) -> String {
+    let mut salt = epoch.map_or_else(String::new, |epoch| epoch.seconds().to_string());
     if let Op::Run(run) = op {
         add_surroundings(&mut salt, request, run);
     }
@@ -37,17 +38,22 @@ fn add_surroundings(salt: &mut String, request: &Build, run: &RunOp) {
     if let Some(size) = request.limits.shm_size {
         salt.push_str(&format!("\nshm {size}"));
     }
+    if let Some(name) = request.hostname() {
+        salt.push_str(&format!("\nhostname {name:?}"));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use oci::Timestamp;
-
     use super::*;
     use crate::build::world::program;
     use crate::request::{BuildLimits, Ulimit};
+
+    fn of(build: &Build, op: &Op) -> String {
+        super::of(build, build.epoch(), op)
+    }
 
     fn run(network: Network) -> Op {
         Op::Run(Box::new(RunOp { network, ..program("true") }))
@@ -68,6 +74,10 @@ mod tests {
             Build::default(),
             Build { network: BuildNetwork::None, ..Build::default() },
             Build { source_date_epoch: Timestamp::new(5, 0), ..Build::default() },
+            Build {
+                arguments: [("BUILDKIT_SANDBOX_HOSTNAME".to_owned(), "me".to_owned())].into(),
+                ..Build::default()
+            },
             hosts("a:10.0.0.1"),
             hosts("b:10.0.0.1"),
             limited(BuildLimits { ulimits: vec![nofile(1)], ..BuildLimits::default() }),

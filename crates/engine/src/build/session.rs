@@ -1,7 +1,10 @@
 //! What the parts of one build have in common.
 
+use std::sync::OnceLock;
+
 use build::Cancel;
 use image::Draft;
+use oci::Timestamp;
 use registry_client::Client;
 
 use super::copy::{Digests, Parts};
@@ -27,6 +30,8 @@ pub(super) struct Session<'e> {
     pub(super) nonce: String,
     /// Merged trees, for several steps look at the same.
     pub(super) views: Views,
+    /// The time that the Dockerfile wants for all that is made, unless the request says another.
+    pub(super) declared: OnceLock<Timestamp>,
     /// Digests of files in layers.
     pub(super) digests: Digests,
     /// Layers of parts of contexts.
@@ -54,14 +59,20 @@ impl<'e> Session<'e> {
             cancel,
             nonce,
             views: Views::default(),
+            declared: OnceLock::new(),
             digests: Digests::default(),
             parts: Parts::default(),
             found: Found::default(),
         })
     }
 
-    /// No time in what is made is later, in seconds.
+    /// No time in what is made is later, and what is not a file has this one.
+    pub(super) fn timestamp(&self) -> Option<Timestamp> {
+        self.request.epoch().or_else(|| self.declared.get().copied())
+    }
+
+    /// The same in seconds.
     pub(super) fn epoch(&self) -> Option<i64> {
-        self.request.epoch().map(|epoch| epoch.seconds())
+        self.timestamp().map(|epoch| epoch.seconds())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use oci::Timestamp;
 
-use super::{Pull, Ulimit};
+use super::{Pull, Ulimit, parse_bool};
 
 /// Images to build of one Dockerfile (`skiff build`).
 #[derive(Debug, Default)]
@@ -74,8 +74,22 @@ pub struct Build {
 impl Build {
     /// The latest time in what is made: as it is asked for, else by the argument that Dockerfiles know it by.
     pub(crate) fn epoch(&self) -> Option<Timestamp> {
-        let argument = || Timestamp::new(self.arguments.get(EPOCH)?.trim().parse().ok()?, 0);
-        self.source_date_epoch.or_else(argument)
+        self.source_date_epoch.or_else(|| Self::time_of(self.arguments.get(EPOCH)?))
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn time_of(text: &str) -> Option<Timestamp> {
+        Timestamp::new(text.trim().parse().ok()?, 0)
+    }
+
+    /// What programs are told that their host is called, if the builder's own name is not to be that.
+    pub(crate) fn hostname(&self) -> Option<&str> {
+        self.arguments.get("BUILDKIT_SANDBOX_HOSTNAME").map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Whether an argument asks for what `--cache-to type=inline` does.
+    pub(crate) fn wants_inline_cache(&self) -> bool {
+        self.arguments.get("BUILDKIT_INLINE_CACHE").is_some_and(|text| parse_bool(text) == Some(true))
     }
 
     /// The argument's text, where it is no time.
@@ -86,7 +100,7 @@ impl Build {
 }
 
 /// Seconds since 1970 (reproducible-builds.org, SOURCE_DATE_EPOCH).
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
+pub(crate) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Key-value pairs of a flag: `type=local,dest=out`.
 pub type Fields = Vec<(String, String)>;

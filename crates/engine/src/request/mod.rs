@@ -20,6 +20,7 @@ pub use oci::Healthcheck;
 use oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use build::EPOCH;
 pub use build::{
     Build, BuildContext, BuildLimits, BuildNetwork, DockerfileSource, Entitlement, Fields, NamedContext,
     Secret,

@@ -43,6 +43,8 @@ use crate::error::Error;
 const PATH_LIMIT: usize = 4095;
 /// The deepest one.
 const DEPTH_LIMIT: usize = 512;
+/// The stack of a thread that walks through a tree as deep as one may be; what threads have by default is too small for that.
+pub const STACK: usize = 16 << 20;
 
 /// Names what was attempted, and on which path within the tree.
 fn at(action: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Error {

@@ -106,6 +106,12 @@ enum Renderer {
     Silent,
 }
 
+/// A text without what a terminal would obey: errors name files of others, and repeat what servers say.
+pub(super) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| c.is_control() && c != '\n';
+    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl Display {
     /// In this mode; `times` is what `--timings` says.
     pub(crate) fn new(mode: Mode, expanded: bool, times: Option<bool>) -> Display {

@@ -167,7 +167,7 @@ impl Trace {
                 self.at(*id, now, |vertex| vertex.finish(*ran, now, End::Well))
             }
             BuildEvent::Failed { id, ran, error, is_cancelled } => {
-                let end = if *is_cancelled { End::Cancelled } else { End::Failed((*error).to_owned()) };
+                let end = if *is_cancelled { End::Cancelled } else { End::Failed(super::harmless(error)) };
                 self.at(*id, now, |vertex| vertex.finish(*ran, now, end));
             }
             BuildEvent::Warning { warning, source } => {

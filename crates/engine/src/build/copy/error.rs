@@ -52,6 +52,8 @@ pub enum CopyError {
     Owner { message: String },
     #[error("invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777")]
     Mode { mode: String },
+    #[error("{path} cannot be part of a layer: {reason}")]
+    Name { path: String, reason: &'static str },
     #[error("more than {limit} files in one layer")]
     ManyFiles { limit: u64 },
     #[error("unpack {path}")]
@@ -84,6 +86,7 @@ impl CopyError {
             | Self::Mkdir { .. }
             | Self::Owner { .. }
             | Self::Mode { .. }
+            | Self::Name { .. }
             | Self::ManyFiles { .. }
             | Self::Archive { .. }
             | Self::Stream => Kind::Invalid,

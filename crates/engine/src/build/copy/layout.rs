@@ -12,17 +12,19 @@
 //!
 //! Links in the destination are followed within the tree; links that a copied directory would meet are not.
 //!
+//! Directories that are missing are made: root's or those of `--chown`, 0755 or what `--chmod` says in digits, which archives do not heed.
+//!
 //! A directory that the base has is no part of the layer unless the copy changes it: so a layer is the same on every base that
 //! has the same directories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use image::tar::Time;
+use image::tar::{Limits, Time};
 use image::view::{ROOT, What};
 
 use super::CopyError;
-use super::mode::Change;
+use super::mode::{Change, MADE};
 use super::owner::Ids;
 use super::select::Picked;
 use crate::Result;
@@ -32,6 +34,8 @@ use crate::build::view::{At, Kind, Node, View, components, join};
 const LINK_LIMIT: usize = 40;
 /// Members of a layer, as the reader of layers has it.
 const MEMBERS: usize = 1_000_000;
+/// The longest name of a file, in bytes.
+const NAME: usize = 255;
 
 /// See the head of the file.
 pub(super) struct Layout {
@@ -83,7 +87,8 @@ impl Layout {
         let directory = destination.ends_with('/');
         let parent = destination.rsplit_once('/').map_or("", |(parent, _)| parent);
         let ensured = self.resolve(if directory { destination } else { parent }.as_bytes())?;
-        self.make_directories(&ensured)?;
+        let mode = self.rules.mode.as_ref().map_or(MADE, Change::of_made);
+        self.make_directories(&ensured, mode)?;
         let mut target = self.resolve(destination.as_bytes())?;
         let there = self.look(&target);
         let is_directory = picked.root.node.kind == Kind::Directory;
@@ -96,9 +101,9 @@ impl Layout {
             target = join(&target, &picked.name);
         }
         if is_directory && picked.contents && matches!(there, Look::Nothing) {
-            self.make_directories(&target)?;
+            self.make_directories(&target, mode)?;
         } else if let Some(at) = target.iter().rposition(|byte| *byte == b'/') {
-            self.make_directories(&target[..at])?;
+            self.make_directories(&target[..at], mode)?;
         }
         if is_directory && !matches!(self.look(&target), Look::Nothing | Look::Directory) {
             return Err(CopyError::ToNonDirectory { path: shown(&target) }.into());
@@ -130,7 +135,7 @@ impl Layout {
     /// Lays what an archive has over what is there.
     pub(super) fn unpack(&mut self, view: &View, destination: &str) -> Result<()> {
         let target = self.resolve(destination.as_bytes())?;
-        self.make_directories(&target)?;
+        self.make_directories(&target, MADE)?;
         self.unpack_directory(view, &view.root(), &target)
     }
 
@@ -152,7 +157,7 @@ impl Layout {
                 Look::Directory if is_implied(view, &node) => {}
                 Look::Link(_) if is_implied(view, &node) => {
                     inner = self.resolve(&inner)?;
-                    self.make_directories(&inner)?;
+                    self.make_directories(&inner, MADE)?;
                 }
                 Look::Nothing | Look::Directory | Look::Link(_) | Look::Other => {
                     self.replaces |= !matches!(there, Look::Nothing | Look::Directory);
@@ -200,6 +205,9 @@ impl Layout {
     fn put(&mut self, path: Vec<u8>, made: Made) -> Result<()> {
         // The root of the tree is none of a layer's members here.
         if !path.is_empty() {
+            if let Some(reason) = unfit(&path) {
+                return Err(CopyError::Name { path: shown(&path), reason }.into());
+            }
             self.made.insert(path, made);
         }
         if self.made.len() > MEMBERS {
@@ -208,8 +216,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Makes a directory and those above it, where they are missing; tells whether any was.
-    pub(super) fn make_directories(&mut self, path: &[u8]) -> Result<bool> {
+    /// Makes a directory and those above it, where they are missing, with these permission bits; tells whether any was.
+    pub(super) fn make_directories(&mut self, path: &[u8], mode: u32) -> Result<bool> {
         let mut made_any = false;
         let mut here: Vec<u8> = Vec::new();
         for name in components(path) {
@@ -220,7 +228,7 @@ impl Layout {
                     let (uid, gid) = self.rules.owner.unwrap_or_default();
                     let mtime = Time { secs: self.rules.epoch.unwrap_or(0), nanos: 0 };
                     let kind = Kind::Directory;
-                    self.put(here.clone(), Made { origin: None, kind, mode: 0o755, uid, gid, mtime })?;
+                    self.put(here.clone(), Made { origin: None, kind, mode, uid, gid, mtime })?;
                     made_any = true;
                 }
                 Look::Link(_) | Look::Other => return Err(CopyError::Mkdir { path: shown(path) }.into()),
@@ -292,6 +300,24 @@ fn is_implied(view: &View, node: &Node) -> bool {
     (node.mode, node.uid, node.gid) == (0o755, 0, 0)
         && named.mtime == Time::default()
         && view.xattrs(&named).is_empty()
+}
+
+/// Why no layer may have a path, whose directories may be in one: whoever reads the layer would refuse it, or take it for a deletion.
+fn unfit(path: &[u8]) -> Option<&'static str> {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let depth = path.iter().filter(|&&byte| byte == b'/').count() + 1;
+    let limits = Limits::default();
+    if name.starts_with(b".wh.") {
+        Some("a name that begins with .wh. is a mark in a layer")
+    } else if path.contains(&0) {
+        Some("a name has a zero byte")
+    } else if name.len() > NAME {
+        Some("a name is longer than 255 bytes")
+    } else if path.len() > limits.path_bytes || depth > limits.path_depth {
+        Some("its path is too long")
+    } else {
+        None
+    }
 }
 
 fn shown(path: &[u8]) -> String {

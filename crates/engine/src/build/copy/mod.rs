@@ -35,9 +35,10 @@ pub(super) use key::Digests;
 use self::key::Fields;
 use self::layout::{Layout, Rules};
 use self::mode::Change;
+use self::select::{Entry, Picked};
 use super::session::Session;
 use super::tree::Tree;
-use super::view::View;
+use super::view::{Kind, View};
 use crate::Result;
 use crate::images::failed;
 
@@ -56,7 +57,16 @@ pub(super) fn content(
     step: &Step<'_>,
 ) -> Result<Digest> {
     let all = select::select(session, op, inputs)?;
-    key::hash(session, &all, step)?;
+    content_of(session, (op, &all), inputs, step)
+}
+
+fn content_of(
+    session: &Session<'_>,
+    (op, all): (&CopyOp, &[Picked]),
+    inputs: &[Tree],
+    step: &Step<'_>,
+) -> Result<Digest> {
+    key::hash(session, all, step)?;
     let mut fields = Fields::new("copy 1");
     fields
         .add(inputs.first().map(Tree::chain).map_or_else(String::new, |chain| chain.to_string()).as_bytes());
@@ -65,7 +75,7 @@ pub(super) fn content(
         fields.add(text.as_deref().unwrap_or_default().as_bytes());
     }
     fields.add(session.epoch().map_or_else(String::new, |epoch| epoch.to_string()).as_bytes());
-    for picked in &all {
+    for picked in all {
         key::add(&mut fields, session, picked)?;
     }
     Ok(fields.finish())
@@ -79,13 +89,22 @@ pub(super) fn perform(
     step: &Step<'_>,
 ) -> Result<Record> {
     let all = select::select(session, op, inputs)?;
+    perform_with(session, (op, &all), inputs, step)
+}
+
+fn perform_with(
+    session: &Session<'_>,
+    (op, all): (&CopyOp, &[Picked]),
+    inputs: &[Tree],
+    step: &Step<'_>,
+) -> Result<Record> {
     // Known from the key, unless nobody asked for it.
-    key::hash(session, &all, step)?;
+    key::hash(session, all, step)?;
     let base = base(session, inputs)?;
     let owner = op.owner.as_deref().map(|spec| resolve_owner(spec, &base)).transpose()?;
     let mode = op.mode.as_deref().map(Change::parse).transpose()?;
     let mut layout = Layout::new(base, Rules { owner, mode, epoch: session.epoch() });
-    for picked in &all {
+    for picked in all {
         match archive::open(session, picked, step)? {
             Some(archive) => layout.unpack(&archive, &op.destination)?,
             None => layout.add(picked, &op.destination)?,
@@ -106,7 +125,7 @@ pub(super) fn make_directory(
     let owner = owner.map(|spec| resolve_owner(spec, &base)).transpose()?;
     let mut layout = Layout::new(base, Rules { owner, mode: None, epoch: session.epoch() });
     let path = layout.resolve(path.as_bytes())?;
-    layout.make_directories(&path)?;
+    layout.make_directories(&path, mode::MADE)?;
     write::write(session, &layout, step)
 }
 
@@ -138,7 +157,8 @@ pub(super) fn as_layer(session: &Session<'_>, tree: &Tree, path: &str, step: &St
     }
     let op = part(path);
     let inputs = [Tree::empty(), tree.clone()];
-    let digest = content(session, &op, &inputs, step)?;
+    let all = select_whole(session, &op, &inputs)?;
+    let digest = content_of(session, (&op, &all), &inputs, step)?;
     let known = || {
         let parts = session.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().find(|(known, _)| *known == digest).map(|(_, layer)| layer.clone())
@@ -146,7 +166,7 @@ pub(super) fn as_layer(session: &Session<'_>, tree: &Tree, path: &str, step: &St
     if let Some(layer) = known() {
         return Ok(Tree::empty().with(layer));
     }
-    let Record { layer, size } = perform(session, &op, &inputs, step)?;
+    let Record { layer, size } = perform_with(session, (&op, &all), &inputs, step)?;
     let layer = LoadedLayer { diff_id: layer, size, blob: None };
     session.parts.0.lock().unwrap_or_else(PoisonError::into_inner).push((digest, layer.clone()));
     Ok(Tree::empty().with(layer))
@@ -162,7 +182,7 @@ pub(super) fn without(
     let pattern = |(text, exception): (&str, bool)| format!("{}{text}", if exception { "!" } else { "" });
     let mut op = CopyOp { destination: "/".to_owned(), ..part("/") };
     let inputs = [Tree::empty(), tree.clone()];
-    let count = |all: Vec<select::Picked>| all.iter().map(|picked| picked.entries.len()).sum::<usize>();
+    let count = |all: Vec<Picked>| all.iter().map(|picked| picked.entries.len()).sum::<usize>();
     let all = count(select::select(session, &op, &inputs)?);
     op.exclude = ignored.patterns().map(pattern).collect();
     if count(select::select(session, &op, &inputs)?) == all {
@@ -179,7 +199,19 @@ pub(super) fn part_content(
     path: &str,
     step: &Step<'_>,
 ) -> Result<Digest> {
-    content(session, &part(path), &[Tree::empty(), tree.clone()], step)
+    let (op, inputs) = (part(path), [Tree::empty(), tree.clone()]);
+    let all = select_whole(session, &op, &inputs)?;
+    content_of(session, (&op, &all), &inputs, step)
+}
+
+/// As [`select::select`], but a directory stands for itself too: it is shown with its own mode.
+fn select_whole(session: &Session<'_>, op: &CopyOp, inputs: &[Tree]) -> Result<Vec<Picked>> {
+    let mut all = select::select(session, op, inputs)?;
+    for picked in all.iter_mut().filter(|picked| picked.root.node.kind == Kind::Directory) {
+        picked.contents = false;
+        picked.entries.insert(0, Entry { path: Vec::new(), node: picked.root.node.clone() });
+    }
+    Ok(all)
 }
 
 /// What is at a path, copied to the same path.

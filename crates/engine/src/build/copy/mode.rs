@@ -28,6 +28,8 @@ enum What {
     CopyOf(u32),
 }
 
+/// Of directories that are made on the way.
+pub(super) const MADE: u32 = 0o755;
 const USER: u32 = 0o4700;
 const GROUP: u32 = 0o2070;
 const OTHERS: u32 = 0o1007;
@@ -44,6 +46,14 @@ impl Change {
             clause_actions(clause, &mut actions).ok_or_else(refused)?;
         }
         Ok(Self::Symbolic(actions))
+    }
+
+    /// The bits of a directory that is made for what is copied: 0755 unless all bits are said.
+    pub(super) fn of_made(&self) -> u32 {
+        match self {
+            Self::Absolute(mode) => *mode,
+            Self::Symbolic(_) => MADE,
+        }
     }
 
     /// The bits of a file that had `mode`.

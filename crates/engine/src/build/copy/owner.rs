@@ -1,6 +1,7 @@
 //! `--chown`: `user[:group]`, by number or by a name of the base's own files.
 //!
-//! Those are the image's and thus hostile: what does not parse is nobody's, never root's.
+//! Those are the image's and thus hostile: what does not parse is nobody's, never root's. Root needs no file to be known, so that images
+//! that begin from nothing may name it.
 
 use super::CopyError;
 
@@ -35,7 +36,7 @@ pub(super) fn resolve(
                 let gid = id(fields.next()?)?;
                 is_it.then_some((uid, gid))
             });
-            entry.ok_or_else(|| CopyError::Owner {
+            entry.or(known(user).map(|id| (id, id))).ok_or_else(|| CopyError::Owner {
                 message: format!("unable to find user {user}: no matching entries in passwd file"),
             })?
         }
@@ -50,7 +51,7 @@ pub(super) fn resolve(
         let is_it = fields.next() == Some(group);
         id(fields.nth(1)?).filter(|_| is_it)
     });
-    let gid = gid.ok_or_else(|| CopyError::Owner {
+    let gid = gid.or(known(group)).ok_or_else(|| CopyError::Owner {
         message: format!("unable to find group {group}: no matching entries in group file"),
     })?;
     Ok((uid, gid))
@@ -64,6 +65,11 @@ fn number(text: &str) -> Result<Option<u32>, CopyError> {
     }
     let message = || format!("{text} is not an id from 0 to {LARGEST}");
     id(text).map(Some).ok_or_else(|| CopyError::Owner { message: message() })
+}
+
+/// The one name that is the same everywhere.
+fn known(name: &str) -> Option<u32> {
+    (name == "root").then_some(0)
 }
 
 fn id(text: &str) -> Option<u32> {
@@ -116,6 +122,16 @@ mod tests {
             let error = find(spec).unwrap_err();
             assert!(error.contains(words), "{spec}: {error}");
         }
+    }
+
+    #[test]
+    fn root_is_known_without_files() {
+        for spec in ["root", "root:root", "0:root", "root:0", ":root"] {
+            assert_eq!(resolve(spec, |_| Ok(None)).unwrap(), (0, 0), "{spec}");
+        }
+        assert!(resolve("app", |_| Ok(None)).is_err());
+        let other = |_: &str| Ok(Some(b"root:x:7:8::/:".to_vec()));
+        assert_eq!(resolve("root", other).unwrap(), (7, 8));
     }
 
     #[test]

@@ -21,12 +21,12 @@ pub(super) fn finished(session: &Session<'_>, product: Product) -> Result<Produc
         // A second is enough for people, and what file systems agree on.
         Timestamp::new(found.st_mtime, 0)
     };
-    let times: Vec<Option<Timestamp>> = match session.request.epoch() {
+    let times: Vec<Option<Timestamp>> = match session.timestamp() {
         Some(epoch) => vec![Some(epoch); config.rootfs.diff_ids.len()],
         None => config.rootfs.diff_ids.iter().map(stored).collect(),
     };
     set_times(&mut config, &times);
-    if let Some(epoch) = session.request.epoch() {
+    if let Some(epoch) = session.timestamp() {
         for step in config.history.iter_mut().filter(|step| step.created.is_none()) {
             step.created = Some(epoch);
         }

@@ -90,7 +90,7 @@ impl Export<'_> {
 
     /// The time of all files, if there is one for all.
     fn time(&self) -> Option<Time> {
-        let epoch = self.session.request.epoch()?;
+        let epoch = self.session.timestamp()?;
         Some(Time { secs: epoch.seconds(), nanos: epoch.nanoseconds() })
     }
 

@@ -57,7 +57,7 @@ pub(super) fn create(build: &Build, op: &RunOp) -> Create {
             env: environment(op),
             user: Some(op.user.clone()),
             workdir: Some(op.cwd.clone()),
-            hostname: Some(HOSTNAME.to_owned()),
+            hostname: Some(hostname(build).to_owned()),
             ..ProcessOptions::default()
         },
         host: HostOptions {
@@ -111,10 +111,15 @@ pub(super) fn environment(op: &RunOp) -> Vec<String> {
     env
 }
 
+fn hostname(build: &Build) -> &str {
+    build.hostname().unwrap_or(HOSTNAME)
+}
+
 /// The program's `/etc/hosts`: its own name, and what `--add-host` names.
-pub(super) fn hosts(extra: &[String]) -> std::result::Result<String, RunError> {
-    let mut text = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    for entry in extra {
+pub(super) fn hosts(build: &Build) -> std::result::Result<String, RunError> {
+    let own = hostname(build);
+    let mut text = format!("127.0.0.1\tlocalhost {own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for entry in &build.extra_hosts {
         let wrong = || RunError::ExtraHost { text: entry.chars().take(80).collect() };
         // Addresses have colons too, so the first of either parts the two.
         let (name, address) = entry.split_once(['=', ':']).ok_or_else(wrong)?;

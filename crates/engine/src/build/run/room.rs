@@ -234,7 +234,7 @@ impl<'e> Files<'e> {
 
     /// Its `/etc/hosts` and `/etc/resolv.conf`, for what its root is outside.
     fn write_etc(&self, session: &Session<'_>, op: &RunOp, owner: (u32, u32)) -> Result<()> {
-        let hosts = request::hosts(&session.request.extra_hosts).map_err(refused)?;
+        let hosts = request::hosts(session.request).map_err(refused)?;
         let has_network = request::has_network(session.request, op);
         let resolv = has_network.then(|| files::copied("/etc/resolv.conf")).flatten().unwrap_or_default();
         let folder = self.directory.join("etc");

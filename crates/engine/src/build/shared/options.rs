@@ -62,7 +62,10 @@ pub(super) fn imports(request: &Build) -> Result<Vec<Place>> {
 
 /// Caches that are written.
 pub(super) fn exports(request: &Build) -> Result<Vec<Target>> {
-    request.cache_to.iter().map(|fields| Asked::of("cache-to", fields).and_then(Asked::export)).collect()
+    let inline = vec![("type".to_owned(), "inline".to_owned())];
+    let is_asked = request.wants_inline_cache() && !request.cache_to.contains(&inline);
+    let all = request.cache_to.iter().chain(is_asked.then_some(&inline));
+    all.map(|fields| Asked::of("cache-to", fields).and_then(Asked::export)).collect()
 }
 
 struct Asked<'f> {

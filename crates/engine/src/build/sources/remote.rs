@@ -16,6 +16,8 @@ use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::tree::Tree;
 
+const HOSTED: &str = "github.com/";
+
 /// Fetches a context.
 pub(in crate::build) fn remote(
     session: &Session<'_>,
@@ -23,9 +25,12 @@ pub(in crate::build) fn remote(
     progress: &Progress<'_>,
 ) -> Result<Received> {
     let name = format!("[internal] load remote build context {}", web::shown(url));
-    progress.internal(&name, |part| match is_git(url) {
-        true => repository(session, url),
-        false => file(session, url, part),
+    // The one host that needs no scheme, as in `docker build github.com/who/what`.
+    let hosted = url.starts_with(HOSTED).then(|| format!("https://{url}"));
+    progress.internal(&name, |part| match (&hosted, is_git(url)) {
+        (Some(url), _) => repository(session, url),
+        (None, true) => repository(session, url),
+        (None, false) => file(session, url, part),
     })
 }
 

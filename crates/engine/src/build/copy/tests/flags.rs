@@ -42,7 +42,7 @@ fn flags_change_what_is_copied() {
         TREE,
         "COPY --chmod=600 dir /x",
         expect![[r#"
-        0755 0:0 /x/
+        0600 0:0 /x/
         0777 0:0 /x/link -> ../a.txt
         0600 0:0 /x/pipe (pipe)
         0600 0:0 /x/run = run
@@ -111,6 +111,40 @@ fn flags_change_what_is_copied() {
         0644 0:0 /x/sub/deep = deep
     "#]],
     );
+}
+
+#[test]
+fn a_mode_in_digits_is_that_of_made_directories_too() {
+    check(
+        "",
+        TREE,
+        "COPY --chmod=750 dir/sub /x/y\nCOPY --chmod=640 a.txt /z/\nCOPY --chmod=go= dir/sub /symbolic/",
+        expect![[r#"
+            0755 0:0 /symbolic/
+            0600 0:0 /symbolic/deep = deep
+            0750 0:0 /x/
+            0750 0:0 /x/y/
+            0750 0:0 /x/y/deep = deep
+            0640 0:0 /z/
+            0640 0:0 /z/a.txt = a
+        "#]],
+    );
+}
+
+#[test]
+fn what_readers_of_layers_would_refuse_is_not_written() {
+    let refused = |context: &str, copies: &str, words: &str| {
+        let world = World::new();
+        let session = world.session();
+        let error = copied(&session, &Tree::empty(), &world.context("context", context), copies);
+        let error = words(&error.unwrap_err());
+        assert!(error.contains(words), "{copies}: {error}");
+    };
+    refused(TREE, "COPY a.txt /.wh.bin", "/.wh.bin cannot be part of a layer: a name that begins with .wh.");
+    refused("f sub/.wh..wh..opq 644 x", "COPY . /x/", "a name that begins with .wh. is a mark in a layer");
+    refused(TREE, &format!("COPY a.txt /{}", "x".repeat(256)), "a name is longer than 255 bytes");
+    refused(TREE, &format!("COPY a.txt {}", "/directory".repeat(420)), "its path is too long");
+    refused(TREE, &format!("COPY a.txt {}", "/d".repeat(600)), "its path is too long");
 }
 
 #[test]

@@ -116,6 +116,14 @@ fn a_part_of_a_context_becomes_a_layer_once() {
     "#]]
     .assert_eq(&listed(&session, &one));
     assert_eq!(one.chain(), as_layer(&session, &context, "/dir/sub", &step).unwrap().chain());
+    let other = world.context("other", &TREE.replace("750", "700"));
+    let directory = as_layer(&session, &context, "dir", &step).unwrap();
+    assert!(
+        listed(&session, &directory).starts_with("0750 0:0 /dir/\n"),
+        "a directory is shown with its mode"
+    );
+    let contents = [&context, &other].map(|tree| part_content(&session, tree, "dir", &step).unwrap());
+    assert_ne!(contents[0], contents[1]);
     let file = as_layer(&session, &context, "out", &step).unwrap_err();
     expect![[
         r#"failed to compute cache key: failed to calculate checksum of ref context: "/out": not found"#

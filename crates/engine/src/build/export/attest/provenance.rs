@@ -242,7 +242,7 @@ impl Facts {
             }
         }
         let source = export.facts.work.map(|work| &work.source);
-        let times = match (request.epoch(), export.facts.started) {
+        let times = match (export.session.timestamp(), export.facts.started) {
             (None, Some(started)) => {
                 Some((export.session.nonce.clone(), started.to_string(), state::now().to_string()))
             }
