@@ -133,12 +133,12 @@ fn a_mode_in_digits_is_that_of_made_directories_too() {
 
 #[test]
 fn what_readers_of_layers_would_refuse_is_not_written() {
-    let refused = |context: &str, copies: &str, words: &str| {
+    let refused = |context: &str, copies: &str, reason: &str| {
         let world = World::new();
         let session = world.session();
         let error = copied(&session, &Tree::empty(), &world.context("context", context), copies);
         let error = words(&error.unwrap_err());
-        assert!(error.contains(words), "{copies}: {error}");
+        assert!(error.contains(reason), "{copies}: {error}");
     };
     refused(TREE, "COPY a.txt /.wh.bin", "/.wh.bin cannot be part of a layer: a name that begins with .wh.");
     refused("f sub/.wh..wh..opq 644 x", "COPY . /x/", "a name that begins with .wh. is a mark in a layer");

@@ -7,7 +7,7 @@ mod paths;
 
 use expect_test::{Expect, expect};
 
-use super::{as_layer, inline, make_directory};
+use super::{as_layer, inline, make_directory, part_content};
 use crate::build::tree::Tree;
 use crate::build::world::{World, copied, key, listed, op, quiet, with, words};
 
