@@ -3,18 +3,16 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests handle their own files")]
 
+mod beside;
 mod oci;
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use oci::dockerd::Dockerd;
-use oci::{require, run};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use testkit::{Entry, Skiff, archive, busybox_layer};
+use beside::{Builders, Made, differences};
+use oci::run;
+use testkit::{Entry, archive, busybox_layer};
 
 /// A Dockerfile with the files that it uses.
 struct Recipe {
@@ -162,218 +160,36 @@ fn lay_out(folder: &Path) {
     assert_eq!(run(tar.args(["folder", "link"])).code, 0);
 }
 
-/// The three builders, each with the base.
-struct Builders {
-    skiff: Skiff,
-    docker: Dockerd,
-    folder: PathBuf,
-}
+/// What each builder makes of a recipe, by its name.
+fn build(builders: &Builders, recipe: &Recipe) -> BTreeMap<&'static str, Made> {
+    let context = builders.folder.join(recipe.name);
+    std::fs::create_dir(&context).unwrap();
+    lay_out(&context);
+    std::fs::write(context.join("Dockerfile"), recipe.dockerfile).unwrap();
+    let target: &[&str] = if recipe.name == "target" { &["--target", "first"] } else { &[] };
+    let path = context.to_str().unwrap();
+    let options = [target, recipe.flags, &[path]].concat();
+    let alone = [&["--network=none"], options.as_slice()].concat();
 
-impl Builders {
-    fn new(name: &str) -> Builders {
-        require("buildah", "buildah");
-        let builders = Builders {
-            skiff: Skiff::new().that_builds(),
-            docker: Dockerd::start(name, |_| Vec::new()),
-            folder: PathBuf::new(),
-        };
-        let folder = builders.docker.lab.path("builds");
-        std::fs::create_dir(&folder).unwrap();
-        let builders = Builders { folder, ..builders };
-        builders.skiff.load(&base());
-        let file = builders.folder.join("base.tar");
-        std::fs::write(&file, base()).unwrap();
-        let file = file.to_str().unwrap();
-        assert_eq!(builders.docker.run(&["load", "--quiet", "--input", file]).code, 0);
-        builders.buildah(&["pull", "-q", &format!("docker-archive:{file}")]);
-        builders
+    let mut made = BTreeMap::from([("skiff", builders.by_skiff(&alone))]);
+    if !recipe.without_docker {
+        made.insert("docker", builders.by_docker(&alone));
     }
-
-    fn buildah(&self, words: &[&str]) -> String {
-        let mut command = Command::new("buildah");
-        command
-            .arg("--root")
-            .arg(self.folder.join("buildah"))
-            .arg("--runroot")
-            .arg(self.folder.join("buildah-run"));
-        let done = run(command.args(["--storage-driver", "vfs"]).args(words));
-        assert_eq!(done.code, 0, "buildah {words:?}: {done:?}");
-        done.out
+    if !recipe.without_buildah {
+        made.insert("buildah", builders.by_buildah(&options));
     }
-
-    /// What each builder makes, by its name.
-    fn build(&self, recipe: &Recipe) -> BTreeMap<&'static str, Made> {
-        let context = self.folder.join(recipe.name);
-        std::fs::create_dir(&context).unwrap();
-        lay_out(&context);
-        std::fs::write(context.join("Dockerfile"), recipe.dockerfile).unwrap();
-        let path = context.to_str().unwrap();
-        let target: &[&str] = if recipe.name == "target" { &["--target", "first"] } else { &[] };
-        let options = [&["-t", "built:latest"], recipe.flags, target, &[path]].concat();
-
-        let mut made = BTreeMap::new();
-        self.skiff.ok(&[&["build", "-q", "--network=none"], options.as_slice()].concat());
-        made.insert("skiff", self.look("built:latest"));
-        if !recipe.without_docker {
-            let mut command = Command::new("/usr/bin/docker");
-            command.env("DOCKER_BUILDKIT", "1").env("DOCKER_CONFIG", self.docker.lab.path("config"));
-            command.args(["--host", &self.docker.host(), "build", "-q", "--network=none"]).args(&options);
-            let done = run(&mut command);
-            assert_eq!(done.code, 0, "{}: {done:?}", recipe.name);
-            let file = self.folder.join("docker.tar");
-            let done = self.docker.run(&["save", "-o", file.to_str().unwrap(), "built:latest"]);
-            assert_eq!(done.code, 0, "{done:?}");
-            made.insert("docker", self.load(&file));
-        }
-        if !recipe.without_buildah {
-            self.buildah(
-                &[&["build", "-q", "--isolation=chroot", "--layers", "--format=docker"], options.as_slice()]
-                    .concat(),
-            );
-            let file = self.folder.join("buildah.tar");
-            let to = format!("docker-archive:{}:built:latest", file.display());
-            self.buildah(&["push", "-q", "localhost/built:latest", &to]);
-            made.insert("buildah", self.load(&file));
-        }
-        made
-    }
-
-    fn load(&self, file: &Path) -> Made {
-        self.skiff.ok(&["rmi", "-f", "built:latest"]);
-        self.skiff.ok(&["load", "-q", "-i", file.to_str().unwrap()]);
-        std::fs::remove_file(file).unwrap();
-        self.look("built:latest")
-    }
-
-    /// The image as Skiff sees it.
-    fn look(&self, image: &str) -> Made {
-        let container = self.skiff.ok(&["create", image, "nothing"]);
-        let output = self.skiff.command(&["export", container.trim()]).output().unwrap();
-        assert!(output.status.success());
-        self.skiff.ok(&["rm", container.trim()]);
-        let info: Value = serde_json::from_str(&self.skiff.ok(&["image", "inspect", image])).unwrap();
-        let history: Value = serde_json::from_str(&format!(
-            "[{}]",
-            self.skiff
-                .ok(&["history", "--no-trunc", "--format", "{{json .}}", image])
-                .trim()
-                .replace('\n', ",")
-        ))
-        .unwrap();
-        let words =
-            history.as_array().unwrap().iter().map(|step| step["CreatedBy"].as_str().unwrap().to_owned());
-        Made {
-            tree: tree(&output.stdout),
-            config: config(&info[0]["Config"]),
-            history: words.rev().collect(),
-        }
-    }
-}
-
-/// An image, as far as builders agree about it.
-#[derive(Debug, PartialEq)]
-struct Made {
-    tree: BTreeMap<String, String>,
-    config: BTreeMap<String, Value>,
-    history: Vec<String>,
-}
-
-/// Each path with all that is known of it but times.
-fn tree(archive: &[u8]) -> BTreeMap<String, String> {
-    let mut tree = BTreeMap::new();
-    let mut contents: BTreeMap<String, String> = BTreeMap::new();
-    let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let header = entry.header().clone();
-        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
-        let path = path.trim_start_matches("./").trim_end_matches('/').to_owned();
-        // Places that an engine makes for what it mounts.
-        let made_for_mounts = [
-            "",
-            "dev",
-            "proc",
-            "sys",
-            "etc",
-            "etc/hosts",
-            "etc/hostname",
-            "etc/resolv.conf",
-            ".dockerenv",
-            "run",
-        ];
-        if made_for_mounts.contains(&path.as_str()) || path.starts_with("dev/") || path.starts_with("run/") {
-            continue;
-        }
-        let link = entry.link_name_bytes().map(|link| String::from_utf8(link.into_owned()).unwrap());
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        let kind = header.entry_type();
-        let content = match &link {
-            // The second name of a file: what the first one has.
-            Some(link) if kind.is_hard_link() => {
-                contents.get(link.trim_start_matches("./")).cloned().unwrap_or_default()
-            }
-            _ => format!("{:.12}", hex(&Sha256::digest(&content))),
-        };
-        contents.insert(path.clone(), content.clone());
-        let kind = if kind.is_hard_link() { tar::EntryType::Regular } else { kind };
-        let owner = (header.uid().unwrap(), header.gid().unwrap());
-        let target = link.filter(|_| kind.is_symlink()).unwrap_or_default();
-        let mode = if kind.is_symlink() { 0o777 } else { header.mode().unwrap() & 0o7777 };
-        tree.insert(path, format!("{kind:?} {mode:o} {owner:?} {content} {target}"));
-    }
-    tree
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The fields that say something.
-fn config(config: &Value) -> BTreeMap<String, Value> {
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(flag) => !flag,
-        Value::Number(_) => false,
-    };
-    let fields = config.as_object().unwrap().iter();
-    // `ArgsEscaped` is for Windows; buildah marks its images with a label.
-    let counts =
-        |name: &str| !matches!(name, "ArgsEscaped" | "Hostname" | "Domainname" | "Image" | "OnBuild");
-    let fields = fields.filter(|(name, value)| counts(name) && !empty(value));
-    let mut fields: BTreeMap<String, Value> =
-        fields.map(|(name, value)| (name.clone(), value.clone())).collect();
-    if let Some(Value::Object(labels)) = fields.get_mut("Labels") {
-        labels.remove("io.buildah.version");
-    }
-    fields.retain(|_, value| !empty(value));
-    // Who sets a variable again puts it at its place, or at the end.
-    if let Some(Value::Array(variables)) = fields.get_mut("Env") {
-        variables.sort_by_key(ToString::to_string);
-    }
-    fields
-}
-
-/// What one builder has and the other has not, a line each.
-fn differences<V: PartialEq + std::fmt::Debug>(
-    ours: &BTreeMap<String, V>,
-    theirs: &BTreeMap<String, V>,
-) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let line =
-        |name: &&String| format!("    {name}: ours {:?}, theirs {:?}", ours.get(*name), theirs.get(*name));
-    names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).map(|name| line(&name)).collect()
+    made
 }
 
 #[test]
 fn trees_and_configs_are_those_of_buildkit_and_of_buildah() {
-    let builders = Builders::new("build-beside");
+    let scratch = testkit::Scratch::new();
+    let archive = scratch.join("base.tar");
+    std::fs::write(&archive, base()).unwrap();
+    let builders = Builders::new("build-beside", &archive, "vfs");
     let mut wrong = Vec::new();
     for recipe in RECIPES {
-        let made = builders.build(recipe);
+        let made = build(&builders, recipe);
         let ours = &made["skiff"];
         for (peer, theirs) in made.iter().filter(|(name, _)| **name != "skiff") {
             let mut found = differences(&ours.tree, &theirs.tree);
