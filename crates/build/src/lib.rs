@@ -20,7 +20,8 @@
 //! | trees | the layers of all inputs | all inputs are there |
 //! | content | what [`Worker::content`] says: files that a copy selects, layers that a program runs in | they were read |
 //!
-//! No key depends on a time, on the name of a machine, on a secret or a proxy. What is made is kept by all of them, what is
+//! No key depends on the clock, on the name of a machine, on a secret or a proxy. What decides over an operation and is no part of it comes
+//! in as [`Options::salt`]. What is made is kept by all of them, what is
 //! found by one by those above it, so that the next build finds it sooner: the build after any build writes nothing.
 //!
 //! What must hold:

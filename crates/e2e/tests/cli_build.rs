@@ -129,6 +129,31 @@ fn what_a_program_sees_of_its_build_is_part_of_what_it_is_known_by() {
     assert_eq!(hosts(&["--memory", "100m"]), (1, "0\n".to_owned()), "a limit");
 }
 
+/// Nothing that an image says of itself makes it another one's stand-in: its layers decide.
+#[test]
+fn a_base_with_the_same_name_history_and_config_is_known_by_its_files() {
+    let workshop = Workshop::new("FROM base\nRUN cat /x > /y\n");
+    let folder = workshop.context.join("base");
+    workshop.write("base/Dockerfile", "FROM busybox\nCOPY x /x\n");
+    let mut histories = std::collections::BTreeSet::new();
+    for (content, known) in [("1\n", 0), ("2\n", 0), ("1\n", 1)] {
+        workshop.write("base/x", content);
+        let flags =
+            ["build", "-q", "-t", "base", "--build-arg", "SOURCE_DATE_EPOCH=1", folder.to_str().unwrap()];
+        workshop.skiff.ok(&flags);
+        histories.insert(workshop.skiff.ok(&[
+            "history",
+            "--no-trunc",
+            "--format",
+            "{{.CreatedBy}} {{.CreatedAt}}",
+            "base",
+        ]));
+        assert_eq!(cached(&workshop.build(&[])), known, "{content}");
+        assert_eq!(workshop.in_image("cat /y"), content);
+    }
+    assert_eq!(histories.len(), 1, "{histories:#?}");
+}
+
 #[test]
 fn what_is_not_allowed_is_refused_also_where_its_result_is_known() {
     let workshop = Workshop::new("FROM busybox\nRUN --security=insecure true\n");

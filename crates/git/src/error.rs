@@ -152,6 +152,9 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// Whoever asked for it wants it no more.
+    #[error("it was cancelled")]
+    Cancelled,
     /// More than there may be.
     #[error("it has more than {limit} {what}")]
     Limit {

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! ```ignore
-//! let git = Git { client: &client, spool: &|| unnamed_file(), secret: &|name| secrets.get(name), limits: Limits::default() };
+//! let git = Git { client: &client, spool: &|| unnamed_file(), secret: &|name| secrets.get(name), is_cancelled: &|| false, limits: Limits::default() };
 //! let revision = git.resolve(&request)?;
 //! let mut checkout = git.fetch(&request, &revision)?;
 //! checkout.visit(|entry| tar.append(entry))?;
@@ -73,6 +73,8 @@ pub struct Git<'a> {
     pub spool: &'a Spool<'a>,
     /// Gives a secret of the build by its name: `GIT_AUTH_TOKEN` and `GIT_AUTH_HEADER` are asked for, with and without `.<host>`.
     pub secret: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether it is to end. Asked whenever a part of a pack has come, or an object was made of it.
+    pub is_cancelled: &'a dyn Fn() -> bool,
     /// How much a repository may be.
     pub limits: Limits,
 }
@@ -125,6 +127,11 @@ impl Revision {
 }
 
 impl Git<'_> {
+    /// Whether it may go on.
+    fn check_cancelled(&self) -> Result<()> {
+        if (self.is_cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
     /// Finds what a request means. The name of a commit means itself, and nobody is asked.
     ///
     /// # Errors
@@ -155,7 +162,7 @@ impl Git<'_> {
             return Ok(Revision { reference: None, id, commit: id });
         }
         let credential = Credential::of_secrets(remote, self.secret);
-        let server = Server::connect(self.client, remote, authorization(credential.as_ref(), remote))?;
+        let server = Server::connect(self, remote, authorization(credential.as_ref(), remote))?;
         let Some(name) = request.reference.as_deref() else {
             let found = server.references(&["HEAD".to_owned()], |reference| reference.name == "HEAD")?;
             let head = found.into_iter().next().ok_or(Error::NoDefault)?;

@@ -55,8 +55,8 @@ impl Part {
         let (mut pack, shallow) = loop {
             let before = budget.clone();
             let file = (git.spool)().map_err(|source| Error::Spool { doing: "keep a pack", source })?;
-            let fetched = Server::connect(git.client, remote, credential)
-                .and_then(|server| server.fetch(want, file, budget));
+            let fetched =
+                Server::connect(git, remote, credential).and_then(|server| server.fetch(want, file, budget));
             match fetched {
                 Ok(fetched) => break (fetched.pack, fetched.shallow),
                 Err(error) => {
@@ -68,7 +68,7 @@ impl Part {
                 }
             }
         };
-        pack.resolve(git.spool, budget)?;
+        pack.resolve(git, budget)?;
         let commit_id = peel(&mut pack, want, git.spool)?;
         let bytes = pack.bytes(&commit_id, Kind::Commit, git.spool)?;
         let commit = object::commit(&commit_id, &bytes)?;

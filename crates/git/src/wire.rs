@@ -10,11 +10,13 @@
 //! A redirect of the first request says where the repository is, as git takes it: its credential follows only to the same origin.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use registry_client::web::{Answer, Authorization, Request, Verb};
 use registry_client::{Client, Url};
 
+use crate::Git;
 use crate::advert::{Advertised, Reference, advertised, object_id, reference};
 use crate::budget::Budget;
 use crate::error::{Error, Result, excerpt};
@@ -33,7 +35,7 @@ const SHALLOW_LIMIT: u64 = 10_000;
 
 /// A server that speaks, and what it can do.
 pub(crate) struct Server<'a> {
-    client: &'a Client,
+    git: &'a Git<'a>,
     /// Where the repository is after redirects.
     base: Url,
     authorization: Option<Authorization>,
@@ -50,7 +52,7 @@ pub(crate) struct Fetched {
 impl<'a> Server<'a> {
     /// Asks what a server can do.
     pub(crate) fn connect(
-        client: &'a Client,
+        git: &'a Git<'a>,
         remote: &Remote,
         authorization: Option<&Authorization>,
     ) -> Result<Self> {
@@ -58,7 +60,7 @@ impl<'a> Server<'a> {
         let url = Url { path: format!("{}{DISCOVERY}", remote.url.path), ..remote.url.clone() };
         let headers = [(VERSION.0, VERSION.1.to_owned())];
         let request = Request { verb: Verb::Get, url: &url, authorization, headers: &headers, body: &[] };
-        let answer = answered(client, &request, doing)?;
+        let answer = answered(git.client, &request, doing)?;
         expect_kind(&answer, "application/x-git-upload-pack-advertisement")?;
         let found = answer.url().clone();
         let path = found.path.strip_suffix(DISCOVERY);
@@ -66,7 +68,7 @@ impl<'a> Server<'a> {
         let advertised = advertised(&mut Packets::new(answer))?;
         let is_same = found.origin == remote.url.origin;
         let authorization = authorization.filter(|_| is_same).cloned();
-        Ok(Self { client, base: Url { path, ..found }, authorization, advertised })
+        Ok(Self { git, base: Url { path, ..found }, authorization, advertised })
     }
 
     fn can(&self, command: &str, feature: &str) -> bool {
@@ -100,7 +102,7 @@ impl<'a> Server<'a> {
         ];
         let authorization = self.authorization.as_ref();
         let request = Request { verb: Verb::Post, url: &url, authorization, headers: &headers, body };
-        let answer = answered(self.client, &request, doing)?;
+        let answer = answered(self.git.client, &request, doing)?;
         expect_kind(&answer, "application/x-git-upload-pack-result")?;
         Ok(Packets::new(answer))
     }
@@ -170,9 +172,7 @@ impl<'a> Server<'a> {
                 None => return Err(Error::protocol("it sends no pack")),
             }
         }
-        let stream = SideBand::new(packets);
-        let pack = pack::receive(stream, Arc::new(file), self.advertised.format, budget)?;
-        Ok(Fetched { pack, shallow })
+        self.receive(packets, shallow, (file, budget))
     }
 
     /// The same of a server that speaks version 0.
@@ -200,7 +200,17 @@ impl<'a> Server<'a> {
         if packets.expect()?.line() != Some(b"NAK") {
             return Err(Error::protocol("it does not say what we have in common, which is nothing"));
         }
-        let stream = SideBand::new(packets);
+        self.receive(packets, shallow, (file, budget))
+    }
+
+    /// The pack that comes last.
+    fn receive(
+        &self,
+        packets: Packets<Answer>,
+        shallow: Vec<ObjectId>,
+        (file, budget): (File, &mut Budget),
+    ) -> Result<Fetched> {
+        let stream = Watched { git: self.git, inner: SideBand::new(packets) };
         let pack = pack::receive(stream, Arc::new(file), self.advertised.format, budget)?;
         Ok(Fetched { pack, shallow })
     }
@@ -215,6 +225,19 @@ impl<'a> Server<'a> {
             }
         }
         Ok(shallow)
+    }
+}
+
+/// What is read as long as nobody wants an end.
+struct Watched<'a, R> {
+    git: &'a Git<'a>,
+    inner: R,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.git.check_cancelled().map_err(io::Error::other)?;
+        self.inner.read(buffer)
     }
 }
 

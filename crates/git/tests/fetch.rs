@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Shelf, client, commit, files, files_with, git, link, noise, request, spool, told, write};
+use common::{Shelf, client, commit, files, files_with, git, link, noise, request, told, write};
 use git::{Error, Git, Limits, Request};
 use testkit::{Peer, Reply, Scratch};
 
@@ -96,7 +96,7 @@ fn names_lead_where_git_says() {
     let peer = shelf.serve();
     let client = client();
     let secret = |_: &str| None;
-    let with = Git { client: &client, spool: &spool, secret: &secret, limits: Limits::default() };
+    let with = common::git_of(&client, &secret);
     let resolved = |reference: Option<&str>| {
         let request = Request { reference: reference.map(str::to_owned), ..request(&peer, "a.git") };
         with.resolve(&request).map(|revision| {
@@ -277,7 +277,7 @@ fn a_git_directory_is_one_for_git() {
             };
             let client = client();
             let secret = |_: &str| None;
-            let with = Git { client: &client, spool: &spool, secret: &secret, limits: Limits::default() };
+            let with = common::git_of(&client, &secret);
             let revision = with.resolve(&request).unwrap();
             let mut checkout = with.fetch(&request, &revision).unwrap();
             let scratch = Scratch::new();
@@ -388,4 +388,33 @@ fn other_repositories_are_refused_by_name() {
         let error = files(&request).unwrap_err();
         assert!(matches!(error, Error::Remote { .. }), "{error}");
     }
+}
+
+/// By a hand on the clock, so to say: at the first, the second … question whether it is to end, until it never asks again.
+#[test]
+fn a_fetch_can_be_cancelled_while_its_pack_comes_and_while_objects_are_made_of_it() {
+    let shelf = Shelf::new();
+    let folder = shelf.repository("a.git");
+    // What cannot be compressed comes in several parts, and what is nearly the same as deltas.
+    let noise = noise(800_000, 6);
+    for (name, last) in [("one", b"1"), ("two", b"2")] {
+        write(&folder, name, &[&noise[..], last].concat());
+    }
+    commit(&folder, "large");
+    let peer = shelf.serve();
+    let (client, secret) = (client(), |_: &str| None);
+    let request = request(&peer, "a.git");
+    let mut asked = 0_u32;
+    loop {
+        let left = std::cell::Cell::new(asked);
+        let is_cancelled = || left.replace(left.get().saturating_sub(1)) == 0;
+        let with = Git { is_cancelled: &is_cancelled, ..common::git_of(&client, &secret) };
+        let revision = with.resolve(&request).unwrap();
+        match with.fetch(&request, &revision) {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error.root(), Error::Cancelled), "{error:?}"),
+        }
+        asked += 1;
+    }
+    assert!(asked > 3, "{asked} questions alone");
 }

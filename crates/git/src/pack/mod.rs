@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
+use crate::Git;
 use crate::Spool;
 use crate::budget::Budget;
 use crate::error::{Error, Result};
@@ -147,7 +148,7 @@ impl Pack {
     }
 
     /// Gives all deltas their names.
-    pub(crate) fn resolve(&mut self, spool: &Spool<'_>, budget: &mut Budget) -> Result<()> {
+    pub(crate) fn resolve(&mut self, git: &Git<'_>, budget: &mut Budget) -> Result<()> {
         let children = Children::of(&self.entries);
         let mut ready = Vec::new();
         for root in 0..self.count() {
@@ -159,7 +160,8 @@ impl Pack {
                 if self.id(child).is_some() {
                     continue;
                 }
-                self.resolve_one(base, child, spool, budget)?;
+                git.check_cancelled()?;
+                self.resolve_one(base, child, git.spool, budget)?;
                 children.of_base(child, self.id(child), &mut ready);
             }
         }

@@ -159,6 +159,11 @@ pub fn spool() -> std::io::Result<File> {
     std::fs::OpenOptions::new().read(true).write(true).custom_flags(O_TMPFILE).open(folder)
 }
 
+/// What repositories are fetched with here, and never cancelled.
+pub fn git_of<'a>(client: &'a Client, secret: &'a dyn Fn(&str) -> Option<String>) -> Git<'a> {
+    Git { client, spool: &spool, secret, is_cancelled: &|| false, limits: Limits::default() }
+}
+
 pub fn request(peer: &Peer, name: &str) -> Request {
     Request { remote: format!("http://{}/{name}", peer.address()), submodules: true, ..Request::default() }
 }
@@ -176,7 +181,7 @@ pub fn files_with(
     secret: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Files, Error> {
     let client = client();
-    let git = Git { client: &client, spool: &spool, secret, limits };
+    let git = Git { limits, ..git_of(&client, secret) };
     let revision = git.resolve(request)?;
     let mut checkout = git.fetch(request, &revision)?;
     listed(&mut checkout)

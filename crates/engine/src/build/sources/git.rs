@@ -114,7 +114,10 @@ fn request(source: &GitSource) -> Request {
 }
 
 fn refused(_: &GitSource) -> impl Fn(git::Error) -> crate::Error + use<> {
-    |source| BuildError::Git(Box::new(source)).into()
+    |source| {
+        let is_cancelled = matches!(source.root(), git::Error::Cancelled);
+        if is_cancelled { BuildError::Cancelled } else { BuildError::Git(Box::new(source)) }.into()
+    }
 }
 
 /// Has `work` done with the session's client and secrets; what is large lies below the session's folder.
@@ -129,5 +132,12 @@ fn with<T>(session: &Session<'_>, work: impl FnOnce(&Git<'_>) -> T) -> T {
         let secret = session.request.secrets.get(name)?;
         String::from_utf8(secret.value().to_vec()).ok()
     };
-    work(&Git { client: session.client, spool: &spool, secret: &secret, limits: Limits::default() })
+    let is_cancelled = || session.cancel.is_cancelled();
+    work(&Git {
+        client: session.client,
+        spool: &spool,
+        secret: &secret,
+        is_cancelled: &is_cancelled,
+        limits: Limits::default(),
+    })
 }
