@@ -4,10 +4,11 @@
 //! text ──yaml──► tree ──interpolate──► tree ──merge, over the files before──► services ──service──► definitions
 //! ```
 //!
-//! Of a file only `services.*.{image,build,environment,extends}` and `secrets` matter. Other files are not read: neither
-//! those that `include` or `extends` name, which are refused, nor `env_file`, which build arguments without a value could
-//! take theirs from.
+//! Of a file only `services.*.{image,build,environment,extends}` and `secrets` matter. Variables are those of the environment, then
+//! those of `.env` ([`dotenv`]). Other files are not read: neither those that `include` or `extends` name, which are refused, nor
+//! `env_file`, which build arguments without a value could take theirs from.
 
+pub(crate) mod dotenv;
 mod interpolate;
 mod merge;
 mod service;

@@ -38,7 +38,7 @@
 //! `target.NAME.ATTRIBUTE` is that of the last block which sets it, not of the last block; outputs are set before `push`
 //! and `load`, whose order the original leaves to chance; `&&` and `||` leave out a right side that decides nothing;
 //! numbers hold 38 digits; lengths count characters where the original counts graphemes; `policy` is refused. Not here,
-//! for it needs more than texts: definitions from repositories, `.env` and `env_file`, `include` of Compose.
+//! for it needs more than texts: definitions from repositories, `env_file` and `include` of Compose.
 //!
 //! Files are from anywhere: how large they are, how deep they nest, how many targets they make and how much is
 //! evaluated has limits, and what leads back to itself is refused with the way it takes.
@@ -122,8 +122,10 @@ pub fn load(
 pub struct Request<'a> {
     /// The files, earlier ones below later ones.
     pub files: &'a [File],
-    /// Environment variables, which give variables their values. For Compose, those of `.env` belong below them.
+    /// Environment variables, which give variables their values.
     pub environment: BTreeMap<String, String>,
+    /// The text of `.env`, whose variables Compose files have below those of the environment.
+    pub dotenv: Option<&'a str>,
     /// Values of variables that go before the environment (`--var`).
     pub variables: BTreeMap<String, String>,
     /// Names of targets and groups, and patterns; none means `default`.
@@ -186,6 +188,19 @@ impl Request<'_> {
         self.define_from_sources().map_err(|fault| sources.error(fault))
     }
 
+    /// What Compose files see of the environment.
+    fn with_dotenv(&self, environment: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
+        let mut all = match self.dotenv {
+            Some(text) => compose::dotenv::parse(text).map_err(|wrong| {
+                let place = Place { file: ".env".to_owned(), position: Some((wrong.line, 1)) };
+                Error::Syntax { place, reason: wrong.reason }
+            })?,
+            None => BTreeMap::new(),
+        };
+        all.extend(environment.clone());
+        Ok(all)
+    }
+
     fn define_from_sources(&self) -> Result<(Config, Vec<Variable>), Fault> {
         let without_environment = BTreeMap::new();
         let disabled = self.environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
@@ -201,16 +216,19 @@ impl Request<'_> {
                 ("BAKE_LOCAL_PLATFORM".to_owned(), self.local_platform.clone().unwrap_or_default()),
             ]),
         };
+        let composed = self.with_dotenv(outside.environment)?;
+        let of_compose =
+            Outside { environment: &composed, variables: &self.variables, builtin: outside.builtin.clone() };
         let (mut documents, mut composes) = (Vec::new(), Vec::new());
         for (at, file) in self.files.iter().enumerate() {
-            match read(file, at, &outside)? {
+            match read(file, at, &of_compose)? {
                 Read::Document(document) => documents.push(document),
                 Read::Compose(compose) => composes.push(compose),
             }
         }
         let mut config = Config::default();
         if !composes.is_empty() {
-            compose::define(composes, &outside, &mut config)?;
+            compose::define(composes, &of_compose, &mut config)?;
         }
         let host = Host::new(self.now, self.seed, self.environment.get("HOME").cloned());
         let variables = Resolver::new(&documents, &outside, host)?.resolve(&mut config)?;

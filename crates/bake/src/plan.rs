@@ -33,6 +33,8 @@ pub struct Target {
     pub attest: Vec<Attest>,
     /// The context: a directory, cleaned, or a URL.
     pub context: String,
+    /// Whether the context is a directory where the command was given (`cwd://`), wherever the files are.
+    pub is_here: bool,
     /// Further contexts by name: directories, URLs, `docker-image://…`, `oci-layout://…`, `target:…`.
     pub contexts: BTreeMap<String, String>,
     /// The Dockerfile, relative to the context.
@@ -295,6 +297,7 @@ fn finished(name: &str, it: Definition) -> Result<Target> {
         description: it.description,
         annotations: it.annotations.unwrap_or_default(),
         attest: it.attest.unwrap_or_default(),
+        is_here: context.starts_with("cwd://"),
         context: crate::path::context(&context),
         contexts: it.contexts,
         dockerfile,

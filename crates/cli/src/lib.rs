@@ -116,6 +116,9 @@ fn in_group(context: &Context, group: &'static Group, words: &[String]) -> ExitC
     match entry.target {
         Target::Group(inner) => in_group(context, inner, rest),
         Target::Later(with) => fail(&Error::CommandLater { path, with }, None),
+        Target::Verb(verb) if std::ptr::eq(verb, &commands::BUILD) && build::is_bake(rest) => {
+            run_verb(context, &commands::BAKE, format!("{path} bake"), &rest[1..])
+        }
         Target::Verb(verb) => run_verb(context, verb, path, rest),
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn definition(
     target.ssh = keys(build)?;
     target.secret = build_secrets(build, secrets)?;
     target.attest = attests(build)?;
+    target.entitlements = entitlements(build)?;
     if let Some(extension) = build.get("x-bake").filter(|extension| !extension.is_null()) {
         extend(&mut target, extension)?;
     }
@@ -284,6 +285,15 @@ fn attests(build: &Yaml) -> Result<Option<Vec<Attest>>> {
         all.push(Attest::parse(&text)?);
     }
     Ok(Some(all).filter(|all| !all.is_empty()))
+}
+
+/// What the build wants to be allowed; `privileged` is an older word for one of them.
+fn entitlements(build: &Yaml) -> Result<Option<Vec<String>>> {
+    let mut all = texts(build, "entitlements")?.unwrap_or_default();
+    if flag(build, "privileged")? == Some(true) {
+        all.push("security.insecure".to_owned());
+    }
+    Ok(Some(unique(all)).filter(|all| !all.is_empty()))
 }
 
 /// Words of one text, or a list of texts.

@@ -136,7 +136,7 @@ impl Worker for World {
                 let identity = here(&reference.familiar().to_string());
                 Ok(Source::Here { tree: Tree(identity.clone()), identity: Some(identity) })
             }
-            Op::Context { name } => Ok(Source::Here { tree: Tree(here(name)), identity: None }),
+            Op::Context { name, .. } => Ok(Source::Here { tree: Tree(here(name)), identity: None }),
             Op::Http { url, .. } => Ok(Source::There { identity: digest(&["file", &self.version(url)]) }),
             Op::Git(git) => Ok(Source::There { identity: digest(&["commit", &self.version(&git.remote)]) }),
             Op::Inline { .. } => Ok(Source::There { identity: node.digest.clone() }),

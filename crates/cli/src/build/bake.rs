@@ -1,52 +1,63 @@
-//! `skiff bake`: the targets of bake files, one after the other.
+//! `skiff bake`: the targets of bake files, side by side.
+//!
+//! ```text
+//! URL, -f, files here ─► definition ─► plan (pure) ─┬─► --print, --list
+//!                                                   └─► allowed? ─► words of a build, each ─► requests ─► Engine::build_together
+//! ```
 //!
 //! A target becomes the words of a `skiff build`, which are parsed like those that people type: what a flag takes, and what it
-//! is refused for, is said once.
+//! is refused for, is said once. What a target makes for another (`target:`) is no word, and is put into the request.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod allow;
+mod definition;
+mod list;
+mod words;
+
 use std::time::SystemTime;
 
-use ::bake::{Entry, FILES, File, Plan, Request, Target};
-use engine::request::DockerfileSource;
+use ::bake::{Plan, Request, Target};
+use engine::request::{Build, DockerfileSource, NamedContext};
 use oci::Platform;
-use serde_json::{Map, Value};
 
+use self::definition::{Definition, Remote};
 use super::fault::Fault;
 use super::progress::Mode;
-use super::{call, place, results};
+use super::{call, outputs, place, request, results, sources};
 use crate::commands::BUILD;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::{self, Parsed};
-use crate::output::{self, table};
+use crate::output;
 use crate::values::environment;
-
-/// The most bytes of a bake file.
-const LIMIT: u64 = 4 << 20;
 
 /// `skiff bake`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     let mode = Mode::of(parsed)?;
-    let files = files(parsed)?;
+    let wanted_list = parsed.value("list", list::List::parse)?;
+    if parsed.on("print") && wanted_list.is_some() {
+        return Err(Error::Conflict("--print and --list show different things: use one of them"));
+    }
+    let (addresses, targets) = definition::addresses(&parsed.arguments);
+    let definition = Definition::read(context, parsed, addresses)?;
     let overrides: Vec<String> = parsed.list("set").map(str::to_owned).collect();
     let variables = parsed.values("var", |text| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be name=value"),
     })?;
     let request = Request {
-        files: &files,
+        files: &definition.files,
         environment: environment::all(),
+        dotenv: definition.dotenv.as_deref(),
         variables: variables.into_iter().collect(),
-        targets: &parsed.arguments,
+        targets,
         overrides: &overrides,
-        command_context: None,
+        command_context: addresses.get(1).cloned(),
         local_platform: Some(Platform::host().to_string()),
         now: Some(SystemTime::now()),
-        seed: None,
+        seed: Some(seed()?),
     };
-    if let Some(what) = parsed.value("list", listed)? {
-        output::print(&list(&request, what)?);
+    if let Some(list) = wanted_list {
+        output::print(&list.show(&request.list().map_err(Fault::Bake)?));
         return Ok(0);
     }
     let plan = request.load().map_err(Fault::Bake)?;
@@ -54,237 +65,66 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         output::print(&format!("{}\n", plan.to_json().trim_end()));
         return Ok(0);
     }
-    allowed(parsed, &plan)?;
-    build(context, parsed, &plan, mode)
+    allow::check(parsed, &plan, definition.remote.is_some())?;
+    build(context, parsed, &plan, (definition.remote.as_ref(), mode))
 }
 
-/// The files of `-f`, or those that are there.
-fn files(parsed: &Parsed) -> Result<Vec<File>> {
-    let given: Vec<&str> = parsed.list("file").collect();
-    let read = |name: &str| {
-        let bytes = match name {
-            "-" => place::stdin_text()?,
-            name => linux::file::read_bounded(Path::new(name), LIMIT)?,
-        };
-        let content = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(File { name: name.to_owned(), content })
-    };
-    if !given.is_empty() {
-        return given.into_iter().map(read).collect();
-    }
-    let found: Vec<&&str> = FILES.iter().filter(|name| Path::new(name).exists()).collect();
-    if found.is_empty() {
-        return Err(Fault::NoBakeFile.into());
-    }
-    found.into_iter().map(|name| read(name)).collect()
+/// What random values of a file are made from.
+fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .map_err(|source| Error::System { attempt: "make a random number", source })?;
+    Ok(seed)
 }
 
-#[derive(Clone, Copy)]
-enum Listed {
-    Targets,
-    Variables,
-}
-
-fn listed(text: &str) -> std::result::Result<Listed, &'static str> {
-    match text.trim_start_matches("type=") {
-        "targets" => Ok(Listed::Targets),
-        "variables" => Ok(Listed::Variables),
-        _ => Err("must be targets or variables"),
-    }
-}
-
-fn list(request: &Request<'_>, what: Listed) -> Result<String> {
-    let found = request.list().map_err(Fault::Bake)?;
-    let mut rows = match what {
-        Listed::Targets => String::from("TARGET\tDESCRIPTION\n"),
-        Listed::Variables => String::from("VARIABLE\tTYPE\tVALUE\tDESCRIPTION\n"),
-    };
-    match what {
-        Listed::Targets => {
-            for (name, group) in &found.groups {
-                let about = group.description.clone().unwrap_or_else(|| group.targets.join(", "));
-                rows.push_str(&format!("{name}\t{about}\n"));
-            }
-            for (name, about) in found.targets.iter().filter(|(name, _)| !name.starts_with('_')) {
-                rows.push_str(&format!("{name}\t{}\n", about.as_deref().unwrap_or_default()));
-            }
-        }
-        Listed::Variables => {
-            for variable in &found.variables {
-                let text = |text: &Option<String>| text.clone().unwrap_or_default();
-                let value = variable.value.clone().unwrap_or_else(|| "<null>".to_owned());
-                let (kind, about) = (text(&variable.kind), text(&variable.description));
-                rows.push_str(&format!("{}\t{kind}\t{value}\t{about}\n", variable.name));
-            }
-        }
-    }
-    Ok(table::compact(&rows, 3))
-}
-
-/// What the file asks for has to be allowed by who calls, for somebody else may have written it.
-fn allowed(parsed: &Parsed, plan: &Plan) -> Result<()> {
-    let given: Vec<&str> = parsed.list("allow").flat_map(|text| text.split(',')).collect();
-    for (name, target) in &plan.targets {
-        let host = target.network.as_deref() == Some("host");
-        let wanted = target.entitlements.iter().map(String::as_str).chain(host.then_some("network.host"));
-        for wanted in wanted {
-            let is_given = |given: &&str| *given == wanted || wanted.starts_with(&format!("{given}="));
-            if !given.iter().any(is_given) {
-                return Err(Fault::NotAllowed { target: name.clone(), wanted: wanted.to_owned() }.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn build(context: &Context, parsed: &Parsed, plan: &Plan, mode: Mode) -> Result<u8> {
-    let mut code = 0;
-    let mut metadata = Map::new();
+fn build(
+    context: &Context,
+    parsed: &Parsed,
+    plan: &Plan,
+    (remote, mode): (Option<&Remote>, Mode),
+) -> Result<u8> {
+    let (mut builds, mut code, mut called) = (Vec::new(), 0, 0);
     for name in &plan.order {
         let Some(target) = plan.targets.get(name) else { continue };
-        let own = flags::parse(&BUILD, parsed.path.clone(), &words(target, parsed))?;
+        let words = words::of(name, target, parsed, remote)?;
+        let own = flags::parse(&BUILD, parsed.path.clone(), &words)?;
         let mut place = place::locate(&own.arguments[0], own.text("file"))?;
         if let Some(text) = &target.dockerfile_inline {
             place.dockerfile = DockerfileSource::Text(text.clone().into_bytes());
         }
         if let Some(asked) = call::asked(&own)? {
-            code = code.max(call::run(context, &own, &asked, &place)?);
+            // What is only there for others is not asked about.
+            if !target.linked {
+                let gap = if called > 0 { "\n" } else { "" };
+                called += 1;
+                if plan.targets.len() > 1 && asked.is_for_people() {
+                    output::print(&format!("{gap}{name}\n"));
+                }
+                code = code.max(call::run(context, &own, &asked, &place)?);
+            }
             continue;
         }
-        if plan.order.len() > 1 && matches!(mode, Mode::Plain | Mode::Tty) {
-            output::warn(&format!("==> {name}\n"));
-        }
-        let (built, _) = super::make(context, &own, place, mode)?;
-        metadata.insert(name.clone(), Value::Object(built.metadata()));
+        builds.push((name.clone(), linked(name, target, request::request(context, &own, place)?)?));
     }
-    results::write_metadata(parsed, metadata, Vec::new())?;
+    if builds.is_empty() {
+        return Ok(code);
+    }
+    if builds.iter().filter(|(_, build)| outputs::uses_stdout(&build.outputs)).count() > 1 {
+        return Err(Fault::StdoutForSeveral.into());
+    }
+    let (built, warnings) = super::make_all(context, parsed, &builds, mode)?;
+    let metadata = builds.into_iter().zip(built).map(|((name, _), built)| (name, built.metadata()));
+    results::write_metadata_of_targets(parsed, metadata.collect(), warnings)?;
     Ok(code)
 }
 
-/// The words of a build that does what a target says.
-fn words(target: &Target, parsed: &Parsed) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut add = |flag: &str, value: &str| words.push(format!("--{flag}={value}"));
-    let pairs = |map: &BTreeMap<String, String>, sign: &str| -> Vec<String> {
-        map.iter().map(|(name, value)| format!("{name}{sign}{value}")).collect()
-    };
-    pairs(&target.args, "=").iter().for_each(|one| add("build-arg", one));
-    pairs(&target.labels, "=").iter().for_each(|one| add("label", one));
-    pairs(&target.contexts, "=").iter().for_each(|one| add("build-context", one));
-    pairs(&target.extra_hosts, "=").iter().for_each(|one| add("add-host", one));
-    for (flag, list) in [
-        ("annotation", &target.annotations),
-        ("tag", &target.tags),
-        ("platform", &target.platforms),
-        ("no-cache-filter", &target.no_cache_filter),
-        ("ulimit", &target.ulimits),
-        ("allow", &target.entitlements),
-    ] {
-        list.iter().for_each(|one| add(flag, one));
+/// A request with what its target has of other targets.
+fn linked(name: &str, target: &Target, mut build: Build) -> Result<Build> {
+    for (context, value) in &target.contexts {
+        let Some(made) = value.strip_prefix("target:") else { continue };
+        let context = sources::context_name(context)
+            .map_err(|reason| Fault::Target { target: name.to_owned(), reason })?;
+        build.contexts.insert(context, NamedContext::Made(made.to_owned()));
     }
-    for (flag, list) in
-        [("cache-from", &target.cache_from), ("cache-to", &target.cache_to), ("output", &target.output)]
-    {
-        list.iter().for_each(|entry| add(flag, &fields(&entry.kind, entry)));
-    }
-    for attest in &target.attest {
-        let entry = Entry { kind: attest.kind.clone(), attributes: attest.attributes.clone() };
-        let off = if attest.disabled { ",disabled=true" } else { "" };
-        add("attest", &format!("{}{off}", fields(&attest.kind, &entry)));
-    }
-    for secret in &target.secret {
-        let source = secret.source.iter().map(|source| quoted(&format!("src={source}")));
-        let variable = secret.variable.iter().map(|name| quoted(&format!("env={name}")));
-        let id = quoted(&format!("id={}", secret.id));
-        let all: Vec<String> = [id].into_iter().chain(source).chain(variable).collect();
-        add("secret", &all.join(","));
-    }
-    for ssh in &target.ssh {
-        let paths = ssh.paths.join(",");
-        let all = if paths.is_empty() { ssh.id.clone() } else { format!("{}={paths}", ssh.id) };
-        add("ssh", &all);
-    }
-    let texts = [("target", &target.target), ("network", &target.network), ("shm-size", &target.shm_size)];
-    for (flag, text) in texts {
-        text.iter().for_each(|text| add(flag, text));
-    }
-    for (flag, on) in [("pull", target.pull), ("no-cache", target.no_cache)] {
-        on.iter().for_each(|on| add(flag, &on.to_string()));
-    }
-    if target.dockerfile_inline.is_none() && !target.dockerfile.is_empty() {
-        let is_here = Path::new(&target.context).is_dir();
-        let path = if is_here {
-            Path::new(&target.context).join(&target.dockerfile)
-        } else {
-            target.dockerfile.clone().into()
-        };
-        // One that nobody has named is looked for under all names that it may have.
-        if target.dockerfile != "Dockerfile" || path.exists() {
-            add("file", &path.to_string_lossy());
-        }
-    }
-    let asked = parsed.on("check").then_some("check").or(parsed.text("call")).or(target.call.as_deref());
-    asked.into_iter().for_each(|call| add("call", call));
-    // What is asked of all targets counts after what each says.
-    for flag in ["provenance", "sbom", "allow"] {
-        parsed.list(flag).for_each(|value| add(flag, value));
-    }
-    for flag in ["pull", "no-cache"] {
-        parsed.tristate(flag).iter().for_each(|on| add(flag, &on.to_string()));
-    }
-    for flag in ["push", "load"] {
-        if parsed.on(flag) && !target.linked {
-            add(flag, "true");
-        }
-    }
-    words.extend([
-        "--".to_owned(),
-        if target.context.is_empty() { ".".to_owned() } else { target.context.clone() },
-    ]);
-    words
-}
-
-/// `type=kind,key=value,…`.
-fn fields(kind: &str, entry: &Entry) -> String {
-    let attributes = entry.attributes.iter().map(|(key, value)| quoted(&format!("{key}={value}")));
-    [quoted(&format!("type={kind}"))].into_iter().chain(attributes).collect::<Vec<_>>().join(",")
-}
-
-/// A field that may hold commas.
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_becomes_the_words_of_a_build() {
-        let file = File {
-            name: "docker-bake.hcl".to_owned(),
-            content:
-                "target \"default\" {\n context = \"/no/such\"\n args = { A = \"1\" }\n tags = [\"a:1\"]\n \
-                      output = [\"type=local,\\\"dest=/a,b\\\"\"]\n no-cache = true\n}\n"
-                    .to_owned(),
-        };
-        let plan = ::bake::load(&[file], &BTreeMap::new(), &[], &[]).unwrap();
-        let parsed = flags::parse(&BUILD, String::new(), &["--load".to_owned(), "x".to_owned()]).unwrap();
-        let words = words(&plan.targets["default"], &parsed);
-        assert_eq!(
-            words,
-            [
-                "--build-arg=A=1",
-                "--tag=a:1",
-                "--output=type=local,\"dest=/a,b\"",
-                "--no-cache=true",
-                "--load=true",
-                "--",
-                "/no/such"
-            ]
-        );
-    }
+    Ok(build)
 }

@@ -5,7 +5,10 @@
 use std::os::fd::AsFd;
 
 use ::build::Cancel;
+use engine::Engine;
+use engine::build::BuildWatch;
 use engine::info::Built;
+use engine::registries::Client;
 use engine::request::Build;
 use linux::signal::{self, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +25,29 @@ const ENDING: [i32; 3] = [signal::INT, signal::TERM, signal::HUP];
 
 /// Builds. A failure is told of here, and so is its exit code: 1, or that of the signal.
 pub(super) fn execute(context: &Context, request: &Build, display: &Display) -> Result<Built> {
+    attempt(context, display, results::tell, |engine, client, watch, cancel| {
+        engine.build(client, request, watch, cancel)
+    })
+}
+
+/// The same of several builds at once, each with its name.
+pub(super) fn execute_all(
+    context: &Context,
+    builds: &[(String, Build)],
+    display: &Display,
+) -> Result<Vec<Built>> {
+    attempt(context, display, results::tell_of_target, |engine, client, watch, cancel| {
+        engine.build_together(client, builds, watch, cancel)
+    })
+}
+
+/// Has `work` done.
+fn attempt<T, E>(
+    context: &Context,
+    display: &Display,
+    tell: impl Fn(&E),
+    work: impl FnOnce(&Engine, &Client, &BuildWatch<'_>, &Cancel) -> std::result::Result<T, E>,
+) -> Result<T> {
     let failed = |attempt| move |source| Error::System { attempt, source };
     let client = registries::client(context)?;
     let engine = context.engine()?;
@@ -30,7 +56,7 @@ pub(super) fn execute(context: &Context, request: &Build, display: &Display) -> 
     let cancel = Cancel::new();
     let (built, signal) = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(&signals, &over, &cancel, display));
-        let built = engine.build(&client, request, &|event| display.show(event), &cancel);
+        let built = work(engine, &client, &|event| display.show(event), &cancel);
         // The watcher hears of the end by this.
         drop(keep);
         (built, watcher.join().unwrap_or_default())
@@ -40,11 +66,11 @@ pub(super) fn execute(context: &Context, request: &Build, display: &Display) -> 
     match (built, signal) {
         (Ok(built), _) => Ok(built),
         (Err(error), Some(signal)) => {
-            results::tell(&error);
+            tell(&error);
             Err(Error::Printed(u8::try_from(128 + signal).unwrap_or(1)))
         }
         (Err(error), None) => {
-            results::tell(&error);
+            tell(&error);
             Err(Error::Printed(1))
         }
     }

@@ -39,8 +39,14 @@ pub(crate) enum Fault {
     Bake(#[source] bake::Error),
     #[error("couldn't find a bake definition: name one by -f")]
     NoBakeFile,
-    #[error("target {target} asks for {wanted}: allow it by --allow {wanted}")]
-    NotAllowed { target: String, wanted: String },
+    #[error("{url} has no bake file {name}")]
+    NoRemoteBakeFile { name: String, url: String },
+    #[error("target {target}: {reason}")]
+    Target { target: String, reason: String },
+    #[error("additional privileges requested by {targets}: {wanted}; pass {flags} to allow them")]
+    NotAllowed { targets: String, wanted: String, flags: String },
+    #[error("only one target can have its output on stdout")]
+    StdoutForSeveral,
     #[error("{variable}: {value:?}: {reason}")]
     Variable { variable: &'static str, value: String, reason: &'static str },
 }

@@ -23,7 +23,10 @@ mod sources;
 
 pub(crate) use fault::Fault;
 
+use std::path::Path;
+
 use engine::info::Built;
+use engine::request::Build;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -31,6 +34,12 @@ use crate::flags::Parsed;
 use crate::image::pressure;
 use crate::output;
 use progress::{Display, Mode};
+
+/// Whether the words after `build` are those of `skiff bake`: `skiff build bake …`. A folder of that name is the context that it
+/// is for Docker.
+pub(crate) fn is_bake(words: &[String]) -> bool {
+    words.first().is_some_and(|word| word == "bake") && !Path::new("bake").is_dir()
+}
 
 /// `skiff build`.
 pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
@@ -64,7 +73,30 @@ fn make(
     if let Some(id) = id.as_ref().filter(|_| mode == Mode::Quiet) {
         output::print(&format!("{id}\n"));
     }
-    let added: Vec<String> = built.images.iter().map(|image| image.id.to_string()).collect();
-    pressure::relieve_after(context, &added.iter().map(String::as_str).collect::<Vec<_>>());
+    relieve(context, std::slice::from_ref(&built));
     Ok((built, display.warnings()))
+}
+
+/// Builds several at once; with what was built of each, what the checks found.
+fn make_all(
+    context: &Context,
+    parsed: &Parsed,
+    builds: &[(String, Build)],
+    mode: Mode,
+) -> Result<(Vec<Built>, Vec<serde_json::Value>)> {
+    let display = Display::new(mode, context.debug, parsed.tristate("timings"));
+    let built = execute::execute_all(context, builds, &display)?;
+    if mode == Mode::Quiet {
+        let ids = built.iter().filter_map(Built::id).map(|id| format!("{id}\n"));
+        output::print(&ids.collect::<String>());
+    }
+    relieve(context, &built);
+    Ok((built, display.warnings()))
+}
+
+/// Makes room where the disk is too full, but not of what has just been built.
+fn relieve(context: &Context, built: &[Built]) {
+    let images = built.iter().flat_map(|built| &built.images);
+    let added: Vec<String> = images.map(|image| image.id.to_string()).collect();
+    pressure::relieve_after(context, &added.iter().map(String::as_str).collect::<Vec<_>>());
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dockerfile::source::Source;
-use engine::build::BuildError;
+use engine::build::{BuildError, TargetFailed};
 use serde_json::{Map, Value};
 
 use super::progress::harmless;
@@ -48,6 +48,17 @@ pub(super) fn write_metadata(
     Ok(())
 }
 
+/// The same of several targets, each by its name.
+pub(super) fn write_metadata_of_targets(
+    parsed: &Parsed,
+    targets: Vec<(String, Map<String, Value>)>,
+    warnings: Vec<Value>,
+) -> Result<()> {
+    let provenance = environment::caller("BUILDX_METADATA_PROVENANCE").unwrap_or_default();
+    let of_target = |(name, metadata)| (name, Value::Object(shaped(metadata, Vec::new(), (&provenance, ""))));
+    write_metadata(parsed, targets.into_iter().map(of_target).collect(), warnings)
+}
+
 fn shaped(
     mut metadata: Map<String, Value>,
     warnings: Vec<Value>,
@@ -69,6 +80,15 @@ fn file<'p>(parsed: &'p Parsed, flag: &'p str) -> Option<&'p str> {
 
 /// Says why nothing was built: the lines at fault, and the causes in one line, as Docker ends a build.
 pub(super) fn tell(error: &engine::Error) {
+    tell_as("failed to build", error);
+}
+
+/// The same of one target of several.
+pub(super) fn tell_of_target(failed: &TargetFailed) {
+    tell_as(&failed.to_string(), &failed.error);
+}
+
+fn tell_as(what: &str, error: &engine::Error) {
     if let Some(BuildError::Dockerfile(faulty)) = of_build(error) {
         output::warn(&format!("{}\n", faulty.render()));
     }
@@ -76,7 +96,7 @@ pub(super) fn tell(error: &engine::Error) {
         let source: &Source = &place.source;
         output::warn(&source.excerpt(place.span));
     }
-    output::warn(&format!("ERROR: failed to build: failed to solve: {}\n", harmless(&cause(error))));
+    output::warn(&format!("ERROR: {what}: failed to solve: {}\n", harmless(&cause(error))));
 }
 
 fn of_build(error: &engine::Error) -> Option<&BuildError> {

@@ -94,11 +94,11 @@ pub(super) fn context(text: &str) -> Result<(String, NamedContext), String> {
     else {
         return Err(format!("invalid context value: {text}, expected key=value"));
     };
-    let named: oci::Reference =
-        name.to_lowercase().parse().map_err(|error| format!("invalid context name {name}: {error}"))?;
-    let familiar = named.familiar();
-    let name = familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned();
+    let name = context_name(name)?;
     let context = match value {
+        target if target.starts_with("target:") => {
+            return Err(format!("{target} is what another target makes: only bake files have targets"));
+        }
         image if image.starts_with("docker-image://") => {
             let image = image.trim_start_matches("docker-image://");
             let parsed: Result<oci::Reference, _> = image.parse();
@@ -106,8 +106,9 @@ pub(super) fn context(text: &str) -> Result<(String, NamedContext), String> {
             NamedContext::Image(image.to_owned())
         }
         layout if layout.starts_with("oci-layout://") => {
-            let path = absolute(layout.trim_start_matches("oci-layout://")).map_err(|error| error.chain())?;
-            NamedContext::Layout(path.to_string_lossy().into_owned())
+            let (path, entry) = layout_entry(layout.trim_start_matches("oci-layout://"));
+            let directory = absolute(path).map_err(|error| error.chain())?;
+            NamedContext::Layout { directory, entry: entry.map(str::to_owned) }
         }
         url if is_remote(url) => NamedContext::Remote(url.to_owned()),
         path if Path::new(path).is_dir() => {
@@ -116,6 +117,26 @@ pub(super) fn context(text: &str) -> Result<(String, NamedContext), String> {
         path => return Err(format!("failed to get build context path {path:?}: it is no directory")),
     };
     Ok((name, context))
+}
+
+/// What Dockerfiles know a context as: the name of an image as it is shown, without `:latest`.
+pub(super) fn context_name(name: &str) -> Result<String, String> {
+    let named: oci::Reference =
+        name.to_lowercase().parse().map_err(|error| format!("invalid context name {name}: {error}"))?;
+    let familiar = named.familiar();
+    Ok(familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned())
+}
+
+/// The folder of a layout, and what stands behind it: `:tag` without its colon, `@digest`, or both.
+fn layout_entry(text: &str) -> (&str, Option<&str>) {
+    let name = text.rfind('/').map_or(0, |slash| slash + 1);
+    let end = text[name..].find([':', '@']).map(|at| name + at);
+    match end {
+        None => (text, None),
+        Some(end) => {
+            (&text[..end], Some(text[end..].trim_start_matches(':')).filter(|entry| !entry.is_empty()))
+        }
+    }
 }
 
 /// `--allow`.
@@ -188,12 +209,15 @@ mod tests {
         for (text, want) in [
             ("Base=docker-image://alpine:3", "base Image(\"alpine:3\")"),
             ("docker.io/library/a:latest=https://h/x.git", "a Remote(\"https://h/x.git\")"),
-            ("a:1=oci-layout:///x:1", "a:1 Layout(\"/x:1\")"),
+            ("a:1=oci-layout:///x:1", "a:1 Layout { directory: \"/x\", entry: Some(\"1\") }"),
+            ("a=oci-layout:///x:y/z", "a Layout { directory: \"/x:y/z\", entry: None }"),
+            ("a=oci-layout:///x@sha256:1", "a Layout { directory: \"/x\", entry: Some(\"@sha256:1\") }"),
             ("root=/", "root Directory(\"/\")"),
         ] {
             assert_eq!(named(text).unwrap(), want, "{text}");
         }
         assert_eq!(named("x").unwrap_err(), "invalid context value: x, expected key=value");
+        assert!(named("x=target:y").unwrap_err().contains("bake"));
         assert!(named("x=/no/such").unwrap_err().contains("no directory"));
         assert!(named("x=docker-image://A B").is_err());
     }

@@ -49,18 +49,26 @@ pub(crate) static BUILD: Verb = Verb {
 
 /// `skiff bake`.
 pub(crate) static BAKE: Verb = Verb {
-    usage: "[OPTIONS] [TARGET...]",
-    about: "Build the targets of bake files (HCL, JSON, Compose)",
+    usage: "[OPTIONS] [URL] [TARGET...]",
+    about: "Build the targets of bake files (HCL, JSON, Compose); also as skiff build bake",
     aliases: &["bake", "buildx bake", "buildx f"],
     arguments: Arguments::AtLeast(0),
     interspersed: true,
     flags: &[&[
-        list("allow", "list", "Allow what targets ask for (network.host, security.insecure, device)"),
+        list(
+            "allow",
+            "list",
+            "Allow what targets ask for (network.host, security.insecure, device, ssh, fs.read=path …)",
+        ),
         value("builder", "string", "Builder").ignored().notice(BUILDER_NAME),
         value("call", "string", "What to do with the Dockerfiles: build, check, outline or targets"),
         switch("check", "Check the Dockerfiles without building them"),
         list("file", "list", "Bake file, instead of those of this folder; - for stdin").short('f'),
-        value("list", "string", "List what can be built, or what it depends on: targets or variables"),
+        value(
+            "list",
+            "string",
+            "List what can be built, or what it depends on: targets or variables[,format=json]",
+        ),
         switch("load", "Keep the images here"),
         value("metadata-file", "string", "Write what is known of the results to a file, as JSON"),
         switch("no-cache", "Make everything anew"),

@@ -14,7 +14,7 @@ mod watch;
 
 use crate::flags::{Entry, Flag, Group, Section, Target, Verb, switch, value};
 
-pub(crate) use build::{BUILD, BUILDER, BUILDX};
+pub(crate) use build::{BAKE, BUILD, BUILDER, BUILDX};
 pub(crate) use container::CONTAINER;
 pub(crate) use image::IMAGE;
 pub(crate) use manifest::MANIFEST;
@@ -65,7 +65,7 @@ static TOP_ENTRIES: &[Entry] = &[
     group("registry", &REGISTRY),
     group("system", &SYSTEM),
     verb("attach", Section::Plain, &container::ATTACH),
-    verb("bake", Section::Plain, &build::BAKE),
+    verb("bake", Section::Plain, &BAKE),
     verb("commit", Section::Plain, &files::COMMIT),
     verb("completion", Section::Plain, &craft::COMPLETION),
     verb("cp", Section::Plain, &files::COPY),

@@ -257,8 +257,9 @@ pub(super) fn document_name(heredoc: &Heredoc) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// The last part of a URL's path, escapes undone.
-fn file_name(url: &str) -> String {
+/// The last part of a URL's path, escapes undone: what a file that was fetched is called.
+#[must_use]
+pub fn file_name(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     let path = path.split_once('/').and_then(|(_, path)| unescaped(path)).unwrap_or_default();

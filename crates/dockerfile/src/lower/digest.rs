@@ -85,9 +85,10 @@ fn encode(encoder: &mut Encoder, op: &Op) {
             encoder.text(&reference.to_string());
             encoder.text(platform);
         }
-        Op::Context { name } => {
+        Op::Context { name, platform } => {
             encoder.text("context");
             encoder.text(name);
+            encoder.option(platform.as_deref());
         }
         Op::Http { url, name, checksum } => {
             encoder.text("http");

@@ -40,10 +40,14 @@ use crate::source::{Result, Span};
 use crate::stage::{Base, Images, Options, Plan};
 use crate::syntax::{Mount, Network, Security};
 
+pub use copy::file_name;
 pub use git::{GitSource, is_git, parse as parse_git};
 
 /// The most nodes of a graph.
 const NODE_LIMIT: usize = 1_000_000;
+
+/// Configs of contexts that are images, by the context's name and the platform, as `os/architecture[/variant]`.
+pub type ContextConfigs = BTreeMap<(String, String), ImageConfig>;
 
 /// What makes a file tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub enum Op {
     Context {
         /// Which.
         name: String,
+        /// Of one that is an image, for what, as `os/architecture[/variant]`. Files are the same for all.
+        platform: Option<String>,
     },
     /// A file from a URL, mode 0600, alone in the tree.
     Http {
@@ -220,7 +226,7 @@ impl Graph {
 
     /// Notes that a context's path is used.
     fn uses(&mut self, node: usize, path: &str) {
-        if let Some(Node { op: Op::Context { name }, .. }) = self.nodes.get(node) {
+        if let Some(Node { op: Op::Context { name, .. }, .. }) = self.nodes.get(node) {
             let path = crate::ignore::clean(&format!("/{path}"));
             self.context_paths.entry(name.clone()).or_default().insert(path);
         }
@@ -247,7 +253,7 @@ pub struct Inputs<'a> {
     /// The images' configs.
     pub images: &'a Images,
     /// Configs of contexts that are images.
-    pub contexts: &'a BTreeMap<String, ImageConfig>,
+    pub contexts: &'a ContextConfigs,
     /// What the main context leaves out.
     pub ignored: Option<&'a Matcher>,
     /// The file's escape character.

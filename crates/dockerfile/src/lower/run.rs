@@ -141,7 +141,7 @@ impl Context<'_, '_> {
 
     /// The main context.
     pub(super) fn context(&mut self) -> Result<usize> {
-        let op = Op::Context { name: String::new() };
+        let op = Op::Context { name: String::new(), platform: None };
         self.graph.add(op, Vec::new(), || "[internal] load build context".to_owned(), None)
     }
 

@@ -192,8 +192,10 @@ fn begin(
             (op, image.cloned().unwrap_or_else(empty))
         }
         Base::Context(context) => {
-            let op = Op::Context { name: context.clone() };
-            (op, inputs.contexts.get(context).cloned().unwrap_or_else(empty))
+            let platform = stage.platform.to_string();
+            let config = inputs.contexts.get(&(context.clone(), platform.clone()));
+            let op = Op::Context { name: context.clone(), platform: config.map(|_| platform) };
+            (op, config.cloned().unwrap_or_else(empty))
         }
     };
     let node = graph.add(op, Vec::new(), name, Some(stage.span))?;

@@ -104,7 +104,7 @@ fn shown(graph: &Graph) -> String {
         let what = match &node.op {
             Op::Scratch => "scratch".to_owned(),
             Op::Image { reference, platform } => format!("image {} {platform}", reference.familiar()),
-            Op::Context { name } => format!("context {name:?}"),
+            Op::Context { name, .. } => format!("context {name:?}"),
             Op::Http { url, name, .. } => format!("http {url} as {name}"),
             Op::Git(git) => format!("git {} {:?} {:?}", git.remote, git.reference, git.subdirectory),
             Op::Inline { name, content, mode } => format!("inline {name} {content:?} {mode:o}"),

@@ -17,6 +17,7 @@ use super::copy;
 use super::error::BuildError;
 use super::frontend::Text;
 use super::known::Known;
+use super::named::Named;
 use super::progress::Progress;
 use super::session::Session;
 use super::tree::Tree;
@@ -42,6 +43,8 @@ pub(super) struct Contexts<'s> {
     session: &'s Session<'s>,
     main: Main,
     ignored: Option<Matcher>,
+    /// Those that have names and are no directories.
+    pub(super) named: Named,
     open: Mutex<BTreeMap<String, (Tree, Arc<Known>)>>,
 }
 
@@ -67,7 +70,8 @@ impl<'s> Contexts<'s> {
                 Received::Tree(tree) => Main::Tree(tree),
             },
         };
-        let mut contexts = Contexts { session, main, ignored: None, open: Mutex::default() };
+        let mut contexts =
+            Contexts { session, main, ignored: None, named: Named::default(), open: Mutex::default() };
         let (name, bytes) = match alone {
             Some(text) => ("Dockerfile".to_owned(), text),
             None => progress.internal("[internal] load build definition from Dockerfile", |part| {
@@ -142,8 +146,8 @@ impl<'s> Contexts<'s> {
         }
     }
 
-    /// A context by its name; the main one has none.
-    pub(super) fn find(&self, name: &str) -> Result<Source<Tree>> {
+    /// A context by its name, and the platform of an image; the main one has no name.
+    pub(super) fn find(&self, name: &str, platform: Option<&str>) -> Result<Source<Tree>> {
         let here = |tree: Tree, identity| Source::Here { tree, identity };
         if name.is_empty() {
             return Ok(match &self.main {
@@ -152,24 +156,15 @@ impl<'s> Contexts<'s> {
                 Main::Tree(tree) => here(tree.clone(), None),
             });
         }
-        let Some(context) = self.session.request.contexts.get(name) else {
+        if let Some(source) = self.named.source(self.session, name, platform)? {
+            return Ok(source);
+        }
+        let Some(NamedContext::Directory(path)) = self.session.request.contexts.get(name) else {
             return Err(BuildError::NoContext { name: name.to_owned() }.into());
         };
-        match context {
-            NamedContext::Directory(path) => {
-                let ignored = context::read_file(path, Path::new(IGNORE), IGNORE_LIMIT)?;
-                let ignored = ignored.map(|bytes| matcher(&bytes)).transpose()?;
-                Ok(here(self.directory(name, path, ignored.as_ref())?, None))
-            }
-            NamedContext::Image(reference) => {
-                let tree = super::images::named_tree(self.session, reference)?;
-                let identity = Some(tree.chain());
-                Ok(here(tree, identity))
-            }
-            NamedContext::Layout(_) | NamedContext::Remote(_) | NamedContext::Made(_) => {
-                Err(BuildError::ContextUnsupported { name: name.to_owned() }.into())
-            }
-        }
+        let ignored = context::read_file(path, Path::new(IGNORE), IGNORE_LIMIT)?;
+        let ignored = ignored.map(|bytes| matcher(&bytes)).transpose()?;
+        Ok(here(self.directory(name, path, ignored.as_ref())?, None))
     }
 
     /// A directory, opened once.

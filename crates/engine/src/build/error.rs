@@ -60,10 +60,8 @@ pub enum BuildError {
     FlagUnsupported { flag: &'static str },
     #[error("there is no context {name:?}")]
     NoContext { name: String },
-    #[error(
-        "context {name:?} is of a kind that is not supported yet: a directory or an image (docker-image://) is"
-    )]
-    ContextUnsupported { name: String },
+    #[error("context {name:?} has nothing for {platform}")]
+    ContextPlatform { name: String, platform: String },
     #[error("read the ignore file")]
     IgnoreFile {
         #[source]
@@ -82,6 +80,8 @@ pub enum BuildError {
     Output { output: String, reason: String },
     #[error("the cache cannot be used: {reason}")]
     CacheDocument { reason: String },
+    #[error("{place}: {reason}")]
+    Artifact { place: String, reason: String },
     #[error("annotation {text:?}: {reason}")]
     Annotation { text: String, reason: String },
     #[error(transparent)]
@@ -144,17 +144,19 @@ impl BuildError {
             | Self::Platform { .. }
             | Self::ContextAddress { .. }
             | Self::NoContext { .. }
+            | Self::ContextPlatform { .. }
             | Self::Epoch { .. }
             | Self::IgnoreFile { .. }
             | Self::CheckOptions { .. }
             | Self::Violation { .. }
             | Self::Output { .. }
             | Self::CacheDocument { .. }
+            | Self::Artifact { .. }
             | Self::Annotation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
-            Self::ContextUnsupported { .. } | Self::FlagUnsupported { .. } => Kind::Unsupported,
+            Self::FlagUnsupported { .. } => Kind::Unsupported,
             Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
                 Kind::Unavailable
             }

@@ -1,17 +1,18 @@
 //! From the text of a Dockerfile to one graph of operations for all platforms, and what the checks find on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dockerfile::ignore::Matcher;
 use dockerfile::lint::{Config, Linter, Warning, check_tree};
-use dockerfile::lower::{self, Graph, Made};
+use dockerfile::lower::{self, ContextConfigs, Graph, Made};
 use dockerfile::source::{Diagnostic, Source};
-use dockerfile::stage::{Images, Options, global_arguments, resolve};
+use dockerfile::stage::{Base, Images, Options, global_arguments, resolve};
 use dockerfile::syntax::Dockerfile;
 use dockerfile::{parse, stage};
-use oci::{ImageConfig, Platform};
+use oci::Platform;
 
+use super::contexts::Contexts;
 use super::error::{BuildError, Faulty};
 use super::images::Bases;
 use super::progress::Progress;
@@ -19,7 +20,7 @@ use super::session::Session;
 use super::watch::BuildEvent;
 use crate::Result;
 use crate::images::parse_platform;
-use crate::request::{Build, EPOCH, NamedContext};
+use crate::request::{Build, EPOCH};
 
 /// What is to be done, decided in full.
 pub(super) struct Work {
@@ -54,7 +55,11 @@ pub(super) struct Text {
 }
 
 /// Reads a Dockerfile, looks up the images that it begins with, and lowers it.
-pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -> Result<Work> {
+pub(super) fn work(
+    session: &Session<'_>,
+    (text, contexts): (Text, &Contexts<'_>),
+    progress: &Progress<'_>,
+) -> Result<Work> {
     let syntax = |errors: Vec<Diagnostic>, source: &Arc<Source>| {
         BuildError::Dockerfile(Box::new(Faulty { errors, source: source.clone(), is_syntax: true }))
     };
@@ -76,7 +81,7 @@ pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -
     let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
     let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
     let mut linter = Linter::new(&file, given).map_err(faulty)?;
-    let (bases, contexts) = (Bases::default(), Contexts::of(session, progress)?);
+    let (bases, mut configs) = (Bases::default(), ContextConfigs::new());
     let (mut graph, mut images, mut targets) = (Graph::default(), Images::new(), Vec::new());
     for platform in platforms(session.request)? {
         let options = options(session.request, platform.clone());
@@ -84,11 +89,12 @@ pub(super) fn work(session: &Session<'_>, text: Text, progress: &Progress<'_>) -
             check_tree(&file, &options, &mut linter);
         }
         let plan = plan(session, (&file, &options), &bases, &mut images, progress)?.map_err(faulty)?;
+        look_up_contexts(session, &plan, contexts, &mut configs, progress)?;
         let inputs = lower::Inputs {
             plan: &plan,
             options: &options,
             images: &images,
-            contexts: &contexts.configs,
+            contexts: &configs,
             ignored: text.ignored.as_ref(),
             escape: file.escape,
         };
@@ -173,23 +179,25 @@ fn platforms(request: &Build) -> Result<Vec<Platform>> {
     Ok(platforms)
 }
 
-/// Contexts by name that are images.
-#[derive(Default)]
-struct Contexts {
-    configs: BTreeMap<String, ImageConfig>,
-}
-
-impl Contexts {
-    fn of(session: &Session<'_>, progress: &Progress<'_>) -> Result<Self> {
-        let mut configs = BTreeMap::new();
-        for (name, context) in &session.request.contexts {
-            if let NamedContext::Image(reference) = context {
-                let id = super::images::named(session, reference, progress)?;
-                configs.insert(name.clone(), session.engine.image_config(&id)?);
-            }
+/// Looks up the contexts that stages begin with, as far as they are images.
+fn look_up_contexts(
+    session: &Session<'_>,
+    plan: &stage::Plan,
+    contexts: &Contexts<'_>,
+    configs: &mut ContextConfigs,
+    progress: &Progress<'_>,
+) -> Result<()> {
+    for stage in plan.order.iter().filter_map(|index| plan.stages.get(*index)) {
+        let Base::Context(name) = &stage.base else { continue };
+        let key = (name.clone(), stage.platform.to_string());
+        if configs.contains_key(&key) {
+            continue;
         }
-        Ok(Self { configs })
+        if let Some(config) = contexts.named.config(session, (name, &stage.platform), progress)? {
+            configs.insert(key, config);
+        }
     }
+    Ok(())
 }
 
 /// Tells what the checks found; with `strict`, or where the file says so, that is the end.

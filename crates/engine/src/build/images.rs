@@ -49,20 +49,19 @@ impl Bases {
     }
 }
 
-/// The image that the caller names as a context, which is looked for as those of stages are.
-pub(super) fn named(session: &Session<'_>, name: &str, progress: &Progress<'_>) -> Result<Digest> {
-    let reference: Reference = name
+/// The image that the caller has named as the context `name`, which is looked for as those of stages are.
+pub(super) fn named(
+    session: &Session<'_>,
+    (name, image): (&str, &str),
+    platform: &oci::Platform,
+    progress: &Progress<'_>,
+) -> Result<Digest> {
+    let reference: Reference = image
         .parse()
-        .map_err(|source| Error::InvalidReference { text: name.chars().take(80).collect(), source })?;
-    let key = ImageKey { reference: reference.or_latest(), platform: oci::Platform::host().to_string() };
-    let title = format!("[context] load metadata for {}", key.reference);
+        .map_err(|source| Error::InvalidReference { text: image.chars().take(80).collect(), source })?;
+    let key = ImageKey { reference: reference.or_latest(), platform: platform.to_string() };
+    let title = format!("[context {name}] load metadata for {}", key.reference);
     progress.internal(&title, |part| find(session, &key, part))
-}
-
-/// The layers of an image that the caller names as a context, which was looked for before.
-pub(super) fn named_tree(session: &Session<'_>, name: &str) -> Result<Tree> {
-    let id = session.engine.resolve_for(name, Some(&oci::Platform::host().to_string()))?;
-    tree(session, &id)
 }
 
 /// The layers of an image, which stay as long as the session.

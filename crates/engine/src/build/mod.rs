@@ -9,6 +9,7 @@
 //! A file tree of a build ([`tree::Tree`]) is a list of layers, or the caller's files. What copies and runs make are layers of the
 //! store like those of images: nothing is mounted for a copy, and a step that the cache knows costs a row.
 
+mod blobs;
 mod cache;
 mod context;
 mod contexts;
@@ -19,6 +20,7 @@ mod frontend;
 mod images;
 mod kept;
 mod known;
+mod named;
 mod parallel;
 mod progress;
 mod prune;
@@ -27,6 +29,7 @@ mod salt;
 mod session;
 mod shared;
 mod sources;
+mod together;
 mod tree;
 mod view;
 mod watch;
@@ -48,6 +51,7 @@ use frontend::Work;
 use progress::Progress;
 use session::Session;
 use shared::SharedCache;
+use together::Together;
 use worker::Hands;
 
 pub use copy::CopyError;
@@ -55,7 +59,9 @@ pub use error::{BuildError, Faulty, Place};
 pub use kept::BuildCacheEntry;
 pub use prune::{CacheLimits, PruneBuildCache, PrunedBuildCache};
 pub use run::RunError;
+pub use sources::{ReadRemote, RemoteFiles};
 pub use state::CacheKind;
+pub use together::TargetFailed;
 pub use watch::{BuildEvent, BuildWatch, Vertex};
 
 /// Programs that run at once unless the caller says: most wait for networks and disks, and those that compute get their share from the
@@ -71,16 +77,26 @@ impl Engine {
         watch: &BuildWatch<'_>,
         cancel: &Cancel,
     ) -> Result<Built> {
-        export::check(request)?;
-        refuse(request)?;
+        check(request)?;
+        self.build_one(client, request, (&Progress::new(watch), cancel), None)
+    }
+
+    /// One of several builds, or the only one.
+    fn build_one(
+        &self,
+        client: &Client,
+        request: &Build,
+        (progress, cancel): (&Progress<'_>, &Cancel),
+        part: Option<(&str, &Together<'_>)>,
+    ) -> Result<Built> {
         let started = state::now();
-        let session = Session::new(self, client, request, cancel)?;
-        let progress = Progress::new(watch);
-        let (contexts, text) = contexts::Contexts::open(&session, &progress)?;
-        let work = frontend::work(&session, text, &progress)?;
+        let mut session = Session::new(self, client, request, cancel)?;
+        session.together = part.map(|(_, together)| together);
+        let (contexts, text) = contexts::Contexts::open(&session, progress)?;
+        let work = frontend::work(&session, (text, &contexts), progress)?;
         check_programs(request, &work)?;
-        let cache = SharedCache::new(&session, &progress)?;
-        let trees = solved(&session, &work, contexts, &cache, &progress)?;
+        let cache = SharedCache::new(&session, progress)?;
+        let trees = solved(&session, &work, contexts, &cache, progress)?;
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
             platform: target.platform.clone(),
             config: target.made.config.clone(),
@@ -92,18 +108,23 @@ impl Engine {
                 .map(|node| work.graph.nodes()[*node].name.clone())
                 .collect(),
         });
+        let products = export::finished(&session, products.collect())?;
+        if let Some((name, together)) = part {
+            together.put(name, products.clone())?;
+        }
         let facts = export::Facts {
             started: Some(started),
             work: Some(&work),
             fetched: Vec::new(),
             cache: Some(&cache),
         };
-        export::run(&session, products.collect(), &facts, &progress)
+        export::run(&session, products, &facts, progress)
     }
 }
 
-/// Refuses what is not there yet, before anything is built.
-fn refuse(request: &Build) -> Result<()> {
+/// Refuses what cannot be done, before anything is.
+fn check(request: &Build) -> Result<()> {
+    export::check(request)?;
     if let Some(text) = request.bad_epoch() {
         return Err(BuildError::Epoch { text: text.chars().take(80).collect() }.into());
     }

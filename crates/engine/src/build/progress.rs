@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use build::{Event, Key};
@@ -11,10 +11,23 @@ use dockerfile::lower::{Graph, Op};
 use super::watch::{BuildEvent, BuildWatch, Vertex};
 use crate::Result;
 
+/// The numbers of vertices, of one build or of several that are watched as one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers(Arc<AtomicUsize>);
+
+impl Numbers {
+    /// The first of so many numbers that nobody else has.
+    fn take(&self, count: usize) -> usize {
+        self.0.fetch_add(count, Ordering::Relaxed)
+    }
+}
+
 /// Numbers vertices and tells of them.
 pub(super) struct Progress<'w> {
     watch: &'w BuildWatch<'w>,
-    next: AtomicUsize,
+    next: Numbers,
+    /// The build's name, where there are several.
+    prefix: Option<String>,
     /// The graph's nodes follow each other from this number on.
     first: OnceLock<usize>,
     /// Nodes that the front end knows.
@@ -38,9 +51,15 @@ impl Part<'_> {
 
 impl<'w> Progress<'w> {
     pub(super) fn new(watch: &'w BuildWatch<'w>) -> Self {
+        Self::of_several(watch, &Numbers::default(), None)
+    }
+
+    /// Of one of several builds, whose name `prefix` is.
+    pub(super) fn of_several(watch: &'w BuildWatch<'w>, numbers: &Numbers, prefix: Option<&str>) -> Self {
         Self {
             watch,
-            next: AtomicUsize::new(0),
+            next: numbers.clone(),
+            prefix: prefix.map(str::to_owned),
             first: OnceLock::new(),
             told: Mutex::default(),
             ended: Mutex::default(),
@@ -52,12 +71,24 @@ impl<'w> Progress<'w> {
         (self.watch)(event);
     }
 
+    /// Tells of a vertex, by the build's name where there are several.
+    fn vertex(&self, mut vertex: Vertex) {
+        if let Some(prefix) = &self.prefix {
+            vertex.name = match vertex.name.strip_prefix('[') {
+                Some(rest) => format!("[{prefix} {rest}"),
+                None => format!("[{prefix}] {}", vertex.name),
+            };
+            vertex.digest = Key::of("target", [prefix, vertex.digest.as_str()]).digest().clone();
+        }
+        self.tell(BuildEvent::Vertex(&vertex));
+    }
+
     /// Work of the builder's own.
     pub(super) fn internal<T>(&self, name: &str, work: impl FnOnce(&Part<'_>) -> Result<T>) -> Result<T> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.next.take(1);
         let digest = Key::of("internal", [name]).digest().clone();
-        let vertex = Vertex { id, digest, name: name.to_owned(), inputs: Vec::new(), internal: true };
-        self.tell(BuildEvent::Vertex(&vertex));
+        let name = name.to_owned();
+        self.vertex(Vertex { id, digest, name, inputs: Vec::new(), internal: true });
         self.tell(BuildEvent::Started { id });
         let begun = Instant::now();
         let done = work(&Part { progress: self, id });
@@ -75,15 +106,14 @@ impl<'w> Progress<'w> {
         let Some(node) = graph.nodes().get(number).filter(|node| !matches!(node.op, Op::Scratch)) else {
             return;
         };
-        let first = *self.first.get_or_init(|| self.next.fetch_add(graph.nodes().len(), Ordering::Relaxed));
+        let first = *self.first.get_or_init(|| self.next.take(graph.nodes().len()));
         let id = first + number;
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.insert(number) {
             let inputs = node.inputs.iter().map(|input| first + input).collect();
             let internal = node.name.starts_with("[internal]");
-            let vertex =
-                Vertex { id, digest: node.digest.clone(), name: node.name.clone(), inputs, internal };
-            self.tell(BuildEvent::Vertex(&vertex));
+            let (digest, name) = (node.digest.clone(), node.name.clone());
+            self.vertex(Vertex { id, digest, name, inputs, internal });
         }
         drop(told);
         match event {

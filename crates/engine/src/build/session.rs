@@ -1,14 +1,16 @@
 //! What the parts of one build have in common.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use build::Cancel;
 use image::Draft;
 use oci::Timestamp;
 use registry_client::Client;
 
+use super::BuildError;
 use super::copy::{Digests, Parts};
 use super::sources::Found;
+use super::together::{Made, Together};
 use super::view::Views;
 use crate::images::failed;
 use crate::request::Build;
@@ -38,6 +40,8 @@ pub(super) struct Session<'e> {
     pub(super) parts: Parts,
     /// What names elsewhere meant when they were looked up: that is what is fetched.
     pub(super) found: Found,
+    /// The builds of the same command; none if it is alone.
+    pub(super) together: Option<&'e Together<'e>>,
 }
 
 impl<'e> Session<'e> {
@@ -63,7 +67,14 @@ impl<'e> Session<'e> {
             digests: Digests::default(),
             parts: Parts::default(),
             found: Found::default(),
+            together: None,
         })
+    }
+
+    /// What another build of the same command makes, once it is made.
+    pub(super) fn made(&self, target: &str) -> Result<Arc<Made>> {
+        let alone = || BuildError::NoContext { name: format!("target:{target}") };
+        self.together.ok_or_else(alone)?.wait(target, self.cancel)
     }
 
     /// No time in what is made is later, and what is not a file has this one.

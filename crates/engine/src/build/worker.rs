@@ -9,7 +9,7 @@ use super::frontend::Work;
 use super::session::Session;
 use super::shared::SharedCache;
 use super::tree::Tree;
-use super::{BuildError, contexts, copy, run, sources};
+use super::{BuildError, contexts, copy, named, run, sources};
 use crate::{Error, Result};
 
 /// The worker of one build.
@@ -34,7 +34,7 @@ impl Worker for Hands<'_> {
             Op::Image { reference, platform } => {
                 self.work.bases.tree(self.session, reference, platform).map(here)
             }
-            Op::Context { name } => self.contexts.find(name),
+            Op::Context { name, platform } => self.contexts.find(name, platform.as_deref()),
             Op::Http { url, checksum, .. } => sources::http(self.session, url, checksum.as_ref()),
             Op::Git(git) => sources::git(self.session, git),
             // The text is part of what the node is.
@@ -73,6 +73,7 @@ impl Worker for Hands<'_> {
                 sources::fetch_http(self.session, url, name, checksum.as_ref(), step)
             }
             Op::Git(git) => sources::fetch_git(self.session, git, step),
+            Op::Context { name, .. } if !name.is_empty() => named::Named::fetch(self.session, name, step),
             // These are here, and have no layer of their own.
             Op::Scratch | Op::Image { .. } | Op::Context { .. } => {
                 Err(BuildError::NoLayer { what: node.name.clone() }.into())

@@ -140,11 +140,16 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image: `docker-image://…`.
     Image(String),
-    /// An image in an OCI layout: `oci-layout://…`, a path with a tag or a digest.
-    Layout(String),
+    /// An image in an OCI layout: `oci-layout://…`.
+    Layout {
+        /// The layout.
+        directory: PathBuf,
+        /// Which of its entries: `tag`, `@digest` or both; the usual one if none.
+        entry: Option<String>,
+    },
     /// A repository or a URL.
     Remote(String),
-    /// What an earlier build of the same command made: `target:…` of a bake file.
+    /// What another build of the same command makes, by its name ([`crate::Engine::build_together`]): `target:…` of a bake file.
     Made(String),
 }
 

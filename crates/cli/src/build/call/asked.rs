@@ -14,6 +14,13 @@ pub(in crate::build) struct Call {
     pub(super) ignore_status: bool,
 }
 
+impl Call {
+    /// Whether people are to read what is found.
+    pub(in crate::build) fn is_for_people(&self) -> bool {
+        self.format == Format::Text
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Check,

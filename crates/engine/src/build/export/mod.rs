@@ -88,7 +88,12 @@ pub(super) fn check(request: &crate::request::Build) -> Result<()> {
     options::outputs(request).map(drop)
 }
 
-/// Writes all outputs of a build.
+/// Products as they are exported, with all that their configs have.
+pub(super) fn finished(session: &Session<'_>, products: Vec<Product>) -> Result<Vec<Product>> {
+    products.into_iter().map(|product| config::finished(session, product)).collect()
+}
+
+/// Writes all outputs of a build, of products that are [`finished`].
 pub(super) fn run(
     session: &Session<'_>,
     products: Vec<Product>,
@@ -101,8 +106,6 @@ pub(super) fn run(
         Output::Image(options) => 1 + u8::from(options.push),
         Output::Archive { .. } | Output::Tar { .. } | Output::Local { .. } | Output::None => 0,
     });
-    let products = products.into_iter().map(|product| config::finished(session, product));
-    let products: Vec<Product> = products.collect::<Result<_>>()?;
     let compressor = Compressor { session, blobs: Mutex::default() };
     let export = Export { session, progress, facts, products, compressor };
     let mut built = Built::default();

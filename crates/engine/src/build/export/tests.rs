@@ -13,7 +13,7 @@ use registry_client::Client;
 use serde_json::Value;
 use testkit::{Disk, Entry, Scratch};
 
-use super::{Facts, Product, Progress, Session, Tree, run};
+use super::{Facts, Product, Progress, Session, Tree, finished, run};
 use crate::info::Built;
 use crate::request::{Build, Fields, LoadImages};
 use crate::{Archive, Config, Engine, KeptFor, Result};
@@ -72,7 +72,7 @@ fn export(engine: &Engine, request: &Build, platforms: &[&str], layers: &[&[Entr
         config.config.cmd = Some(vec!["/x".to_owned()]);
         products.push(Product { platform, config, tree, layer_names: vec!["COPY . .".to_owned()] });
     }
-    run(&session, products, &Facts::default(), &Progress::new(&|_| {}))
+    run(&session, finished(&session, products)?, &Facts::default(), &Progress::new(&|_| {}))
 }
 
 fn skopeo(arguments: &[&str]) -> Value {

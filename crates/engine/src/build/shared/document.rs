@@ -12,9 +12,9 @@ use oci::{Descriptor, DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::Imported;
-use super::import::Source;
 use crate::Result;
 use crate::build::BuildError;
+use crate::build::blobs::Blobs;
 
 /// The config's media type, and that of the artifact.
 pub(super) const CONFIG: &str = "application/vnd.skiff.cacheconfig.v1+json";
@@ -57,7 +57,7 @@ pub(super) struct Record {
 
 impl Document {
     /// Reads one. `blobs` are those that the manifest names: no other is ever fetched.
-    pub(super) fn read(bytes: &[u8], blobs: &[Descriptor], source: Source) -> Result<Imported> {
+    pub(super) fn read(bytes: &[u8], blobs: &[Descriptor], source: Blobs) -> Result<Imported> {
         let refuse = |reason: String| -> crate::Error { BuildError::CacheDocument { reason }.into() };
         let Document { layers, records } =
             serde_json::from_slice(bytes).map_err(|error| refuse(format!("it is no document: {error}")))?;
@@ -98,7 +98,7 @@ mod tests {
         });
         let blobs: Vec<Descriptor> = vec![serde_json::from_value(blob.clone()).unwrap()];
         let read = |value: &serde_json::Value| {
-            Document::read(value.to_string().as_bytes(), &blobs, Source::Directory(std::path::PathBuf::new()))
+            Document::read(value.to_string().as_bytes(), &blobs, Blobs::Layout(std::path::PathBuf::new()))
         };
         assert_eq!(read(&good).unwrap().records.len(), 1);
         let mut other = blob.clone();

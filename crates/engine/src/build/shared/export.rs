@@ -6,9 +6,9 @@ use image::{Content, Outgoing};
 use oci::{Descriptor, DiffId, Index, Manifest, MediaType, Reference};
 
 use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, Layer, Record};
-use super::import::refused;
 use super::options::{Place, Target, exports};
 use super::{SharedCache, Used};
+use crate::build::blobs::refused;
 use crate::build::export::{Compressor, output_directory};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
@@ -131,8 +131,8 @@ impl SharedCache<'_> {
     }
 }
 
-/// Sends a cache to a registry, its manifest last.
-fn send(
+/// Sends an artifact to a registry, its manifest last. What the registry has is not sent.
+pub(in crate::build) fn send(
     session: &Session<'_>,
     reference: &Reference,
     layout: &Outgoing,

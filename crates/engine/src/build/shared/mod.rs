@@ -35,11 +35,11 @@ use dockerfile::lower::Node;
 use image::LoadedLayer;
 use oci::{DiffId, Digest};
 
+use super::blobs::Blobs;
 use super::cache::RecordCache;
 use super::progress::Progress;
 use super::session::Session;
 use crate::{Error, Result};
-use import::Source;
 
 pub(super) use export::annotation;
 pub(super) use options::check;
@@ -59,7 +59,7 @@ pub(super) struct SharedCache<'s> {
 
 /// A cache that was named.
 struct Imported {
-    source: Source,
+    source: Blobs,
     /// What its owner claims: a key's layer.
     records: BTreeMap<Digest, usize>,
     layers: Vec<document::Layer>,
@@ -120,7 +120,8 @@ impl<'s> SharedCache<'s> {
             let Some(layer) = imported.layers.iter().find(|layer| layer.diff_id == record.layer) else {
                 continue;
             };
-            match imported.source.bring(self.session, layer) {
+            let size = Some(layer.size);
+            match imported.source.bring(self.session, (&layer.diff_id, size), &layer.blob) {
                 Ok(layer) => return Some(layer),
                 Err(error) => {
                     tracing::warn!(%error, layer = %record.layer, "a layer of a cache is not to be had")

@@ -50,5 +50,6 @@ impl Found {
 }
 
 pub(super) use git::{fetch as fetch_git, find as git};
-pub(super) use remote::remote;
+pub use remote::{ReadRemote, RemoteFiles};
+pub(super) use remote::{fetch_named, named, remote};
 pub(super) use web::{fetch_http, http};

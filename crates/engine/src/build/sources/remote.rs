@@ -1,22 +1,26 @@
 //! A main context from elsewhere: a repository, a tar, or a Dockerfile alone.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
-use build::Step;
-use dockerfile::lower::{is_git, parse_git};
+use build::{Cancel, Record, Source, Step};
+use dockerfile::lower::{GitSource, file_name, is_git, parse_git};
 use dockerfile::source::FILE_LIMIT;
 use image::LoadedLayer;
 use linux::file::{self, Named as _};
+use registry_client::Client;
 
 use super::web;
-use crate::Result;
 use crate::build::BuildError;
 use crate::build::context::{self, Received};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::tree::Tree;
+use crate::request::{Build, Secret};
+use crate::{Engine, Result};
 
-const HOSTED: &str = "github.com/";
+/// What the addresses of repositories may begin with that name no scheme.
+const GITHUB: &str = "github.com/";
 
 /// Fetches a context.
 pub(in crate::build) fn remote(
@@ -25,19 +29,94 @@ pub(in crate::build) fn remote(
     progress: &Progress<'_>,
 ) -> Result<Received> {
     let name = format!("[internal] load remote build context {}", web::shown(url));
-    // The one host that needs no scheme, as in `docker build github.com/who/what`.
-    let hosted = url.starts_with(HOSTED).then(|| format!("https://{url}"));
-    progress.internal(&name, |part| match (&hosted, is_git(url)) {
-        (Some(url), _) => repository(session, url),
-        (None, true) => repository(session, url),
-        (None, false) => file(session, url, part),
+    progress.internal(&name, |part| match is_repository(url) {
+        true => repository(session, url),
+        false => file(session, url, part),
     })
+}
+
+/// Files elsewhere, of which some are read before anything is built.
+#[derive(Debug, Default)]
+pub struct ReadRemote<'a> {
+    /// A repository, an archive, or the one file.
+    pub url: &'a str,
+    /// The paths that are wanted of a folder.
+    pub names: &'a [&'a str],
+    /// The most bytes of one.
+    pub limit: u64,
+    /// Secrets by which repositories and servers know the caller, as builds have them.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// What was read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RemoteFiles {
+    /// Whether the address is that of a folder, not of a file alone.
+    pub is_folder: bool,
+    /// Those that are there, in the order in which they were asked for.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl Engine {
+    /// Reads files of a repository, of an archive of the web, or one file of the web.
+    ///
+    /// # Errors
+    /// If they cannot be fetched, or are too large.
+    pub fn read_remote(
+        &self,
+        client: &Client,
+        wanted: &ReadRemote<'_>,
+        cancel: &Cancel,
+    ) -> Result<RemoteFiles> {
+        let request = Build { secrets: wanted.secrets.clone(), ..Build::default() };
+        let session = Session::new(self, client, &request, cancel)?;
+        let tree = match remote(&session, wanted.url, &Progress::new(&|_| {}))? {
+            Received::Dockerfile(text) => {
+                let files = vec![(file_name(wanted.url), text)];
+                return Ok(RemoteFiles { is_folder: false, files });
+            }
+            Received::Tree(tree) => tree,
+        };
+        let view = session.view(&tree)?;
+        let mut files = Vec::new();
+        for name in wanted.names {
+            files.extend(view.read(name, wanted.limit)?.map(|bytes| ((*name).to_owned(), bytes)));
+        }
+        Ok(RemoteFiles { is_folder: true, files })
+    }
+}
+
+/// What a context with a name is at present, a repository or a file of the web.
+pub(in crate::build) fn named(session: &Session<'_>, url: &str) -> Result<Source<Tree>> {
+    match is_repository(url) {
+        true => super::git(session, &parsed(url, None)?),
+        false => super::http(session, url, None),
+    }
+}
+
+/// Fetches a context with a name. A file is alone in it, whatever it holds.
+pub(in crate::build) fn fetch_named(session: &Session<'_>, url: &str, step: &Step<'_>) -> Result<Record> {
+    match is_repository(url) {
+        true => super::fetch_git(session, &parsed(url, None)?, step),
+        false => super::fetch_http(session, url, &file_name(url), None, step),
+    }
+}
+
+/// Whether an address that a caller gives as a context is that of a repository.
+fn is_repository(url: &str) -> bool {
+    url.starts_with(GITHUB) || is_git(url)
+}
+
+fn parsed(url: &str, keep: Option<bool>) -> Result<GitSource> {
+    // Without a scheme it is no file of the caller's, as it would be in a Dockerfile.
+    let url = if url.starts_with(GITHUB) { format!("https://{url}") } else { url.to_owned() };
+    parse_git(&url, keep, None).map_err(|message| BuildError::ContextAddress { message }.into())
 }
 
 fn repository(session: &Session<'_>, url: &str) -> Result<Received> {
     let keep = session.request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let keep = keep.map(|text| matches!(text.as_str(), "1" | "true"));
-    let source = parse_git(url, keep, None).map_err(|message| BuildError::ContextAddress { message })?;
+    let source = parsed(url, keep)?;
     let silent = |_: build::Event<'_>| {};
     let made = super::fetch_git(session, &source, &Step::new(0, session.cancel, &silent))?;
     let layer = LoadedLayer { diff_id: made.layer, size: made.size, blob: None };

@@ -191,7 +191,7 @@ impl Facts {
         for (_, node) in &nodes {
             match &node.op {
                 Op::Image { reference, platform } => materials.extend(image(export, reference, platform)),
-                Op::Context { name } => locals.push(name.clone()),
+                Op::Context { name, .. } => locals.push(name.clone()),
                 Op::Run(run) => {
                     has_network |= !matches!(run.network, dockerfile::syntax::Network::None);
                     for (mount, _) in &run.mounts {
@@ -378,7 +378,7 @@ fn operation(op: &Op) -> Value {
     match op {
         Op::Scratch => json!({ "Op": {} }),
         Op::Image { reference, .. } => source(format!("docker-image://{reference}")),
-        Op::Context { name } => source(format!("local://{name}")),
+        Op::Context { name, .. } => source(format!("local://{name}")),
         Op::Http { url, .. } => source(without_password(url)),
         Op::Git(git) => source(format!("git://{}", without_password(&git.remote))),
         Op::Inline { name, .. } => source(format!("inline://{name}")),
