@@ -88,7 +88,9 @@ impl Layout {
         let parent = destination.rsplit_once('/').map_or("", |(parent, _)| parent);
         let ensured = self.resolve(if directory { destination } else { parent }.as_bytes())?;
         let mode = self.rules.mode.as_ref().map_or(MADE, Change::of_made);
-        self.make_directories(&ensured, mode)?;
+        // Upon nothing it is not known which are missing: a layer of `--link` must not change those that are there in the end.
+        let above = if self.base.children(ROOT).is_empty() { MADE } else { mode };
+        self.make_directories(&ensured, above)?;
         let mut target = self.resolve(destination.as_bytes())?;
         let there = self.look(&target);
         let is_directory = picked.root.node.kind == Kind::Directory;
@@ -103,7 +105,7 @@ impl Layout {
         if is_directory && picked.contents && matches!(there, Look::Nothing) {
             self.make_directories(&target, mode)?;
         } else if let Some(at) = target.iter().rposition(|byte| *byte == b'/') {
-            self.make_directories(&target[..at], mode)?;
+            self.make_directories(&target[..at], above)?;
         }
         if is_directory && !matches!(self.look(&target), Look::Nothing | Look::Directory) {
             return Err(CopyError::ToNonDirectory { path: shown(&target) }.into());

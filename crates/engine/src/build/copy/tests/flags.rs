@@ -118,8 +118,19 @@ fn a_mode_in_digits_is_that_of_made_directories_too() {
     check(
         "",
         TREE,
+        "COPY --chmod=640 dir/sub /etc/x",
+        expect![[r#"
+            0755 0:0 /etc/
+            0640 0:0 /etc/x/
+            0640 0:0 /etc/x/deep = deep
+        "#]],
+    );
+    check(
+        "f b 644 b",
+        TREE,
         "COPY --chmod=750 dir/sub /x/y\nCOPY --chmod=640 a.txt /z/\nCOPY --chmod=go= dir/sub /symbolic/",
         expect![[r#"
+            0644 0:0 /b = b
             0755 0:0 /symbolic/
             0600 0:0 /symbolic/deep = deep
             0750 0:0 /x/
