@@ -2,6 +2,7 @@
 
 use oci::Digest;
 
+use super::name::DOCUMENT;
 use super::stage::{Context, State};
 use super::{CopyOp, Op, Selection, git};
 use crate::expand::Lexer;
@@ -22,6 +23,8 @@ struct Values {
     chmod: Option<String>,
     checksum: Option<String>,
     exclude: Vec<String>,
+    /// What people are shown.
+    name: String,
 }
 
 /// How a kind of instruction treats its sources.
@@ -72,6 +75,7 @@ impl Context<'_, '_> {
             chmod: some(chmod),
             checksum: some(checksum),
             exclude,
+            name: self.name(state, step),
         })
     }
 
@@ -98,12 +102,7 @@ impl Context<'_, '_> {
             }
             let name = document_name(heredoc)?;
             let op = Op::Inline { name: name.clone(), content, mode: 0o644 };
-            let node = self.graph.add(
-                op,
-                Vec::new(),
-                || "preparing inline document".to_owned(),
-                Some(heredoc.span),
-            )?;
+            let node = self.graph.add(op, Vec::new(), || DOCUMENT.to_owned(), Some(heredoc.span))?;
             let input = input(&mut inputs, node);
             selections.push(Selection {
                 input,
@@ -120,7 +119,7 @@ impl Context<'_, '_> {
             mode: values.chmod.clone(),
             exclude: values.exclude.clone(),
         };
-        let name = self.name(&step.instruction.code);
+        let name = values.name.clone();
         if transfer.link {
             // A layer of its own, which knows nothing of what is below it.
             inputs[0] = self.graph.add(Op::Scratch, Vec::new(), || "scratch".to_owned(), None)?;
@@ -161,7 +160,7 @@ impl Context<'_, '_> {
         let refuse = |message: String| Diagnostic::error(message, span);
         if git::is_git(path) {
             let git = git::parse(path, add.keep_git_dir, values.checksum.as_deref()).map_err(refuse)?;
-            let name = self.name(&step.instruction.code);
+            let name = values.name.clone();
             let node = self.graph.add(Op::Git(git), Vec::new(), || name, Some(span))?;
             return Ok(Selection {
                 input: input(inputs, node),
@@ -175,7 +174,7 @@ impl Context<'_, '_> {
         let checksum = checksum.map_err(|error| refuse(error.to_string()))?;
         let file = file_name(path);
         let op = Op::Http { url: path.to_owned(), name: file.clone(), checksum };
-        let name = self.name(&step.instruction.code);
+        let name = values.name.clone();
         let node = self.graph.add(op, Vec::new(), || name, Some(span))?;
         let unpack = unpack.unwrap_or_default();
         Ok(Selection {

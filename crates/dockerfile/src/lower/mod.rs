@@ -25,6 +25,7 @@ mod digest;
 mod expose;
 mod git;
 mod history;
+mod name;
 mod run;
 mod stage;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! RUN.
 
 use super::copy::document_name;
+use super::name::DOCUMENT;
 use super::stage::{Context, State};
 use super::{Op, RunOp, config};
 use crate::expand::Lexer;
@@ -55,7 +56,7 @@ impl Context<'_, '_> {
             devices: run.devices.iter().map(|device| (device.name.clone(), device.required)).collect(),
             proxies,
         };
-        let name = self.name(&step.instruction.code);
+        let name = self.name(state, step);
         let node = self.graph.add(Op::Run(Box::new(op)), inputs, || name, Some(step.instruction.span))?;
         state.layer(node)?;
         let words = format!("RUN {} # buildkit", self.words(state, &args));
@@ -99,8 +100,7 @@ impl Context<'_, '_> {
         let name = document_name(first)?;
         let path = format!("{DOCUMENTS}{name}");
         let op = Op::Inline { name, content: body, mode: 0o755 };
-        let node =
-            self.graph.add(op, Vec::new(), || "preparing inline document".to_owned(), Some(first.span))?;
+        let node = self.graph.add(op, Vec::new(), || DOCUMENT.to_owned(), Some(first.span))?;
         inputs.push(node);
         *document = Some((inputs.len() - 1, DOCUMENTS.to_owned()));
         Ok(config::with_shell(&state.image, path))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oci::ImageConfig;
 
 use super::history::Steps;
+use super::name::place;
 use super::{Graph, Inputs, Made, Op, config, expose};
 use crate::expand::{Environment, Lexer, suggestion};
 use crate::ignore::clean;
@@ -162,7 +163,7 @@ fn begin(
         Base::Image(key) => key.reference.to_string(),
         Base::Stage(_) | Base::Scratch | Base::Context(_) => stage.base_name.clone(),
     };
-    let name = || place(inputs, stage, (1, total)) + &format!("FROM {base}");
+    let name = || place(inputs, stage, "", (1, total)) + &format!("FROM {base}");
     let (op, mut image) = match &stage.base {
         Base::Stage(base) => {
             let Some(mut state) = done.take(*base) else {
@@ -218,15 +219,6 @@ fn begin(
         workdir_given: false,
         cmd_given: false,
     })
-}
-
-/// `[build 2/5] `: the stage, where there are several, and which of its steps it is.
-fn place(inputs: &Inputs<'_>, stage: &Resolved, (step, total): (usize, usize)) -> String {
-    // Two are enough to know: this is asked for each step of what may be thousands of stages.
-    let is_alone = inputs.plan.stages.iter().filter(|stage| stage.index.is_some()).take(2).count() == 1;
-    let stage = if is_alone { String::new() } else { format!("{} ", stage.shown) };
-    let digits = total.to_string().len();
-    format!("[{stage}{step:digits$}/{total}] ")
 }
 
 fn check_platform(stage: &Resolved, image: &ImageConfig, linter: &mut Linter) {
@@ -316,15 +308,9 @@ impl Context<'_, '_> {
                 state.steps.commit(format!("VOLUME {}", config::listed(&expanded)), false)?;
                 state.image.config.volumes.extend(expanded);
             }
-            Kind::Workdir(path) => self.workdir(state, path, span, &step.instruction.code)?,
+            Kind::Workdir(path) => self.workdir(state, path, step)?,
         }
         Ok(())
-    }
-
-    /// What people are shown of a step.
-    pub(super) fn name(&self, code: &str) -> String {
-        let code: String = crate::source::plain(code).chars().take(500).collect();
-        place(self.inputs, self.stage, self.step) + &code
     }
 
     /// A value with its variables replaced; those that are not set are told of.
@@ -436,7 +422,8 @@ impl Context<'_, '_> {
         Ok(())
     }
 
-    fn workdir(&mut self, state: &mut State, path: &Text, span: Span, code: &str) -> Result<()> {
+    fn workdir(&mut self, state: &mut State, path: &Text, step: &Step) -> Result<()> {
+        let span = step.instruction.span;
         let given = self.expand(state, path, span)?;
         if !state.workdir_given && !given.starts_with('/') {
             let message =
@@ -449,7 +436,7 @@ impl Context<'_, '_> {
         if cleaned != "/" {
             let owner = Some(state.image.config.user.clone()).filter(|user| !user.is_empty());
             let op = Op::MakeDirectory { path: cleaned.clone(), owner };
-            let name = self.name(code);
+            let name = self.name(state, step);
             let node = self.graph.add(op, vec![state.node], || name, Some(span))?;
             state.layer(node)?;
         }

@@ -31,6 +31,8 @@ pub struct Options {
     pub arguments: BTreeMap<String, String>,
     /// What is built for.
     pub platform: Platform,
+    /// Whether it is built for others too: names of steps then say for which.
+    pub several: bool,
     /// What builds.
     pub builder: Platform,
     /// Names of contexts that stand in for stages and images: as given, those of images without `:latest`.
@@ -47,6 +49,7 @@ impl Options {
             target: None,
             arguments: BTreeMap::new(),
             platform: builder.clone(),
+            several: false,
             builder,
             contexts: BTreeSet::new(),
             all_stages: false,

@@ -83,8 +83,9 @@ pub(super) fn work(
     let mut linter = Linter::new(&file, given).map_err(faulty)?;
     let (bases, mut configs) = (Bases::default(), ContextConfigs::new());
     let (mut graph, mut images, mut targets) = (Graph::default(), Images::new(), Vec::new());
-    for platform in platforms(session.request)? {
-        let options = options(session.request, platform.clone());
+    let platforms = platforms(session.request)?;
+    for platform in &platforms {
+        let options = options(session.request, platform.clone(), platforms.len() > 1);
         if targets.is_empty() {
             check_tree(&file, &options, &mut linter);
         }
@@ -103,7 +104,7 @@ pub(super) fn work(
         let linter = if targets.is_empty() { &mut linter } else { &mut others };
         let mut made = lower::lower(&mut graph, &inputs, linter).map_err(faulty)?;
         made.config.config.labels.extend(session.request.labels.clone());
-        targets.push(Target { platform, made });
+        targets.push(Target { platform: platform.clone(), made });
     }
     tell(linter, &source, session.request.strict, progress)?;
     let only = match file.stages.as_slice() {
@@ -123,7 +124,7 @@ fn declare_epoch(
     if session.request.arguments.contains_key(EPOCH) {
         return Ok(());
     }
-    let globals = global_arguments(file, &options(session.request, Platform::host()), "", true);
+    let globals = global_arguments(file, &options(session.request, Platform::host(), false), "", true);
     let globals = globals.map_err(faulty)?;
     let Some(text) = globals.get(EPOCH).filter(|text| !text.trim().is_empty()) else { return Ok(()) };
     let time =
@@ -152,11 +153,12 @@ fn plan(
 }
 
 /// What the stages are told by the request.
-fn options(request: &Build, platform: Platform) -> Options {
+fn options(request: &Build, platform: Platform, several: bool) -> Options {
     Options {
         target: request.target.clone().filter(|target| !target.is_empty()),
         arguments: request.arguments.clone(),
         platform,
+        several,
         builder: Platform::host(),
         contexts: request.contexts.keys().cloned().collect(),
         all_stages: false,

@@ -55,6 +55,7 @@ pub(super) fn run(context: &Context, parsed: &Parsed, call: &Call, place: &Place
         target,
         arguments,
         platform: platform.map_or_else(Platform::host, |platform| platform.normalized()),
+        several: false,
         builder: Platform::host(),
         contexts: names.into_iter().map(|(name, _)| name).collect(),
     };
