@@ -86,6 +86,12 @@ fn context_of(base: &Path, text: &str) -> std::path::PathBuf {
     context
 }
 
+/// The blobs of a cache.
+fn blobs(cache: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(cache.join("blobs/sha256")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
 /// Has the keys of one cache lead to the layers of another that was made by the same steps of other files.
 fn merge(cache: &Path, other: &Path) {
     let document = std::cell::RefCell::new(Value::Null);
@@ -227,15 +233,31 @@ fn a_bad_cache_costs_its_hits_and_nothing_else() {
         let (again, _) = build(&Scratch::new(), &context, &[&from], &[], &[]);
         assert_eq!(again.id(), built.id());
     }
-    // So do blobs that are gone or are links.
+    // So does a layer of the right length with another content.
+    std::fs::remove_dir_all(&local).unwrap();
+    build(&Scratch::new(), &context, &[], &[&format!("{to},compression=uncompressed")], &[]);
+    let mut changed = 0;
+    for path in blobs(&local) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(10).position(|window| window == b"content of");
+        if let Some(at) = at.filter(|_| !bytes.starts_with(b"{")) {
+            bytes[at..at + 7].copy_from_slice(b"CONTENT");
+            std::fs::write(&path, bytes).unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 0);
+    let (again, _) = build(&Scratch::new(), &context, &[&from], &[], &[]);
+    assert_eq!(again.id(), built.id());
+    // And one whose blobs are links, wherever they lead.
     std::fs::remove_dir_all(&local).unwrap();
     build(&Scratch::new(), &context, &[], &[&to], &[]);
-    let secret = base.join("secret");
-    std::fs::write(&secret, "secret").unwrap();
-    for entry in std::fs::read_dir(local.join("blobs/sha256")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink(&secret, &path).unwrap();
+    let outside = base.join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for path in blobs(&local) {
+        let elsewhere = outside.join(path.file_name().unwrap());
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
     }
     let (again, known) = build(&Scratch::new(), &context, &[&from], &[], &[]);
     assert!(again.id() == built.id() && known.is_empty());
