@@ -24,6 +24,12 @@ impl Key {
         Self(hasher.finish())
     }
 
+    /// By which a source is known that at present is `identity` ([`crate::Source::There`]), `salt` being that of [`crate::Options`].
+    #[must_use]
+    pub fn source(op: &Op, identity: &Digest, salt: &Salt<'_>) -> Self {
+        Self::definition(&Self::effect(op, salt), [identity.as_str()])
+    }
+
     /// What an operation does, where `salt` says what decides as well.
     pub(crate) fn effect(op: &Op, salt: &Salt<'_>) -> Digest {
         match salt(op).as_str() {

@@ -293,6 +293,8 @@ pub struct Pulled {
 /// What came out of a build.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Built {
+    /// What no other build is called.
+    pub reference: String,
     /// One for each platform, in the order in which they were asked for; none where no output makes images.
     pub images: Vec<BuiltImage>,
     /// What the names lead to: the manifest of the one image, or an index. With several outputs that of the last one that has
@@ -329,6 +331,11 @@ impl Built {
     #[must_use]
     pub fn metadata(&self) -> serde_json::Map<String, serde_json::Value> {
         let mut metadata = serde_json::Map::new();
+        if !self.reference.is_empty() {
+            // buildx names a builder and a machine before it.
+            metadata
+                .insert("buildx.build.ref".to_owned(), format!("default/default/{}", self.reference).into());
+        }
         match self.provenance.len() {
             0 => {}
             1 => metadata.extend(
@@ -558,4 +565,17 @@ pub struct ImageInfo {
     pub architecture: String,
     /// `v8`, …
     pub variant: Option<String>,
+    /// What is attested of it and is here: how it was made, what is in it.
+    pub attestations: Vec<Attestation>,
+}
+
+/// A statement about an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// What kind of predicate it has, by its address: `https://slsa.dev/provenance/v1`.
+    pub predicate_type: String,
+    /// The statement, which is a document of the store.
+    pub digest: String,
+    /// Its bytes.
+    pub size: u64,
 }

@@ -191,7 +191,7 @@ fn servers_that_speak_version_0_alone_are_understood() {
         let peer = Peer::serve(move |seen| {
             let mut seen = seen.clone();
             seen.headers.remove("git-protocol");
-            common::backend(&root, &seen)
+            testkit::git_backend(&root, &seen)
         });
         assert_eq!(files(&request(&peer, "a.git")).unwrap(), common::of_git(&folder, "main"));
         let at =
@@ -340,7 +340,7 @@ fn a_cut_in_the_middle_of_a_pack_begins_it_anew() {
     let root = shelf.scratch.to_path_buf();
     let fetches = AtomicUsize::new(0);
     let peer = Peer::serve(move |seen| {
-        let reply = common::backend(&root, seen);
+        let reply = testkit::git_backend(&root, seen);
         let is_fetch = seen.body.windows(13).any(|part| part == b"command=fetch");
         match is_fetch.then(|| fetches.fetch_add(1, Ordering::SeqCst)) {
             Some(0) => reply.cut(1 << 20),

@@ -147,7 +147,7 @@ fn repositories_in_each_other_end() {
 fn guarded(shelf: &Shelf, wanted: &'static str, open: &'static str) -> Peer {
     let root = shelf.scratch.to_path_buf();
     Peer::serve(move |seen| match seen.header("authorization") == wanted || seen.path.starts_with(open) {
-        true => common::backend(&root, seen),
+        true => testkit::git_backend(&root, seen),
         false => Reply::new(401, ""),
     })
 }

@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 id: id.parse()?,
                 references: vec!["example:latest".parse()?],
                 platforms: Vec::new(),
+                through: None,
             };
             let mut out = BufWriter::new(File::create(file)?);
             image::save(&Store::open(Path::new(root))?, &[image], &mut out)?;

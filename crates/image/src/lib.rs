@@ -29,7 +29,7 @@
 //! let index: PathBuf = store.index(&id, &layers)?;         // built when missing
 //!
 //! // Saving.
-//! image::save(&store, &[SavedImage { id, references, platforms }], &mut out)?;
+//! image::save(&store, &[SavedImage { id, references, platforms, through }], &mut out)?;
 //!
 //! // Checking: one sentence per finding.
 //! let findings: Vec<Finding> = image::verify(&store, &id, manifest_digest.as_ref())?;

@@ -289,8 +289,12 @@ fn skopeo_reads_what_is_saved_and_its_archives_load() {
     assert_stored(&store, &oci.images[0], &layers);
 
     let id = oci.images[0].id.clone();
-    let saved =
-        SavedImage { id: id.clone(), references: vec!["app:3".parse().unwrap()], platforms: Vec::new() };
+    let saved = SavedImage {
+        id: id.clone(),
+        references: vec!["app:3".parse().unwrap()],
+        platforms: Vec::new(),
+        through: None,
+    };
     let mut archive = Vec::new();
     image::save(&store, &[saved], &mut archive).unwrap();
     scratch.write("saved.tar", &archive);
@@ -317,8 +321,12 @@ fn podman_loads_what_is_saved_and_its_archives_load() {
     let loaded = load_stream(&store, &archive).unwrap();
     let image = &loaded.images[0];
     let mut saved = Vec::new();
-    let request =
-        SavedImage { id: image.id.clone(), references: image.references.clone(), platforms: Vec::new() };
+    let request = SavedImage {
+        id: image.id.clone(),
+        references: image.references.clone(),
+        platforms: Vec::new(),
+        through: None,
+    };
     image::save(&store, &[request], &mut saved).unwrap();
     let saved = scratch.write("saved.tar", &saved).display().to_string();
     let text = |name: &str| scratch.join(name).display().to_string();
@@ -361,8 +369,13 @@ fn what_is_saved_is_deterministic_and_shares_blobs() {
     let b = load(&[], &[one.clone(), three]);
     let save = || {
         let images = [
-            SavedImage { id: a.id.clone(), references: a.references.clone(), platforms: Vec::new() },
-            SavedImage { id: b.id.clone(), references: Vec::new(), platforms: Vec::new() },
+            SavedImage {
+                id: a.id.clone(),
+                references: a.references.clone(),
+                platforms: Vec::new(),
+                through: None,
+            },
+            SavedImage { id: b.id.clone(), references: Vec::new(), platforms: Vec::new(), through: None },
         ];
         let mut out = Vec::new();
         image::save(&store, &images, &mut out).unwrap();
@@ -411,8 +424,12 @@ fn layers_may_be_named_by_sha512() {
         let image = &loaded.images[0];
         assert_eq!(image.layers[0].diff_id.digest(), &digest);
         assert_eq!(image::verify(&store, &image.id, None).unwrap(), []);
-        let request =
-            SavedImage { id: image.id.clone(), references: image.references.clone(), platforms: Vec::new() };
+        let request = SavedImage {
+            id: image.id.clone(),
+            references: image.references.clone(),
+            platforms: Vec::new(),
+            through: None,
+        };
         let mut saved = Vec::new();
         image::save(&store, &[request], &mut saved).unwrap();
         let third = Store::open(&scratch.join("third")).unwrap();

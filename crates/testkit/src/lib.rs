@@ -20,6 +20,7 @@ mod killing;
 mod leftovers;
 pub mod peer;
 mod registry;
+mod repositories;
 mod scratch;
 mod skiff;
 mod terminal;
@@ -35,6 +36,7 @@ pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, b
 pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};
 pub use peer::{Peer, Reply, Seen};
 pub use registry::{Registry, RegistryOptions, Shelf, registry};
+pub use repositories::git_backend;
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;

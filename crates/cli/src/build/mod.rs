@@ -20,6 +20,7 @@ mod progress;
 mod request;
 mod results;
 mod sources;
+mod vcs;
 
 pub(crate) use fault::Fault;
 

@@ -145,14 +145,15 @@ pub(super) fn attestation(kind: &str, text: &str) -> Result<Attestation, String>
     Ok((name, (!off).then_some(fields)))
 }
 
-/// All of them; of one type the last counts. With `defaults`, the least provenance where nobody has said a word about it.
+/// All of them; of one type the last counts. Of provenance nothing is said where nobody has said a word about it, and the engine tells
+/// the least of images that leave this host; unless `defaults` are not wanted.
 pub(super) fn merge(given: Vec<Attestation>, defaults: bool) -> BTreeMap<String, Fields> {
     let mut found: BTreeMap<String, Option<Fields>> = given.into_iter().collect();
-    if defaults {
-        let least = || Some(vec![field("mode", "min"), field("inline-only", "true")]);
-        found.entry("provenance".to_owned()).or_insert_with(least);
+    if !defaults {
+        found.entry("provenance".to_owned()).or_insert(None);
     }
-    found.into_iter().filter_map(|(name, fields)| Some((name, fields?))).collect()
+    let off = || vec![field("disabled", "true")];
+    found.into_iter().map(|(name, fields)| (name, fields.unwrap_or_else(off))).collect()
 }
 
 /// `--sbom=true` and `--provenance=mode=max` as `--attest` has them.
@@ -272,12 +273,12 @@ mod tests {
             Ok::<_, String>(all.join("|"))
         };
         for (attests, defaults, want) in [
-            (&[][..], true, "provenance:mode=min,inline-only=true"),
-            (&[], false, ""),
-            (&[("provenance", "false")], true, ""),
+            (&[][..], true, ""),
+            (&[], false, "provenance:disabled=true"),
+            (&[("provenance", "false")], true, "provenance:disabled=true"),
             (&[("provenance", "mode=max"), ("sbom", "true")], true, "provenance:mode=max|sbom:"),
-            (&[("", "type=sbom,generator=x")], false, "sbom:generator=x"),
-            (&[("", "type=sbom"), ("sbom", "false")], false, ""),
+            (&[("", "type=sbom,generator=x"), ("provenance", "true")], false, "provenance:|sbom:generator=x"),
+            (&[("", "type=sbom"), ("sbom", "false")], true, "sbom:disabled=true"),
         ] {
             assert_eq!(merged(attests, defaults).unwrap(), want, "{attests:?}");
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use engine::request::{
-    Build, BuildLimits, BuildNetwork, Entitlement, Fields, Pull, Ulimit, parse_bytes, parse_cpus,
+    Build, BuildContext, BuildLimits, BuildNetwork, Entitlement, Fields, Pull, Ulimit, parse_bytes,
+    parse_cpus,
 };
 
 use super::fault::Fault;
 use super::place::Place;
-use super::{csv, outputs, sources};
+use super::{csv, outputs, sources, vcs};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -34,7 +35,13 @@ pub(super) fn request(context: &Context, parsed: &Parsed, place: Place) -> Resul
     if network == BuildNetwork::Host {
         entitlements.insert(Entitlement::NetworkHost);
     }
+    let vcs = match &place.context {
+        BuildContext::Directory(folder) => vcs::of(folder),
+        BuildContext::Empty | BuildContext::Stream(_) | BuildContext::Remote(_) => BTreeMap::new(),
+    };
     Ok(Build {
+        vcs,
+        tells_provenance: parsed.text("metadata-file").is_some_and(|path| !path.is_empty()),
         context: place.context,
         dockerfile: place.dockerfile,
         contexts: sources::by_name(parsed.values("build-context", sources::context)?),

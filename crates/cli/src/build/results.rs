@@ -29,8 +29,8 @@ pub(super) fn write_id(parsed: &Parsed, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes what is known of the result. Provenance is left out if `BUILDX_METADATA_PROVENANCE` says so, warnings come in if
-/// `BUILDX_METADATA_WARNINGS` does.
+/// Writes what is known of the result. How much of the provenance is in it `BUILDX_METADATA_PROVENANCE` says (`min`, `max`,
+/// `disabled`), warnings come in if `BUILDX_METADATA_WARNINGS` does.
 pub(super) fn write_metadata(
     parsed: &Parsed,
     metadata: Map<String, Value>,
@@ -64,14 +64,40 @@ fn shaped(
     warnings: Vec<Value>,
     (provenance, with_warnings): (&str, &str),
 ) -> Map<String, Value> {
-    if matches!(provenance, "disabled" | "false" | "0") {
-        metadata.retain(|key, _| !key.starts_with("buildx.build.provenance"));
+    let is_provenance = |key: &str| key.starts_with("buildx.build.provenance");
+    match provenance {
+        "disabled" | "false" | "0" => metadata.retain(|key, _| !is_provenance(key)),
+        "max" => {}
+        _ => metadata.iter_mut().filter(|(key, _)| is_provenance(key)).for_each(|(_, told)| shorten(told)),
     }
     if !warnings.is_empty() && matches!(with_warnings, "1" | "true") {
         metadata.insert("buildx.build.warnings".to_owned(), warnings.into());
     }
     metadata.sort_keys();
     metadata
+}
+
+/// Leaves out of a provenance, of whichever version, the steps and what is told of the build beside its request.
+fn shorten(told: &mut Value) {
+    let mut remove = |path: &str, key: &str| {
+        if let Some(inside) = told.pointer_mut(path).and_then(Value::as_object_mut) {
+            inside.remove(key);
+        }
+    };
+    for (path, key) in [
+        ("", "buildConfig"),
+        ("", "metadata"),
+        ("/buildDefinition/internalParameters", "buildConfig"),
+        ("/runDetails", "metadata"),
+    ] {
+        remove(path, key);
+    }
+    for (path, key) in [("", "builder"), ("/runDetails", "builder")] {
+        let nameless = told.pointer(&format!("{path}/{key}/id")).is_some_and(|id| id == "");
+        if let Some(inside) = told.pointer_mut(path).and_then(Value::as_object_mut).filter(|_| nameless) {
+            inside.remove(key);
+        }
+    }
 }
 
 fn file<'p>(parsed: &'p Parsed, flag: &'p str) -> Option<&'p str> {
@@ -115,6 +141,26 @@ fn cause(error: &engine::Error) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn provenance_is_short_unless_it_is_wanted_in_full() {
+        let told = |mode: &str| {
+            let full = json!({ "buildx.build.provenance/linux/amd64": {
+                "buildDefinition": { "buildType": "t", "internalParameters": { "builderPlatform": "p", "buildConfig": {} } },
+                "runDetails": { "builder": { "id": "" }, "metadata": { "invocationID": "i" } },
+            } });
+            Value::Object(shaped(full.as_object().unwrap().clone(), Vec::new(), (mode, ""))).to_string()
+        };
+        let short = r#"{"buildx.build.provenance/linux/amd64":{"buildDefinition":{"buildType":"t","internalParameters":{"builderPlatform":"p"}},"runDetails":{}}}"#;
+        for mode in ["", "min"] {
+            assert_eq!(told(mode), short);
+        }
+        assert!(told("max").contains("buildConfig") && told("max").contains("invocationID"));
+        assert_eq!(told("disabled"), "{}");
+        let mut old = json!({ "buildType": "t", "builder": { "id": "b" }, "buildConfig": 1, "metadata": 1 });
+        shorten(&mut old);
+        assert_eq!(old, json!({ "buildType": "t", "builder": { "id": "b" } }));
+    }
 
     #[test]
     fn metadata_has_what_the_environment_wants() {

@@ -40,6 +40,13 @@ fn render(info: &ImageInfo, config: &ImageConfig) -> Value {
             fields.insert("Variant".to_owned(), json!(variant));
         }
         fields.extend(rest);
+        // Docker has no such field; it is there only where there is something to say.
+        if !info.attestations.is_empty() {
+            let told = info.attestations.iter().map(
+                |one| json!({ "PredicateType": one.predicate_type, "Digest": one.digest, "Size": one.size }),
+            );
+            fields.insert("Attestations".to_owned(), told.collect());
+        }
     }
     document
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use oci::Digest;
 use serde_json::{Value, json};
 
 use super::{RULES, Warning};
@@ -85,7 +86,12 @@ impl Report {
             })
             .collect();
         let data = base64(self.source.text().as_bytes());
-        let sources = json!([{ "filename": self.source.name(), "data": data, "language": "Dockerfile" }]);
+        let sources = json!([{
+            "filename": self.source.name(),
+            "language": "Dockerfile",
+            "definition": definition(),
+            "data": data,
+        }]);
         let mut report = json!({ "warnings": warnings, "sources": sources });
         if let Some(error) = &self.build_error {
             let location = error.span().map_or_else(|| json!({}), |span| json!({ "ranges": ranges(span) }));
@@ -93,6 +99,28 @@ impl Report {
         }
         report
     }
+}
+
+/// How BuildKit says where a Dockerfile came from: a graph of one operation, "the local source `dockerfile`", in its own protocol
+/// buffers (`solver/pb/ops.proto`), and a last one that names it as the result.
+fn definition() -> Value {
+    // A field of bytes: number and kind, length, content. All of them are short.
+    let field = |number: u8, content: &[u8]| {
+        [&[number << 3 | 2, u8::try_from(content.len()).unwrap_or(u8::MAX)], content].concat()
+    };
+    const INPUT: u8 = 1;
+    const SOURCE: u8 = 3;
+    let source = field(SOURCE, &field(1, b"local://dockerfile"));
+    let digest = Digest::of(&source);
+    let result = field(INPUT, &field(1, digest.as_str().as_bytes()));
+    json!({
+        "def": [base64(&source), base64(&result)],
+        "metadata": {
+            digest.as_str(): { "caps": { "source.local": true } },
+            Digest::of(&result).as_str(): { "caps": { "constraints": true } },
+        },
+        "Source": {},
+    })
 }
 
 /// Bytes in the alphabet of RFC 4648, padded.

@@ -16,9 +16,7 @@ pub(super) fn check(file: &Dockerfile, linter: &mut Linter) {
             linter.enter(&instruction.comments);
             one(instruction, &mut state, linter);
         }
-        if index + 1 == file.stages.len() {
-            last_user(stage, linter);
-        }
+        last_user(stage, linter);
     }
     linter.enter(&[]);
 }
@@ -30,6 +28,8 @@ struct Seen {
     pipefail: bool,
     wget: bool,
     curl: bool,
+    /// pip keeps no cache, as a variable says.
+    pip: bool,
 }
 
 fn base(file: &Dockerfile, index: usize, from: &From, span: Span, linter: &mut Linter) {
@@ -79,17 +79,18 @@ fn one(instruction: &Instruction, seen: &mut Seen, linter: &mut Linter) {
             if count > 1 && !destination.ends_with('/') && !matches!(destination, "." | "..") {
                 linter.warn(&r::DL3021, span, format!("{destination} does not end with /"));
             }
-            if !seen.workdir
-                && !destination.starts_with(['/', '$', '"', '\''])
-                && !destination.contains(":\\")
-            {
+            let place = destination.trim_start_matches(['"', '\'']);
+            if !seen.workdir && !place.starts_with(['/', '$']) && !place.contains(":\\") {
                 linter.warn(&r::DL3045, span, format!("Where {destination} is, the base image decides"));
             }
+        }
+        Kind::Env(env) => {
+            let mut pairs = env.iter().map(|pair| (pair.name.value.as_str(), pair.value.value.as_str()));
+            seen.pip |= pairs.any(|(name, value)| name == NO_PIP_CACHE && is_on(value));
         }
         Kind::Arg(_)
         | Kind::Cmd(_)
         | Kind::Entrypoint(_)
-        | Kind::Env(_)
         | Kind::Expose(_)
         | Kind::Healthcheck(_)
         | Kind::Label(_)
@@ -116,7 +117,13 @@ fn is_mounted(run: &Run, path: &str) -> bool {
 
 fn shell(run: &Run, span: Span, seen: &mut Seen, linter: &mut Linter) {
     let texts: Vec<String> = match &run.command {
-        CommandLine::Exec(_) => Vec::new(),
+        // A shell that is named is one all the same.
+        CommandLine::Exec(words) => match words.as_slice() {
+            [shell, flags, text, ..] if is_shell(shell) && flags.starts_with('-') && flags.ends_with('c') => {
+                vec![text.clone()]
+            }
+            _ => Vec::new(),
+        },
         CommandLine::Shell(text) if run.heredocs.is_empty() => vec![text.value.clone()],
         CommandLine::Shell(_) => run.heredocs.iter().map(crate::syntax::Heredoc::body).collect(),
     };
@@ -125,13 +132,12 @@ fn shell(run: &Run, span: Span, seen: &mut Seen, linter: &mut Linter) {
         let words: Vec<Vec<&str>> = all.iter().map(|one| one.iter().map(String::as_str).collect()).collect();
         for command in &words {
             plain(command, span, linter);
-            packages(command, run, span, linter);
+            packages(command, (run, seen.pip || sets_no_cache(text)), span, linter);
         }
         let uses = |name: &str| words.iter().any(|command| command.first() == Some(&name));
         (seen.wget, seen.curl) = (seen.wget | uses("wget"), seen.curl | uses("curl"));
         if seen.wget && seen.curl && (uses("wget") || uses("curl")) {
             linter.warn(&r::DL4001, span, "Both wget and curl are used".to_owned());
-            (seen.wget, seen.curl) = (false, false);
         }
         let updates = words
             .iter()
@@ -149,12 +155,10 @@ fn shell(run: &Run, span: Span, seen: &mut Seen, linter: &mut Linter) {
 fn plain(command: &[&str], span: Span, linter: &mut Linter) {
     let Some(name) = command.first() else { return };
     let rule: Option<(&'static Rule, String)> = match *name {
-        "ssh" | "vim" | "shutdown" | "service" | "ps" | "free" | "top" | "kill" | "mount" | "ifconfig" => {
+        "ssh" | "vim" | "shutdown" | "service" | "ps" | "free" | "top" | "kill" | "mount" => {
             Some((&r::DL3001, format!("{name} does nothing useful here")))
         }
-        "cd" if command.get(1).is_some_and(|path| path.starts_with('/')) => {
-            Some((&r::DL3003, "WORKDIR enters a directory".to_owned()))
-        }
+        "cd" => Some((&r::DL3003, "WORKDIR enters a directory".to_owned())),
         "sudo" => Some((&r::DL3004, "USER says who runs this".to_owned())),
         "apt" => Some((&r::DL3027, "apt-get is made for scripts".to_owned())),
         "wget" => {
@@ -169,40 +173,55 @@ fn plain(command: &[&str], span: Span, linter: &mut Linter) {
     }
 }
 
-/// The words after a subcommand that are no flags.
-fn after<'a>(command: &[&'a str], subcommand: &str) -> Vec<&'a str> {
-    let rest = command.iter().skip_while(|word| **word != subcommand).skip(1);
-    rest.filter(|word| !word.starts_with('-') && !word.starts_with('$')).copied().collect()
+/// The variable that has pip keep no cache.
+const NO_PIP_CACHE: &str = "PIP_NO_CACHE_DIR";
+
+fn is_on(value: &str) -> bool {
+    matches!(value.trim_matches(['"', '\'']).to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes")
+}
+
+fn is_shell(program: &str) -> bool {
+    matches!(program.rsplit('/').next(), Some("sh" | "bash" | "ash" | "dash" | "zsh" | "ksh"))
+}
+
+/// Whether a text sets that variable for a command.
+fn sets_no_cache(text: &str) -> bool {
+    let values =
+        text.split_whitespace().filter_map(|word| word.strip_prefix(NO_PIP_CACHE)?.strip_prefix('='));
+    values.into_iter().any(is_on)
+}
+
+/// The words after a subcommand that are neither flags nor their values.
+fn after<'a>(command: &[&'a str], subcommand: &str, with_value: &[&str]) -> Vec<&'a str> {
+    let mut given = Vec::new();
+    let mut rest = command.iter().skip_while(|word| **word != subcommand).skip(1);
+    while let Some(word) = rest.next() {
+        if with_value.contains(word) {
+            rest.next();
+        } else if !word.starts_with('-') {
+            given.push(*word);
+        }
+    }
+    given
+}
+
+/// The first word of those that names no version, by any of these marks.
+fn unpinned<'a>(given: &[&'a str], pins: &[&str]) -> Option<&'a str> {
+    given.iter().find(|package| !pins.iter().any(|pin| package.contains(pin))).copied()
 }
 
 /// Package managers.
-fn packages(command: &[&str], run: &Run, span: Span, linter: &mut Linter) {
+fn packages(command: &[&str], (run, pip_keeps_none): (&Run, bool), span: Span, linter: &mut Linter) {
     let has = |flags: &[&str]| command.iter().any(|word| flags.contains(word));
-    let unpinned = |subcommand: &str, pins: &[&str]| {
-        let given = after(command, subcommand);
-        given
-            .into_iter()
-            .find(|package| !pins.iter().any(|pin| package.contains(pin)) && !package.contains('/'))
-    };
     match command {
-        ["apt-get", rest @ ..] if rest.contains(&"install") => {
-            if let Some(package) = unpinned("install", &["=", ".deb"]) {
-                linter.warn(&r::DL3008, span, format!("Name a version: {package}=..."));
-            }
-            let quiet =
-                |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains(['y', 'q']);
-            if !has(&["--yes", "--assume-yes", "-qq"]) && !command.iter().any(quiet) {
-                linter.warn(&r::DL3014, span, "Add -y".to_owned());
-            }
-            if !command
-                .iter()
-                .any(|word| word.contains("no-install-recommends") || word.contains("Install-Recommends"))
-            {
-                linter.warn(&r::DL3015, span, "Add --no-install-recommends".to_owned());
-            }
-        }
+        ["apt-get", rest @ ..] if rest.contains(&"install") => apt(command, span, linter),
         ["apk", rest @ ..] if rest.contains(&"add") => {
-            if let Some(package) = unpinned("add", &["=", "~", ">", "<", ".apk"]) {
+            let given = after(
+                command,
+                "add",
+                &["-t", "--virtual", "-X", "--repository", "--repositories-file", "-p", "--root"],
+            );
+            if let Some(package) = unpinned(&given, &["=", "~", ">", "<", ".apk"]) {
                 linter.warn(&r::DL3018, span, format!("Name a version: {package}=..."));
             }
             if !has(&["--no-cache"])
@@ -212,32 +231,78 @@ fn packages(command: &[&str], run: &Run, span: Span, linter: &mut Linter) {
                 linter.warn(&r::DL3019, span, "Add --no-cache, or mount a cache".to_owned());
             }
         }
-        ["pip" | "pip3", rest @ ..] if rest.contains(&"install") => {
-            let by_file = has(&["-r", "--requirement", "-e", "--editable", "."]);
-            if let Some(package) =
-                unpinned("install", &["==", ">", "<", "~=", "@", ".whl", ".tar"]).filter(|_| !by_file)
-            {
-                linter.warn(&r::DL3013, span, format!("Name a version: {package}==..."));
-            }
-            if !has(&["--no-cache-dir"]) && !is_mounted(run, "/root/.cache/pip") {
-                linter.warn(&r::DL3042, span, "Add --no-cache-dir, or mount a cache".to_owned());
-            }
+        [python, "-m", rest @ ..] if python.starts_with("python") => {
+            pip(rest, (run, pip_keeps_none), span, linter);
         }
+        ["pip" | "pip2" | "pip3" | "pipx", ..] => pip(command, (run, pip_keeps_none), span, linter),
         ["npm", rest @ ..] if rest.contains(&"install") || rest.contains(&"i") => {
             let subcommand = if rest.contains(&"install") { "install" } else { "i" };
-            let given = after(command, subcommand);
+            let given = after(command, subcommand, &["--registry", "--prefix", "--cache", "--loglevel"]);
             let free = given.into_iter().find(|package| {
-                !package.get(1..).unwrap_or_default().contains('@') && !package.starts_with(['.', '/'])
+                !package.get(1..).unwrap_or_default().contains('@')
+                    && !package.starts_with(['.', '/'])
+                    && !package.starts_with("git+")
+                    && !package.ends_with(".tgz")
             });
             if let Some(package) = free {
                 linter.warn(&r::DL3016, span, format!("Name a version: {package}@..."));
             }
         }
         ["gem", rest @ ..] if rest.contains(&"install") && !has(&["-v", "--version"]) => {
-            if let Some(package) = unpinned("install", &[":"]) {
+            if let Some(package) = unpinned(&after(command, "install", &[]), &[":"]) {
                 linter.warn(&r::DL3028, span, format!("Name a version: {package}:..."));
             }
         }
         _ => {}
+    }
+}
+
+fn apt(command: &[&str], span: Span, linter: &mut Linter) {
+    let given = after(command, "install", &["-t", "--target-release", "-o", "-c"]);
+    if let Some(package) = unpinned(&given, &["=", ".deb", "/"]) {
+        linter.warn(&r::DL3008, span, format!("Name a version: {package}=..."));
+    }
+    let quiet = |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains(['y', 'q']);
+    let said = |word: &&str| matches!(*word, "--yes" | "--assume-yes" | "-qq");
+    if !command.iter().any(|word| said(word) || quiet(word)) {
+        linter.warn(&r::DL3014, span, "Add -y".to_owned());
+    }
+    let recommends =
+        |word: &&str| word.contains("no-install-recommends") || word.contains("Install-Recommends");
+    if !command.iter().any(recommends) {
+        linter.warn(&r::DL3015, span, "Add --no-install-recommends".to_owned());
+    }
+}
+
+fn pip(command: &[&str], (run, keeps_none): (&Run, bool), span: Span, linter: &mut Linter) {
+    if !command.contains(&"install") || !command.first().is_some_and(|name| name.starts_with("pip")) {
+        return;
+    }
+    let has = |flags: &[&str]| command.iter().any(|word| flags.contains(word));
+    let by_file = ["-r", "--requirement", "-e", "--editable", "-c", "--constraint"];
+    let is_by_file = has(&by_file) || command.iter().any(|word| word.starts_with("--requirement="));
+    let with_value = [
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "-f",
+        "--find-links",
+        "-t",
+        "--target",
+        "--prefix",
+        "--root",
+        "--proxy",
+        "--timeout",
+        "--retries",
+    ];
+    let mut given = after(command, "install", &with_value);
+    given.retain(|package| !package.starts_with(['.', '/']));
+    let pins = ["==", ">", "<", "~=", "!=", "@", ".whl", ".tar"];
+    if let Some(package) = unpinned(&given, &pins).filter(|_| !is_by_file) {
+        linter.warn(&r::DL3013, span, format!("Name a version: {package}==..."));
+    }
+    let is_kept = !keeps_none && !has(&["--no-cache-dir"]) && !is_mounted(run, "/root/.cache/pip");
+    if is_kept && command.first() != Some(&"pipx") {
+        linter.warn(&r::DL3042, span, "Add --no-cache-dir, or mount a cache".to_owned());
     }
 }

@@ -355,6 +355,9 @@ fn a_report_for_programs() {
     assert_eq!(json["warnings"][0]["location"]["ranges"][0]["start"]["line"], 2);
     assert_eq!(json["sources"][0]["data"], "RlJPTSBhCk1BSU5UQUlORVIgeA==");
     assert_eq!(json["sources"][0]["filename"], "Dockerfile");
+    let definition = &json["sources"][0]["definition"];
+    assert_eq!(definition["def"][0], "GhQKEmxvY2FsOi8vZG9ja2VyZmlsZQ==");
+    assert_eq!(definition["metadata"].as_object().unwrap().len(), 2);
     assert_eq!(json["buildError"]["message"], "no");
     let sarif = sarif(&[&report], "1.0");
     let results = sarif["runs"][0]["results"].as_array().unwrap();

@@ -76,13 +76,13 @@ impl<'s> Contexts<'s> {
             Some(text) => ("Dockerfile".to_owned(), text),
             None => progress.internal("[internal] load build definition from Dockerfile", |part| {
                 let (name, bytes) = contexts.dockerfile()?;
-                part.progress("transferring dockerfile", bytes.len() as u64, None, true);
+                part.progress("transferring dockerfile:", bytes.len() as u64, None, true);
                 Ok((name, bytes))
             })?,
         };
         contexts.ignored = progress.internal("[internal] load .dockerignore", |part| {
             let found = contexts.ignore_file(&name)?;
-            part.progress("transferring context", found.as_ref().map_or(2, Vec::len) as u64, None, true);
+            part.progress("transferring context:", found.as_ref().map_or(2, Vec::len) as u64, None, true);
             found.map(|bytes| matcher(&bytes)).transpose()
         })?;
         if let (Main::Tree(tree), Some(ignored)) = (&contexts.main, &contexts.ignored) {
@@ -207,7 +207,7 @@ fn matcher(bytes: &[u8]) -> Result<Matcher> {
 fn received(session: &Session<'_>, stream: &OwnedFd, progress: &Progress<'_>) -> Result<Received> {
     progress.internal("[internal] load remote build context", |part| {
         let again = stream.try_clone().map_err(|source| BuildError::Context { source })?;
-        let tell = |bytes| part.progress("transferring context", bytes, None, false);
+        let tell = |bytes| part.progress("transferring context:", bytes, None, false);
         context::receive(session, again, FILE_LIMIT as u64, session.cancel, &tell)
     })
 }

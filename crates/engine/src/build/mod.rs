@@ -112,12 +112,7 @@ impl Engine {
         if let Some((name, together)) = part {
             together.put(name, products.clone())?;
         }
-        let facts = export::Facts {
-            started: Some(started),
-            work: Some(&work),
-            fetched: Vec::new(),
-            cache: Some(&cache),
-        };
+        let facts = export::Facts { started: Some(started), work: Some(&work), cache: Some(&cache) };
         export::run(&session, products, &facts, progress)
     }
 }

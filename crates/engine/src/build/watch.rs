@@ -32,7 +32,7 @@ pub enum BuildEvent<'a> {
     Cached { id: usize },
     /// A program said something: whole or partial lines.
     Output { id: usize, stream: Stream, bytes: &'a [u8] },
-    /// So much of a part is done: `transferring context`, `extracting sha256:…`. Bytes, or things where `is_count`.
+    /// So much of a part is done: `transferring context:`, `extracting sha256:…`. Bytes, or things where `is_count`.
     Progress { id: usize, part: &'a str, current: u64, total: Option<u64>, is_done: bool },
     /// It is done, after so much time of its own.
     Finished { id: usize, ran: Duration },

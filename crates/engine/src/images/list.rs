@@ -96,6 +96,7 @@ impl Engine {
         let document =
             self.store.blob(&named.image.id).map_err(failed("read the configuration of the image"))?;
         let platform = named.image.platform.normalized();
+        let attestations = self.attested(&named.image.id)?;
         Ok(ImageInfo {
             summary: self.summarize_image(&named, &self.state().digests_of_names()?, containers, used)?,
             config: document,
@@ -103,6 +104,7 @@ impl Engine {
             os: platform.os,
             architecture: platform.architecture,
             variant: Some(platform.variant).filter(|variant| !variant.is_empty()),
+            attestations,
         })
     }
 

@@ -22,6 +22,8 @@ use state::{ImageRecord, State};
 use super::add::parse_platform;
 use crate::{Engine, Error, Result};
 
+/// By which a build tool says of what it attests something.
+pub(super) const ABOUT: &str = "vnd.docker.reference.digest";
 /// How deep indexes may lie in each other.
 pub(super) const DEPTH_LIMIT: usize = 4;
 /// The most documents that one index is followed to.
@@ -45,6 +47,8 @@ pub(crate) struct Listing {
     pub(crate) entries: Vec<Entry>,
     /// The documents that are here: indexes, manifests of images that are here, and what is attested of images.
     pub(crate) documents: Vec<Digest>,
+    /// What is attested of images and is here: their manifests, each with a statement.
+    pub(crate) attested: Vec<(Digest, Descriptor)>,
 }
 
 /// What is attested of an image, where it was made here.
@@ -93,10 +97,17 @@ impl Listing {
                     listing.documents.push(entry.digest);
                     let (attested, inner): (Vec<_>, Vec<_>) =
                         index.manifests.into_iter().partition(Descriptor::is_attestation);
-                    for entry in attested.iter().take(DOCUMENTS_LIMIT) {
-                        listing.documents.extend(
-                            Attested::read(store, &entry.digest).iter().flat_map(Attested::documents),
-                        );
+                    let here = attested.iter().take(DOCUMENTS_LIMIT);
+                    for entry in here {
+                        let Some(attested) = Attested::read(store, &entry.digest) else { continue };
+                        listing.documents.extend(attested.documents());
+                        let about =
+                            entry.annotations.get(ABOUT).and_then(|digest| digest.parse::<Digest>().ok());
+                        // The first of its blobs is its config.
+                        let statements = attested.blobs.into_iter().skip(1);
+                        listing.attested.extend(about.into_iter().flat_map(|about| {
+                            statements.clone().map(move |statement| (about.clone(), statement))
+                        }));
                     }
                     pending.extend(inner.into_iter().rev().map(|entry| (entry, depth + 1)));
                 }
@@ -192,6 +203,40 @@ impl Engine {
 
     pub(crate) fn listing(&self, index: &Digest) -> Result<Listing> {
         Listing::read(&self.store, &self.state(), index)
+    }
+
+    /// What is attested of an image by the indexes through which names lead to it: each statement once.
+    pub(crate) fn attested(&self, id: &Digest) -> Result<Vec<crate::info::Attestation>> {
+        let mut indexes = BTreeSet::new();
+        let tags = self.state().tags_of(id)?;
+        for tag in tags {
+            indexes.extend(self.state().index_of(&tag)?);
+        }
+        let mut listings = Vec::new();
+        for index in &indexes {
+            listings.push(self.listing(index)?);
+        }
+        if indexes.is_empty() {
+            // No name stands for it: it is there for another platform than that of the host.
+            listings.extend(self.indexed()?.names.into_iter().map(|(_, _, listing)| listing));
+        }
+        let mut found = BTreeMap::new();
+        for listing in &listings {
+            let is_it = |entry: &&Entry| entry.image.as_ref().is_some_and(|image| image.id == *id);
+            for entry in listing.entries.iter().filter(is_it) {
+                let own = listing.attested.iter().filter(|(about, _)| *about == entry.manifest.digest);
+                for (_, statement) in own {
+                    let kind = statement.annotations.get("in-toto.io/predicate-type").cloned();
+                    let attestation = crate::info::Attestation {
+                        predicate_type: kind.unwrap_or_default(),
+                        digest: statement.digest.to_string(),
+                        size: statement.size,
+                    };
+                    found.insert(statement.digest.clone(), attestation);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// Whether that document is here, and an index.

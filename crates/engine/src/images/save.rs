@@ -29,16 +29,18 @@ impl Engine {
             wanted.extend(all.into_iter().map(|(id, tag)| (id, Some(tag))));
         }
         for (id, reference) in wanted {
-            let (id, group) = self.to_save(id, reference.as_ref(), &platforms)?;
+            let (id, group, through) = self.to_save(id, reference.as_ref(), &platforms)?;
             let reference = reference.filter(|reference| reference.digest().is_none());
-            match images.iter_mut().find(|image| image.id == id && image.platforms == group) {
+            let is_it =
+                |image: &SavedImage| image.id == id && image.platforms == group && image.through == through;
+            match images.iter_mut().find(|image| is_it(image)) {
                 Some(image) => {
                     let new = reference.filter(|reference| !image.references.contains(reference));
                     image.references.extend(new);
                 }
                 None => {
                     let references = reference.into_iter().collect();
-                    images.push(SavedImage { id, references, platforms: group });
+                    images.push(SavedImage { id, references, platforms: group, through });
                 }
             }
         }
@@ -52,15 +54,17 @@ impl Engine {
         Ok(())
     }
 
-    /// What is written for a name: the image that it stands for then, and all that go with it, if those are several.
+    /// What is written for a name: the image that it stands for then, all that go with it, if those are several, and the index that
+    /// leads to them, if it has anything to say of them that is here.
     fn to_save(
         &self,
         id: Digest,
         reference: Option<&Reference>,
         platforms: &[Platform],
-    ) -> Result<(Digest, Vec<Digest>)> {
+    ) -> Result<(Digest, Vec<Digest>, Option<Digest>)> {
         let index = reference.map(|reference| self.index_of(reference)).transpose()?.flatten();
-        let listing = index.map(|index| self.listing(&index)).transpose()?.unwrap_or_default();
+        let index = index.filter(|index| self.is_index(index));
+        let listing = index.as_ref().map(|index| self.listing(index)).transpose()?.unwrap_or_default();
         let mut group: Vec<Digest> = listing.images().map(|image| image.id.clone()).collect();
         if !platforms.is_empty() {
             let own = self.image_record(&id)?.platform.normalized();
@@ -85,7 +89,9 @@ impl Engine {
             Some(first) if !group.contains(&id) => first.clone(),
             _ => id,
         };
-        Ok((id, if group.len() > 1 { group } else { Vec::new() }))
+        let is_several = group.len() > 1;
+        let through = index.filter(|_| is_several || !listing.attested.is_empty());
+        Ok((id, if is_several { group } else { Vec::new() }, through))
     }
 
     /// All tags of a repository and their images; none where `name` has a tag, or stands for something else.

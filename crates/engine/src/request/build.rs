@@ -62,6 +62,10 @@ pub struct Build {
     pub limits: BuildLimits,
     /// `--attest`, `--provenance`, `--sbom`, as the front end merged them: key-value pairs by type.
     pub attestations: BTreeMap<String, Fields>,
+    /// Whether the result tells how it was made (`--metadata-file`).
+    pub tells_provenance: bool,
+    /// What the caller says of the context's commit and where it came from; nobody checks it.
+    pub vcs: BTreeMap<String, String>,
     /// Times in what is made are no later than this, and times of what is not a file are this. None: as `--build-arg
     /// SOURCE_DATE_EPOCH`, or times are left out where they can be.
     pub source_date_epoch: Option<Timestamp>,

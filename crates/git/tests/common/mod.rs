@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use git::{Checkout, Entry, EntryKind, Error, Git, Limits, Request};
 use registry_client::{Client, Patience, Settings};
-use testkit::{Peer, Reply, Scratch, Seen};
+use testkit::{Peer, Scratch, git_backend};
 
 /// Runs git in a folder, with an identity and a time that are always the same, and without anybody's configuration.
 pub fn git(folder: &Path, arguments: &[&str]) -> String {
@@ -75,7 +75,7 @@ impl Shelf {
     /// Serves all of them by `git http-backend`.
     pub fn serve(&self) -> Peer {
         let root = self.scratch.to_path_buf();
-        Peer::serve(move |seen| backend(&root, seen))
+        Peer::serve(move |seen| git_backend(&root, seen))
     }
 }
 
@@ -96,47 +96,6 @@ pub fn commit(folder: &Path, message: &str) -> String {
     git(folder, &["add", "-A"]);
     git(folder, &["commit", "-q", "--allow-empty", "-m", message]);
     git(folder, &["rev-parse", "HEAD"])
-}
-
-/// What `git http-backend` answers.
-pub fn backend(root: &Path, seen: &Seen) -> Reply {
-    let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
-    let mut child = Command::new("git")
-        .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", root)
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("PATH_INFO", path)
-        .env("QUERY_STRING", query)
-        .env("REQUEST_METHOD", &seen.method)
-        .env("CONTENT_TYPE", seen.header("content-type"))
-        .env("CONTENT_LENGTH", seen.body.len().to_string())
-        .env("GIT_PROTOCOL", seen.header("git-protocol"))
-        .env("REMOTE_ADDR", "127.0.0.1")
-        .envs([
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_CONFIG_SYSTEM", "/dev/null"),
-            ("HOME", "/nonexistent"),
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let body = seen.body.clone();
-    let writer = std::thread::spawn(move || drop(input.write_all(&body)));
-    let output = child.wait_with_output().unwrap().stdout;
-    writer.join().unwrap();
-    let end = output.windows(4).position(|part| part == b"\r\n\r\n").expect("an answer of git http-backend");
-    let mut reply = Reply::new(200, &output[end + 4..]);
-    for line in String::from_utf8_lossy(&output[..end]).lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        match name {
-            "Status" => reply.status = value[..3].parse().unwrap(),
-            _ => reply = reply.with(name, value),
-        }
-    }
-    reply
 }
 
 pub fn client() -> Client {

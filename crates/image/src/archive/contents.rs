@@ -33,6 +33,8 @@ const DOCUMENTS_LIMIT: u64 = 16 << 20;
 /// Values of all documents that are read, counted by the commas between them: in memory the shortest take fifty times
 /// their bytes.
 const VALUES_LIMIT: u64 = 300_000;
+/// Bytes of all statements about images that are kept with them; they are not parsed.
+const ATTESTED_LIMIT: u64 = 64 << 20;
 /// An archive, opened.
 pub(super) struct Contents {
     name: String,
@@ -40,6 +42,8 @@ pub(super) struct Contents {
     /// Bytes and values of documents read so far.
     documents: AtomicU64,
     values: AtomicU64,
+    /// Bytes of what is attested.
+    attested: AtomicU64,
 }
 
 enum Form {
@@ -107,7 +111,13 @@ impl Contents {
     }
 
     fn new(name: String, form: Form) -> Self {
-        Self { name, form, documents: AtomicU64::new(0), values: AtomicU64::new(0) }
+        Self {
+            name,
+            form,
+            documents: AtomicU64::new(0),
+            values: AtomicU64::new(0),
+            attested: AtomicU64::new(0),
+        }
     }
 
     /// The archive's own name.
@@ -127,6 +137,17 @@ impl Contents {
     pub(super) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let content = self.read_document(name, limit, false)?;
         content.map(|content| self.count(name, content)).transpose()
+    }
+
+    /// What is attested of an image, unparsed; none where it is missing, not what it is named, or too much.
+    pub(super) fn attested(&self, descriptor: &oci::Descriptor) -> Option<Vec<u8>> {
+        let before = self.attested.fetch_add(descriptor.size, Ordering::Relaxed);
+        if before.saturating_add(descriptor.size) > ATTESTED_LIMIT {
+            return None;
+        }
+        let content = self.read_document(&blob_name(&descriptor.digest), oci::CONFIG_LIMIT, true).ok()??;
+        descriptor.verify(&content).ok()?;
+        Some(content)
     }
 
     /// The document that a digest names, in a layout, checked.

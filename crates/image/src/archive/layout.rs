@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oci::{Descriptor, Digest, Document, Manifest, MediaType, Platform, Reference};
 use serde::Deserialize;
 
+use super::attested::Attested;
 use super::contents::{Contents, blob_name};
 use super::load::LoadOptions;
 use super::plan::{self, Planned};
@@ -13,6 +14,8 @@ use crate::error::{Error, Result};
 const INDEX: &str = "index.json";
 /// How deep indexes may lie in each other.
 const DEPTH_LIMIT: usize = 4;
+/// The most entries of one index that attest something.
+const ATTESTED_LIMIT: usize = 256;
 const FULL_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -184,16 +187,30 @@ fn image(
         }
         Document::Index(index) => {
             let mut found = Vec::new();
+            let attested: Vec<Descriptor> =
+                index.manifests.iter().filter(|entry| entry.is_attestation()).cloned().collect();
             for chosen in choose(&entry, index.manifests, options)? {
                 found.extend(image(contents, chosen, &entry, options, depth + 1)?);
             }
+            let attested = attested_of(contents, &attested, &found);
             if let Some(first) = found.first_mut() {
                 first.documents.insert(0, (descriptor.digest.clone(), bytes));
+                first.documents.extend(attested);
             }
             found.iter_mut().for_each(|image| image.through = Some(descriptor.digest.clone()));
             Ok(found)
         }
     }
+}
+
+/// What the archive holds of what is attested of these images. Without it they are as good.
+fn attested_of(contents: &Contents, entries: &[Descriptor], images: &[Planned]) -> Vec<(Digest, Vec<u8>)> {
+    let is_about = |attested: &Attested| {
+        let mut manifests = images.iter().filter_map(|image| image.manifest.as_ref());
+        manifests.any(|(manifest, _)| manifest.digest == attested.subject)
+    };
+    let found = entries.iter().take(ATTESTED_LIMIT).filter_map(|entry| Attested::find(contents, entry));
+    found.filter(is_about).flat_map(|attested| attested.documents).collect()
 }
 
 fn of_manifest(

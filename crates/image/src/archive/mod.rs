@@ -14,6 +14,7 @@
 
 mod ahead;
 mod assemble;
+mod attested;
 mod change;
 mod commit;
 mod compress;

@@ -5,9 +5,12 @@
 //! blobs/sha256/<config>  blobs/sha256/<manifest>  blobs/sha256/<layer>
 //! ```
 //!
-//! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here.
-//! Each blob is written once, however many images share it. The same images give the same bytes. A name with images for
-//! several platforms leads to an index of them; as a docker-archive, which knows none, it has the one that it stands for.
+//! Layers are written as they are stored, uncompressed, so the manifest that describes them is made here; unless the image has one
+//! that says just that. Each blob is written once, however many images share it. The same images give the same bytes. A name with
+//! images for several platforms leads to an index of them; as a docker-archive, which knows none, it has the one that it stands for.
+//!
+//! What is attested of images goes with them, in their index. Where an image has a manifest of its own in the archive, that is what
+//! the statements are about there ([`super::attested`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,6 +20,7 @@ use linux::file;
 use oci::{Descriptor, DiffId, Digest, Hasher, Index, Manifest, MediaType, Platform, Reference};
 use serde::Serialize;
 
+use super::attested::Attested;
 use super::contents::blob_name;
 use super::write::TarWriter;
 use crate::error::{Error, Result};
@@ -31,6 +35,8 @@ pub struct SavedImage {
     pub references: Vec<Reference>,
     /// All images that the names lead to, itself among them, in the order of the index that they get; none without one.
     pub platforms: Vec<Digest>,
+    /// The index by which the store's names lead to them, if it says more than that they are there.
+    pub through: Option<Digest>,
 }
 
 /// An image as it is described in the archive.
@@ -38,6 +44,24 @@ struct Described {
     manifest: Descriptor,
     layers: Vec<Descriptor>,
     platform: Platform,
+}
+
+impl SavedImage {
+    /// All images that are written.
+    fn wanted(&self) -> &[Digest] {
+        if self.platforms.is_empty() { std::slice::from_ref(&self.id) } else { &self.platforms }
+    }
+}
+
+impl Described {
+    /// What an index says of the image, where it has said that of its manifest in the store.
+    fn entry(&self, before: &Descriptor) -> Descriptor {
+        let platform = before.platform.clone().or_else(|| Some(self.platform.clone()));
+        let (kind, digest, size) =
+            (self.manifest.media_type.clone(), self.manifest.digest.clone(), self.manifest.size);
+        let (data, urls) = (None, Vec::new());
+        Descriptor { media_type: kind, digest, size, data, urls, platform, ..before.clone() }
+    }
 }
 
 /// One image in `manifest.json`.
@@ -100,10 +124,15 @@ pub fn save(store: &Store, images: &[SavedImage], out: &mut dyn Write) -> Result
 
 impl Plan {
     fn add(&mut self, store: &Store, image: &SavedImage) -> Result<()> {
-        let Described { manifest, layers, .. } = self.describe(store, &image.id)?;
-        let descriptor = match image.platforms.len() {
-            0 | 1 => manifest,
-            _ => self.index_of(store, &image.platforms)?,
+        let index = image.through.as_ref().map(|through| read_index(store, through)).transpose()?;
+        let index = index
+            .filter(|(_, index)| image.wanted().iter().all(|id| manifest_of(store, index, id).is_some()));
+        let own = index.as_ref().and_then(|(_, index)| manifest_of(store, index, &image.id));
+        let Described { manifest, layers, .. } = self.describe(store, &image.id, own)?;
+        let descriptor = match (index, image.platforms.len()) {
+            (Some(index), _) => self.index_again(store, image, index)?,
+            (None, 0 | 1) => manifest,
+            (None, _) => self.index_of(store, &image.platforms)?,
         };
         let sources = layers.iter().map(|layer| (layer.digest.to_string(), layer.clone())).collect();
         let names: Vec<String> = layers.iter().map(|layer| blob_name(&layer.digest)).collect();
@@ -125,7 +154,7 @@ impl Plan {
     fn index_of(&mut self, store: &Store, images: &[Digest]) -> Result<Descriptor> {
         let mut manifests = Vec::with_capacity(images.len());
         for image in images {
-            let Described { manifest, platform, .. } = self.describe(store, image)?;
+            let Described { manifest, platform, .. } = self.describe(store, image, None)?;
             manifests.push(Descriptor { platform: Some(platform), ..manifest });
         }
         let index = serde_json::to_vec(&index(manifests))
@@ -135,8 +164,54 @@ impl Plan {
         Ok(descriptor)
     }
 
-    /// Adds the documents and the layers of an image.
-    fn describe(&mut self, store: &Store, id: &Digest) -> Result<Described> {
+    /// Adds images with their index as it is in the store: what it says of them, and what is attested of them. Entries for images
+    /// that are not written are left out of it.
+    fn index_again(
+        &mut self,
+        store: &Store,
+        image: &SavedImage,
+        (bytes, index): (Vec<u8>, Index),
+    ) -> Result<Descriptor> {
+        // Manifests of the index, and what they are in the archive.
+        let mut written: BTreeMap<Digest, Described> = BTreeMap::new();
+        for id in image.wanted() {
+            let Some((entry, manifest)) = manifest_of(store, &index, id) else { continue };
+            let (before, own) = (entry.digest.clone(), Some((entry, manifest)));
+            written.insert(before, self.describe(store, id, own)?);
+        }
+        let mut manifests = Vec::with_capacity(index.manifests.len());
+        for entry in &index.manifests {
+            if let Some(now) = written.get(&entry.digest) {
+                manifests.push(now.entry(entry));
+            } else if let Some(attested) = Attested::read(store, entry)
+                && let Some(now) = written.get(&attested.subject)
+            {
+                let attested = attested.about(&now.manifest)?;
+                manifests.push(attested.entry);
+                self.documents.extend(attested.documents);
+            }
+        }
+        let is_same = manifests == index.manifests && index.media_type == Some(MediaType::OCI_INDEX);
+        let bytes = match is_same {
+            true => bytes,
+            // A layout has no other index than OCI's.
+            false => {
+                serde_json::to_vec(&Index { manifests, media_type: Some(MediaType::OCI_INDEX), ..index })
+                    .map_err(|source| Error::Json { entry: "index of platforms".to_owned(), source })?
+            }
+        };
+        let descriptor = Descriptor::of(MediaType::OCI_INDEX, &bytes);
+        self.documents.insert(descriptor.digest.clone(), bytes);
+        Ok(descriptor)
+    }
+
+    /// Adds the documents and the layers of an image. Its own manifest describes it if that names its layers as they are written.
+    fn describe(
+        &mut self,
+        store: &Store,
+        id: &Digest,
+        own: Option<(Descriptor, Vec<u8>)>,
+    ) -> Result<Described> {
         let bytes = store.blob(id)?;
         let config = oci::ImageConfig::parse(&bytes)
             .map_err(|source| Error::Document { entry: format!("config of image {id}"), source })?;
@@ -148,6 +223,11 @@ impl Plan {
                 .ok_or_else(|| Error::NotStored { what: "layer", digest: layer.to_string() })?;
             self.layers.insert(layer.clone(), size);
             layers.push(Descriptor::new(MediaType::OCI_LAYER, layer.digest().clone(), size));
+        }
+        if let Some((manifest, document)) = own.filter(|(_, document)| names_tars(document, &layers)) {
+            self.documents.insert(id.clone(), bytes);
+            self.documents.insert(manifest.digest.clone(), document);
+            return Ok(Described { manifest, layers, platform });
         }
         let config = Descriptor::new(MediaType::OCI_CONFIG, id.clone(), bytes.len() as u64);
         let manifest = Manifest {
@@ -196,6 +276,31 @@ fn index(manifests: Vec<Descriptor>) -> Index {
         subject: None,
         annotations: BTreeMap::new(),
     }
+}
+
+fn read_index(store: &Store, digest: &Digest) -> Result<(Vec<u8>, Index)> {
+    let bytes = store.blob(digest)?;
+    let index = Index::parse(&bytes)
+        .map_err(|source| Error::Document { entry: format!("index {digest}"), source })?;
+    Ok((bytes, index))
+}
+
+/// The manifest by which an index names an image, if it is here: its entry without what the index says of it, and its bytes.
+fn manifest_of(store: &Store, index: &Index, id: &Digest) -> Option<(Descriptor, Vec<u8>)> {
+    index.manifests.iter().filter(|entry| !entry.is_attestation()).find_map(|entry| {
+        let bytes = store.blob(&entry.digest).ok()?;
+        let manifest = Manifest::parse(&bytes).ok().filter(|manifest| manifest.config.digest == *id)?;
+        let kind = manifest.media_type.unwrap_or_else(|| entry.media_type.clone());
+        Some((Descriptor::new(kind, entry.digest.clone(), bytes.len() as u64), bytes))
+    })
+}
+
+/// Whether a manifest of OCI's names layers as they are written.
+fn names_tars(manifest: &[u8], layers: &[Descriptor]) -> bool {
+    let digests = |layers: &[Descriptor]| layers.iter().map(|layer| layer.digest.clone()).collect::<Vec<_>>();
+    Manifest::parse(manifest).is_ok_and(|manifest| {
+        manifest.media_type == Some(MediaType::OCI_MANIFEST) && digests(&manifest.layers) == digests(layers)
+    })
 }
 
 /// A file whose digest is computed as it is read.

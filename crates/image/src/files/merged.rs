@@ -27,6 +27,8 @@ pub struct Regular<'m> {
     number: u32,
     /// Bytes.
     pub size: u64,
+    /// Permission bits: 12 bits.
+    pub mode: u16,
 }
 
 /// A directory whose children are being visited, the last of them first.
@@ -67,9 +69,12 @@ impl Merged {
                 path.push(b'/');
             }
             path.extend_from_slice(&name);
-            match self.tree.inode(number).body {
+            let inode = self.tree.inode(number);
+            match inode.body {
                 erofs::Body::Directory => stack.push(Open::new(&self.tree, number, path.len())),
-                erofs::Body::File { size } => visit(&path, Regular { merged: self, number, size })?,
+                erofs::Body::File { size } => {
+                    visit(&path, Regular { merged: self, number, size, mode: inode.mode })?;
+                }
                 erofs::Body::Symlink(_)
                 | erofs::Body::CharDevice(_)
                 | erofs::Body::BlockDevice(_)
@@ -87,21 +92,40 @@ impl Regular<'_> {
     /// # Errors
     /// If the layer cannot be read.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>> {
-        let length = usize::try_from(self.size.min(limit)).unwrap_or(usize::MAX);
-        let mut content = vec![0; length];
+        let mut content = vec![0; usize::try_from(self.size.min(limit)).unwrap_or(usize::MAX)];
+        let read = self.read_at(0, &mut content)?;
+        content.truncate(read);
+        Ok(content)
+    }
+
+    /// Bytes from `offset` on: as many as `buffer` holds, unless the file ends before.
+    ///
+    /// # Errors
+    /// If the layer cannot be read.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let buffer = &mut buffer[..length];
+        // What no extent holds is zeros.
+        buffer.fill(0);
+        let end = offset.saturating_add(length as u64);
         let mut extents = Vec::new();
         self.merged.tree.extents(self.number, &mut extents);
         for extent in extents {
             let Some(tar) = self.merged.tars.get(usize::from(extent.device)) else { continue };
-            let start = usize::try_from(extent.offset).unwrap_or(usize::MAX).min(length);
-            let most = usize::try_from(extent.length).unwrap_or(usize::MAX);
-            let piece = &mut content[start..length.min(start.saturating_add(most))];
-            tar.read_exact_at(piece, extent.source).map_err(|source| {
+            let (from, to) =
+                (extent.offset.max(offset), extent.offset.saturating_add(extent.length).min(end));
+            if from >= to {
+                continue;
+            }
+            let place = |at: u64| usize::try_from(at - offset).unwrap_or(length);
+            let piece = &mut buffer[place(from)..place(to)];
+            tar.read_exact_at(piece, extent.source + (from - extent.offset)).map_err(|source| {
                 let errno = rustix::io::Errno::from_io_error(&source).unwrap_or(rustix::io::Errno::IO);
                 at("read a file of a layer", b"")(errno)
             })?;
         }
-        Ok(content)
+        Ok(length)
     }
 }
 

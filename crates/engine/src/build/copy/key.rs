@@ -65,7 +65,7 @@ impl Fields {
 
 /// Makes the digests of all that is taken known.
 pub(super) fn hash(session: &Session<'_>, all: &[Picked], step: &Step<'_>) -> Result<()> {
-    let tell = counted(|bytes| step.progress("transferring context", bytes, None));
+    let tell = counted(|bytes| step.progress("transferring context:", bytes, None));
     for picked in all {
         let files = picked.entries.iter().filter(|entry| entry.node.kind == Kind::File);
         match &picked.view {

@@ -105,7 +105,7 @@ impl Export<'_> {
             part.progress(&format!("exporting manifest {}", image.manifest.digest), 0, None, true);
             part.progress(&format!("exporting config {}", image.id), 0, None, true);
         }
-        let attested = self.attest(&images, &options.names, way)?;
+        let attested = self.attest(&images, options, way)?;
         for one in &attested {
             part.progress(&format!("exporting attestation manifest {}", one.manifest.digest), 0, None, true);
         }

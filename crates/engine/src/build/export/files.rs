@@ -106,11 +106,16 @@ impl Export<'_> {
             let store = &self.session.engine.store;
             flattener.layers(store, &layers, prefix.as_bytes()).map_err(failed(WRITE))?;
             for (name, content) in self.attested_files(product)? {
-                // Those of several platforms would have one name.
-                let platform = product.platform.to_string().replace('/', "_");
-                let several =
-                    if is_split || self.products.len() == 1 { String::new() } else { platform + "." };
-                let name = format!("{}{several}{name}", options.attestation_prefix);
+                let name = match options.splits {
+                    // Those of several platforms would have one name.
+                    Some(false) => {
+                        let platform = product.platform.to_string().replace('/', "_");
+                        let (stem, end) = name.rsplit_once('.').unwrap_or((&name, "json"));
+                        format!("{stem}.{platform}.{end}")
+                    }
+                    Some(true) | None => name,
+                };
+                let name = format!("{}{name}", options.attestation_prefix);
                 let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
                 flattener.file(path.as_bytes(), &content).map_err(failed(WRITE))?;
             }

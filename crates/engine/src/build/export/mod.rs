@@ -26,7 +26,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use image::{Codec, Compressed};
@@ -41,8 +41,8 @@ use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
 pub(super) use archive::directory as output_directory;
-use options::Output;
 pub(super) use options::codec_of;
+use options::{Format, Output};
 
 /// What was built for one platform.
 #[derive(Clone, Debug)]
@@ -64,28 +64,23 @@ pub(super) struct Facts<'w> {
     pub(super) started: Option<Timestamp>,
     /// Its Dockerfile, its graph, and the images that it began with.
     pub(super) work: Option<&'w Work>,
-    /// What was fetched beside images.
-    pub(super) fetched: Vec<Material>,
     /// What it found and kept, for caches that others read.
     pub(super) cache: Option<&'w SharedCache<'w>>,
-}
-
-/// Something that a build was made of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Material {
-    /// Where it came from: `https://…`, `git+https://…#ref`, `pkg:docker/…`.
-    pub(super) uri: String,
-    /// `sha256`, or `sha1` of a commit.
-    pub(super) algorithm: String,
-    /// The digest, in hexadecimal digits.
-    pub(super) digest: String,
 }
 
 /// Refuses outputs that cannot be made, before anything is built.
 pub(super) fn check(request: &crate::request::Build) -> Result<()> {
     attest::wanted(request)?;
     shared::check(request)?;
-    options::outputs(request).map(drop)
+    let outputs = options::outputs(request)?;
+    let platforms: BTreeSet<&String> = request.platforms.iter().collect();
+    let is_docker = |output: &Output| matches!(output, Output::Archive { format: Format::Docker, .. });
+    if platforms.len() > 1 && outputs.iter().any(is_docker) {
+        let reason = "docker exporter does not currently support exporting manifest lists; type=oci does";
+        let output = "type=docker".to_owned();
+        return Err(super::BuildError::Output { output, reason: reason.to_owned() }.into());
+    }
+    Ok(())
 }
 
 /// Products as they are exported, with all that their configs have.
@@ -127,9 +122,10 @@ pub(super) fn run(
         let layers = export.products.iter().flat_map(|product| product.tree.diff_ids()).collect();
         cache.export(&layers, &export.compressor, progress)?;
     }
-    if !built.images.is_empty() {
+    if session.request.tells_provenance {
         built.provenance = export.told_provenance()?;
     }
+    built.reference.clone_from(&session.nonce);
     Ok(built)
 }
 

@@ -20,6 +20,15 @@ pub enum RunError {
         #[source]
         source: monitor::Error,
     },
+    #[error(
+        "process {words}: it is a program for {machine}, and this host ({host}) has no emulator for such (binfmt_misc): install \
+         qemu-user-static (Debian 12, Ubuntu, Fedora) or qemu-user-binfmt (Debian 13), or let the stage run here: FROM --platform=$BUILDPLATFORM"
+    )]
+    NoEmulator { words: String, machine: &'static str, host: String },
+    #[error(
+        "process {words}: it is a program for {machine}, whose emulator the kernel looks for in the container: register it with the flag F (fix_binary)"
+    )]
+    EmulatorOutside { words: String, machine: &'static str },
     #[error("process {words} did not complete successfully: exit code: {code}{}", if *out_of_memory { ": cannot allocate memory" } else { "" })]
     Failed { words: String, code: i32, out_of_memory: bool },
     #[error("process {words}: its monitor was lost, and it was killed")]
@@ -59,7 +68,10 @@ impl RunError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotAllowed { .. } => Kind::Unauthorized,
-            Self::Device { .. } | Self::CacheFrom { .. } => Kind::Unsupported,
+            Self::Device { .. }
+            | Self::CacheFrom { .. }
+            | Self::NoEmulator { .. }
+            | Self::EmulatorOutside { .. } => Kind::Unsupported,
             Self::NoSecret { .. } | Self::NoAgent { .. } => Kind::NotFound,
             Self::SecretText { .. } | Self::ExtraHost { .. } | Self::Start { .. } | Self::Failed { .. } => {
                 Kind::Invalid

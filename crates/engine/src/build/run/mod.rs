@@ -26,6 +26,7 @@
 
 mod agent;
 mod cache;
+mod emulator;
 mod error;
 mod follow;
 mod layer;
@@ -66,7 +67,7 @@ pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: 
 pub(super) fn perform(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
     check(session.request, op)?;
     let mut room = room::Room::prepare(session, op, inputs, step)?;
-    room.run(op, step)?;
+    room.run(session, op, step)?;
     let layer = room.layer(session)?;
     Ok(Record { layer: layer.diff_id, size: layer.size })
 }

@@ -15,7 +15,7 @@ use state::IdPool;
 use super::error::RunError;
 use super::follow::Pipes;
 use super::request::{self, refused};
-use super::{layer, mounts, remains, words};
+use super::{emulator, layer, mounts, remains, words};
 use crate::build::BuildError;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
@@ -30,6 +30,8 @@ pub(super) struct Room<'e> {
     id: ContainerId,
     run_dir: PathBuf,
     files: Files<'e>,
+    /// The layers that it runs in.
+    base: Tree,
     root: RootSource,
     mount_points: Vec<String>,
     /// What is to be launched; none once it was.
@@ -93,11 +95,11 @@ impl<'e> Room<'e> {
         let directory = files.directory.clone();
         let plan = monitor_plan(engine, launch, &id, (&run_dir, directory));
         let (pending, held) = (Some((monitor, plan)), Some(held));
-        Ok(Room { engine, id, run_dir, files, root, mount_points, pending, held })
+        Ok(Room { engine, id, run_dir, files, base, root, mount_points, pending, held })
     }
 
     /// Runs the program to its end. Any end but a good one is an error.
-    pub(super) fn run(&mut self, op: &RunOp, step: &Step<'_>) -> Result<()> {
+    pub(super) fn run(&mut self, session: &Session<'_>, op: &RunOp, step: &Step<'_>) -> Result<()> {
         let Some((monitor, plan)) = self.pending.take() else { return Ok(()) };
         if step.cancel.is_cancelled() {
             return Err(BuildError::Cancelled.into());
@@ -107,7 +109,10 @@ impl<'e> Room<'e> {
         drop(plan);
         let exit = match launched {
             Ok(running) => self.follow(pipes, running, op, step)?,
-            Err(source) => return Err(self.lost(op, source)),
+            Err(source) => {
+                let missing = emulator::missing(session, op, &self.base, &source);
+                return Err(missing.map_or_else(|| self.lost(op, source), refused));
+            }
         };
         self.held = None;
         if step.cancel.is_cancelled() {

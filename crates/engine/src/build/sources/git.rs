@@ -33,8 +33,14 @@ pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource) -> Resul
 pub(in crate::build) fn fetch(session: &Session<'_>, source: &GitSource, step: &Step<'_>) -> Result<Record> {
     let (request, refused) = (request(source), refused(source));
     with(session, |git| {
-        let known = session.found.revision(source).map(Ok);
-        let revision = known.unwrap_or_else(|| git.resolve(&request)).map_err(&refused)?;
+        let revision = match session.found.revision(source) {
+            Some(known) => known,
+            None => {
+                let revision = git.resolve(&request).map_err(&refused)?;
+                session.found.put_revision(source, &revision);
+                revision
+            }
+        };
         let mut checkout = git.fetch(&request, &revision).map_err(&refused)?;
         let mut layer = session.draft.layer().map_err(failed(ACTION))?;
         // That of the commit, as a checkout has none that would be the same twice.

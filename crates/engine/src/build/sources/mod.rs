@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ::git::Revision;
 use dockerfile::lower::GitSource;
+use oci::Digest;
 use registry_client::web::Known;
 
 /// What was said of sources when their keys were made. Whoever fetches one later gets that, or an error: else what somebody puts
@@ -22,6 +23,10 @@ use registry_client::web::Known;
 pub(super) struct Found {
     revisions: Mutex<Vec<(GitSource, Revision)>>,
     files: Mutex<BTreeMap<String, Known>>,
+    /// What each address stood for when its key was made.
+    identities: Mutex<BTreeMap<String, Digest>>,
+    /// What came of addresses that were downloaded.
+    digests: Mutex<BTreeMap<String, Digest>>,
 }
 
 impl Found {
@@ -30,13 +35,34 @@ impl Found {
         revisions.push((source.clone(), revision.clone()));
     }
 
-    fn revision(&self, source: &GitSource) -> Option<Revision> {
+    /// What a repository was when it was looked up.
+    pub(super) fn revision(&self, source: &GitSource) -> Option<Revision> {
         let revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
         revisions.iter().find(|(known, _)| known == source).map(|(_, revision)| revision.clone())
     }
 
     fn put_file(&self, url: &str, known: Known) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), known);
+    }
+
+    fn put_identity(&self, url: &str, identity: &Digest) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.insert(url.to_owned(), identity.clone());
+    }
+
+    /// By what a file of the web without a checksum is known in keys.
+    pub(super) fn identity(&self, url: &str) -> Option<Digest> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
+    }
+
+    fn put_digest(&self, url: &str, digest: Option<&Digest>) {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.extend(digest.map(|digest| (url.to_owned(), digest.clone())));
+    }
+
+    /// The digest of a file that this build has downloaded.
+    pub(super) fn digest(&self, url: &str) -> Option<Digest> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
     }
 
     /// Whether what comes is another version than the one that was looked up, as far as the server says.

@@ -140,8 +140,9 @@ fn file(session: &Session<'_>, url: &str, part: &Part<'_>) -> Result<Received> {
         }
         spool.write_all(&buffer[..read]).named("write", &path).map_err(failed)?;
         received += read as u64;
-        part.progress("transferring context", received, total, false);
+        part.progress("transferring context:", received, total, false);
     }
+    session.found.put_digest(url, reader.digest());
     drop(spool);
     let spooled = file::open(&path).map_err(failed)?;
     drop(file::remove_if_exists(&path));

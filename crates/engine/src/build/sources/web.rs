@@ -68,6 +68,7 @@ pub(in crate::build) fn http(
         None => Key::of("http once", [url, &session.nonce]),
     };
     session.found.put_file(url, about.known);
+    session.found.put_identity(url, identity.digest());
     Ok(Source::There { identity: identity.digest().clone() })
 }
 
@@ -126,6 +127,7 @@ pub(in crate::build) fn fetch_http(
         received += read as u64;
         step.progress(name, received, total);
     }
+    session.found.put_digest(url, reader.digest());
     let modified = reader.about().modified.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
     layer_of_file(session, name, &path, received, modified)
 }

@@ -19,13 +19,11 @@ use super::Push;
 use super::blobs::in_memory;
 use super::parcel::{Made, Parcel};
 use crate::images::failed;
-use crate::images::platforms::{Attested, DEPTH_LIMIT};
+use crate::images::platforms::{ABOUT, Attested, DEPTH_LIMIT};
 use crate::{Engine, Error, Result};
 
 /// The most documents that one index is followed to.
 const DOCUMENTS_LIMIT: usize = 1024;
-/// By which a build tool says of what it attests something.
-const ATTESTED: &str = "vnd.docker.reference.digest";
 
 /// An index with all that it leads to.
 pub(super) struct Tree {
@@ -323,7 +321,7 @@ impl Push<'_> {
                 let (mut entries, mut gone) = (Vec::with_capacity(inner.len()), BTreeSet::new());
                 for node in inner {
                     // What was attested of an image that is another one now is not true of that.
-                    let about = node.entry.annotations.get(ATTESTED);
+                    let about = node.entry.annotations.get(ABOUT);
                     if about.is_some_and(|digest| gone.contains(digest)) {
                         continue;
                     }
@@ -339,7 +337,7 @@ impl Push<'_> {
                     false => {
                         // Also where it stands before that image.
                         entries.retain(|entry: &Descriptor| {
-                            entry.annotations.get(ATTESTED).is_none_or(|digest| !gone.contains(digest))
+                            entry.annotations.get(ABOUT).is_none_or(|digest| !gone.contains(digest))
                         });
                         let bytes = serde_json::to_vec(&Index { manifests: entries, ..*index.clone() })
                             .map_err(|source| Error::WriteList { source })?;

@@ -5,30 +5,40 @@
 //!       └► attestation manifest ─► statements ─────────┘     platform unknown/unknown, vnd.docker.reference.digest
 //! ```
 //!
+//! What goes to a registry or into an archive says how it was made even if nobody has asked (`mode=min`); what stays here, and file
+//! systems, do not: an image in the store has the digest that its content gives it.
+//!
 //! They lie in the index as BuildKit lays them out, so that its clients find them: the config of an attestation manifest names the
 //! statements as if they were layers. Nothing of a secret is in them, only that one was used.
 
-mod packages;
+mod materials;
 mod provenance;
 mod sbom;
+mod steps;
 
 use std::collections::BTreeMap;
 
 use oci::{
-    ContainerConfig, Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference,
-    RootFs,
+    ContainerConfig, Descriptor, DiffId, Digest, Hasher, ImageConfig, Manifest, MediaType, Platform,
+    Reference, RootFs,
 };
 use serde_json::{Value, json};
 
 use super::describe::{Image, Way};
+use super::options::ImageOptions;
 use super::{Export, Product};
 use crate::build::BuildError;
+use crate::images::failed;
 use crate::request::{Build, Fields, parse_bool};
 use crate::{Error, Result};
+use materials::purl;
 use provenance::Provenance;
 
 /// What in-toto calls its statements.
 const STATEMENT: &str = "application/vnd.in-toto+json";
+/// What BuildKit calls a manifest of them that is no image.
+const ARTIFACT: &str = "application/vnd.docker.attestation.manifest.v1+json";
+const READ: &str = "read the files of the image";
 
 /// What is to be attested.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +56,9 @@ pub(super) struct Predicate {
     /// What kind it is, by its address.
     pub(super) kind: &'static str,
     /// How its file is called.
-    pub(super) file: &'static str,
+    pub(super) file: String,
     pub(super) content: Value,
-    /// It is not to be in images.
+    /// It is for images alone, and no file beside others.
     pub(super) inline_only: bool,
 }
 
@@ -62,7 +72,7 @@ pub(super) struct Attested {
 
 /// Reads what was asked for.
 pub(super) fn wanted(request: &Build) -> Result<Wanted> {
-    let mut wanted = Wanted { provenance: Some(Provenance::default()), is_explicit: false, sbom: false };
+    let mut wanted = Wanted { provenance: Some(Provenance::least()), is_explicit: false, sbom: false };
     for (kind, fields) in &request.attestations {
         let disabled = match field(fields, "disabled") {
             None => false,
@@ -118,7 +128,12 @@ impl Wanted {
 
 impl Export<'_> {
     /// Attests of images what is wanted of them on that way.
-    pub(super) fn attest(&self, images: &[Image], names: &[Reference], way: Way) -> Result<Vec<Attested>> {
+    pub(super) fn attest(
+        &self,
+        images: &[Image],
+        ImageOptions { names, is_artifact, .. }: &ImageOptions,
+        way: Way,
+    ) -> Result<Vec<Attested>> {
         let wanted = wanted(self.session.request)?;
         let mut attested = Vec::new();
         if way == Way::Docker {
@@ -126,28 +141,54 @@ impl Export<'_> {
         }
         for image in images {
             let Some(product) = self.products.get(image.product) else { continue };
-            let predicates = self.predicates(product, wanted.on(way))?;
+            let layers = layers_of(image);
+            let predicates = self.predicates(product, wanted.on(way), &layers)?;
             let subjects = subjects(names, &product.platform, &image.manifest.digest);
             let statements: Vec<(&'static str, Vec<u8>)> = predicates
                 .into_iter()
-                .filter(|predicate| !predicate.inline_only)
                 .map(|predicate| (predicate.kind, statement(&predicate, &subjects)))
                 .collect();
             if !statements.is_empty() {
-                attested.push(documents(&statements, &image.manifest.digest)?);
+                attested.push(documents(&statements, &image.manifest, *is_artifact)?);
             }
         }
         Ok(attested)
     }
 
-    /// Files beside a file system that say what was asked for: their names and contents.
-    pub(super) fn attested_files(&self, product: &Product) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    /// Files beside a file system that say what was asked for: their names and contents. What they are about is every file.
+    pub(super) fn attested_files(&self, product: &Product) -> Result<Vec<(String, Vec<u8>)>> {
         let wanted = wanted(self.session.request)?;
-        let predicates = self.predicates(product, wanted.explicit())?;
-        // What the files came from.
-        let subject = |layer: DiffId| json!({ "name": "layer", "digest": digest_set(layer.digest()) });
-        let subjects: Vec<Value> = product.tree.diff_ids().into_iter().map(subject).collect();
-        Ok(predicates.iter().map(|predicate| (predicate.file, statement(predicate, &subjects))).collect())
+        let mut predicates = self.predicates(product, wanted.explicit(), &[])?;
+        predicates.retain(|predicate| !predicate.inline_only);
+        if predicates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let subjects = self.files_of(product)?;
+        let file = |predicate: Predicate| {
+            let statement = statement(&predicate, &subjects);
+            (predicate.file, statement)
+        };
+        Ok(predicates.into_iter().map(file).collect())
+    }
+
+    /// Every file of a product with its digest, as in-toto names subjects.
+    fn files_of(&self, product: &Product) -> Result<Vec<Value>> {
+        let merged = image::files::Merged::open(&self.session.engine.store, &product.tree.diff_ids());
+        let merged = merged.map_err(failed(READ))?;
+        let (mut subjects, mut buffer) = (Vec::new(), vec![0; 1 << 18]);
+        let visited = merged.files(&mut |path, file| {
+            let (mut hasher, mut place) = (Hasher::sha256(), 0);
+            while place < file.size {
+                let read = file.read_at(place, &mut buffer)?;
+                hasher.update(buffer.get(..read).unwrap_or_default());
+                place += read as u64;
+            }
+            let name = String::from_utf8_lossy(path);
+            subjects.push(json!({ "name": name, "digest": digest_set(&hasher.finish()) }));
+            Ok(())
+        });
+        visited.map_err(failed(READ))?;
+        Ok(subjects)
     }
 
     /// How an image was made, for those who want it told: by platform.
@@ -155,25 +196,31 @@ impl Export<'_> {
         let wanted = wanted(self.session.request)?;
         let Some(provenance) = &wanted.provenance else { return Ok(BTreeMap::new()) };
         let told = |product: &Product| {
-            Ok((product.platform.to_string(), provenance.predicate(self, product)?.content))
+            (product.platform.to_string(), provenance.predicate(self, product, &[]).content)
         };
-        self.products.iter().map(told).collect()
+        Ok(self.products.iter().map(told).collect())
     }
 
     fn predicates(
         &self,
         product: &Product,
         (provenance, sbom): (Option<&Provenance>, bool),
+        layers: &[Descriptor],
     ) -> Result<Vec<Predicate>> {
         let mut predicates = Vec::new();
         if sbom {
             predicates.push(sbom::predicate(self, product)?);
         }
         if let Some(provenance) = provenance {
-            predicates.push(provenance.predicate(self, product)?);
+            predicates.push(provenance.predicate(self, product, layers));
         }
         Ok(predicates)
     }
+}
+
+/// The layers that an image's manifest names.
+fn layers_of(image: &Image) -> Vec<Descriptor> {
+    Manifest::parse(&image.bytes).map(|manifest| manifest.layers).unwrap_or_default()
 }
 
 /// The image by all of its names; by none if it has none.
@@ -182,21 +229,14 @@ fn subjects(names: &[Reference], platform: &Platform, digest: &Digest) -> Vec<Va
     if names.is_empty() {
         return vec![json!({ "name": "_", "digest": digest })];
     }
-    let named = |name: &Reference| json!({ "name": purl(name, platform), "digest": digest });
+    let platform = platform.to_string();
+    let named = |name: &Reference| json!({ "name": purl(name, &platform), "digest": digest });
     names.iter().map(named).collect()
 }
 
 /// A digest as in-toto writes it.
 fn digest_set(digest: &Digest) -> Value {
     json!({ digest.algorithm_name(): digest.encoded() })
-}
-
-/// An image as a package URL.
-fn purl(name: &Reference, platform: &Platform) -> String {
-    let platform = encoded(&platform.to_string());
-    let version = name.tag().map(|tag| format!("@{}", encoded(tag))).unwrap_or_default();
-    let repository: Vec<String> = name.familiar_name().split('/').map(encoded).collect();
-    format!("pkg:docker/{}{version}?platform={platform}", repository.join("/"))
 }
 
 /// As a part of a package URL: what is not plain in hexadecimal digits behind a percent sign.
@@ -216,8 +256,13 @@ fn statement(predicate: &Predicate, subjects: &[Value]) -> Vec<u8> {
     statement.to_string().into_bytes()
 }
 
-/// The attestation manifest of an image, with all that it leads to.
-fn documents(statements: &[(&'static str, Vec<u8>)], subject: &Digest) -> Result<Attested> {
+/// The attestation manifest of an image, with all that it leads to: as BuildKit has always laid it out, with a config that is an
+/// image's of no platform, or as an artifact of its own kind that names the image as its subject.
+fn documents(
+    statements: &[(&'static str, Vec<u8>)],
+    subject: &Descriptor,
+    is_artifact: bool,
+) -> Result<Attested> {
     let mut documents = BTreeMap::new();
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     for (kind, statement) in statements {
@@ -233,22 +278,28 @@ fn documents(statements: &[(&'static str, Vec<u8>)], subject: &Digest) -> Result
     }
     let unknown =
         Platform { os: "unknown".to_owned(), architecture: "unknown".to_owned(), ..Platform::default() };
-    let config = ImageConfig {
-        platform: unknown.clone(),
-        config: ContainerConfig::default(),
-        rootfs: RootFs { diff_ids, ..RootFs::default() },
-        ..ImageConfig::default()
+    let (kind, config) = match is_artifact {
+        true => (MediaType::OCI_EMPTY, b"{}".to_vec()),
+        false => {
+            let config = ImageConfig {
+                platform: unknown.clone(),
+                config: ContainerConfig::default(),
+                rootfs: RootFs { diff_ids, ..RootFs::default() },
+                ..ImageConfig::default()
+            };
+            (MediaType::OCI_CONFIG, config.to_bytes())
+        }
     };
-    let config = config.to_bytes();
-    let described = Descriptor::of(MediaType::OCI_CONFIG, &config);
+    let described = Descriptor::of(kind, &config);
     documents.insert(described.digest.clone(), config);
+    let about = || Descriptor::new(subject.media_type.clone(), subject.digest.clone(), subject.size);
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(MediaType::OCI_MANIFEST),
-        artifact_type: None,
+        artifact_type: is_artifact.then(|| MediaType::from(ARTIFACT)),
         config: described,
         layers,
-        subject: None,
+        subject: is_artifact.then(about),
         annotations: BTreeMap::new(),
     };
     let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::WriteList { source })?;
@@ -256,7 +307,7 @@ fn documents(statements: &[(&'static str, Vec<u8>)], subject: &Digest) -> Result
     documents.insert(manifest.digest.clone(), bytes);
     manifest.platform = Some(unknown);
     manifest.annotations.extend([
-        ("vnd.docker.reference.digest".to_owned(), subject.to_string()),
+        ("vnd.docker.reference.digest".to_owned(), subject.digest.to_string()),
         ("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned()),
     ]);
     Ok(Attested { manifest, documents })

@@ -44,10 +44,10 @@ pub(super) fn image(asked: &mut Asked<'_>, request: &Build, is_registry: bool) -
         store: asked.flag("store", true)? && !by_digest,
         dangling: dangling.map(|name| reference(name, true)).transpose()?,
         canonical: asked.flag("name-canonical", false)?,
+        is_artifact: asked.flag("oci-artifact", false)?,
     };
-    // An image here needs no unpacking, times of files are those that were asked for in any case, and statements are referrers or
-    // not as registries can.
-    for key in ["unpack", "rewrite-timestamp", "oci-artifact", "prefer-nondist-layers"] {
+    // An image here needs no unpacking, and times of files are those that were asked for in any case.
+    for key in ["unpack", "rewrite-timestamp", "prefer-nondist-layers"] {
         asked.flag(key, false)?;
     }
     if asked.flag("registry.insecure", false)? {

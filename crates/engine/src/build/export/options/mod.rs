@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `image` | the image store, and a registry with `push=true` | an index |
 //! | `registry` | the same, with `push=true` | an index |
-//! | `docker` | an archive for `docker load`; the image store if it names no file | an index beside one image |
+//! | `docker` | an archive for `docker load`; the image store if it names no file | an index in the store; no archive |
 //! | `oci` | an OCI layout: a tar, or a directory with `tar=false` | an index |
 //! | `tar` | a tar of the file system | a directory each |
 //! | `local` | a directory | a directory each |
@@ -88,6 +88,8 @@ pub(super) struct ImageOptions {
     pub(super) dangling: Option<Reference>,
     /// It is known here by its digest in the repositories of its names, too.
     pub(super) canonical: bool,
+    /// What is attested is an artifact that names the image as its subject.
+    pub(super) is_artifact: bool,
 }
 
 /// How a file system is laid out.

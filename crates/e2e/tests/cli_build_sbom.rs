@@ -1,0 +1,164 @@
+//! Bills of materials of images with real databases: dpkg's of this host beside what dpkg says, rpm's as rpm writes it, and the same in
+//! Berkeley DB, as perl writes that.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests handle their own files and fail loudly"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{Skiff, require};
+
+struct Workshop {
+    skiff: Skiff,
+    context: PathBuf,
+}
+
+impl Workshop {
+    fn new() -> Workshop {
+        let skiff = Skiff::new().that_builds();
+        let context = skiff.folder().join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY tree /\n").unwrap();
+        std::fs::create_dir(context.join("tree")).unwrap();
+        Workshop { skiff, context }
+    }
+
+    /// A file of the image, whose folders are made.
+    fn file(&self, path: &str) -> PathBuf {
+        let path = self.context.join("tree").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// The document that is written beside the files.
+    fn document(&self) -> Value {
+        let out = self.skiff.folder().join("out");
+        let (output, context) =
+            (format!("type=local,dest={},mode=delete", out.display()), self.context.to_str().unwrap());
+        let built = self.skiff.run(&["build", "--progress=plain", "--sbom=true", "-o", &output, context]);
+        assert_eq!(built.code, 0, "{}", built.stderr);
+        let statement = std::fs::read(out.join("sbom.spdx.json")).unwrap();
+        let statement: Value = serde_json::from_slice(&statement).unwrap();
+        assert_eq!(statement["predicateType"], "https://spdx.dev/Document");
+        statement["predicate"].clone()
+    }
+
+    fn purls(&self) -> BTreeSet<String> {
+        let document = self.document();
+        assert!(document["creationInfo"]["comment"].is_null(), "{}", document["creationInfo"]);
+        let packages = document["packages"].as_array().unwrap().iter();
+        packages
+            .filter_map(|one| Some(one["externalRefs"][0]["referenceLocator"].as_str()?.to_owned()))
+            .collect()
+    }
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_dpkg_has_installed_is_listed() {
+    let workshop = Workshop::new();
+    std::fs::copy("/var/lib/dpkg/status", workshop.file("var/lib/dpkg/status")).unwrap();
+    std::fs::write(workshop.file("etc/os-release"), "ID=debian\nVERSION_ID=\"12\"\n").unwrap();
+    let format =
+        "${db:Status-Status} pkg:deb/debian/${Package}@${Version}?arch=${Architecture}&distro=debian-12\n";
+    let wanted = said(Command::new("dpkg-query").args(["--show", "-f", format]));
+    let installed = wanted.lines().filter_map(|line| line.strip_prefix("installed "));
+    // In addresses a sign stands for something.
+    let wanted: BTreeSet<String> = installed.map(|line| line.replace('+', "%2B")).collect();
+    assert!(wanted.len() > 50, "{wanted:?}");
+    let found: BTreeSet<String> = workshop
+        .purls()
+        .into_iter()
+        .map(|purl| purl.split("&upstream=").next().unwrap().to_owned())
+        .collect();
+    let missing: Vec<_> = wanted.symmetric_difference(&found).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A database of rpm with these packages, made by rpm itself.
+fn rpm(folder: &Path, packages: &[(&str, &str)]) -> PathBuf {
+    require("rpmbuild", "rpm");
+    let (top, root) = (folder.join("top"), folder.join("root"));
+    for (name, version) in packages {
+        let spec = folder.join(format!("{name}.spec"));
+        let text = format!(
+            "Name: {name}\nVersion: {version}\nRelease: 3\nEpoch: 4\nSummary: x\nLicense: GPLv2+ and MIT\nBuildArch: noarch\nVendor: Example\n%description\nx\n%files\n"
+        );
+        std::fs::write(&spec, text).unwrap();
+        let top = format!("_topdir {}", top.display());
+        said(Command::new("rpmbuild").args(["--quiet", "--define", &top, "-bb"]).arg(&spec));
+        let package = folder.join(format!("top/RPMS/noarch/{name}-{version}-3.noarch.rpm"));
+        said(
+            Command::new("rpm")
+                .args([
+                    "--define",
+                    "_db_backend sqlite",
+                    "--define",
+                    "_dbpath /var/lib/rpm",
+                    "--nosignature",
+                    "--nodigest",
+                    "--nodeps",
+                    "--noscripts",
+                ])
+                .arg("--root")
+                .arg(&root)
+                .arg("-i")
+                .arg(&package),
+        );
+    }
+    root.join("var/lib/rpm/rpmdb.sqlite")
+}
+
+#[test]
+fn what_rpm_has_installed_is_listed_from_whichever_database() {
+    let workshop = Workshop::new();
+    let folder = workshop.skiff.folder().join("rpm");
+    std::fs::create_dir(&folder).unwrap();
+    let database = rpm(&folder, &[("hello", "1.2"), ("world", "2.0")]);
+    let place = workshop.file("var/lib/rpm/rpmdb.sqlite");
+    std::fs::copy(&database, &place).unwrap();
+    let wanted: BTreeSet<String> = ["hello@1.2", "world@2.0"]
+        .iter()
+        .map(|name| {
+            let source = name.replace('@', "-");
+            format!("pkg:rpm/{name}-3?arch=noarch&epoch=4&upstream={source}-3.src.rpm")
+        })
+        .collect();
+    assert_eq!(workshop.purls(), wanted);
+    let document = workshop.document();
+    // Words that are none of SPDX's are told as such.
+    assert_eq!(document["hasExtractedLicensingInfos"][0]["extractedText"], "GPLv2+ and MIT");
+    let license = &document["hasExtractedLicensingInfos"][0]["licenseId"];
+    assert_eq!(&document["packages"][1]["licenseDeclared"], license);
+    assert_eq!(document["packages"][1]["supplier"], "Organization: Example");
+
+    // The same packages as rpm had them before: rows of SQLite become those of a hash.
+    std::fs::remove_file(&place).unwrap();
+    let rows = folder.join("rows");
+    std::fs::create_dir(&rows).unwrap();
+    let dump = "import sqlite3,sys
+for number, blob in sqlite3.connect(sys.argv[1]).execute('SELECT hnum, blob FROM Packages'):
+    open('%s/%d' % (sys.argv[2], number), 'wb').write(blob)";
+    said(Command::new("python3").args(["-c", dump]).arg(&database).arg(&rows));
+    let load = "my %h; tie %h, 'DB_File', $ARGV[0], O_RDWR|O_CREAT, 0644, $DB_HASH or die; undef $/;
+$h{pack('L', 0)} = pack('L', 9);
+for my $file (glob(\"$ARGV[1]/*\")) { open F, '<:raw', $file or die; $file =~ m{(\\d+)$}; $h{pack('L', $1)} = <F>; }";
+    let place = workshop.file("var/lib/rpm/Packages");
+    said(Command::new("perl").args(["-MDB_File", "-e", load]).arg(&place).arg(&rows));
+    assert_eq!(workshop.purls(), wanted);
+    // What is damaged is told of, and ends nothing.
+    std::fs::write(&place, "no database").unwrap();
+    let document = workshop.document();
+    assert_eq!(document["creationInfo"]["comment"], "not understood, and left out: /var/lib/rpm/Packages");
+}
