@@ -44,10 +44,10 @@ impl Left {
         self.skiff.load(&archive("passing:1", &own, serde_json::json!({ "Cmd": ["none"] })));
         self.keep("shared", &self.shared, "[1/3] FROM busybox");
         self.keep("private", &self.private, "[2/3] RUN make\nall");
-        self.state().use_cache_mount(&key("npm"), "/root/.npm").unwrap();
+        self.state().use_cache_mount(key("npm").encoded(), "/root/.npm").unwrap();
         std::fs::create_dir_all(&self.mount).unwrap();
         std::fs::write(self.mount.join("package"), vec![b'y'; MEGABYTE]).unwrap();
-        self.state().measure_cache_mount(&key("npm"), MEGABYTE as u64).unwrap();
+        self.state().measure_cache_mount(key("npm").encoded(), MEGABYTE as u64).unwrap();
         let known = self.state().context_digests(Path::new("/src/app")).unwrap();
         let stamp = FileStamp { device: 1, inode: 2, size: 3, modified: 4, changed: 5 };
         // Who has found everything has nothing to keep.

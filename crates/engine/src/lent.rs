@@ -1,4 +1,4 @@
-//! Files of ids that are lent to an ordinary user: unpacked and removed by a process of their own (`monitor::lent`).
+//! Files of ids that are lent to an ordinary user: unpacked, given away and removed by a process of their own (`monitor::lent`).
 //!
 //! Without lent ids (no lines in `/etc/subuid` and `/etc/subgid`, or no `newuidmap` and `newgidmap`) a container has
 //! one id, root's, which is the caller; then every file of an image is the caller's, and there is nothing to do here.
@@ -6,12 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use image::snapshots::{Privilege, RootFs, Snapshots, Trees};
+use image::snapshots::{self, Privilege, RootFs, Snapshots, Trees};
 use image::store::Remover;
-use linux::file;
-use monitor::lent::Unpack;
+use linux::file::{self, Named as _};
+use monitor::lent::{Fill, Own, Unpack};
 use oci::{DiffId, Digest};
 use runtime::plan::{IdMap, IdMaps};
+use rustix::fs::{AtFlags, CWD, Gid, Uid};
 
 use crate::images::failed;
 use crate::{Engine, Error, Result, host, plan};
@@ -34,6 +35,51 @@ impl Engine {
                 .map_err(|source| Error::Lent { action: ACTION, source })?;
         }
         Ok(trees.root(&self.store, layers))
+    }
+
+    /// Unpacks one layer into the new directory `scratch`, with the owners that containers see, and renames what is called
+    /// `member` there to `target`. All of it is beside each other, where nobody else is.
+    pub(crate) fn unpack_member(
+        &self,
+        layer: &DiffId,
+        scratch: &Path,
+        (member, target): (&str, &Path),
+    ) -> Result<()> {
+        const ACTION: &str = "unpack a layer";
+        let Some(maps) = self.facts().rootless.as_ref().and_then(plan::lent_for_files) else {
+            Privilege::of_this_process()
+                .and_then(|privilege| snapshots::unpack_alone(&self.store, layer, scratch, privilege))
+                .map_err(failed(ACTION))?;
+            return file::rename(&scratch.join(member), target)
+                .map_err(|source| Error::File { action: ACTION, source });
+        };
+        let what = Fill {
+            root: self.store.root().to_owned(),
+            layer: layer.clone(),
+            scratch: scratch.to_owned(),
+            member: member.to_owned(),
+            target: target.to_owned(),
+        };
+        monitor::lent::fill(&self.config.monitor, maps, what)
+            .map_err(|source| Error::Lent { action: ACTION, source })
+    }
+
+    /// Gives a file of ours the owner that containers see, and its permission bits. Without lent ids all files are the caller's.
+    pub(crate) fn give(&self, path: &Path, (uid, gid): (u32, u32), mode: u32) -> Result<()> {
+        let rootless = self.facts().rootless.as_ref();
+        if let Some(maps) = rootless.and_then(plan::lent_for_files).filter(|_| (uid, gid) != (0, 0)) {
+            let what = Own { path: path.to_owned(), owner: (uid, gid), mode };
+            return monitor::lent::own(&self.config.monitor, maps, what)
+                .map_err(|source| Error::Lent { action: "give a file its owner", source });
+        }
+        let give = || {
+            if rootless.is_none() {
+                let (uid, gid, flags) = (Uid::from_raw(uid), Gid::from_raw(gid), AtFlags::SYMLINK_NOFOLLOW);
+                rustix::fs::chownat(CWD, path, Some(uid), Some(gid), flags).named("change owner of", path)?;
+            }
+            file::set_mode(path, mode)
+        };
+        give().map_err(|source| Error::File { action: "give a file its owner", source })
     }
 
     /// Removes trees in which a container's ids may have files. One that is not there is no error.

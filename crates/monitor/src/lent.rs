@@ -23,10 +23,11 @@ use std::path::{Path, PathBuf};
 
 use image::Store;
 use image::files::{self, Change, ChangeKind, Marks, MountPoints, Stack, Times};
-use image::snapshots::{Snapshots, Trees};
-use linux::file;
+use image::snapshots::{Privilege, Snapshots, Trees, unpack_alone};
+use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
 use runtime::plan::IdMaps;
+use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,32 @@ pub struct Unpack {
     pub layers: Vec<DiffId>,
     /// The name of the ids, for the trees.
     pub ids: String,
+}
+
+/// A part of one layer, which is unpacked as [`image::snapshots::unpack_alone`] does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The root of the store; absolute.
+    pub root: PathBuf,
+    /// The layer.
+    pub layer: DiffId,
+    /// The directory that is made of it.
+    pub scratch: PathBuf,
+    /// The name in that of what is wanted.
+    pub member: String,
+    /// What that is renamed to.
+    pub target: PathBuf,
+}
+
+/// A file that is to have another owner. It is the caller's so far, and so is what it lies in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// The file; no link at its end is followed.
+    pub path: PathBuf,
+    /// User and group, as the namespace numbers them.
+    pub owner: (u32, u32),
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +112,8 @@ enum Job {
     Unpack(Unpack),
     Remove(Vec<PathBuf>),
     Read(ReadLayer),
+    Fill(Fill),
+    Own(Own),
 }
 
 /// Has layers unpacked by a new process of the monitor `program`, with the owners that `maps` give; waits for it.
@@ -101,6 +130,22 @@ pub fn unpack(program: &Path, maps: IdMaps, what: Unpack) -> Result<()> {
 /// [`Error::Remote`] has the words of what could not be removed.
 pub fn remove(program: &Path, maps: IdMaps, trees: Vec<PathBuf>) -> Result<()> {
     begin(program, maps, Job::Remove(trees), &[])?.finish()
+}
+
+/// Has a part of a layer unpacked likewise.
+///
+/// # Errors
+/// [`Error::Remote`] has the words of what could not be unpacked.
+pub fn fill(program: &Path, maps: IdMaps, what: Fill) -> Result<()> {
+    begin(program, maps, Job::Fill(what), &[])?.finish()
+}
+
+/// Gives a file away likewise.
+///
+/// # Errors
+/// [`Error::Remote`] says why that is not possible.
+pub fn own(program: &Path, maps: IdMaps, what: Own) -> Result<()> {
+    begin(program, maps, Job::Own(what), &[])?.finish()
 }
 
 /// Has a layer read likewise, into a pipe or a file. Returns while that goes on.
@@ -191,6 +236,8 @@ impl Job {
             Self::Unpack(_) => "unpack the layers as the owners of their files",
             Self::Remove(_) => "remove what lent ids own",
             Self::Read(_) => "read the writable layer",
+            Self::Fill(_) => "unpack a layer as the owners of its files",
+            Self::Own(_) => "give a file to a lent id",
         }
     }
 }
@@ -202,6 +249,8 @@ fn perform(job: Job, with: &[OwnedFd]) -> std::result::Result<(), String> {
             .map(drop)
             .map_err(|error| words(&error)),
         Job::Remove(trees) => remove_all(&trees).map_err(|error| words(&error)),
+        Job::Fill(what) => fill_from(&what).map_err(|error| words(&error)),
+        Job::Own(what) => give(&what).map_err(|error| words(&error)),
         Job::Read(what) => match with {
             [out] => read_layer(&what, out).map_err(|error| words(&error)),
             _ => Err("there is nothing to write to".to_owned()),
@@ -224,6 +273,20 @@ fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
             written.map_err(|source| image::Error::Write { source })
         }
     }
+}
+
+/// Nobody but its owner, and root here, may rename a directory to where it has another parent.
+fn fill_from(Fill { root, layer, scratch, member, target }: &Fill) -> image::Result<()> {
+    unpack_alone(&Store::open(root)?, layer, scratch, Privilege::UserNamespace)?;
+    Ok(file::rename(&scratch.join(member), target)?)
+}
+
+/// The mode first: afterwards the file is somebody else's, and what a change of owner takes away it takes only from programs.
+fn give(Own { path, owner: (uid, gid), mode }: &Own) -> file::Result<()> {
+    file::set_mode(path, *mode)?;
+    let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(CWD, path, Some(uid), Some(gid), flags).named("change owner of", path)
 }
 
 /// One that cannot be removed is no reason to leave the others; the last one is told of.

@@ -47,7 +47,8 @@ pub struct MonitorPlan {
     pub peers: Vec<PeerPlan>,
     /// Removes the container after its exit (`--rm`).
     pub auto_remove: bool,
-    /// It lasts no longer than the caller that started it: whose connection closes, however that comes about, has it killed.
+    /// It lasts no longer than the caller that started it: whose connection closes, however that comes about, has it killed. One
+    /// whose caller is gone when it has its run directory does not begin.
     pub ends_with_caller: bool,
     /// Appends one line per step of the start to this file, for measurements.
     pub trace: Option<PathBuf>,

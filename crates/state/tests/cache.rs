@@ -308,16 +308,16 @@ fn fifty_thousand_files_are_known_by_one_query() {
 fn cache_mounts_are_noted_measured_and_forgotten() {
     let root = Scratch::new();
     let state = root.state();
-    let (one, two) = (key("/root/.cache"), key("apt"));
+    let (one, two) = (key("/root/.cache").encoded().to_owned(), format!("{}-1", key("apt").encoded()));
     state.use_cache_mount(&one, "/root/.cache").unwrap();
     state.use_cache_mount(&two, "apt").unwrap();
     state.use_cache_mount(&one, "/root/.cache").unwrap();
     state.measure_cache_mount(&one, 4711).unwrap();
-    state.measure_cache_mount(&key("unknown"), 1).unwrap();
+    state.measure_cache_mount("unknown", 1).unwrap();
     let mounts = state.cache_mounts().unwrap();
     let shown: Vec<_> = mounts.iter().map(|it| (it.name.as_str(), it.size, it.uses)).collect();
     assert_eq!(shown, [("/root/.cache", 4711, 2), ("apt", 0, 1)]);
-    assert_eq!(mounts[0].key, one.encoded());
+    assert_eq!((&mounts[0].key, &mounts[1].key), (&one, &two));
     assert_eq!(state.cache_mount(&two).unwrap().unwrap().name, "apt");
     assert!(state.remove_cache_mount(&mounts[0].key).unwrap());
     assert!(!state.remove_cache_mount(&mounts[0].key).unwrap());

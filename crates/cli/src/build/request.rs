@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use engine::request::{
-    Build, BuildContext, BuildLimits, BuildNetwork, Entitlement, Fields, Pull, Ulimit, parse_bytes,
-    parse_cpus,
+    Build, BuildContext, BuildLimits, BuildNetwork, Entitlement, Fields, OutputLimits, Pull, Ulimit,
+    parse_bytes, parse_cpus,
 };
 
 use super::fault::Fault;
@@ -194,6 +194,7 @@ fn limits(parsed: &Parsed) -> Result<BuildLimits> {
         ulimits: parsed.values("ulimit", Ulimit::parse)?,
         shm_size: parsed.value("shm-size", bytes)?.filter(|bytes| *bytes > 0),
         cgroup_parent: owned(parsed, "cgroup-parent"),
+        output: output_limits(&environment::caller),
     };
     for (flag, text) in parsed.all("resource") {
         resources(&mut limits, text).map_err(|reason| Error::value(flag, text, reason))?;
@@ -226,6 +227,19 @@ fn resources(limits: &mut BuildLimits, text: &str) -> std::result::Result<(), St
         }
     }
     Ok(())
+}
+
+/// By the variables that BuildKit reads; -1 is no limit, and what is no number says nothing, as there.
+fn output_limits(lookup: sources::Lookup<'_>) -> OutputLimits {
+    let usual = OutputLimits::default();
+    let limit = |name: &str, usual| {
+        let given = lookup(name).and_then(|text| text.trim().parse::<i64>().ok());
+        given.map_or(usual, |bytes| u64::try_from(bytes).ok())
+    };
+    OutputLimits {
+        size: limit("BUILDKIT_STEP_LOG_MAX_SIZE", usual.size),
+        speed: limit("BUILDKIT_STEP_LOG_MAX_SPEED", usual.speed),
+    }
 }
 
 /// What `--resource` may limit.
@@ -301,6 +315,17 @@ mod tests {
         }
         assert_eq!(extra_host("a").unwrap_err(), "bad format for add-host: \"a\"");
         assert_eq!(extra_host("a:b").unwrap_err(), "invalid IP address in add-host: \"b\"");
+    }
+
+    #[test]
+    fn output_is_limited_as_the_environment_says() {
+        let limits = |size: &'static str, speed: &'static str| {
+            output_limits(&|name| Some(if name.ends_with("SIZE") { size } else { speed }.to_owned()))
+        };
+        assert_eq!(output_limits(&|_| None), OutputLimits { size: Some(2 << 20), speed: None });
+        assert_eq!(limits("7", "9"), OutputLimits { size: Some(7), speed: Some(9) });
+        assert_eq!(limits("-1", "x"), OutputLimits { size: None, speed: None });
+        assert_eq!(limits("", "-1"), OutputLimits { size: Some(2 << 20), speed: None });
     }
 
     #[test]

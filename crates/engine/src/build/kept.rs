@@ -9,11 +9,8 @@
 //! So the sizes of all entries add up to what they take. A layer that an image has as well is shared: it stays when its record goes.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
 
-use linux::file;
 use oci::{DiffId, Digest, Timestamp};
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use state::{BuildRecord, CacheKind, CacheMount};
 
 use crate::images::failed;
@@ -127,7 +124,7 @@ impl Engine {
         let known = self.state().cache_mounts()?.into_iter();
         let mut known: BTreeMap<String, CacheMount> = known.map(|mount| (mount.key.clone(), mount)).collect();
         // Directories without a row are there, too: a loss of power may have taken it.
-        for key in self.mount_directories() {
+        for key in self.cache_mount_names() {
             known.entry(key.clone()).or_insert_with(|| CacheMount {
                 name: key.clone(),
                 key,
@@ -144,7 +141,7 @@ impl Engine {
                 parents: Vec::new(),
                 kind: CacheKind::ExecCacheMount,
                 description: format!("cached mount {}", mount.name),
-                in_use: is_locked(&path),
+                in_use: self.uses_cache_mount(&mount.key),
                 shared: false,
                 mutable: true,
                 // One that was never measured is being used for the first time, or was by who was killed.
@@ -158,18 +155,6 @@ impl Engine {
         Ok(known.into_values().map(entry).collect())
     }
 
-    /// The names of the directories of cache mounts.
-    fn mount_directories(&self) -> Vec<String> {
-        let Ok(names) = std::fs::read_dir(self.config.root.join(MOUNTS)) else { return Vec::new() };
-        let names = names.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        names.filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).collect()
-    }
-
-    /// The directory of a cache mount.
-    pub(crate) fn cache_mount_path(&self, key: &str) -> PathBuf {
-        self.config.root.join(MOUNTS).join(key)
-    }
-
     /// Bytes of layers that only records name, by which the store is larger than images need.
     pub(crate) fn size_of_own_layers(entries: &[BuildCacheEntry]) -> u64 {
         let own = entries.iter().filter(|entry| entry.what == What::Record && !entry.shared);
@@ -177,42 +162,8 @@ impl Engine {
     }
 }
 
-/// Where cache mounts are, below the root.
-const MOUNTS: &str = "cache/mounts";
-
 /// An id for what has no record, of the same form as the ids of records.
 fn id_of(kind: &str, name: &str) -> String {
     let digest = Digest::of(format!("{kind} {name}").as_bytes());
     digest.encoded().get(..25).unwrap_or_default().to_owned()
-}
-
-/// Whether somebody has this directory locked, for himself or with others.
-fn is_locked(path: &Path) -> bool {
-    matches!(lock_for_removal(path), Ok(Lock::Taken))
-}
-
-/// What came of an attempt to have a cache mount for oneself.
-pub(super) enum Lock {
-    /// It is ours until this is dropped.
-    Ours(std::os::fd::OwnedFd),
-    /// Somebody uses it.
-    Taken,
-    /// It is not there.
-    Missing,
-}
-
-/// Locks the directory of a cache mount, without waiting.
-pub(super) fn lock_for_removal(path: &Path) -> file::Result<Lock> {
-    use linux::file::Named as _;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(opened) => opened,
-        Err(rustix::io::Errno::NOENT) => return Ok(Lock::Missing),
-        Err(errno) => return Err(errno).named("open", path),
-    };
-    match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock::Ours(opened)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Lock::Taken),
-        Err(errno) => Err(errno).named("lock", path),
-    }
 }

@@ -11,6 +11,7 @@
 
 mod blobs;
 mod cache;
+mod cache_mounts;
 mod context;
 mod contexts;
 mod copy;
@@ -96,7 +97,9 @@ impl Engine {
         let work = frontend::work(&session, (text, &contexts), progress)?;
         check_programs(request, &work)?;
         let cache = SharedCache::new(&session, progress)?;
-        let trees = solved(&session, &work, contexts, &cache, progress)?;
+        let trees = solved(&session, &work, contexts, &cache, progress);
+        self.measure_cache_mounts(&session.caches)?;
+        let trees = trees?;
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
             platform: target.platform.clone(),
             config: target.made.config.clone(),

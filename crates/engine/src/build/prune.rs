@@ -13,7 +13,8 @@ use linux::file::{self, Named as _};
 use oci::Timestamp;
 use state::CacheKind;
 
-use super::kept::{BuildCacheEntry, Lock, What, lock_for_removal};
+use super::cache_mounts::Lock;
+use super::kept::{BuildCacheEntry, What};
 use crate::images::failed;
 use crate::images::pressure::{Space, before};
 use crate::info::Pruned;
@@ -122,7 +123,7 @@ impl Engine {
     fn take_mount(&self, key: &str) -> Result<Option<Option<(std::path::PathBuf, std::os::fd::OwnedFd)>>> {
         let failed = |source: file::Error| Error::File { action: "remove a cache mount", source };
         let path = self.cache_mount_path(key);
-        let taken = match lock_for_removal(&path).map_err(failed)? {
+        let taken = match self.lock_cache_mount(key)? {
             Lock::Taken => return Ok(None),
             Lock::Missing => None,
             Lock::Ours(lock) => {

@@ -8,6 +8,7 @@ use oci::Timestamp;
 use registry_client::Client;
 
 use super::BuildError;
+use super::cache_mounts::Used;
 use super::copy::{Digests, Parts};
 use super::sources::Found;
 use super::together::{Made, Together};
@@ -38,6 +39,8 @@ pub(super) struct Session<'e> {
     pub(super) digests: Digests,
     /// Layers of parts of contexts.
     pub(super) parts: Parts,
+    /// Cache mounts that its programs have had.
+    pub(super) caches: Used,
     /// What names elsewhere meant when they were looked up: that is what is fetched.
     pub(super) found: Found,
     /// The builds of the same command; none if it is alone.
@@ -66,6 +69,7 @@ impl<'e> Session<'e> {
             declared: OnceLock::new(),
             digests: Digests::default(),
             parts: Parts::default(),
+            caches: Used::default(),
             found: Found::default(),
             together: None,
         })

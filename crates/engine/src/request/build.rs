@@ -232,4 +232,22 @@ pub struct BuildLimits {
     pub shm_size: Option<u64>,
     /// `--cgroup-parent`.
     pub cgroup_parent: Option<String>,
+    /// How much of what it says is passed on.
+    pub output: OutputLimits,
+}
+
+/// How much of each stream of a program is passed on. What is beyond it is left out, but for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Bytes in all.
+    pub size: Option<u64>,
+    /// Bytes for each second that it has run.
+    pub speed: Option<u64>,
+}
+
+impl Default for OutputLimits {
+    /// As much in all as with BuildKit, as fast as it comes.
+    fn default() -> OutputLimits {
+        OutputLimits { size: Some(2 << 20), speed: None }
+    }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use build::EPOCH;
 pub use build::{
     Build, BuildContext, BuildLimits, BuildNetwork, DockerfileSource, Entitlement, Fields, NamedContext,
-    Secret,
+    OutputLimits, Secret,
 };
 pub use device::{AccessRule, DeviceRate};
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};

@@ -15,7 +15,7 @@ mod unpack;
 
 pub use ids::Ids;
 pub use probe::{Unsupported, probe};
-pub use trees::{Privilege, Trees};
+pub use trees::{Privilege, Trees, unpack_alone};
 
 use crate::error::Result;
 use crate::store::Store;

@@ -27,7 +27,7 @@ use oci::{ChainId, DiffId, Digest};
 use rustix::thread::CapabilitySet;
 use std::cell::Cell;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Unpacks layers for an overlay mount.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Privilege {
     pub fn of_this_process() -> Result<Self> {
         // The inode number of the initial user namespace is part of the kernel's interface.
         const INITIAL: u64 = 0xeffffffd;
-        let path = std::path::Path::new("/proc/self/ns/user");
+        let path = Path::new("/proc/self/ns/user");
         let namespace = rustix::fs::stat(path).named("examine", path)?;
         let capabilities = rustix::thread::capabilities(None).named("examine", path)?.effective;
         let has = |set| capabilities.contains(set);
@@ -166,6 +166,23 @@ impl Snapshots for Trees {
     }
 }
 
+/// Unpacks one layer into the new directory `target`, as it is upon nothing, and syncs it. What `target` lies in is nobody
+/// else's.
+///
+/// # Errors
+/// If the layer is missing from the store or damaged, or something cannot be written.
+pub fn unpack_alone(store: &Store, layer: &DiffId, target: &Path, privilege: Privilege) -> Result<()> {
+    let tar = open_layer(store, layer)?;
+    let bytes = tar.metadata().named("examine", &store.layer_path(layer))?.len();
+    let layers = [Layer { diff_id: layer, tar: &tar }];
+    let mut merger = Merger::new(Limits::default());
+    merge_layer(&mut merger, &layers[0]).map_err(|source| Error::Index { source })?;
+    let (changes, budget) = (merger.changes(), Cell::new(bytes));
+    let tree = Unpacker::new(&changes, &layers, layer, privilege, &budget).unpack(target)?;
+    rustix::fs::syncfs(&tree).named("sync", target)?;
+    Ok(())
+}
+
 /// How many stacks, from the bottom, reach up to the topmost one that is missing.
 fn missing(stacks: &[PathBuf]) -> Result<usize> {
     let mut wanted = 0;
@@ -187,7 +204,7 @@ fn open_layer(store: &Store, layer: &DiffId) -> Result<File> {
     }
 }
 
-fn is_there(path: &std::path::Path) -> Result<bool> {
+fn is_there(path: &Path) -> Result<bool> {
     match rustix::fs::lstat(path) {
         Ok(_) => Ok(true),
         Err(rustix::io::Errno::NOENT) => Ok(false),

@@ -40,7 +40,9 @@ use cgroup::Cgroup;
 use linux::signal::{self, SignalFd};
 use runtime::plan::{Mount, MountKind, Namespace};
 use runtime::trace;
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use state::Asked;
 
@@ -103,6 +105,11 @@ fn supervise(control: OwnedFd, signals: SignalFd, first: Message) -> Result<()> 
             return Ok(());
         }
     };
+    // Whoever finds no run directory of a container that ends with its caller relies on it that none begins any more.
+    if plan.ends_with_caller && !clients.get(OWNER).is_some_and(|owner| is_there(owner.socket.as_fd())) {
+        ground.give_up();
+        return Ok(());
+    }
     let Ground { seat, ahead } = ground;
     let filling = volumes::prepare(&mut plan.launch, &plan.container_dir).map_err(LaunchFailure::from);
     let stage = Stage { plan: &plan, seat: &seat, signals: &signals, status: Status::starting(None) };
@@ -145,6 +152,24 @@ impl Ground {
         trace::mark(WHO, "run directory");
         Ok(Ground { seat, ahead: None })
     }
+
+    /// Leaves nothing of it.
+    fn give_up(self) {
+        let Ground { seat, ahead } = self;
+        if let Some((_, cgroup, init)) = ahead {
+            // In this order: a group must be empty to be removed.
+            drop(init);
+            drop(cgroup);
+        }
+        // What cannot be removed is found by whoever looks next.
+        drop(seat.vacate());
+    }
+}
+
+/// Whether there is still somebody at the other end of a socket.
+fn is_there(socket: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    matches!(rustix::event::poll(&mut watched, Some(&clock::millis(0))), Ok(0) | Err(Errno::INTR))
 }
 
 /// Keeps the mount namespace of a container that removes itself until this monitor ends.

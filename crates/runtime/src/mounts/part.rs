@@ -7,7 +7,7 @@
 //!
 //! What the image says of links leads nowhere outside of it. Nothing is attached that is not wanted: but kernels before 6.15
 //! clone no part of a detached mount, so there the whole lies over the container's root, out of sight of path lookups,
-//! for the moment in which its part is cloned.
+//! for the moment in which its part is cloned ([`part_while_attached`]).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -91,11 +91,15 @@ fn part(whole: OwnedFd, path: &Path, root: BorrowedFd<'_>) -> Result<OwnedFd, Er
     }
     let found = find(&whole, path, Links::Follow)?;
     match clone(&found) {
-        Err(Errno::INVAL) => {}
-        result => return result,
+        Err(Errno::INVAL) => part_while_attached(&whole, &found, root),
+        result => result,
     }
-    attach_at(&whole, root)?;
-    let cloned = clone(&found);
+}
+
+/// The same by kernels before 6.15: `whole` lies over `root` meanwhile.
+fn part_while_attached(whole: &OwnedFd, found: &OwnedFd, root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    attach_at(whole, root)?;
+    let cloned = clone(found);
     let place = format!("/proc/self/fd/{}", whole.as_raw_fd());
     // A mount that stays there would be seen: then there is no container.
     unmount(place, UnmountFlags::DETACH)?;
@@ -106,4 +110,66 @@ fn clone(found: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(found.as_fd(), "", flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use linux::process::{NEW_NS, unshare_namespaces};
+    use rustix::fs::{AtFlags, statat};
+    use rustix::mount::{MountPropagationFlags, mount_change};
+
+    use super::*;
+    use crate::plan::IdMaps;
+
+    /// A detached tmpfs with `folder/file`, and a link to the folder.
+    fn tree() -> OwnedFd {
+        let whole = new_instance("tmpfs", "tmpfs", &[], &IdMaps::default(), 0).unwrap();
+        rustix::fs::mkdirat(&whole, "folder", Mode::RWXU).unwrap();
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&whole, "folder/file", flags, Mode::RWXU).unwrap();
+        rustix::io::write(&file, b"content").unwrap();
+        rustix::fs::symlinkat("/../folder", &whole, "link").unwrap();
+        whole
+    }
+
+    fn content(part: &OwnedFd) -> Vec<u8> {
+        let file = openat(part, "file", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let mut bytes = [0; 16];
+        let length = rustix::io::read(&file, &mut bytes).unwrap();
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn a_part_is_the_same_by_kernels_that_need_it_attached_and_none_of_it_stays() {
+        assert!(rustix::process::geteuid().is_root(), "this test needs root: it mounts");
+        // In a mount namespace of this thread's own, whose mounts travel nowhere.
+        let tested = std::thread::spawn(|| {
+            unshare_namespaces(NEW_NS).unwrap();
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+            let root = new_instance("tmpfs", "tmpfs", &[], &IdMaps::default(), 0).unwrap();
+            rustix::fs::mkdirat(&root, "own", Mode::RWXU).unwrap();
+            // As the container's root: it is attached where nobody looks.
+            let place = rustix::fs::open("/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            attach_at(&root, &place).unwrap();
+            for path in ["/folder", "/link", "folder/../link/."] {
+                let whole = tree();
+                let found = find(&whole, Path::new(path), Links::Follow).unwrap();
+                let old = part_while_attached(&whole, &found, root.as_fd()).unwrap();
+                assert_eq!(content(&old), b"content", "{path}");
+                assert_eq!(
+                    content(&part(tree(), Path::new(path), root.as_fd()).unwrap()),
+                    b"content",
+                    "{path}"
+                );
+                // What lay over the root is gone: the root has what it had.
+                let root = find(&root, Path::new("/"), Links::Follow).unwrap();
+                assert!(statat(&root, "own", AtFlags::empty()).is_ok(), "{path}");
+                assert_eq!(statat(&root, "folder", AtFlags::empty()).unwrap_err(), Errno::NOENT, "{path}");
+            }
+            for path in ["/nothing", "/link/../../nothing"] {
+                assert_eq!(part(tree(), Path::new(path), root.as_fd()).unwrap_err(), Errno::NOENT, "{path}");
+            }
+        });
+        tested.join().unwrap();
+    }
 }

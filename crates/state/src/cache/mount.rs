@@ -8,7 +8,7 @@
 //! it, and when it was used. A directory without a row is one that a dead process has just made, or a row that a loss of power has
 //! taken: who lists directories finds it all the same.
 
-use oci::{Digest, Timestamp};
+use oci::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{count, stored};
@@ -17,7 +17,7 @@ use crate::{Durability, Result, State, nanoseconds, timestamp};
 /// What is known of a cache mount.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheMount {
-    /// The name of its directory: 64 hexadecimal digits.
+    /// The name of its directory: 64 hexadecimal digits, and `-<n>` after them for all but the first of a private one.
     pub key: String,
     /// What its steps call it, which may be anything.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct CacheMount {
 
 impl State {
     /// Notes that a cache mount is used. To be called before its directory is made, by who is about to mount it.
-    pub fn use_cache_mount(&self, key: &Digest, name: &str) -> Result<()> {
+    pub fn use_cache_mount(&self, key: &str, name: &str) -> Result<()> {
         self.atomically(Durability::Process, || {
             self.query("note the use of a cache mount", |connection| {
                 connection
@@ -41,30 +41,30 @@ impl State {
                         "INSERT INTO cache_mounts (key, name, size, made, used, uses) VALUES (?1, ?2, 0, ?3, ?3, 1)
                          ON CONFLICT (key) DO UPDATE SET name = excluded.name, used = excluded.used, uses = uses + 1",
                     )?
-                    .execute(params![key.encoded(), name, nanoseconds(crate::now())])
+                    .execute(params![key, name, nanoseconds(crate::now())])
                     .map(drop)
             })
         })
     }
 
     /// Notes how large a cache mount is after a use.
-    pub fn measure_cache_mount(&self, key: &Digest, size: u64) -> Result<()> {
+    pub fn measure_cache_mount(&self, key: &str, size: u64) -> Result<()> {
         self.atomically(Durability::Process, || {
             self.query("note the size of a cache mount", |connection| {
                 connection
                     .prepare_cached("UPDATE cache_mounts SET size = ?2, used = ?3 WHERE key = ?1")?
-                    .execute(params![key.encoded(), stored(size), nanoseconds(crate::now())])
+                    .execute(params![key, stored(size), nanoseconds(crate::now())])
                     .map(drop)
             })
         })
     }
 
     /// One cache mount.
-    pub fn cache_mount(&self, key: &Digest) -> Result<Option<CacheMount>> {
+    pub fn cache_mount(&self, key: &str) -> Result<Option<CacheMount>> {
         self.query("look for a cache mount", |connection| {
             connection
                 .prepare_cached("SELECT key, name, size, made, used, uses FROM cache_mounts WHERE key = ?1")?
-                .query_row([key.encoded()], read)
+                .query_row([key], read)
                 .optional()
         })
     }

@@ -69,6 +69,13 @@ const TESTS: &[Test] = &[
     Test { package: "e2e", source: Source::File("cli_terminal"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_rootless"), arguments: &[] },
     Test { package: "e2e", source: Source::File("cli_rootless_files"), arguments: &[] },
+    // Parts of trees are mounted in another way before 6.15, and limits of steps have other names in version 2.
+    Test {
+        package: "e2e",
+        source: Source::File("cli_build_mounts"),
+        arguments: &["--skip", "swaps_for_a_link"],
+    },
+    Test { package: "e2e", source: Source::File("cli_build_limits"), arguments: &[] },
     // The steps that are skipped take minutes where the processor is emulated.
     Test {
         package: "e2e",

@@ -27,7 +27,7 @@ use dockerfile::ignore::Matcher;
 use dockerfile::lower::{CopyOp, Selection};
 use image::LoadedLayer;
 use image::tar::{Body, END, Member, Time, padding, write_member};
-use oci::Digest;
+use oci::{DiffId, Digest};
 
 pub use error::CopyError;
 pub(super) use key::Digests;
@@ -170,6 +170,32 @@ pub(super) fn as_layer(session: &Session<'_>, tree: &Tree, path: &str, step: &St
     let layer = LoadedLayer { diff_id: layer, size, blob: None };
     session.parts.0.lock().unwrap_or_else(PoisonError::into_inner).push((digest, layer.clone()));
     Ok(Tree::empty().with(layer))
+}
+
+/// A layer that has at `/data`, and nothing else, what a tree has at a path, links on the way and at its end followed.
+pub(super) fn as_data(session: &Session<'_>, tree: &Tree, path: &str, step: &Step<'_>) -> Result<DiffId> {
+    let (op, inputs) = data(session, tree, path)?;
+    Ok(perform(session, &op, &inputs, step)?.layer)
+}
+
+/// The digest of what [`as_data`] has, whatever the path to it is.
+pub(super) fn data_content(
+    session: &Session<'_>,
+    tree: &Tree,
+    path: &str,
+    step: &Step<'_>,
+) -> Result<Digest> {
+    let (op, inputs) = data(session, tree, path)?;
+    content(session, &op, &inputs, step)
+}
+
+fn data(session: &Session<'_>, tree: &Tree, path: &str) -> Result<(CopyOp, [Tree; 2])> {
+    let found = session.view(tree)?.resolve(path.as_bytes(), true)?;
+    let found = found.ok_or_else(|| CopyError::NotFound { path: path.to_owned() })?;
+    let path = String::from_utf8_lossy(&found.path).into_owned();
+    let selection = Selection { input: 1, path, parents: None, unpack: false, local: false };
+    let op = CopyOp { selections: vec![selection], destination: "/data".to_owned(), ..part("/") };
+    Ok((op, [Tree::empty(), tree.clone()]))
 }
 
 /// A tree of layers without what an ignore file leaves out: itself, if that is nothing.

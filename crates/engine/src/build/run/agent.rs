@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use dockerfile::syntax::Identity;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 
 use super::error::RunError;
 
@@ -30,17 +29,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `place` for who has `identity`, and leads to `socket`.
-    pub(super) fn listen(place: &Path, socket: &Path, identity: Identity) -> Result<Agent, RunError> {
+    /// Listens at `place`, and leads to `socket`.
+    pub(super) fn listen(place: &Path, socket: &Path) -> Result<Agent, RunError> {
         let failed =
             |source| RunError::System { action: "listen for an agent at", path: place.to_owned(), source };
         let listener = bind(place).map_err(failed)?;
-        let Identity { mode, uid, gid } = identity;
-        if (uid, gid) != (0, 0) {
-            rustix::fs::chown(place, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|errno| failed(errno.into()))?;
-        }
-        rustix::fs::chmod(place, Mode::from_raw_mode(mode & 0o777)).map_err(|errno| failed(errno.into()))?;
         listener.set_nonblocking(true).map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
         let socket = socket.to_owned();

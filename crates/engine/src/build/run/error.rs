@@ -52,8 +52,8 @@ pub enum RunError {
         #[source]
         source: linux::file::Error,
     },
-    #[error("cache mount at {target}: from= is not supported by this version")]
-    CacheFrom { target: String },
+    #[error("cache mount: {path:?} of what it is to begin as is no directory")]
+    CacheSource { path: String },
     #[error("secret {id}: not found")]
     NoSecret { id: String },
     #[error("secret {id}: it is no text, and cannot be a variable")]
@@ -68,14 +68,13 @@ impl RunError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotAllowed { .. } => Kind::Unauthorized,
-            Self::Device { .. }
-            | Self::CacheFrom { .. }
-            | Self::NoEmulator { .. }
-            | Self::EmulatorOutside { .. } => Kind::Unsupported,
+            Self::Device { .. } | Self::NoEmulator { .. } | Self::EmulatorOutside { .. } => Kind::Unsupported,
             Self::NoSecret { .. } | Self::NoAgent { .. } => Kind::NotFound,
-            Self::SecretText { .. } | Self::ExtraHost { .. } | Self::Start { .. } | Self::Failed { .. } => {
-                Kind::Invalid
-            }
+            Self::SecretText { .. }
+            | Self::CacheSource { .. }
+            | Self::ExtraHost { .. }
+            | Self::Start { .. }
+            | Self::Failed { .. } => Kind::Invalid,
             Self::Lost { .. } => Kind::Unavailable,
             Self::Monitor { .. } | Self::System { .. } | Self::File { .. } => Kind::Internal,
         }

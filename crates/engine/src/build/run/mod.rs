@@ -25,7 +25,7 @@
 //! on, is no part of the layer.
 
 mod agent;
-mod cache;
+mod clip;
 mod emulator;
 mod error;
 mod follow;
@@ -46,7 +46,7 @@ use super::tree::Tree;
 use crate::Result;
 
 pub use error::RunError;
-pub(super) use request::check;
+pub(super) use request::{check, refused};
 
 /// The digest of all that a program gets from the content of its inputs: the layers that it runs in, and those of what is
 /// mounted. No secret, agent or cache is part of it.

@@ -3,7 +3,7 @@
 //! | type | what it is | in the key |
 //! |---|---|---|
 //! | bind | the file system of its tree's layers, mounted for this alone, of which a part is shown; what is written goes to a directory that goes with the step | what is shown |
-//! | cache | a directory of its own, see [`cache`] | no |
+//! | cache | a directory of its own, see [`cache_mounts`] | no; what it begins as is |
 //! | tmpfs | memory | no |
 //! | secret | a file in memory that only the container's init makes, or a variable | no |
 //! | ssh | a socket whose other end is ours, see [`agent`] | no |
@@ -12,19 +12,22 @@
 //! Files of the caller become a layer first, of what is mounted alone. No path that a Dockerfile names is ever looked up on the host:
 //! a bind's source is resolved by the kernel below the root of its own tree, targets below the container's root.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use build::Step;
+use build::{Key, Step};
 use dockerfile::lower::RunOp;
-use dockerfile::syntax::{Identity, Mount as Wanted, MountKind as Kind};
+use dockerfile::syntax::{Identity, Mount as Wanted, MountKind as Kind, Sharing};
+use oci::ContainerId;
 use runtime::LaunchPlan;
 use runtime::plan::{Content, Mount, MountAttributes, MountIdMap, MountKind};
 
+use super::agent;
 use super::error::RunError;
 use super::request::refused;
 use super::room::{make, root, writable};
-use super::{agent, cache};
 use crate::Result;
+use crate::build::cache_mounts::{self, CacheMount, Seed, Wish};
 use crate::build::copy;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
@@ -35,7 +38,15 @@ pub(super) struct Held {
     /// Where something is mounted.
     pub(super) targets: Vec<String>,
     agents: Vec<agent::Agent>,
-    caches: Vec<cache::Cache>,
+    /// By their keys.
+    caches: BTreeMap<Key, CacheMount>,
+}
+
+impl Held {
+    /// The program has ended.
+    pub(super) fn release(self, session: &Session<'_>) {
+        self.caches.into_values().for_each(|cache| cache.release(&session.caches));
+    }
 }
 
 /// For whom mounts are made.
@@ -44,6 +55,8 @@ struct Setting<'a> {
     op: &'a RunOp,
     inputs: &'a [Tree],
     step: &'a Step<'a>,
+    /// The container.
+    id: &'a ContainerId,
     /// The step's own files.
     directory: &'a Path,
     /// What has the ids on disk that the container sees is mapped to its own.
@@ -62,10 +75,15 @@ pub(super) fn contents(
         part(input_of(inputs, Some(*input)).chain().as_str());
     }
     for (mount, input) in &op.mounts {
-        if let Kind::Bind { source, .. } = &mount.kind {
-            let shown = copy::part_content(session, &input_of(inputs, *input), source, step)?;
-            part(shown.as_str());
-        }
+        let tree = || input_of(inputs, *input);
+        let shown = match &mount.kind {
+            Kind::Bind { source, .. } => copy::part_content(session, &tree(), source, step)?,
+            Kind::Cache { source, .. } if input.is_some() => {
+                copy::data_content(session, &tree(), source, step)?
+            }
+            Kind::Cache { .. } | Kind::Tmpfs { .. } | Kind::Secret { .. } | Kind::Ssh { .. } => continue,
+        };
+        part(shown.as_str());
     }
     Ok(())
 }
@@ -79,13 +97,13 @@ pub(super) fn add(
     session: &Session<'_>,
     (op, inputs): (&RunOp, &[Tree]),
     step: &Step<'_>,
-    directory: &Path,
+    (id, directory): (&ContainerId, &Path),
     launch: &mut LaunchPlan,
 ) -> Result<Held> {
     let is_mapped = !launch.id_maps.uid.is_empty() && session.engine.facts().rootless.is_none();
     let id_map = if is_mapped { MountIdMap::Container } else { MountIdMap::None };
-    let setting = Setting { session, op, inputs, step, directory, id_map };
-    let mut held = Held::default();
+    let setting = Setting { session, op, inputs, step, id, directory, id_map };
+    let mut held = Held { caches: setting.caches()?, ..Held::default() };
     let mut mounts = Vec::new();
     if let Some((input, path)) = &op.document {
         let source = root(session, &input_of(inputs, Some(*input)), None, false)?;
@@ -102,7 +120,54 @@ pub(super) fn add(
     Ok(held)
 }
 
+/// A cache that is to be mounted.
+struct WantedCache<'a> {
+    id: &'a str,
+    /// The tree that it begins as a part of, and the digest of that part.
+    seed: Option<(Tree, String)>,
+    source: &'a str,
+    identity: Identity,
+    sharing: Sharing,
+}
+
+impl WantedCache<'_> {
+    fn wish(&self) -> Wish<'_> {
+        let WantedCache { id, source, identity, sharing, .. } = *self;
+        let seed = self.seed.as_ref().map(|(tree, content)| Seed { tree, content });
+        Wish { id, seed, source, identity, sharing }
+    }
+}
+
 impl Setting<'_> {
+    /// All caches that are wanted, in an order that is the same for all programs, so that no two wait for each other. What is wanted
+    /// twice is one.
+    fn caches(&self) -> Result<BTreeMap<Key, CacheMount>> {
+        let mut wanted = BTreeMap::new();
+        for (mount, input) in &self.op.mounts {
+            if let Some(cache) = self.cache(mount, *input)? {
+                wanted.insert(cache.wish().key(), cache);
+            }
+        }
+        let mut opened = BTreeMap::new();
+        for (key, cache) in wanted {
+            opened.insert(key, cache_mounts::open(self.session, &cache.wish(), self.id, self.step)?);
+        }
+        Ok(opened)
+    }
+
+    /// What a mount wants if it is a cache.
+    fn cache<'m>(&self, mount: &'m Wanted, input: Option<usize>) -> Result<Option<WantedCache<'m>>> {
+        let Kind::Cache { id, source, sharing, identity, .. } = &mount.kind else { return Ok(None) };
+        let seed = input.map(|input| {
+            let tree = input_of(self.inputs, Some(input));
+            // Hashed already, for the step's own key.
+            let content = copy::data_content(self.session, &tree, source, self.step)?;
+            Ok::<_, crate::Error>((tree, content.to_string()))
+        });
+        let (seed, identity, sharing) = (seed.transpose()?, *identity, *sharing);
+        Ok(Some(WantedCache { id, seed, source, identity, sharing }))
+    }
+
     fn one(
         &self,
         number: usize,
@@ -114,16 +179,13 @@ impl Setting<'_> {
         match &wanted.kind {
             Kind::Bind { source, .. } => self.bind(number, wanted, source, input).map(Some),
             Kind::Tmpfs { size } => Ok(Some(mount(&wanted.target, tmpfs(*size), writes(wanted)))),
-            Kind::Cache { id, source, sharing, identity, .. } => {
-                if input.is_some() {
-                    let target = wanted.target.clone();
-                    return Err(refused(RunError::CacheFrom { target }));
-                }
-                let wish = cache::Wish { id, source, identity: *identity, sharing: *sharing };
-                let cache = cache::open(self.session.engine, &wish, self.step)?;
-                let kind = MountKind::Bind { source: cache.data(), recursive: false };
-                held.caches.push(cache);
-                Ok(Some(self.mapped(mount(&wanted.target, kind, writes(wanted)))))
+            Kind::Cache { .. } => {
+                let wanted_cache = self.cache(wanted, input)?;
+                let cache = wanted_cache.as_ref().and_then(|cache| held.caches.get(&cache.wish().key()));
+                Ok(cache.map(|cache| {
+                    let kind = MountKind::Bind { source: cache.data(), recursive: false };
+                    self.mapped(mount(&wanted.target, kind, writes(wanted)))
+                }))
             }
             Kind::Secret { id, file, env: name, required, identity } => {
                 let secret = self.session.request.secrets.get(id);
@@ -178,8 +240,10 @@ impl Setting<'_> {
         let number = held.agents.len();
         let target = self.target(&wanted.target, || format!("/run/buildkit/ssh_agent.{number}"));
         let place = self.directory.join(format!("agent-{number}"));
-        let agent = agent::Agent::listen(&place, socket, identity).map_err(refused)?;
+        let agent = agent::Agent::listen(&place, socket).map_err(refused)?;
         held.agents.push(agent);
+        let Identity { mode, uid, gid } = identity;
+        self.session.engine.give(&place, (uid, gid), mode & 0o777)?;
         if number == 0 {
             set(env, "SSH_AUTH_SOCK", &target);
         }

@@ -21,6 +21,20 @@ impl Engine {
         Ok(folder.join(id.as_str()))
     }
 
+    /// Whether a program of a build is over, by its container's id. One that runs without a monitor is ended.
+    pub(in crate::build) fn has_ended(&self, id: &ContainerId) -> Result<bool> {
+        let directory = self.config.run.join(FOLDER).join(id.as_str());
+        end_lost(&directory, &planned_group(id)).map_err(|source| {
+            refused(RunError::Monitor { action: "end a lost program of a build", source })
+        })?;
+        Ok(!directory.exists())
+    }
+
+    /// Whether a program of a build runs, for all that can be seen of it.
+    pub(in crate::build) fn runs(&self, id: &ContainerId) -> bool {
+        self.config.run.join(FOLDER).join(id.as_str()).exists()
+    }
+
     /// Ends what runs without a monitor: both it and whoever built were killed.
     pub(super) fn end_lost_builds(&self) {
         let folder = self.config.run.join(FOLDER);

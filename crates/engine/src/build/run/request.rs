@@ -34,7 +34,7 @@ pub(in crate::build) fn check(build: &Build, op: &RunOp) -> Result<()> {
     }
 }
 
-pub(super) fn refused(error: RunError) -> crate::Error {
+pub(in crate::build) fn refused(error: RunError) -> crate::Error {
     BuildError::from(error).into()
 }
 

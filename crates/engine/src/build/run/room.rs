@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use build::Step;
+use build::{Step, Stream};
 use dockerfile::lower::RunOp;
 use image::snapshots::RootFs;
 use image::{Live, LoadedLayer};
@@ -69,7 +69,7 @@ impl<'e> Room<'e> {
         let run_dir = engine.build_run_directory(&id)?;
         let create = request::create(session.request, op);
         let monitor = start_monitor(engine, &id, &run_dir, &create)?;
-        let spec = spec(engine, &id, &create)?;
+        let spec = spec(engine, &id, &create, step)?;
         let files = Files::make(session)?;
         let base = inputs.first().cloned().unwrap_or_else(Tree::empty);
         let root = root(session, &base, Some(files.writable()), true)?;
@@ -90,7 +90,7 @@ impl<'e> Room<'e> {
         launch.process.env = request::environment(op);
         files.write_etc(session, op, plan::root_outside(&launch.id_maps))?;
         let mut mount_points = plan::mount_points(&spec);
-        let held = mounts::add(session, (op, inputs), step, &files.directory, &mut launch)?;
+        let held = mounts::add(session, (op, inputs), step, (&id, &files.directory), &mut launch)?;
         mount_points.extend(held.targets.iter().cloned());
         let directory = files.directory.clone();
         let plan = monitor_plan(engine, launch, &id, (&run_dir, directory));
@@ -104,7 +104,7 @@ impl<'e> Room<'e> {
         if step.cancel.is_cancelled() {
             return Err(BuildError::Cancelled.into());
         }
-        let (pipes, stdio) = Pipes::new().map_err(refused)?;
+        let (pipes, stdio) = Pipes::new(session.request.limits.output).map_err(refused)?;
         let launched = monitor.launch(&plan, Some(stdio)).and_then(monitor::Starting::wait_running);
         drop(plan);
         let exit = match launched {
@@ -114,7 +114,9 @@ impl<'e> Room<'e> {
                 return Err(missing.map_or_else(|| self.lost(op, source), refused));
             }
         };
-        self.held = None;
+        if let Some(held) = self.held.take() {
+            held.release(session);
+        }
         if step.cancel.is_cancelled() {
             return Err(BuildError::Cancelled.into());
         }
@@ -165,14 +167,15 @@ fn start_monitor(engine: &Engine, id: &ContainerId, run_dir: &Path, create: &Cre
     start().map_err(|source| refused(RunError::Monitor { action: "start a monitor", source }))
 }
 
-/// The request, checked as that of any container.
-fn spec(engine: &Engine, id: &ContainerId, create: &Create) -> Result<ContainerSpec> {
+/// The request, checked as that of any container. What of it will not be in force is said before the program says anything.
+fn spec(engine: &Engine, id: &ContainerId, create: &Create, step: &Step<'_>) -> Result<ContainerSpec> {
     let config = ImageConfig::default();
     let nothing = Digest::of(&[]);
     let image = ImageFacts { name: "", id: &nothing, config: &config };
-    let (spec, _) = plan::spec(create, &image, id, engine.facts())?;
-    for warning in engine.limit_warnings(&spec.host)? {
-        tracing::warn!(%warning, "a limit of a build is not in force");
+    let (spec, mut warnings) = plan::spec(create, &image, id, engine.facts())?;
+    warnings.extend(engine.limit_warnings(&spec.host)?);
+    for warning in warnings {
+        step.output(Stream::Stderr, format!("WARNING: {warning}\n").as_bytes());
     }
     Ok(spec)
 }

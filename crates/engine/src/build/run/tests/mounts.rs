@@ -229,7 +229,7 @@ fn an_agent_answers_through_a_socket_of_the_containers_own() {
     });
     // As a program does by the name that it has for it.
     let place = site.folder.join("proxy");
-    let agent = agent::Agent::listen(&place, &socket, OWNER).unwrap();
+    let agent = agent::Agent::listen(&place, &socket).unwrap();
     for _ in 0..2 {
         let mut asking = UnixStream::connect(&place).unwrap();
         asking.write_all(b"hello").unwrap();

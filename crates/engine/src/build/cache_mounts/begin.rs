@@ -1,0 +1,50 @@
+//! What a cache begins as: nothing, or a copy of a part of another tree.
+//!
+//! ```text
+//! part of the tree ─► a layer with it at /data ─► data.tree/data ─► data.new, its owner and mode ─► data
+//! ```
+//!
+//! A copy is made once, and is the cache's own from then on. Its directory has owner and mode of what it is a copy of, unless the
+//! step asks for others. It is whole or absent, also after a loss of power.
+
+use std::path::Path;
+
+use build::Step;
+use dockerfile::syntax::Identity;
+use linux::file;
+
+use super::{Seed, Wish, data, failed};
+use crate::Result;
+use crate::build::copy;
+use crate::build::run::{RunError, refused};
+use crate::build::session::Session;
+
+/// What a step gets that asks for nothing.
+const USUAL: Identity = Identity { mode: 0o755, uid: 0, gid: 0 };
+
+/// Makes what a cache begins as. Its lock is the caller's alone.
+pub(super) fn make(session: &Session<'_>, folder: &Path, wish: &Wish<'_>, step: &Step<'_>) -> Result<()> {
+    let engine = session.engine;
+    let (unpacked, half_done) = (folder.join("data.tree"), folder.join("data.new"));
+    // What is there is what a dead process has begun.
+    engine.remove_trees(&[unpacked.clone(), half_done.clone()]).map_err(failed)?;
+    let Identity { mode, uid, gid } = wish.identity;
+    match wish.seed {
+        None => {
+            file::create_dir(&half_done, 0o700).map_err(failed)?;
+        }
+        Some(Seed { tree, .. }) => {
+            let layer = copy::as_data(session, tree, wish.source, step)?;
+            engine.unpack_member(&layer, &unpacked, ("data", &half_done))?;
+            if !std::fs::symlink_metadata(&half_done).is_ok_and(|made| made.is_dir()) {
+                let path = wish.source.to_owned();
+                return Err(refused(RunError::CacheSource { path }));
+            }
+        }
+    }
+    if wish.seed.is_none() || wish.identity != USUAL {
+        engine.give(&half_done, (uid, gid), mode & 0o7777)?;
+    }
+    file::rename(&half_done, &data(folder)).map_err(failed)?;
+    engine.remove_trees(std::slice::from_ref(&unpacked)).map_err(failed)
+}
