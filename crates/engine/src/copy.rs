@@ -252,7 +252,8 @@ fn receive(reader: OwnedFd, source: &Source, path: &str, archive: bool) -> Resul
     // What a container says is its root's is the caller's here, unless asked for; and a program that gives away root's
     // rights inside must not give away the caller's.
     let owner = if archive { Owner::Kept } else { Owner::Creator };
-    let rules = Rules { owner, follows_links: false, keeps_privileges: archive, replaces: false };
+    let rules =
+        Rules { owner, follows_links: false, keeps_privileges: archive, replaces: false, whole: false };
     unpack(reader.as_fd(), &target, rules).map_err(failed(WRITE))
 }
 

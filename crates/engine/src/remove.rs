@@ -156,6 +156,7 @@ impl Engine {
 
     /// Removes what containers without a record have left: on disk, or running.
     pub(crate) fn sweep(&self, seen: &Seen, known: &BTreeSet<&ContainerId>) {
+        self.end_lost_builds();
         for id in seen.running.iter().filter(|id| !known.contains(id)) {
             if let Err(error) = self.end_orphan(id) {
                 tracing::warn!(container = %id, %error, "runs without a record and cannot be ended");

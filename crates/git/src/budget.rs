@@ -1,4 +1,6 @@
-//! How much a repository may make us read, write and hold, its submodules included.
+//! How much a repository may make us read, write and hold, its submodules included; and whether anybody still wants it.
+
+use registry_client::Client;
 
 use crate::error::{Error, Result};
 
@@ -32,39 +34,52 @@ impl Default for Limits {
     }
 }
 
-/// What is left of it.
+/// What is left of it. Nothing is left of what nobody wants any more: whatever is taken of it fails once the client has been ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
+    client: Client,
     limits: Limits,
     left: Limits,
 }
 
 impl Budget {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, left: limits }
+    pub(crate) fn new(limits: Limits, client: &Client) -> Self {
+        Self { client: client.clone(), limits, left: limits }
+    }
+
+    /// # Errors
+    /// If it is not to go on.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.client.is_ended() { Err(Error::Ended) } else { Ok(()) }
     }
 
     pub(crate) fn take_pack(&mut self, bytes: u64) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.pack, bytes, self.limits.pack, "bytes in its packs")
     }
 
     pub(crate) fn take_content(&mut self, bytes: u64) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.content, bytes, self.limits.content, "bytes in its objects")
     }
 
     pub(crate) fn take_object(&mut self) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.objects, 1, self.limits.objects, "objects")
     }
 
     pub(crate) fn take_entries(&mut self, count: u64) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.entries, count, self.limits.entries, "files and directories")
     }
 
     pub(crate) fn take_checkout(&mut self, bytes: u64) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.checkout, bytes, self.limits.checkout, "bytes in its files")
     }
 
     pub(crate) fn take_submodule(&mut self) -> Result<()> {
+        self.go_on()?;
         take(&mut self.left.submodules, 1, self.limits.submodules, "submodules")
     }
 }

@@ -72,7 +72,7 @@ impl<'g> Checkout<'g> {
     pub(crate) fn fetch(git: &'g Git<'g>, request: &Request, revision: &Revision) -> Result<Self> {
         let remote = Remote::parse(&request.remote)?;
         let credential = Credential::of_secrets(&remote, git.secret);
-        let mut budget = Budget::new(git.limits);
+        let mut budget = Budget::new(git.limits, git.client);
         let mut part = {
             let authorization = crate::authorization(credential.as_ref(), &remote);
             Part::fetch(git, &remote, authorization, &revision.id, &mut budget)?
@@ -120,7 +120,7 @@ impl<'g> Checkout<'g> {
         let git = self.git;
         // Entries were counted before; files are now.
         let mut budget = self.budget.clone();
-        let mut counted = Budget::new(self.git.limits);
+        let mut counted = Budget::new(self.git.limits, self.git.client);
         let keeps = self.keeps_git_dir && self.root == (0, self.parts[0].commit.tree);
         if keeps {
             gitdir::visit(self, &mut counted, &mut visit)?;

@@ -53,6 +53,7 @@ pub mod index;
 mod ingest;
 pub mod merge;
 pub mod snapshots;
+mod stop;
 pub mod store;
 pub mod tar;
 pub mod view;
@@ -64,5 +65,6 @@ pub use archive::{
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;
+pub use stop::{Stop, Stopping};
 pub use store::{Collected, Draft, Finding, Hold, Kept, KeptFor, LayerWriter, Live, Store, verify};
 pub use view::View;

@@ -2,11 +2,12 @@
 //!
 //! A file without a name cannot take that of another in one step. A kill between the two that it takes leaves a second
 //! file, whole as well, under the target's name with `.skiff-<pid>` behind it; where there are no files without a name, any
-//! kill does. The next one with the same target removes it: its process is gone, and with it the lock on the file.
+//! kill does. The next one with the same target removes it, and so does [`sweep`] of its directory: its process is gone, and with it
+//! the lock on the file.
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,11 @@ pub struct Partial {
 impl Partial {
     /// Begins a file that is to replace `target`, an absolute path.
     pub fn create(target: &Path) -> Result<Partial> {
-        let target = target.to_owned();
-        remove_abandoned(&target);
+        remove_abandoned(target);
+        Partial::begin(target.to_owned())
+    }
+
+    fn begin(target: PathBuf) -> Result<Partial> {
         let mut path = target.clone().into_os_string();
         path.push(format!(".skiff-{}", std::process::id()));
         let path = PathBuf::from(path);
@@ -42,6 +46,12 @@ impl Partial {
         // Without a lock, its process says whether it is abandoned.
         let _locked = crate::lock::lock_for_file(&file);
         Ok(Partial { file, path, has_name, target })
+    }
+
+    /// Begins a file that is to replace what has a name in a directory that is open. What others have left there is not looked for.
+    pub fn create_in(directory: BorrowedFd<'_>, name: &str) -> Result<Partial> {
+        let target = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+        Partial::begin(target)
     }
 
     /// Puts it in its place.
@@ -68,24 +78,39 @@ fn remove_abandoned(target: &Path) {
     let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { return };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(directory) = open(directory, flags, Mode::empty()) else { return };
-    let Ok(entries) = Dir::read_from(&directory) else { return };
+    remove(directory.as_fd(), &|found| maker(name.as_bytes(), found));
+}
+
+/// Removes what killed ones have left in a directory, whatever it was to become. What cannot be is as it was.
+pub fn sweep(directory: BorrowedFd<'_>) {
+    remove(directory, &|found| {
+        let mark = found.windows(MARK.len()).rposition(|part| part == MARK).filter(|at| *at > 0)?;
+        maker(&found[..mark], found)
+    });
+}
+
+fn remove(directory: BorrowedFd<'_>, maker: &dyn Fn(&[u8]) -> Option<Pid>) {
+    let Ok(entries) = Dir::read_from(directory) else { return };
     for entry in entries.flatten() {
-        let maker = maker(name.as_bytes(), entry.file_name().to_bytes());
-        if maker.is_some_and(|maker| is_abandoned(&directory, entry.file_name(), maker)) {
-            let _removed = unlinkat(&directory, entry.file_name(), AtFlags::empty());
+        let maker = maker(entry.file_name().to_bytes());
+        if maker.is_some_and(|maker| is_abandoned(directory, entry.file_name(), maker)) {
+            let _removed = unlinkat(directory, entry.file_name(), AtFlags::empty());
         }
     }
 }
 
+/// What follows a target's name, before the number of the process.
+const MARK: &[u8] = b".skiff-";
+
 /// Who has made the file `name`, if it is one that was to become `target`.
 fn maker(target: &[u8], name: &[u8]) -> Option<Pid> {
-    let number = name.strip_prefix(target)?.strip_prefix(b".skiff-")?;
+    let number = name.strip_prefix(target)?.strip_prefix(MARK)?;
     let is_plain = number.iter().all(u8::is_ascii_digit) && number.first() != Some(&b'0');
     Pid::from_raw(std::str::from_utf8(number).ok().filter(|_| is_plain)?.parse().ok()?)
 }
 
 /// Whether a file of ours has nobody who works on it: neither a process of that number, nor one in another pid namespace.
-fn is_abandoned(directory: &OwnedFd, name: &CStr, maker: Pid) -> bool {
+fn is_abandoned(directory: BorrowedFd<'_>, name: &CStr, maker: Pid) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else { return false };
     let is_ours = fstat(&file).is_ok_and(|stat| {
@@ -104,6 +129,7 @@ impl Drop for Partial {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 mod tests {
     use super::*;
 
@@ -125,5 +151,25 @@ mod tests {
         ] {
             assert_eq!(maker(b"all.tar", name.as_bytes()), pid.and_then(Pid::from_raw), "{name}");
         }
+    }
+
+    #[test]
+    fn what_the_dead_have_left_in_a_directory_goes_and_nothing_else() {
+        let directory = std::env::temp_dir().join(format!("skiff-test-{}-partial", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        // No process has a number beyond the kernel's largest (4194304).
+        let names = ["a.skiff-4194999", ".b.skiff-4194999", "a", "a.skiff-x", ".skiff-4194999", "c.skiff-1"];
+        for name in names {
+            std::fs::write(directory.join(name), name).unwrap();
+        }
+        let opened = File::open(&directory).unwrap();
+        let own = Partial::create_in(opened.as_fd(), "own").unwrap();
+        sweep(opened.as_fd());
+        own.finish().unwrap();
+        let left = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(left, [".skiff-4194999", "a", "a.skiff-x", "c.skiff-1", "own"]);
     }
 }

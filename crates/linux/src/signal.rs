@@ -38,8 +38,18 @@ impl AsFd for SignalFd {
     }
 }
 
+/// Keeps `signals` from the calling thread, which was begun before a [`SignalFd`] of another: they would take their default action by
+/// way of it.
+pub fn block(signals: &[i32]) {
+    change_mask(libc::SIG_BLOCK, signals);
+}
+
 /// Lets `signals` reach the calling thread again, once no [`SignalFd`] receives them any more.
 pub fn unblock(signals: &[i32]) {
+    change_mask(libc::SIG_UNBLOCK, signals);
+}
+
+fn change_mask(how: libc::c_int, signals: &[i32]) {
     // SAFETY: sigset_t is plain integers, for which zero is a value; the set lives across each call.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -47,7 +57,7 @@ pub fn unblock(signals: &[i32]) {
         for &signal in signals {
             libc::sigaddset(&raw mut set, signal);
         }
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::pthread_sigmask(how, &raw const set, ptr::null_mut());
     }
 }
 

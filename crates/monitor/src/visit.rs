@@ -368,8 +368,13 @@ impl Guest<'_> {
         };
         self.reply(&Reply::Found(Found { is_directory: false }));
         let owner = if keep_owners { Owner::Kept } else { Owner::Creator };
-        let rules =
-            Rules { owner, follows_links: source == Source::Tar, keeps_privileges: true, replaces: false };
+        let rules = Rules {
+            owner,
+            follows_links: source == Source::Tar,
+            keeps_privileges: true,
+            replaces: false,
+            whole: false,
+        };
         unpack(self.stream, &target, rules)?;
         Ok(())
     }

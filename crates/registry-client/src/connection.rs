@@ -20,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::backoff::Patience;
+use crate::end::End;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::proxy::Proxy;
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     /// Addresses are asked for in full of a proxy, which is told our credential for it each time.
     through: Option<(Origin, Option<String>)>,
     silence: Duration,
+    /// Ends all waiting.
+    end: Arc<End>,
     pub(crate) idle_since: Instant,
 }
 
@@ -57,14 +60,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 impl Connection {
     /// Connects by the first address that answers.
-    pub(crate) fn open(route: &Route<'_>, patience: &Patience) -> Result<Self> {
+    pub(crate) fn open(route: &Route<'_>, patience: &Patience, end: &Arc<End>) -> Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| Error::Connect { origin: route.origin.clone(), source })?;
         let peer = route.proxy.map_or(route.origin, |proxy| &proxy.origin);
-        let addresses = resolve(peer)?;
-        let transport = runtime.block_on(transport(route, peer, &addresses, patience.connect))?;
+        let addresses = resolve(peer, end)?;
+        let connected = end.or(transport(route, peer, &addresses, patience.connect));
+        let transport = runtime.block_on(connected).map_err(|_| Error::Ended)??;
         let handshake = async {
             let io = TokioIo::new(transport);
             let (sender, driver) =
@@ -81,7 +85,8 @@ impl Connection {
             .proxy
             .filter(|_| !route.origin.is_secure)
             .map(|proxy| (route.origin.clone(), proxy.authorization.clone()));
-        Ok(Self { sender, runtime, through, silence: patience.silence, idle_since: Instant::now() })
+        let (silence, end) = (patience.silence, Arc::clone(end));
+        Ok(Self { sender, runtime, through, silence, end, idle_since: Instant::now() })
     }
 
     /// Whether the peer has not closed it meanwhile.
@@ -108,7 +113,7 @@ impl Connection {
             }
         }
         let (silence, passed) = (self.silence, request.body().passed());
-        let answer = self.runtime.block_on(async {
+        let answer = self.runtime.block_on(self.end.or(async {
             let mut sent = std::pin::pin!(self.sender.send_request(request));
             let mut before = 0;
             loop {
@@ -122,7 +127,7 @@ impl Connection {
                 }
                 before = now;
             }
-        })?;
+        }))??;
         Ok(answer.map(|body| Streaming { body, connection: self }))
     }
 }
@@ -132,7 +137,7 @@ impl Streaming {
     pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
         let Self { body, connection } = self;
         let silence = connection.silence;
-        connection.runtime.block_on(async {
+        connection.runtime.block_on(connection.end.or(async {
             loop {
                 let frame = timeout(silence, body.frame()).await.map_err(|_| too_silent(silence))?;
                 match frame {
@@ -146,7 +151,7 @@ impl Streaming {
                     },
                 }
             }
-        })
+        }))?
     }
 
     /// The connection, free for another request. The body must have been read to its end.
@@ -177,15 +182,37 @@ fn ended(error: hyper::Error) -> io::Error {
     }
 }
 
-fn resolve(peer: &Origin) -> Result<Vec<SocketAddr>> {
+/// The addresses of a peer. The system's look-up cannot be ended: it is left alone, in a thread of its own, by whoever does not want
+/// to wait for it any more.
+fn resolve(peer: &Origin, end: &End) -> Result<Vec<SocketAddr>> {
     let failed = |source| Error::Connect { origin: peer.clone(), source };
     let unknown = |error| failed(io::Error::new(io::ErrorKind::NotFound, error));
-    let addresses: Vec<_> =
-        (peer.host.as_str(), peer.port).to_socket_addrs().map_err(unknown)?.take(16).collect();
+    let name = (peer.host.clone(), peer.port);
+    let look_up = move || -> io::Result<Vec<SocketAddr>> {
+        Ok((name.0.as_str(), name.1).to_socket_addrs()?.take(16).collect())
+    };
+    let is_number = peer.host.parse::<std::net::IpAddr>().is_ok();
+    let addresses = if is_number { look_up() } else { aside(look_up, end)? }.map_err(unknown)?;
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
     }
     Ok(addresses)
+}
+
+/// Has something done by a thread, and waits for it unless the end is wished.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static, end: &End) -> Result<T> {
+    /// Between two looks at whether to go on.
+    const TURN: Duration = Duration::from_millis(20);
+    let (done, wait) = std::sync::mpsc::sync_channel(1);
+    // Whoever does not wait any more does not want to know.
+    std::thread::spawn(move || drop(done.send(work())));
+    loop {
+        match wait.recv_timeout(TURN) {
+            Ok(found) => return Ok(found),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => end.check()?,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Err(Error::Ended),
+        }
+    }
 }
 
 async fn transport(

@@ -22,6 +22,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Its caller wished the end of the client.
+    #[error("it was given up, as its caller wished")]
+    Ended,
     /// Nobody answers there.
     #[error("connect to {origin}")]
     Connect {
@@ -299,6 +302,7 @@ impl Error {
             Self::Status { status, .. } => is_passing(*status),
             Self::Proxy { status, .. } => is_passing(*status),
             Self::Address { .. }
+            | Self::Ended
             | Self::Tls { .. }
             | Self::Content { .. }
             | Self::Unsupported { .. }

@@ -31,6 +31,7 @@ pub mod challenge;
 mod connection;
 pub mod credential;
 mod delete;
+mod end;
 mod error;
 mod file;
 pub mod hosts;
@@ -128,6 +129,18 @@ impl Client {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { session: Arc::new(Session::new(settings)) }
+    }
+
+    /// Ends all that this client and its clones do, at once, whoever waits for it: it fails, and so does whatever is asked later.
+    /// For those who wait for nothing any more, such as a build that is cancelled.
+    pub fn end(&self) {
+        self.session.end.wish();
+    }
+
+    /// Whether somebody has ended it.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.session.end.is_wished()
     }
 
     /// What registries want their user to know, and was not taken before.

@@ -22,6 +22,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::auth::Tokens;
 use crate::backoff::retry_after;
 use crate::connection::{Connection, Route, Streaming};
+use crate::end::End;
 use crate::error::{Error, Result, excerpt};
 use crate::hosts::{Host, Tls};
 use crate::notice::{Notice, rate_limit};
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) tokens: Tokens,
     pub(crate) warnings: Warnings,
+    /// Whether nobody wants anything any more.
+    pub(crate) end: Arc<End>,
     roots: OnceLock<RootCertStore>,
     configs: Mutex<HashMap<Tls, Arc<ClientConfig>>>,
     idle: Mutex<Vec<(Key, Connection)>>,
@@ -95,6 +98,7 @@ impl Session {
             settings,
             tokens: Tokens::default(),
             warnings: Warnings::default(),
+            end: Arc::default(),
             roots: OnceLock::new(),
             configs: Mutex::default(),
             idle: Mutex::default(),
@@ -202,6 +206,7 @@ impl Session {
         authorization: Option<&str>,
         payload: Sending<'_>,
     ) -> Result<Answer> {
+        self.end.check()?;
         let is_own = url.origin == ask.host.base.origin;
         let key = (url.origin.clone(), tls_towards(ask.host, &url.origin));
         let failed = |source| Error::Exchange { method: ask.method.to_string(), url: url.shown(), source };
@@ -218,7 +223,7 @@ impl Session {
         let sent = connection.send(request()?.map(|()| payload), &url.origin);
         let sent = match sent {
             // Kept connections are closed by peers at any time; that is no failure of the peer's.
-            Err(error) if may_repeat && error.kind() != io::ErrorKind::TimedOut => {
+            Err(error) if may_repeat && error.kind() != io::ErrorKind::TimedOut && !self.end.is_wished() => {
                 let payload = whole.begin()?;
                 self.connect(&key)?.send(request()?.map(|()| payload), &url.origin)
             }
@@ -250,7 +255,7 @@ impl Session {
     fn connect(&self, (origin, tls): &Key) -> Result<Connection> {
         let config = self.config(tls)?;
         let route = Route { origin, tls: &config, proxy: self.settings.proxies.to(origin) };
-        Connection::open(&route, &self.settings.patience)
+        Connection::open(&route, &self.settings.patience, &self.end)
     }
 
     fn request(
@@ -280,8 +285,11 @@ impl Session {
         request.body(()).map_err(|_| refuse("it cannot be asked for"))
     }
 
-    /// Waits after so many attempts that failed, and says so.
+    /// Waits after so many attempts that failed, and says so; not for what would be ended.
     pub(crate) fn wait(&self, wait: Duration, failed: u32, blob: Option<&Digest>, error: &Error) {
+        if self.end.is_wished() {
+            return;
+        }
         tracing::debug!(%error, ?wait, failed, ?blob, "trying again");
         self.settings.listener.tell(|| Notice::Retry {
             blob: blob.cloned(),
@@ -290,7 +298,7 @@ impl Session {
             attempts: self.settings.patience.attempts,
             why: error.to_string(),
         });
-        std::thread::sleep(wait);
+        self.end.sleep(wait);
     }
 
     /// Says once of each registry that few requests are left, where it says so.

@@ -7,10 +7,13 @@ use std::path::Path;
 
 use linux::mount::{MountChange, change_mount};
 use linux::process::{NEW_CGROUP, NEW_TIME, exit_now, set_namespaces, unshare_namespaces};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
+use rustix::process::{
+    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
+};
 
 use crate::error::failed;
 use crate::link::{Link, Order, Report};
@@ -94,6 +97,9 @@ fn start(inherited: &Inherited<'_>) -> Result<std::convert::Infallible, InitFail
     mark("init", "released");
     program::close_rest(plan.process.preserve_fds)?;
     hooks::run_inside("startContainer", &plan.hooks.start_container, &plan.hooks.state, "created", pid)?;
+    if plan.ends_with_supervisor {
+        tie(link)?;
+    }
     finish(plan, &program, labels)
 }
 
@@ -429,6 +435,19 @@ fn park(link: &Link, streams: Streams<'_>) -> Result<(), InitFailure> {
     match order(link)? {
         (Order::Release, _) => Ok(()),
         (other, _) => Err(unexpected(&other)),
+    }
+}
+
+/// Has the kernel kill this process when its supervisor dies. The user was changed before, which would undo it.
+fn tie(link: &Link) -> Result<(), InitFailure> {
+    let failed = |errno| failed(Step::Credentials, "the end with the supervisor")(errno);
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
+    // One that died before has closed its end, and nobody is told of that any more.
+    let mut watched = [PollFd::new(link, PollFlags::empty())];
+    match poll(&mut watched, Some(&Timespec::default())) {
+        Ok(0) | Err(Errno::INTR) => Ok(()),
+        Ok(_) => exit_now(1),
+        Err(errno) => Err(failed(errno)),
     }
 }
 

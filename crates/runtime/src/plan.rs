@@ -57,6 +57,10 @@ pub struct LaunchPlan {
     /// `startContainer` hooks and exec left, init opens it for writing, which blocks until `start` opens it for reading
     /// ([`crate::release_at`]), writes one zero byte and goes on.
     pub start_gate: Option<PathBuf>,
+    /// The kernel kills the first process when its supervisor dies, however that dies: for what nobody wants without it. A
+    /// program that gains privileges by its exec (set-user-id) is let off by the kernel, which prctl(2) tells of
+    /// `PR_SET_PDEATHSIG`.
+    pub ends_with_supervisor: bool,
 }
 
 /// Where one kind of namespace comes from.

@@ -76,6 +76,15 @@ impl Disk {
         }
     }
 
+    /// Leaves so many megabytes free.
+    pub fn leave(&self, megabytes: u32) {
+        self.fill();
+        let file = std::fs::OpenOptions::new().write(true).open(self.filler()).expect("open a file");
+        let length = file.metadata().expect("examine a file").len();
+        let left = length.checked_sub(u64::from(megabytes) << 20).expect("a disk that has so much room");
+        file.set_len(left).expect("shorten a file");
+    }
+
     /// Takes back what [`Disk::fill`] took.
     pub fn free(&self) {
         std::fs::remove_file(self.filler()).expect("remove a file");

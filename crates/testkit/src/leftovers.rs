@@ -26,6 +26,21 @@ impl Leftovers {
         }
     }
 
+    /// Looks until nothing runs any more, or patience ends: whatever has anything of `base`, or is in a control group of `ids`.
+    pub(crate) fn wait_for_ends(base: &Path, ids: &[String]) -> Leftovers {
+        let start = Instant::now();
+        loop {
+            let mut left = BTreeSet::new();
+            processes(&base.to_string_lossy(), &mut left);
+            members(ids, &mut left);
+            let left = Leftovers(left);
+            if left.is_empty() || start.elapsed() > PATIENCE {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -134,6 +149,14 @@ fn control_groups(ids: &[String], left: &mut BTreeSet<String>) {
     left.extend(groups.iter().map(|group| format!("control group {}", group.display())));
 }
 
+/// Processes in the control groups of containers.
+fn members(ids: &[String], left: &mut BTreeSet<String>) {
+    for group in groups(|name| ids.iter().any(|id| name.contains(id.as_str()))) {
+        let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        left.extend(members.lines().map(|member| format!("process {member} in {}", group.display())));
+    }
+}
+
 /// Control groups whose own name is one of those, and all below them, outer ones first.
 pub(crate) fn groups(is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -161,12 +184,14 @@ fn entries(folder: &str, left: &mut BTreeSet<String>) {
     }
 }
 
-/// Folders of containers below the run folder.
+/// Folders of containers below the run folder, and of programs of builds.
 fn run_folders(base: &str, left: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(format!("{base}/run")).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.len() == 64 {
-            left.insert(format!("file {}", entry.path().display()));
+    for folder in ["run", "run/builds"] {
+        for entry in fs::read_dir(format!("{base}/{folder}")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.len() == 64 {
+                left.insert(format!("file {}", entry.path().display()));
+            }
         }
     }
 }

@@ -206,6 +206,17 @@ impl Skiff {
         Leftovers::wait(&self.base, &self.root, &known, &["containers", "tmp"]).to_string()
     }
 
+    /// What builds have left, whose programs had these ids, once another has begun: processes, mounts, groups, files, one line
+    /// each. Waits for what is on its way; empty is what should be.
+    pub fn left_by_builds(&self, programs: &[String]) -> String {
+        Leftovers::wait(&self.base, &self.root, programs, &["containers", "tmp"]).to_string()
+    }
+
+    /// What runs of builds whose programs had these ids, one line each, once what was on its way to its end has got there.
+    pub fn running_of_builds(&self, programs: &[String]) -> String {
+        Leftovers::wait_for_ends(&self.base, programs).to_string()
+    }
+
     fn tear_down(&self) -> Leftovers {
         let ids = self.run(&["ps", "--all", "--quiet", "--no-trunc"]).stdout;
         let ids: Vec<&str> = ids.lines().collect();

@@ -1,6 +1,7 @@
 //! Has the engine build, while a thread of its own watches the clock and the signals.
 //!
-//! An interrupt cancels the build, which ends as a failed one does, with nothing left behind; a second one ends the program.
+//! An interrupt cancels the build and whatever it waits for in the network; it ends as a failed one does, with nothing left behind. A
+//! second one ends the program.
 
 use std::os::fd::AsFd;
 
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::image::registries;
 
 /// What ends a build early.
-const ENDING: [i32; 3] = [signal::INT, signal::TERM, signal::HUP];
+pub(super) const ENDING: [i32; 3] = [signal::INT, signal::TERM, signal::HUP];
 
 /// Builds. A failure is told of here, and so is its exit code: 1, or that of the signal.
 pub(super) fn execute(context: &Context, request: &Build, display: &Display) -> Result<Built> {
@@ -54,8 +55,12 @@ fn attempt<T, E>(
     let signals = SignalFd::new(&ENDING).map_err(failed("receive signals"))?;
     let (over, keep) = pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
     let cancel = Cancel::new();
+    let end = || {
+        cancel.cancel();
+        client.end();
+    };
     let (built, signal) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&signals, &over, &cancel, display));
+        let watcher = scope.spawn(|| watch(&signals, &over, &end, display));
         let built = work(engine, &client, &|event| display.show(event), &cancel);
         // The watcher hears of the end by this.
         drop(keep);
@@ -77,7 +82,7 @@ fn attempt<T, E>(
 }
 
 /// Draws as time goes by, until the build is over; the signal that ended it, if one did.
-fn watch(signals: &SignalFd, over: &impl AsFd, cancel: &Cancel, display: &Display) -> Option<i32> {
+fn watch(signals: &SignalFd, over: &impl AsFd, end: &dyn Fn(), display: &Display) -> Option<i32> {
     let timeout = Timespec::try_from(EVERY).ok();
     let mut first = None;
     loop {
@@ -93,7 +98,7 @@ fn watch(signals: &SignalFd, over: &impl AsFd, cancel: &Cancel, display: &Displa
                 signal::end_by(signal);
             }
             first = Some(signal);
-            cancel.cancel();
+            end();
         }
         display.refresh();
     }

@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use engine::request::{BuildContext, DockerfileSource};
+use linux::signal;
 
 use super::fault::Fault;
 use crate::context::absolute;
@@ -113,6 +114,8 @@ fn whole(mut stdin: File, start: Option<u64>, head: Vec<u8>) -> Result<OwnedFd> 
     let failed = |source| Error::System { attempt: "make a pipe for stdin", source };
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
     std::thread::spawn(move || {
+        // What is to end the build in good order must not end the program by way of this thread.
+        signal::block(&super::execute::ENDING);
         let mut writer = File::from(writer);
         // Who stops reading has had enough.
         let _copied = writer.write_all(&head).and_then(|()| std::io::copy(&mut stdin, &mut writer));

@@ -1,9 +1,12 @@
 //! What is left of a build beside its outputs: `--iidfile`, `--metadata-file`, the words for a failure.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use dockerfile::source::Source;
 use engine::build::{BuildError, TargetFailed};
+use linux::file::Named as _;
+use linux::partial::Partial;
 use serde_json::{Map, Value};
 
 use super::progress::harmless;
@@ -24,7 +27,7 @@ pub(super) fn forget_id(parsed: &Parsed) -> Result<()> {
 /// Writes the image's id, without a line end, as Docker does.
 pub(super) fn write_id(parsed: &Parsed, id: &str) -> Result<()> {
     if let Some(path) = file(parsed, "iidfile") {
-        linux::file::write_atomic(&absolute(path)?, id.as_bytes(), 0o644)?;
+        write(path, id.as_bytes())?;
     }
     Ok(())
 }
@@ -44,8 +47,17 @@ pub(super) fn write_metadata(
         (&variable("BUILDX_METADATA_PROVENANCE"), &variable("BUILDX_METADATA_WARNINGS")),
     );
     let text = format!("{:#}", Value::Object(metadata));
-    linux::file::write_atomic(&absolute(path)?, text.as_bytes(), 0o644)?;
-    Ok(())
+    write(path, text.as_bytes())
+}
+
+/// Writes a file that is whole or not there, also for whoever looks while this is killed.
+fn write(path: &str, content: &[u8]) -> Result<()> {
+    let path = absolute(path)?;
+    let mut partial = Partial::create(&path)?;
+    partial.file.write_all(content).named("write", &path)?;
+    rustix::fs::fchmod(&partial.file, rustix::fs::Mode::from_raw_mode(0o644))
+        .named("change the mode of", &path)?;
+    Ok(partial.finish()?)
 }
 
 /// The same of several targets, each by its name.

@@ -70,7 +70,8 @@ pub use watch::{BuildEvent, BuildWatch, Vertex};
 const PROGRAMS: usize = 32;
 
 impl Engine {
-    /// Builds images of a Dockerfile, and puts them where they are wanted. Blocks; `cancel` ends it from another thread.
+    /// Builds images of a Dockerfile, and puts them where they are wanted. Blocks; `cancel` ends it from another thread. Whoever cancels
+    /// ends the client, too ([`Client::end`]): what is waited for in the network hears of nothing else.
     pub fn build(
         &self,
         client: &Client,
@@ -79,7 +80,12 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Built> {
         check(request)?;
-        self.build_one(client, request, (&Progress::new(watch), cancel), None)
+        let progress = Progress::new(watch).ended_by(cancel);
+        match self.build_one(client, request, (&progress, cancel), None) {
+            // What fails because it was cancelled has no other reason that anybody wants to know.
+            Err(_) if cancel.is_cancelled() => Err(BuildError::Cancelled.into()),
+            built => built,
+        }
     }
 
     /// One of several builds, or the only one.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use build::{Event, Key};
+use build::{Cancel, Event, Key};
 use dockerfile::lower::{Graph, Op};
 
 use super::watch::{BuildEvent, BuildWatch, Vertex};
@@ -25,6 +25,8 @@ impl Numbers {
 /// Numbers vertices and tells of them.
 pub(super) struct Progress<'w> {
     watch: &'w BuildWatch<'w>,
+    /// Whether what fails does so because nobody wants it.
+    cancel: Cancel,
     next: Numbers,
     /// The build's name, where there are several.
     prefix: Option<String>,
@@ -58,12 +60,18 @@ impl<'w> Progress<'w> {
     pub(super) fn of_several(watch: &'w BuildWatch<'w>, numbers: &Numbers, prefix: Option<&str>) -> Self {
         Self {
             watch,
+            cancel: Cancel::new(),
             next: numbers.clone(),
             prefix: prefix.map(str::to_owned),
             first: OnceLock::new(),
             told: Mutex::default(),
             ended: Mutex::default(),
         }
+    }
+
+    /// What fails once that is cancelled has failed because of it.
+    pub(super) fn ended_by(self, cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), ..self }
     }
 
     /// Tells of something that is no node.
@@ -145,6 +153,9 @@ impl<'w> Progress<'w> {
     }
 
     fn failed(&self, id: usize, ran: Duration, error: &crate::Error) {
+        if self.cancel.is_cancelled() {
+            return self.tell(BuildEvent::Failed { id, ran, error: "", is_cancelled: true });
+        }
         self.tell(BuildEvent::Failed { id, ran, error: &linux::chain(error), is_cancelled: false });
     }
 }

@@ -55,6 +55,7 @@ impl<'e> Session<'e> {
         request: &'e Build,
         cancel: &'e Cancel,
     ) -> Result<Session<'e>> {
+        engine.end_lost_builds();
         let draft = engine.store.draft().map_err(failed("begin a build"))?;
         let nonce: [u8; 16] = crate::create::random()?;
         let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -123,7 +123,7 @@ impl Engine {
         let work = || {
             while let Some((name, request)) = builds.get(next.fetch_add(1, Ordering::SeqCst)) {
                 let prefix = Some(name.as_str()).filter(|_| builds.len() > 1);
-                let progress = Progress::of_several(watch, &numbers, prefix);
+                let progress = Progress::of_several(watch, &numbers, prefix).ended_by(&inner);
                 match self.build_one(client, request, (&progress, &inner), Some((name, &together))) {
                     Ok(built) => {
                         done.lock().unwrap_or_else(PoisonError::into_inner).insert(name.as_str(), built);
@@ -145,7 +145,10 @@ impl Engine {
             work();
         });
         if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(failure);
+            return Err(match cancel.is_cancelled() {
+                true => TargetFailed { error: Box::new(BuildError::Cancelled.into()), ..failure },
+                false => failure,
+            });
         }
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(builds.iter().filter_map(|(name, _)| done.remove(name.as_str())).collect())

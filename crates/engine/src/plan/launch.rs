@@ -71,6 +71,7 @@ pub(crate) fn launch(
         new_session_keyring: true,
         no_pivot: false,
         start_gate: None,
+        ends_with_supervisor: false,
         id_maps: maps,
         namespaces,
     })

@@ -222,6 +222,8 @@ impl Inflater {
         let wrong = |at: u64, why: &str| Error::pack(format!("an object before byte {at} {why}"));
         self.zlib.reset(true);
         loop {
+            // Few bytes may become many.
+            input.budget.go_on()?;
             input.must_fill()?;
             let before = (self.zlib.total_in(), self.zlib.total_out());
             let ready = &input.buffer[input.start..input.end];

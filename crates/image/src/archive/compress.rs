@@ -12,6 +12,7 @@ use oci::{Descriptor, DiffId, Hasher, MediaType};
 use super::Gzip;
 use super::gzip::LEVEL;
 use crate::error::{Error, Result};
+use crate::stop::{self, Stop};
 use crate::store::{Draft, Store};
 
 /// How a layer is compressed.
@@ -57,13 +58,18 @@ pub struct Compressed {
     pub path: PathBuf,
 }
 
-/// Compresses a layer of the store.
+/// Compresses a layer of the store, by so many threads, unless it is to stop.
 ///
 /// # Errors
-/// If the layer is missing or damaged, or the disk is full.
-pub fn compress(draft: &Draft<'_>, layer: &DiffId, codec: Codec, threads: usize) -> Result<Compressed> {
+/// If the layer is missing or damaged, the disk is full, or it was stopped.
+pub fn compress(
+    draft: &Draft<'_>,
+    layer: &DiffId,
+    codec: Codec,
+    (threads, stop): (usize, &Stop<'_>),
+) -> Result<Compressed> {
     let path = draft.fresh("blob");
-    let written = write(draft.store(), layer, codec, threads, &path);
+    let written = write(draft.store(), layer, codec, (threads, stop), &path);
     if written.is_err() {
         // The first error is the one to tell.
         drop(file::remove_if_exists(&path));
@@ -71,8 +77,14 @@ pub fn compress(draft: &Draft<'_>, layer: &DiffId, codec: Codec, threads: usize)
     Ok(Compressed { descriptor: written?, path })
 }
 
-fn write(store: &Store, layer: &DiffId, codec: Codec, threads: usize, path: &Path) -> Result<Descriptor> {
-    let out = file::create_new(path, 0o600)?;
+fn write(
+    store: &Store,
+    layer: &DiffId,
+    codec: Codec,
+    (threads, stop): (usize, &Stop<'_>),
+    path: &Path,
+) -> Result<Descriptor> {
+    let out = stop::Stopping::new(file::create_new(path, 0o600)?, stop);
     let mut out =
         Hashing { out: BufWriter::with_capacity(256 << 10, out), hasher: Hasher::sha256(), size: 0 };
     let done = match codec {
@@ -168,8 +180,8 @@ mod tests {
         file::write(&store.layer_path(&layer), &tar).unwrap();
         let draft = store.draft().unwrap();
         for codec in [Codec::Tar, Codec::Gzip(1), Codec::GZIP, Codec::Gzip(9), Codec::ZSTD, Codec::Zstd(19)] {
-            let one = compress(&draft, &layer, codec, 1).unwrap();
-            let other = compress(&draft, &layer, codec, 3).unwrap();
+            let one = compress(&draft, &layer, codec, (1, &|| false)).unwrap();
+            let other = compress(&draft, &layer, codec, (3, &|| false)).unwrap();
             assert_eq!(one.descriptor, other.descriptor, "{codec:?}");
             let bytes = file::read(&one.path).unwrap();
             one.descriptor.verify(&bytes).unwrap();
@@ -188,10 +200,34 @@ mod tests {
         file::write(&store.layer_path(&layer), b"what it is").unwrap();
         let draft = store.draft().unwrap();
         for codec in [Codec::Tar, Codec::GZIP, Codec::ZSTD] {
-            let error = compress(&draft, &layer, codec, 2).unwrap_err();
+            let error = compress(&draft, &layer, codec, (2, &|| false)).unwrap_err();
             assert!(format!("{:?}", error).contains("is damaged"), "{codec:?}: {error:?}");
         }
         let left = draft.fresh("x").parent().unwrap().read_dir().unwrap().count();
         assert_eq!(left, 0, "only what leases something may stay");
+    }
+
+    #[test]
+    fn one_that_is_stopped_ends_and_leaves_no_file() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch).unwrap();
+        let mut state = 1_u64;
+        let noise = (0..8 << 20).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let tar: Vec<u8> = noise.collect();
+        let layer = DiffId::try_from(oci::Digest::of(&tar)).unwrap();
+        file::write(&store.layer_path(&layer), &tar).unwrap();
+        let draft = store.draft().unwrap();
+        for codec in [Codec::Tar, Codec::Gzip(1), Codec::Zstd(1)] {
+            let asked = AtomicUsize::new(0);
+            let stop = || asked.fetch_add(1, Ordering::SeqCst) > 3;
+            let error = compress(&draft, &layer, codec, (2, &stop)).unwrap_err();
+            assert!(linux::chain(&error).ends_with(": it was stopped"), "{codec:?}: {error:?}");
+            assert!(asked.into_inner() < 10, "{codec:?}: it went on");
+        }
+        assert_eq!(draft.fresh("x").parent().unwrap().read_dir().unwrap().count(), 0);
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! What must hold:
 //! - The same content gives the same bytes: blobs stand in the order of their digests, and nothing has a time.
-//! - In a directory every file is whole: it is written beside its place, synced, and renamed; `index.json` comes last, so that
-//!   nothing leads to what is not there. No link in it is followed, whoever put it there.
+//! - In a directory every file is whole: it is written without a name, synced, and put in its place; `index.json` comes last, so that
+//!   nothing leads to what is not there. What a kill has left goes with the next one. No link in it is followed, whoever put it there.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,14 +16,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use linux::file;
+use linux::partial::{self, Partial};
 use oci::{Descriptor, DiffId, Digest, Index, MediaType};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fsync, mkdirat, openat, openat2, renameat, unlinkat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fchmod, fsync, mkdirat, openat, openat2};
 use rustix::io::Errno;
 
 use super::compress::Verified;
 use super::contents::blob_name;
 use super::write::TarWriter;
 use crate::error::{Error, Result};
+use crate::stop::{Stop, Stopping};
 use crate::store::Store;
 
 /// Where the bytes of a blob are.
@@ -112,22 +114,26 @@ impl Outgoing {
     /// Writes it into a directory, beside what is there: an entry of its index that has the name of a new one gives way.
     ///
     /// # Errors
-    /// If the directory holds something else under these names, a blob is missing or damaged, or something cannot be written.
-    pub fn write_directory(&self, store: &Store, directory: &OwnedFd) -> Result<()> {
+    /// If it was stopped, the directory holds something else under these names, a blob is missing or damaged, or something cannot be written.
+    pub fn write_directory(&self, store: &Store, directory: &OwnedFd, stop: &Stop<'_>) -> Result<()> {
+        partial::sweep(directory.as_fd());
         let blobs = enter(directory, "blobs")?;
         let mut algorithms: BTreeMap<&str, OwnedFd> = BTreeMap::new();
         for (digest, (size, content)) in &self.blobs {
             let name = digest.algorithm_name();
             if !algorithms.contains_key(name) {
-                algorithms.insert(name, enter(&blobs, name)?);
+                let directory = enter(&blobs, name)?;
+                partial::sweep(directory.as_fd());
+                algorithms.insert(name, directory);
             }
             let Some(parent) = algorithms.get(name) else { continue };
-            put(parent, digest.encoded(), &mut open(store, content)?, Some(*size))?;
+            let names = (digest.encoded(), &*blob_name(digest));
+            put(parent, (names, Some(*size)), &mut open(store, content)?, stop)?;
         }
         for (name, parent) in &algorithms {
             fsync(parent).map_err(at("sync", name))?;
         }
-        put(directory, "oci-layout", &mut &*MARKER, None)?;
+        put(directory, (("oci-layout", "oci-layout"), None), &mut &*MARKER, stop)?;
         let mut entries = present(directory)?;
         let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
         entries.retain(|old| {
@@ -139,7 +145,7 @@ impl Outgoing {
             !self.index.iter().any(gives_way)
         });
         entries.extend(self.index.iter().cloned());
-        put(directory, INDEX, &mut &*encode(&entries)?, None)?;
+        put(directory, ((INDEX, INDEX), None), &mut &*encode(&entries)?, stop)?;
         fsync(directory).map_err(at("sync", "."))
     }
 }
@@ -180,40 +186,24 @@ fn enter(parent: &OwnedFd, name: &str) -> Result<OwnedFd> {
     openat(parent, name, flags, Mode::empty()).map_err(at("enter", name))
 }
 
-/// Puts a file into a directory, in one step.
-fn put(parent: &OwnedFd, name: &str, content: &mut dyn Read, size: Option<u64>) -> Result<()> {
-    let beside = format!(".{name}.skiff-{}", std::process::id());
-    let made = put_beside(parent, &beside, name, content, size)
-        .and_then(|()| renameat(parent, &beside, parent, name).map_err(at("rename", name)));
-    if made.is_err() {
-        // The first error is the one to tell.
-        let _removed = unlinkat(parent, &beside, AtFlags::empty());
-    }
-    made
-}
-
-fn put_beside(
+/// Puts a file into a directory, in one step. Of its two names the second is the one for errors.
+fn put(
     parent: &OwnedFd,
-    beside: &str,
-    name: &str,
+    ((at_name, name), size): ((&str, &str), Option<u64>),
     content: &mut dyn Read,
-    size: Option<u64>,
+    stop: &Stop<'_>,
 ) -> Result<()> {
-    // One of a killed process with our number.
-    match unlinkat(parent, beside, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(at("remove", beside)(errno)),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(parent, beside, flags, Mode::from_raw_mode(0o644)).map_err(at("create", name))?;
-    let mut file = File::from(file);
     let failed = |source| Error::Files { action: "write", path: name.to_owned(), source };
-    let written = io::copy(content, &mut file).map_err(failed)?;
+    let unmade = |error: file::Error| failed(error.source);
+    let partial = Partial::create_in(parent.as_fd(), at_name).map_err(unmade)?;
+    let written = io::copy(content, &mut Stopping::new(&partial.file, stop)).map_err(failed)?;
     if let Some(size) = size.filter(|size| *size != written) {
         let (found, expected) = (written.to_string(), size.to_string());
         return Err(Error::Mismatch { entry: name.to_owned(), what: "size", expected, found });
     }
-    fsync(file.as_fd()).map_err(at("sync", name))
+    fchmod(&partial.file, Mode::from_raw_mode(0o644)).map_err(at("change the mode of", name))?;
+    fsync(partial.file.as_fd()).map_err(at("sync", name))?;
+    partial.finish().map_err(unmade)
 }
 
 /// The entries of the index that is there.

@@ -15,6 +15,7 @@ use super::merged::{Merged, Open};
 use super::sink::Sink;
 use crate::error::Result;
 use crate::merge::Tree;
+use crate::stop::Stop;
 use crate::store::Store;
 use crate::tar::{Body, Device, END, Member, Time, Xattr, write_member};
 
@@ -41,6 +42,12 @@ impl<'a> Flattener<'a> {
     #[must_use]
     pub fn new(out: BorrowedFd<'a>) -> Self {
         Self { sink: Sink::new(out), time: None, has_devices: true, names: None }
+    }
+
+    /// Asks again and again whether to stop, which is an error then. The output may be one that does not block.
+    #[must_use]
+    pub fn stopping(self, stop: &'a Stop<'a>) -> Self {
+        Self { sink: self.sink.stopping(stop), ..self }
     }
 
     /// Everything has this time.

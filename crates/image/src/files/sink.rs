@@ -2,21 +2,28 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat, sendfile};
 use rustix::io::{Errno, pread, write};
 
 use super::at;
 use crate::error::{Error, Result};
+use crate::stop::{self, Stop};
 use crate::tar::padding;
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 256 << 10;
 /// Files from this size on are not read into the buffer.
 const LARGE: u64 = 64 << 10;
+/// The most that the kernel is asked to copy at once.
+const PORTION: usize = 32 << 20;
+/// How long is waited between two looks at whether to stop.
+const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// An open pipe, socket or file.
 pub(super) struct Sink<'a> {
     out: BorrowedFd<'a>,
+    stop: Option<&'a Stop<'a>>,
     buffer: Vec<u8>,
     flushed: u64,
     by_kernel: bool,
@@ -28,7 +35,29 @@ impl<'a> Sink<'a> {
             // Fewer turns between writer and reader; what the system does not grant is not needed.
             let _size = rustix::pipe::fcntl_setpipe_size(out, 1 << 20);
         }
-        Self { out, buffer: Vec::with_capacity(BUFFER), flushed: 0, by_kernel: true }
+        Self { out, stop: None, buffer: Vec::with_capacity(BUFFER), flushed: 0, by_kernel: true }
+    }
+
+    /// Asks whether to stop, again and again. Of an output that is not to block, whoever takes it is waited for.
+    pub(super) fn stopping(self, stop: &'a Stop<'a>) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.stop.map_or(Ok(()), stop::check).map_err(|source| Error::Write { source })
+    }
+
+    /// Waits until more is taken, or it is to stop.
+    fn wait(&self) -> Result<()> {
+        loop {
+            self.check()?;
+            let mut watched = [PollFd::from_borrowed_fd(self.out, PollFlags::OUT)];
+            match poll(&mut watched, Some(&TURN)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
     }
 
     /// Bytes taken so far.
@@ -49,7 +78,8 @@ impl<'a> Sink<'a> {
             self.flush()?;
             while at_byte < end {
                 let mut from = at_byte;
-                let most = usize::try_from(end - at_byte).unwrap_or(usize::MAX).min(1 << 30);
+                self.check()?;
+                let most = usize::try_from(end - at_byte).unwrap_or(usize::MAX).min(PORTION);
                 match sendfile(self.out, file, Some(&mut from), most) {
                     Ok(0) => break,
                     Ok(sent) => {
@@ -57,6 +87,7 @@ impl<'a> Sink<'a> {
                         self.flushed += sent as u64;
                     }
                     Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => self.wait()?,
                     // Not every file system can, nor every kind of output (one that was opened for appending).
                     Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                         self.by_kernel = at_byte != offset;
@@ -109,11 +140,13 @@ impl<'a> Sink<'a> {
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {
+        self.check()?;
         let mut rest = &self.buffer[..];
         while !rest.is_empty() {
             match write(self.out.as_fd(), rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait()?,
                 Err(errno) => return Err(failed(errno)),
             }
         }

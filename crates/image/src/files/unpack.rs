@@ -3,12 +3,12 @@
 //! The archive is not trusted: a name in it leads nowhere but below the directory, and unless the rules say otherwise no link
 //! is followed on the way, one that the archive itself has made least of all. Data goes from pipe to file within the kernel.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-    chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, mkdirat, mknodat, openat, openat2,
-    statat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags, chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, mkdirat, mknodat, openat,
+    openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite, read};
 use rustix::pipe::{SpliceFlags, splice};
@@ -53,6 +53,8 @@ pub struct Rules {
     pub keeps_privileges: bool,
     /// A directory gives way to something else, with all that is in it, and the reverse; else that is an error.
     pub replaces: bool,
+    /// A file has no name until it is whole, where the file system has files without one: whoever is killed leaves no half of any.
+    pub whole: bool,
 }
 
 /// Unpacks the archive that `from` gives, to its end; returns its size.
@@ -109,6 +111,11 @@ fn skip(parser: &mut Parser, mut count: u64) {
         }
         count -= step as u64;
     }
+}
+
+/// A file that nobody finds, beside what is to be made; none where there are none.
+fn nameless(parent: &OwnedFd) -> Option<OwnedFd> {
+    openat(parent, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok()
 }
 
 struct Unpacker<'a> {
@@ -246,13 +253,26 @@ impl Unpacker<'_> {
         input: &mut Input<'_>,
         path: &[u8],
     ) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&spot.parent, spot.name.as_slice(), flags, Mode::RUSR | Mode::WUSR)
-            .map_err(at("create", path))?;
-        self.fill(&file, content, input, path)?;
+        let nameless = if self.rules.whole { nameless(&spot.parent) } else { None };
+        let file = match &nameless {
+            Some(file) => file,
+            None => {
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                &openat(&spot.parent, spot.name.as_slice(), flags, Mode::RUSR | Mode::WUSR)
+                    .map_err(at("create", path))?
+            }
+        };
+        self.fill(file, content, input, path)?;
         self.own(file.as_fd(), entry, path)?;
-        fchmod(&file, Mode::from_raw_mode(self.mode(entry))).map_err(at("change the mode of", path))?;
-        futimens(&file, &times(entry.mtime)).map_err(at("set the time of", path))
+        fchmod(file, Mode::from_raw_mode(self.mode(entry))).map_err(at("change the mode of", path))?;
+        futimens(file, &times(entry.mtime)).map_err(at("set the time of", path))?;
+        if nameless.is_some() {
+            let way = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, way, &spot.parent, spot.name.as_slice(), AtFlags::SYMLINK_FOLLOW)
+                .map_err(at("create", path))?;
+        }
+        Ok(())
     }
 
     fn fill(&self, file: &OwnedFd, content: &tar::Content, input: &mut Input<'_>, path: &[u8]) -> Result<()> {

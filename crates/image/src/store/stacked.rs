@@ -2,13 +2,14 @@
 //!
 //! A build stacks layer upon layer, and looks at most stacks once. So what was merged last is kept: the next stack is most
 //! often one more layer upon it, of which alone something has to be read then. An index lies among the draft's half-done
-//! work: nobody wants it after a loss of power, so it is not synced, and no collector knows of it.
+//! work: nobody wants it after a loss of power, so it is not synced, and no collector knows of it. Its name tells it from every
+//! other, also from those of other drafts: whoever mounts one may be given a mount that another has of an index of that name.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oci::DiffId;
+use oci::{DiffId, Hasher};
 
 use super::{Draft, derive};
 use crate::error::{Error, Result};
@@ -49,11 +50,19 @@ impl Draft<'_> {
         let mut ahead = self.stacked.begun(layers);
         derive::merge(&mut ahead, (layers, &tars)).map_err(|source| Error::Index { source })?;
         self.stacked.keep(&ahead);
-        let path = self.fresh("index");
+        let path = self.fresh(&name_of(layers, has_mount_points));
         derive::write_unsynced(store, ahead, (layers, &tars), has_mount_points, &path)?;
         *made = Some(path.clone());
         Ok(path)
     }
+}
+
+/// What an index is called: whatever has the same name is the same.
+fn name_of(layers: &[DiffId], has_mount_points: bool) -> String {
+    let mut hasher = Hasher::sha256();
+    layers.iter().for_each(|layer| hasher.update(format!("{layer}\n").as_bytes()));
+    let kind = if has_mount_points { "whole" } else { "plain" };
+    format!("{kind}-{}", hasher.finish().encoded())
 }
 
 impl Stacked {

@@ -339,5 +339,6 @@ fn launch(root: &Path, args: &[&str]) -> LaunchPlan {
         new_session_keyring: false,
         no_pivot: false,
         start_gate: None,
+        ends_with_supervisor: false,
     }
 }

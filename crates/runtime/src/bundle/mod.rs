@@ -113,6 +113,7 @@ pub fn plan(spec: &Spec, context: &Context<'_>) -> Result<Planned> {
         new_session_keyring: !context.no_new_keyring,
         no_pivot: context.no_pivot,
         start_gate: None,
+        ends_with_supervisor: false,
         namespaces,
         id_maps,
     };

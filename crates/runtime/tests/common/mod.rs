@@ -180,6 +180,7 @@ pub(crate) fn plan(root: &Path, args: &[&str]) -> LaunchPlan {
         new_session_keyring: true,
         no_pivot: false,
         start_gate: None,
+        ends_with_supervisor: false,
     }
 }
 

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 
 use build::Cancel;
 use image::tar::{self, Parser};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::Result;
 use crate::build::BuildError;
@@ -17,6 +19,8 @@ use crate::images::failed;
 const ACTION: &str = "read the context";
 /// What people know it as.
 const NAME: &str = "-";
+/// How long is waited for more between two looks at whether the build was cancelled.
+const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// What a stream was.
 pub(in crate::build) enum Received {
@@ -34,7 +38,7 @@ pub(in crate::build) fn receive(
     cancel: &Cancel,
     progress: &dyn Fn(u64),
 ) -> Result<Received> {
-    let mut stream = File::from(stream);
+    let mut stream = Patient { stream: File::from(stream), cancel };
     let mut plain = image::decompressed(NAME, &mut stream).map_err(failed(ACTION))?;
     let read = |source| failed(ACTION)(image::Error::Read { entry: NAME.to_owned(), source });
     let mut start = Vec::new();
@@ -88,6 +92,28 @@ pub(in crate::build) fn receive(
     // What does not merge is found here, and not by the first step that looks.
     session.merged(&tree)?;
     Ok(Received::Tree(tree))
+}
+
+/// A stream that may fall silent: who waits for it sees the end of the build.
+struct Patient<'c> {
+    stream: File,
+    cancel: &'c Cancel,
+}
+
+impl io::Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other(BuildError::Cancelled));
+            }
+            let mut watched = [PollFd::new(&self.stream, PollFlags::IN)];
+            match poll(&mut watched, Some(&TURN)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.stream.read(buffer),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
 }
 
 fn is_empty_tar(start: &[u8]) -> bool {

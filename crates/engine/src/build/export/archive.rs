@@ -1,15 +1,19 @@
 //! Images into archives: what `docker load` takes, and OCI layouts.
 
-use std::io::{BufWriter, Write};
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
+use build::Cancel;
 use image::{Content, Outgoing};
 use linux::file;
 use linux::file::Named as _;
 use linux::partial::Partial;
 use oci::{Descriptor, Platform, Reference};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::Export;
@@ -42,7 +46,10 @@ impl Export<'_> {
             match target {
                 Target::Directory(path) => {
                     let directory = directory(path)?;
-                    layout.write_directory(store, &directory).map_err(failed("write the layout"))?;
+                    let stop = || self.session.cancel.is_cancelled();
+                    layout
+                        .write_directory(store, &directory, &stop)
+                        .map_err(|source| at_output(path, failed("write the layout")(source)))?;
                 }
                 Target::Stream | Target::File(_) => self.write(target, &mut |out| {
                     layout.write_tar(store, out).map_err(failed("write the archive"))
@@ -65,7 +72,8 @@ impl Export<'_> {
     ) -> Result<()> {
         match target {
             Target::Stream => {
-                let mut out = BufWriter::with_capacity(1 << 20, std::fs::File::from(self.stream()?));
+                let outlet = Outlet { out: File::from(self.stream()?), cancel: self.session.cancel };
+                let mut out = BufWriter::with_capacity(1 << 20, outlet);
                 write(&mut out)?;
                 out.flush()
                     .map_err(|source| image::Error::Write { source })
@@ -73,8 +81,9 @@ impl Export<'_> {
             }
             Target::File(path) | Target::Directory(path) => {
                 let partial = begin(path)?;
-                let mut out = BufWriter::with_capacity(1 << 20, &partial.file);
-                write(&mut out)?;
+                let outlet = Outlet { out: &partial.file, cancel: self.session.cancel };
+                let mut out = BufWriter::with_capacity(1 << 20, outlet);
+                write(&mut out).map_err(|error| at_output(path, error))?;
                 out.flush().named("write", path).map_err(file_failed)?;
                 drop(out);
                 partial.finish().map_err(file_failed)
@@ -82,16 +91,23 @@ impl Export<'_> {
         }
     }
 
-    /// The caller's stream.
+    /// The caller's stream. Of a pipe it is one of our own that does not block, for whoever reads it may have stopped.
     pub(super) fn stream(&self) -> Result<OwnedFd> {
         let missing =
             || BuildError::Output { output: "-".to_owned(), reason: "there is no stream".to_owned() };
         let stream = self.session.request.output.as_ref().ok_or_else(missing)?;
-        stream.try_clone().map_err(|source| Error::System {
+        let stream = stream.try_clone().map_err(|source| Error::System {
             action: "write to",
             path: "the standard output".into(),
             source,
-        })
+        })?;
+        let is_pipe =
+            fstat(&stream).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo);
+        // The flag of the caller's own would be that of all who share it.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let again =
+            || openat(CWD, format!("/proc/self/fd/{}", stream.as_raw_fd()), flags, Mode::empty()).ok();
+        Ok(is_pipe.then(again).flatten().unwrap_or(stream))
     }
 
     fn layout(&self, format: Format, described: &Described, names: &[Reference]) -> Result<Outgoing> {
@@ -134,6 +150,37 @@ impl Export<'_> {
     }
 }
 
+/// Takes nothing more once the build is cancelled, and waits no longer than that for whoever reads.
+struct Outlet<'c, W> {
+    out: W,
+    cancel: &'c Cancel,
+}
+
+impl<W: Write + AsFd> Write for Outlet<'_, W> {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        /// Between two looks at whether the build was cancelled.
+        const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other(BuildError::Cancelled));
+            }
+            match self.out.write(content) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return written,
+            }
+            let mut watched = [PollFd::new(&self.out, PollFlags::OUT)];
+            match poll(&mut watched, Some(&TURN)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// The layers of an image as they are in an archive.
 fn blobs(image: &Image) -> Result<Vec<(Descriptor, Content)>> {
     let manifest = oci::Manifest::parse(&image.bytes).map_err(|source| image::Error::Document {
@@ -167,9 +214,8 @@ fn entries(top: &Descriptor, names: &[Reference], created: Option<oci::Timestamp
 
 /// Begins a file that is to take its place when it is whole.
 pub(super) fn begin(path: &Path) -> Result<Partial> {
-    if rustix::fs::stat(path).is_ok_and(|found| {
-        rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::Directory
-    }) {
+    if rustix::fs::stat(path).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+    {
         let reason = format!("destination {} is a directory; it is to be a file", path.display());
         return Err(BuildError::Output { output: "dest".to_owned(), reason }.into());
     }
@@ -181,6 +227,25 @@ pub(in crate::build) fn directory(path: &Path) -> Result<OwnedFd> {
     file::create_dirs(path, 0o755).map_err(file_failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).named("open", path).map_err(file_failed)
+}
+
+/// The failure of an output that was to be at `path`, with that path if writing it is what failed.
+pub(in crate::build) fn at_output(path: &Path, error: Error) -> Error {
+    let at = |action, path, source| file_failed(file::Error { action, path, source });
+    let Error::Image { action, source } = error else { return error };
+    if let image::Error::Write { source } = source {
+        return at("write", path.to_owned(), source);
+    }
+    if let image::Error::Files { action: doing, path: inner, source } = source {
+        // What is read is the store's.
+        return match doing {
+            "read" => {
+                Error::Image { action, source: image::Error::Files { action: doing, path: inner, source } }
+            }
+            doing => at(doing, path.join(inner), source),
+        };
+    }
+    Error::Image { action, source }
 }
 
 /// A file of the caller's fails.

@@ -11,7 +11,7 @@ use image::files::{Flattener, Owner, Place, Rules, prune, unpack};
 use image::tar::Time;
 
 use super::Export;
-use super::archive::{begin, directory, file_failed};
+use super::archive::{at_output, begin, directory, file_failed};
 use super::options::{Target, TreeOptions};
 use crate::images::failed;
 use crate::{Error, Result};
@@ -23,8 +23,9 @@ impl Export<'_> {
     pub(super) fn tar(&self, target: &Target, options: &TreeOptions) -> Result<()> {
         self.progress.internal("exporting to client tarball", |part| {
             part.progress("sending tarball", 0, None, false);
+            let stop = || self.session.cancel.is_cancelled();
             let flatten = |out: BorrowedFd<'_>| {
-                let mut flattener = Flattener::new(out).with_time(self.time());
+                let mut flattener = Flattener::new(out).stopping(&stop).with_time(self.time());
                 self.flatten(&mut flattener, options)?;
                 flattener.finish().map(drop).map_err(failed(WRITE))
             };
@@ -32,7 +33,7 @@ impl Export<'_> {
                 Target::Stream => flatten(self.stream()?.as_fd())?,
                 Target::File(path) | Target::Directory(path) => {
                     let partial = begin(path)?;
-                    flatten(partial.file.as_fd())?;
+                    flatten(partial.file.as_fd()).map_err(|error| at_output(path, error))?;
                     partial.finish().map_err(file_failed)?;
                 }
             }
@@ -48,9 +49,11 @@ impl Export<'_> {
             let target = directory(path)?;
             let (reader, writer) = std::io::pipe().map_err(pipe_failed)?;
             let may_make_devices = rustix::process::geteuid().is_root();
+            let stop = || self.session.cancel.is_cancelled();
             let (bytes, names) = thread::scope(|scope| {
+                let stop = &stop;
                 let packed = scope.spawn(move || {
-                    let mut flattener = Flattener::new(writer.as_fd()).with_time(self.time());
+                    let mut flattener = Flattener::new(writer.as_fd()).stopping(stop).with_time(self.time());
                     if deletes {
                         flattener = flattener.with_names();
                     }
@@ -65,6 +68,7 @@ impl Export<'_> {
                     follows_links: false,
                     keeps_privileges: false,
                     replaces: true,
+                    whole: true,
                 };
                 let place = Place::Into(
                     rustix::io::fcntl_dupfd_cloexec(&target, 0).map_err(|errno| pipe_failed(errno.into()))?,
@@ -79,7 +83,8 @@ impl Export<'_> {
                     (Err(error), Err(other)) if is_cut_off(&error) => Err(other),
                     (Err(error), _) | (Ok(_), Err(error)) => Err(error),
                 }
-            })?;
+            })
+            .map_err(|error| at_output(path, error))?;
             if deletes {
                 prune(&target, &names).map_err(failed(WRITE))?;
             }

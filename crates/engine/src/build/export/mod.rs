@@ -40,7 +40,7 @@ use super::tree::Tree;
 use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
-pub(super) use archive::directory as output_directory;
+pub(super) use archive::{at_output, directory as output_directory};
 pub(super) use options::codec_of;
 use options::{Format, Output};
 
@@ -152,7 +152,8 @@ impl Compressor<'_> {
             return Ok(known.clone());
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let made = image::compress(&self.session.draft, layer, codec, threads);
+        let stop = || self.session.cancel.is_cancelled();
+        let made = image::compress(&self.session.draft, layer, codec, (threads, &stop));
         let made = made.map_err(failed("compress a layer"))?;
         blobs.insert((layer.clone(), codec), made.clone());
         Ok(made)

@@ -1,4 +1,5 @@
-//! Where programs of builds run, and what is left there by builds whose monitors were killed with them.
+//! Where programs of builds run, and what is left there by builds whose monitors were killed with them: every build looks when it
+//! begins, and so does whoever looks after all containers.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ impl Engine {
     }
 
     /// Ends what runs without a monitor: both it and whoever built were killed.
-    pub(super) fn end_lost_builds(&self) {
+    pub(crate) fn end_lost_builds(&self) {
         let folder = self.config.run.join(FOLDER);
         for id in files::list_ids(&folder).unwrap_or_default() {
             let directory = folder.join(id.as_str());

@@ -65,7 +65,6 @@ impl<'e> Room<'e> {
     ) -> Result<Room<'e>> {
         let engine = session.engine;
         let id = ContainerId::from_bytes(crate::create::random()?);
-        engine.end_lost_builds();
         let run_dir = engine.build_run_directory(&id)?;
         let create = request::create(session.request, op);
         let monitor = start_monitor(engine, &id, &run_dir, &create)?;
@@ -88,6 +87,7 @@ impl<'e> Room<'e> {
         // The name of the host stands in /etc/hosts alone: the other file may be the image's.
         launch.mounts.retain(|mount| mount.target != Path::new("/etc/hostname"));
         launch.process.env = request::environment(op);
+        launch.ends_with_supervisor = true;
         files.write_etc(session, op, plan::root_outside(&launch.id_maps))?;
         let mut mount_points = plan::mount_points(&spec);
         let held = mounts::add(session, (op, inputs), step, (&id, &files.directory), &mut launch)?;

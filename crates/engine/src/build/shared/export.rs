@@ -9,7 +9,7 @@ use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, Layer, Record};
 use super::options::{Place, Target, exports};
 use super::{SharedCache, Used};
 use crate::build::blobs::refused;
-use crate::build::export::{Compressor, output_directory};
+use crate::build::export::{Compressor, at_output, output_directory};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::images::failed;
@@ -122,9 +122,11 @@ impl SharedCache<'_> {
                 layout.document(&top.digest, bytes);
                 top.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag.clone());
                 layout.index = vec![top];
-                let directory = output_directory(directory)?;
+                let opened = output_directory(directory)?;
                 let store = &self.session.engine.store;
-                layout.write_directory(store, &directory).map_err(failed("write the cache"))
+                let stop = || self.session.cancel.is_cancelled();
+                let written = layout.write_directory(store, &opened, &stop);
+                written.map_err(|source| at_output(directory, failed("write the cache")(source)))
             }
             Place::Inline => Ok(()),
         }
