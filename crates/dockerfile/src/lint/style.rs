@@ -1,6 +1,8 @@
 //! The rules of hadolint that need no analysis of scripts. They are on trial (`experimental=DL3008`, or `all`), for
 //! `docker build --check` does not have them.
 
+use std::collections::HashSet;
+
 use super::rules as r;
 use super::shell::{commands, has_pipe};
 use super::{Linter, Rule};
@@ -8,9 +10,11 @@ use crate::source::Span;
 use crate::syntax::{CommandLine, Dockerfile, From, Instruction, Kind, Run, Stage};
 
 pub(super) fn check(file: &Dockerfile, linter: &mut Linter) {
+    let mut names = HashSet::new();
     for (index, stage) in file.stages.iter().enumerate() {
         linter.enter(&stage.from.comments);
-        base(file, index, &stage.from.kind, stage.from.span, linter);
+        base(&names, &stage.from.kind, stage.from.span, linter);
+        names.extend(stage.from.kind.name.as_ref().map(|name| name.value.as_str()));
         let mut state = Seen::default();
         for instruction in &stage.instructions {
             linter.enter(&instruction.comments);
@@ -32,10 +36,10 @@ struct Seen {
     pip: bool,
 }
 
-fn base(file: &Dockerfile, index: usize, from: &From, span: Span, linter: &mut Linter) {
+/// What a stage stands on; `before` are the names of those before it.
+fn base(before: &HashSet<&str>, from: &From, span: Span, linter: &mut Linter) {
     let name = from.base.value.as_str();
-    let mut before = file.stages[..index].iter().filter_map(|stage| stage.from.kind.name.as_ref());
-    if name == "scratch" || name.contains(['$', '@']) || before.any(|stage| stage.value == name) {
+    if name == "scratch" || name.contains(['$', '@']) || before.contains(name) {
         return;
     }
     match name.rsplit_once('/').map_or(name, |(_, last)| last).split_once(':') {
