@@ -50,7 +50,7 @@ impl Budget {
     /// # Errors
     /// If it is not to go on.
     pub(crate) fn go_on(&self) -> Result<()> {
-        if self.client.is_ended() { Err(Error::Ended) } else { Ok(()) }
+        if self.client.is_ended() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     pub(crate) fn take_pack(&mut self, bytes: u64) -> Result<()> {

@@ -155,9 +155,6 @@ pub enum Error {
     /// Whoever asked for it wants it no more.
     #[error("it was cancelled")]
     Cancelled,
-    /// The client was ended meanwhile.
-    #[error("it was given up, as its caller wished")]
-    Ended,
     /// More than there may be.
     #[error("it has more than {limit} {what}")]
     Limit {
