@@ -6,9 +6,9 @@
 
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use image::files::{self, Change, Marks, MountPoints, Stack, Times};
+use image::files::{self, Change, Item, Marks, MountPoints, Stack, Times};
 use monitor::lent::{Form, ReadLayer};
 use runtime::plan::{IdMaps, RootSource};
 
@@ -47,6 +47,23 @@ impl Engine {
     ) -> WritableLayer<'_> {
         let lent = self.facts().rootless.as_ref().map(plan::lent);
         WritableLayer { engine: self, source, mount_points, times, lent }
+    }
+}
+
+impl Engine {
+    /// Packs a directory as `data/`, with the owners that containers see, sorted, with the times of its files.
+    pub(crate) fn pack_data(&self, directory: &Path, out: OwnedFd) -> Result<()> {
+        const ACTION: &str = "pack a directory";
+        if let Some(user) = &self.facts().rootless {
+            let (layers, mount_points) = (vec![directory.to_owned()], Vec::new());
+            let what = ReadLayer { layers, mount_points, form: Form::Data };
+            let lent = |source| Error::Lent { action: ACTION, source };
+            let working =
+                monitor::lent::read(&self.config.monitor, plan::lent(user), what, out).map_err(lent)?;
+            return working.finish().map_err(lent);
+        }
+        let stack = Stack::open([directory], Marks::Trusted).map_err(failed(ACTION))?;
+        files::pack(Item::Directory(&stack), b"data", out.as_fd()).map(drop).map_err(failed(ACTION))
     }
 }
 

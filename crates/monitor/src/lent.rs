@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::Store;
-use image::files::{self, Change, ChangeKind, Marks, MountPoints, Stack, Times};
+use image::files::{self, Change, ChangeKind, Item, Marks, MountPoints, Stack, Times};
 use image::snapshots::{Privilege, Snapshots, Trees, unpack_alone};
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
@@ -105,6 +105,8 @@ pub enum Form {
     Step(Option<i64>),
     /// Everything, as a tar.
     Whole,
+    /// The one directory as it lies on disk, as a tar that has it as `data/`.
+    Data,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -265,6 +267,7 @@ fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
         Form::Layer => files::layer(stack, &points, Times::Exact, out.as_fd()).map(drop),
         Form::Step(latest) => files::layer(stack, &points, Times::Seconds { latest }, out.as_fd()).map(drop),
         Form::Whole => files::export(&stack, out.as_fd()).map(drop),
+        Form::Data => files::pack(Item::Directory(&stack), b"data", out.as_fd()).map(drop),
         Form::Changes => {
             let bytes = write_changes(&files::changes(stack, &points)?);
             let written = rustix::io::fcntl_dupfd_cloexec(out, 0)

@@ -11,7 +11,7 @@ use crate::syntax::{CommandLine, Dockerfile, From, Instruction, Kind, Run, Stage
 
 pub(super) fn check(file: &Dockerfile, linter: &mut Linter) {
     let mut names = HashSet::new();
-    for (index, stage) in file.stages.iter().enumerate() {
+    for stage in &file.stages {
         linter.enter(&stage.from.comments);
         base(&names, &stage.from.kind, stage.from.span, linter);
         names.extend(stage.from.kind.name.as_ref().map(|name| name.value.as_str()));

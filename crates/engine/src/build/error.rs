@@ -56,8 +56,6 @@ pub enum BuildError {
     },
     #[error("invalid SOURCE_DATE_EPOCH: {text:?} is no number of seconds")]
     Epoch { text: String },
-    #[error("{flag} is not supported yet")]
-    FlagUnsupported { flag: &'static str },
     #[error("there is no context {name:?}")]
     NoContext { name: String },
     #[error("context {name:?} has nothing for {platform}")]
@@ -156,7 +154,6 @@ impl BuildError {
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
-            Self::FlagUnsupported { .. } => Kind::Unsupported,
             Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
                 Kind::Unavailable
             }

@@ -12,6 +12,7 @@
 mod blobs;
 mod cache;
 mod cache_mounts;
+mod carried;
 mod context;
 mod contexts;
 mod copy;
@@ -48,6 +49,7 @@ use registry_client::Client;
 use crate::info::Built;
 use crate::request::Build;
 use crate::{Engine, Result};
+use carried::Carried;
 use frontend::Work;
 use progress::Progress;
 use session::Session;
@@ -103,6 +105,7 @@ impl Engine {
         let work = frontend::work(&session, (text, &contexts), progress)?;
         check_programs(request, &work)?;
         let cache = SharedCache::new(&session, progress)?;
+        session.carry(Carried::import(&session, progress)?);
         let trees = solved(&session, &work, contexts, &cache, progress);
         self.measure_cache_mounts(&session.caches)?;
         let trees = trees?;
@@ -132,12 +135,7 @@ fn check(request: &Build) -> Result<()> {
     if let Some(text) = request.bad_epoch() {
         return Err(BuildError::Epoch { text: text.chars().take(80).collect() }.into());
     }
-    let flag = match (request.cache_mounts_from.is_empty(), request.cache_mounts_to.is_empty()) {
-        (true, true) => return Ok(()),
-        (false, _) => "--cache-mounts-from",
-        (true, false) => "--cache-mounts-to",
-    };
-    Err(BuildError::FlagUnsupported { flag }.into())
+    Ok(())
 }
 
 /// Refuses programs that ask for what the build was not allowed: before anything is built, and also those whose result is known.

@@ -9,6 +9,7 @@ use registry_client::Client;
 
 use super::BuildError;
 use super::cache_mounts::Used;
+use super::carried::Carried;
 use super::copy::{Digests, Parts};
 use super::sources::Found;
 use super::together::{Made, Together};
@@ -45,6 +46,8 @@ pub(super) struct Session<'e> {
     pub(super) found: Found,
     /// The builds of the same command; none if it is alone.
     pub(super) together: Option<&'e Together<'e>>,
+    /// Cache mounts of others.
+    carried: OnceLock<Carried>,
 }
 
 impl<'e> Session<'e> {
@@ -73,6 +76,7 @@ impl<'e> Session<'e> {
             caches: Used::default(),
             found: Found::default(),
             together: None,
+            carried: OnceLock::new(),
         })
     }
 
@@ -80,6 +84,17 @@ impl<'e> Session<'e> {
     pub(super) fn made(&self, target: &str) -> Result<Arc<Made>> {
         let alone = || BuildError::NoContext { name: format!("target:{target}") };
         self.together.ok_or_else(alone)?.wait(target, self.cancel)
+    }
+
+    /// Has cache mounts filled with those of others. To be called once, before the first is opened.
+    pub(super) fn carry(&self, carried: Carried) {
+        // Nobody has asked before.
+        let _first = self.carried.set(carried);
+    }
+
+    /// Cache mounts of others, and which ones this build has opened.
+    pub(super) fn carried(&self) -> &Carried {
+        self.carried.get_or_init(Carried::default)
     }
 
     /// No time in what is made is later, and what is not a file has this one.

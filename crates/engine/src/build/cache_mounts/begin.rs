@@ -1,4 +1,4 @@
-//! What a cache begins as: nothing, or a copy of a part of another tree.
+//! What a cache begins as: what was kept of it elsewhere ([`crate::build::carried`]), else nothing, or a copy of a part of another tree.
 //!
 //! ```text
 //! part of the tree ─► a layer with it at /data ─► data.tree/data ─► data.new, its owner and mode ─► data
@@ -29,6 +29,12 @@ pub(super) fn make(session: &Session<'_>, folder: &Path, wish: &Wish<'_>, step: 
     // What is there is what a dead process has begun.
     engine.remove_trees(&[unpacked.clone(), half_done.clone()]).map_err(failed)?;
     let Identity { mode, uid, gid } = wish.identity;
+    let key = wish.key();
+    // What others kept of it has its owner and its mode.
+    if session.carried().fill(session, key.digest().encoded(), (&unpacked, &half_done), step) {
+        file::rename(&half_done, &data(folder)).map_err(failed)?;
+        return engine.remove_trees(std::slice::from_ref(&unpacked)).map_err(failed);
+    }
     match wish.seed {
         None => {
             file::create_dir(&half_done, 0o700).map_err(failed)?;

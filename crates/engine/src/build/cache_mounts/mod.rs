@@ -33,6 +33,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::BuildError;
+use super::carried::Opened;
 use super::run::{RunError, refused};
 use super::session::Session;
 use super::tree::Tree;
@@ -112,6 +113,14 @@ pub(super) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
+/// Whether there is nothing in a directory, or no directory. What cannot be looked into has something.
+pub(super) fn is_empty(data: &Path) -> bool {
+    match std::fs::read_dir(data) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Opens a cache for a program, which is made when it is missing. Waits for those that want it alone.
 pub(super) fn open(
     session: &Session<'_>,
@@ -122,6 +131,8 @@ pub(super) fn open(
     let engine = session.engine;
     let key = wish.key();
     let key = key.digest().encoded();
+    let Identity { mode, uid, gid } = wish.identity;
+    session.carried().note(key, Opened { id: wish.id.to_owned(), identity: (mode, uid, gid) });
     file::create_dirs(&engine.config.root.join(FOLDER), 0o700).map_err(failed)?;
     let name = |number: u32| match number {
         0 => key.to_owned(),
@@ -177,6 +188,12 @@ impl Attempt<'_> {
         }
     }
 
+    /// Whether there is no cache yet, or nothing in it and something that others kept.
+    fn is_to_be_filled(&self, folder: &Path) -> bool {
+        let data = data(folder);
+        !data.exists() || (is_empty(&data) && self.session.carried().has(self.wish.key().digest().encoded()))
+    }
+
     fn is_alone(&self) -> bool {
         self.wish.sharing != Sharing::Shared
     }
@@ -192,7 +209,7 @@ impl Attempt<'_> {
             if !is_same(&lock, folder) || !marks::have_ended(engine, folder, true)? {
                 return Ok(None);
             }
-            if !data(folder).exists() {
+            if self.is_to_be_filled(folder) {
                 begin::make(self.session, folder, self.wish, self.step)?;
             }
             if self.is_alone() {

@@ -122,6 +122,9 @@ pub(super) fn run(
         let layers = export.products.iter().flat_map(|product| product.tree.diff_ids()).collect();
         cache.export(&layers, &export.compressor, progress)?;
     }
+    if let Some(work) = facts.work {
+        session.carried().export(session, &work.graph, &export.compressor, progress)?;
+    }
     if session.request.tells_provenance {
         built.provenance = export.told_provenance()?;
     }

@@ -41,8 +41,8 @@ use super::progress::Progress;
 use super::session::Session;
 use crate::{Error, Result};
 
-pub(super) use export::annotation;
-pub(super) use options::check;
+pub(super) use export::{annotation, send};
+pub(super) use options::{MountsTo, Place, check, mounts_from, mounts_to};
 
 /// The cache of a build: this root's, and those that were named.
 pub(super) struct SharedCache<'s> {

@@ -1,4 +1,4 @@
-//! `--cache-from` and `--cache-to`, as they were asked for.
+//! `--cache-from` and `--cache-to`, `--cache-mounts-from` and `--cache-mounts-to`, as they were asked for.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::build) enum Place {
     /// In a registry.
     Registry(Reference),
     /// In an OCI layout, by a tag or a digest.
@@ -49,10 +49,55 @@ pub(super) struct Target {
     pub(super) is_manifest: bool,
 }
 
+/// Cache mounts that are read.
+#[derive(Clone, Debug)]
+pub(in crate::build) struct MountsFrom {
+    pub(in crate::build) place: Place,
+    ids: Vec<String>,
+}
+
+/// Cache mounts that are to be written.
+#[derive(Clone, Debug)]
+pub(in crate::build) struct MountsTo {
+    pub(in crate::build) place: Place,
+    pub(in crate::build) codec: Codec,
+    /// What goes wrong is told, and the build succeeds.
+    pub(in crate::build) ignores_errors: bool,
+    ids: Vec<String>,
+}
+
+impl MountsFrom {
+    /// Whether a mount of this id is meant.
+    pub(in crate::build) fn wants(&self, id: &str) -> bool {
+        self.ids.is_empty() || self.ids.iter().any(|wanted| wanted == id)
+    }
+}
+
+impl MountsTo {
+    /// Whether a mount of this id is meant.
+    pub(in crate::build) fn wants(&self, id: &str) -> bool {
+        self.ids.is_empty() || self.ids.iter().any(|wanted| wanted == id)
+    }
+}
+
 /// Refuses what cannot be done, before anything is built.
 pub(in crate::build) fn check(request: &Build) -> Result<()> {
     imports(request)?;
-    exports(request).map(drop)
+    exports(request)?;
+    mounts_from(request)?;
+    mounts_to(request).map(drop)
+}
+
+/// Cache mounts that are read.
+pub(in crate::build) fn mounts_from(request: &Build) -> Result<Vec<MountsFrom>> {
+    let asked = request.cache_mounts_from.iter();
+    asked.map(|fields| Asked::of("cache-mounts-from", fields).and_then(Asked::mounts_from)).collect()
+}
+
+/// Cache mounts that are to be written.
+pub(in crate::build) fn mounts_to(request: &Build) -> Result<Vec<MountsTo>> {
+    let asked = request.cache_mounts_to.iter();
+    asked.map(|fields| Asked::of("cache-mounts-to", fields).and_then(Asked::mounts_to)).collect()
 }
 
 /// Caches that are read.
@@ -133,6 +178,9 @@ impl<'f> Asked<'f> {
                 Err(self.refuse(reason.to_owned()))
             }
             "" => Err(self.refuse("it has no type".to_owned())),
+            _ if self.flag.starts_with("cache-mounts") => {
+                Err(self.refuse("there is no such type; there are registry and local".to_owned()))
+            }
             _ => Err(self.refuse("there is no such type; there are registry, local and inline".to_owned())),
         }
     }
@@ -144,6 +192,41 @@ impl<'f> Asked<'f> {
         let place = self.place("src")?;
         self.finish()?;
         Ok(place)
+    }
+
+    fn mounts_from(mut self) -> Result<MountsFrom> {
+        let place = self.mounts_place("src")?;
+        let ids = self.take_all("id");
+        self.finish()?;
+        Ok(MountsFrom { place, ids })
+    }
+
+    fn mounts_to(mut self) -> Result<MountsTo> {
+        let place = self.mounts_place("dest")?;
+        let (kind, level) = (self.take("compression"), self.take("compression-level"));
+        // Nobody but builds of this kind reads them, so the better one is the usual one.
+        let codec = codec_of(kind, level).map_err(|reason| self.refuse(reason))?.unwrap_or(Codec::ZSTD);
+        let ignores_errors = self.flag("ignore-error", false)?;
+        let ids = self.take_all("id");
+        self.finish()?;
+        Ok(MountsTo { place, codec, ignores_errors, ids })
+    }
+
+    fn mounts_place(&mut self, directory: &str) -> Result<Place> {
+        match self.kind {
+            "inline" => {
+                Err(self.refuse("an image has no cache mounts; use type=registry or type=local".to_owned()))
+            }
+            _ => self.place(directory),
+        }
+    }
+
+    /// All values of an option that may be repeated.
+    fn take_all(&mut self, key: &str) -> Vec<String> {
+        let (taken, left) = self.left.iter().partition(|(name, _)| name.eq_ignore_ascii_case(key));
+        self.left = left;
+        let taken: Vec<(&str, &str)> = taken;
+        taken.into_iter().map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty()).collect()
     }
 
     fn export(mut self) -> Result<Target> {
