@@ -82,16 +82,6 @@ impl Ahead {
         merge_layer(&mut self.merger, layer)
     }
 
-    /// How many layers these are.
-    pub(crate) fn depth(&self) -> usize {
-        self.layers.len()
-    }
-
-    /// Names that were ever in them, which is what their memory depends on.
-    pub(crate) fn names(&self) -> usize {
-        self.merger.names()
-    }
-
     /// Whether these are the lowest of `layers`.
     pub(crate) fn begins(&self, layers: &[DiffId]) -> bool {
         layers.starts_with(&self.layers)
@@ -110,16 +100,23 @@ pub(crate) fn write_with_mount_points(
     for layer in layers.iter().skip(ahead.layers.len()) {
         ahead.add(layer)?;
     }
-    ahead.merger.add_mount_points();
-    write_merged(ahead, layers, out)
+    write_merged(ahead.merger, layers, true, out)
 }
 
-/// Writes the index of layers that are all merged, as they are.
+/// Writes the index of layers that are all merged: as they are, or with the mount points that are missing.
 ///
 /// # Errors
 /// As [`write()`].
-pub(crate) fn write_merged(ahead: Ahead, layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {
-    write_tree(&ahead.merger.finish(), layers, out)
+pub(crate) fn write_merged(
+    mut merger: Merger,
+    layers: &[Layer<'_>],
+    has_mount_points: bool,
+    out: &mut impl Write,
+) -> Result<u64, Error> {
+    if has_mount_points {
+        merger.add_mount_points();
+    }
+    write_tree(&merger.finish(), layers, out)
 }
 
 fn write_tree(tree: &Tree, layers: &[Layer<'_>], out: &mut impl Write) -> Result<u64, Error> {

@@ -11,7 +11,6 @@ use oci::DiffId;
 use crate::error::{Error, Result};
 use crate::index;
 use crate::merge::{Limits, Merger, Named};
-use crate::store::Store;
 use crate::tar::{self, Extent, Xattr};
 
 pub use crate::merge::{ROOT_NODE as ROOT, What};
@@ -31,19 +30,27 @@ impl Default for View {
 }
 
 impl View {
-    /// With further layers of the store on top, lowest first.
-    ///
-    /// # Errors
-    /// If one cannot be read, or does not fit those below it.
-    pub fn with<'a>(&self, store: &Store, layers: impl IntoIterator<Item = &'a DiffId>) -> Result<Self> {
+    /// With further layers on top, lowest first, each of which is opened when its turn comes.
+    pub(crate) fn with(&self, layers: &[DiffId], open: &dyn Fn(&DiffId) -> Result<File>) -> Result<Self> {
         let mut next = Self { merger: self.merger.clone(), tars: self.tars.clone(), links: OnceLock::new() };
         for diff_id in layers {
-            let tar = linux::file::open(&store.layer_path(diff_id))?;
+            let tar = open(diff_id)?;
             index::merge_layer(&mut next.merger, &index::Layer { diff_id, tar: &tar })
                 .map_err(|source| Error::Index { source })?;
             next.tars.push(Arc::new(tar));
         }
         Ok(next)
+    }
+
+    /// How many layers these are.
+    pub(crate) fn depth(&self) -> usize {
+        self.tars.len()
+    }
+
+    /// The layers, by their names, with their tars; and all of them merged, to go on with.
+    pub(crate) fn merged<'v>(&'v self, layers: &'v [DiffId]) -> (Merger, Vec<index::Layer<'v>>) {
+        let tars = layers.iter().zip(&self.tars);
+        (self.merger.clone(), tars.map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect())
     }
 
     /// Of an archive that is no layer of the store. `name` is for errors.

@@ -22,10 +22,12 @@ mod frontend;
 mod images;
 mod kept;
 mod known;
+mod later;
 mod named;
 mod parallel;
 mod progress;
 mod prune;
+mod removals;
 mod run;
 mod salt;
 mod session;
@@ -166,8 +168,10 @@ fn solved(
     let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
-    let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));
-    solved.map_err(|failure| failed(failure, work, progress))
+    later::written(&session.draft, cache, |cache| {
+        let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));
+        solved.map_err(|failure| failed(failure, work, progress))
+    })
 }
 
 /// What the Dockerfile does itself, as opposed to where its files come from.

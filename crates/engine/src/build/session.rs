@@ -11,10 +11,11 @@ use super::BuildError;
 use super::cache_mounts::Used;
 use super::carried::Carried;
 use super::copy::{Digests, Parts};
+use super::removals::Removals;
 use super::sources::Found;
 use super::together::{Made, Together};
-use super::view::Views;
 use crate::images::failed;
+use crate::lent::remover;
 use crate::request::Build;
 use crate::{Engine, Result};
 
@@ -26,14 +27,14 @@ pub(super) struct Session<'e> {
     pub(super) client: &'e Client,
     /// What was asked for.
     pub(super) request: &'e Build,
+    /// Files of programs that have ended: they lie among what is half done of the draft, and go before it does.
+    pub(super) removals: Arc<Removals>,
     /// The layers that it makes and relies on: they stay as long as it lives.
     pub(super) draft: Draft<'e>,
     /// Whether it is to end.
     pub(super) cancel: &'e Cancel,
     /// What no other build has: for what may be another thing each time.
     pub(super) nonce: String,
-    /// Merged trees, for several steps look at the same.
-    pub(super) views: Views,
     /// The time that the Dockerfile wants for all that is made, unless the request says another.
     pub(super) declared: OnceLock<Timestamp>,
     /// Digests of files in layers.
@@ -69,8 +70,8 @@ impl<'e> Session<'e> {
             draft,
             cancel,
             nonce,
-            views: Views::default(),
             declared: OnceLock::new(),
+            removals: Arc::new(Removals::new(remover(&engine.config.monitor))),
             digests: Digests::default(),
             parts: Parts::default(),
             caches: Used::default(),

@@ -2,12 +2,11 @@
 //!
 //! Links are followed here, by names, and never lead out of the tree: `/` is its root, and `..` there is the root.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use dockerfile::ignore::{Glob, has_wildcards};
 use image::tar::{Device, Time};
 use image::view::{self, What};
-use oci::Digest;
 use rustix::fs::FileType;
 
 use super::context::{Files, Item};
@@ -19,9 +18,6 @@ use crate::images::failed;
 
 /// Links on the way to one file.
 const LINK_LIMIT: usize = 40;
-/// Views that are kept, and names in all of them.
-const VIEWS: usize = 8;
-const NAMES: usize = 3_000_000;
 
 /// The files of a tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -68,10 +64,6 @@ pub(super) struct Found {
     pub(super) node: Node,
 }
 
-/// Merged trees of a session: many steps look at the same base.
-#[derive(Debug, Default)]
-pub(super) struct Views(Mutex<Vec<(Vec<Digest>, Arc<image::View>)>>);
-
 impl Session<'_> {
     /// The files of a tree.
     pub(super) fn view(&self, tree: &Tree) -> Result<View> {
@@ -83,34 +75,7 @@ impl Session<'_> {
 
     /// The merged tree of layers.
     pub(super) fn merged(&self, tree: &Tree) -> Result<Arc<image::View>> {
-        let chain: Vec<Digest> = tree.layers().iter().map(|layer| layer.diff_id.digest().clone()).collect();
-        // Held meanwhile, so that nobody else merges the same.
-        let mut known = self.views.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let nearest = known.iter().enumerate().filter(|(_, (layers, _))| chain.starts_with(layers));
-        let nearest = nearest.max_by_key(|(_, (layers, _))| layers.len()).map(|(at, _)| at);
-        // What was used last stands last.
-        let (layers, base) = match nearest {
-            Some(at) => {
-                let entry = known.remove(at);
-                known.push(entry.clone());
-                entry
-            }
-            None => (Vec::new(), Arc::default()),
-        };
-        if layers.len() == chain.len() {
-            return Ok(base);
-        }
-        let more = tree.layers().iter().skip(layers.len()).map(|layer| &layer.diff_id);
-        let view = base.with(&self.engine.store, more).map_err(failed("read layers"))?;
-        let view = Arc::new(view);
-        known.push((chain, view.clone()));
-        while known.len() > VIEWS || known.iter().map(|(_, view)| view.names()).sum::<usize>() > NAMES {
-            if known.len() == 1 {
-                break;
-            }
-            known.remove(0);
-        }
-        Ok(view)
+        self.draft.view(&tree.diff_ids()).map_err(failed("read layers"))
     }
 }
 

@@ -84,7 +84,7 @@ impl Worker for Hands<'_> {
     fn restore(&self, _: &Node, base: Option<&Tree>, record: &Record) -> Result<Option<Tree>> {
         // Kept before it is looked for, so that it cannot go afterwards.
         self.session.draft.keep_layers([&record.layer]).map_err(failed)?;
-        let size = self.session.engine.store.layer_size(&record.layer).map_err(failed)?;
+        let size = self.session.draft.layer_size(&record.layer).map_err(failed)?;
         let layer = match size == Some(record.size) {
             true => Some(LoadedLayer { diff_id: record.layer.clone(), size: record.size, blob: None }),
             false => self.cache.bring(record),

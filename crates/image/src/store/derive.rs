@@ -10,6 +10,7 @@ use oci::{DiffId, Digest};
 use super::{Scratch, Store, size_of};
 use crate::error::{Error, Result};
 use crate::index;
+use crate::view::View;
 
 impl Store {
     /// The merged index of an image, made from its layers if it is missing. A mount names the layers' tars in
@@ -65,36 +66,21 @@ pub(super) fn write(
     Ok(store.effects().sync(&file, path)?)
 }
 
-/// Writes the index of layers that are all merged, as they are or with the places that every container has something mounted
-/// on, for those who do not want it after a loss of power.
+/// Writes the index of a view of layers, as they are or with the places that every container has something mounted on, for those
+/// who do not want it after a loss of power.
 pub(super) fn write_unsynced(
     store: &Store,
-    ahead: index::Ahead,
-    (layers, tars): (&[DiffId], &[File]),
+    view: &View,
+    layers: &[DiffId],
     has_mount_points: bool,
     path: &Path,
 ) -> Result<()> {
     let file = store.effects().create(path, 0o400)?;
     let mut out = BufWriter::with_capacity(256 << 10, Effect { store, file: &file, path });
-    if has_mount_points {
-        build(ahead, (layers, tars), &mut out)?;
-    } else {
-        let opened = opened(layers, tars);
-        index::write_merged(ahead, &opened, &mut out).map_err(|source| Error::Index { source })?;
-    }
+    let (merger, opened) = view.merged(layers);
+    index::write_merged(merger, &opened, has_mount_points, &mut out)
+        .map_err(|source| Error::Index { source })?;
     Ok(out.flush().named("write", path)?)
-}
-
-/// Merges further layers.
-pub(super) fn merge(
-    ahead: &mut index::Ahead,
-    (layers, tars): (&[DiffId], &[File]),
-) -> std::result::Result<(), index::Error> {
-    let further = layers.iter().zip(tars).skip(ahead.depth());
-    for (diff_id, tar) in further {
-        ahead.add(&index::Layer { diff_id, tar })?;
-    }
-    Ok(())
 }
 
 /// Builds the index of layers with their tars into `out`; the lowest may be merged already.
@@ -103,13 +89,10 @@ pub(super) fn build(
     (layers, tars): (&[DiffId], &[File]),
     out: &mut impl Write,
 ) -> Result<()> {
-    index::write_with_mount_points(ahead, &opened(layers, tars), out)
-        .map_err(|source| Error::Index { source })?;
+    let opened: Vec<_> =
+        layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect();
+    index::write_with_mount_points(ahead, &opened, out).map_err(|source| Error::Index { source })?;
     Ok(())
-}
-
-fn opened<'a>(layers: &'a [DiffId], tars: &'a [File]) -> Vec<index::Layer<'a>> {
-    layers.iter().zip(tars).map(|(diff_id, tar)| index::Layer { diff_id, tar }).collect()
 }
 
 /// A file, written through the store's effects.

@@ -1,12 +1,12 @@
 //! Layers that are made here, one after the other, before there is an image that has them.
 //!
 //! ```text
-//! draft.layer() ──written, hashed──► finish: synced, leased, renamed into layers/
+//! draft.layer() ──written, hashed──► hand_in: leased, known to the draft ──► publish: synced, in layers/
 //! draft.keep(layers)                 before they are looked for: what is there stays as long as the draft lives
 //! ```
 //!
-//! A layer is in the store, whole and for good, when [`LayerWriter::finish`] returns; nothing names it yet. Whoever made it
-//! commits its name, if it is to outlive the draft: until then the draft's lease keeps it.
+//! A layer is in the store, whole and for good, when [`Draft::publish`] or [`LayerWriter::finish`] returns; nothing names it yet.
+//! Whoever made it commits its name, if it is to outlive the draft: until then the draft's lease keeps it.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,7 @@ use oci::DiffId;
 
 use super::layer::LayerWriter;
 use super::lease::Lease;
+use super::pending::Pending;
 use super::scratch::Scratch;
 use super::stacked::Stacked;
 use super::{Live, Store};
@@ -25,8 +26,10 @@ use crate::error::Result;
 pub struct Draft<'s> {
     store: &'s Store,
     lease: Mutex<Lease>,
-    scratch: Scratch,
     pub(super) stacked: Stacked,
+    // Before the directory that they lie in.
+    pub(super) pending: Pending,
+    scratch: Scratch,
 }
 
 impl Store {
@@ -38,8 +41,9 @@ impl Store {
         Ok(Draft {
             store: self,
             lease: Mutex::default(),
-            scratch: Scratch::new(self)?,
             stacked: Stacked::default(),
+            pending: Pending::default(),
+            scratch: Scratch::new(self)?,
         })
     }
 }

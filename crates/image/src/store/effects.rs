@@ -105,6 +105,16 @@ impl Faults {
         }
     }
 
+    /// Gives a file another name, unless that exists; tells whether it did not.
+    pub(crate) fn link_new(&self, from: &Path, to: &Path) -> file::Result<bool> {
+        self.check("link to", to)?;
+        match rustix::fs::link(from, to) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno).named("link to", to),
+        }
+    }
+
     /// Renames, over whatever has that name.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> file::Result<()> {
         self.check("rename to", to)?;

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use oci::{DiffId, Hasher};
 
 use super::draft::Draft;
-use super::publish;
+use super::pending::Whole;
 use crate::archive::LoadedLayer;
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct LayerWriter<'d, 's> {
 
 /// A file that is removed unless it was renamed.
 #[derive(Debug)]
-struct HalfDone(PathBuf);
+pub(super) struct HalfDone(pub(super) PathBuf);
 
 impl Drop for HalfDone {
     fn drop(&mut self) {
@@ -84,22 +84,27 @@ impl<'d, 's> LayerWriter<'d, 's> {
     ///
     /// # Errors
     /// If it cannot be stored for good.
-    pub fn finish(mut self) -> Result<LoadedLayer> {
+    pub fn finish(self) -> Result<LoadedLayer> {
+        let draft = self.draft;
+        let layer = self.hand_in()?;
+        draft.publish(&layer.diff_id)?;
+        Ok(layer)
+    }
+
+    /// Hands the layer to the draft, which reads it as any other. Nobody else does, and nothing may name it, until
+    /// [`Draft::publish`].
+    ///
+    /// # Errors
+    /// If the rest of it cannot be written.
+    pub fn hand_in(mut self) -> Result<LoadedLayer> {
         self.write_out()?;
-        let store = self.draft.store();
-        let diff_id = DiffId::try_from(self.hashing.finish())
+        let Self { draft, half_done, file, written: size, hashing, .. } = self;
+        let diff_id = DiffId::try_from(hashing.finish())
             .map_err(|source| Error::Document { entry: "a new layer".to_owned(), source })?;
-        self.draft.keep_layers([&diff_id])?;
-        let target = store.layer_path(&diff_id);
-        let size = self.written;
-        if super::size_of(&target)? != Some(size) {
-            store.effects().sync(&self.file, &self.half_done.0)?;
-            if store.effects().rename_new(&self.half_done.0, &target)? {
-                publish::make_immutable(&target);
-            }
+        draft.keep_layers([&diff_id])?;
+        if draft.layer_size(&diff_id)? != Some(size) {
+            draft.pending.add(&diff_id, Whole { half_done, file, size });
         }
-        // Even where it was there: whoever renamed it may not have synced the directory yet.
-        store.effects().sync_dir(&store.layers())?;
         Ok(LoadedLayer { diff_id, size, blob: None })
     }
 

@@ -45,6 +45,7 @@ mod keep;
 mod layer;
 mod lease;
 mod partial;
+mod pending;
 mod publish;
 mod remover;
 mod repair;

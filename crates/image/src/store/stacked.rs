@@ -1,38 +1,64 @@
-//! Merged indexes of layers that are no image: made for a draft, and gone with it.
+//! Stacks of layers that are no image, merged: looked at where they lie, or mounted by an index. Made for a draft, and gone with it.
 //!
-//! A build stacks layer upon layer, and looks at most stacks once. So what was merged last is kept: the next stack is most
-//! often one more layer upon it, of which alone something has to be read then. An index lies among the draft's half-done
-//! work: nobody wants it after a loss of power, so it is not synced, and no collector knows of it. Its name tells it from every
-//! other, also from those of other drafts: whoever mounts one may be given a mount that another has of an index of that name.
+//! A build stacks layer upon layer. So what was merged last is kept: the next stack is most often one more layer upon it, of which
+//! alone something has to be read then. Of those who want the same stack, one merges it and the others wait; nobody waits for another
+//! one's. An index lies among the draft's half-done work: nobody wants it after a loss of power, so it is not synced, and no collector
+//! knows of it. Its name tells it from every other, also from those of other drafts: whoever mounts one may be given a mount that
+//! another has of an index of that name.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci::{DiffId, Hasher};
 
 use super::{Draft, derive};
-use crate::error::{Error, Result};
-use crate::index::Ahead;
+use crate::error::Result;
+use crate::view::View;
 
 /// Merged stacks that are kept: stages are built side by side.
-const KEPT: usize = 4;
-/// Names of a stack beyond which it is not kept: some 60 bytes each.
-const LARGE: usize = 500_000;
+const KEPT: usize = 8;
+/// Names in all of them: some 100 bytes each.
+const NAMES: usize = 3_000_000;
 
-/// Where an index is, once it is; it is made by one, for whom others wait.
-type Slot = Arc<Mutex<Option<PathBuf>>>;
+/// Where something is, once it is; it is made by one, for whom others wait.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// A stack of layers, bottom first.
+type Stack = Vec<DiffId>;
+/// Where the files of a stack are.
+type Viewed = Slot<Arc<View>>;
 
 /// What a draft has of stacks of layers.
 #[derive(Debug, Default)]
 pub(super) struct Stacked {
     /// Indexes by their layers, and whether they have mount points.
-    indexes: Mutex<HashMap<(Vec<DiffId>, bool), Slot>>,
-    /// The last first.
-    merged: Mutex<VecDeque<Ahead>>,
+    indexes: Mutex<HashMap<(Stack, bool), Slot<PathBuf>>>,
+    /// What was used last stands last.
+    views: Mutex<Vec<(Stack, Viewed)>>,
 }
 
 impl Draft<'_> {
+    /// The files of layers, bottom first.
+    ///
+    /// # Errors
+    /// If a layer is missing, damaged, or does not fit those below it.
+    pub fn view(&self, layers: &[DiffId]) -> Result<Arc<View>> {
+        let (slot, below) = self.stacked.slots(layers);
+        let mut made = open(&slot);
+        if let Some(view) = &*made {
+            return Ok(Arc::clone(view));
+        }
+        // Whoever merges what is below waits for nobody with more layers, so no two wait for each other.
+        let below = below.and_then(|slot| open(&slot).clone()).unwrap_or_default();
+        let further = layers.get(below.depth()..).unwrap_or_default();
+        let view = Arc::new(below.with(further, &|layer| self.open_layer(layer))?);
+        *made = Some(Arc::clone(&view));
+        drop(made);
+        self.stacked.let_go();
+        Ok(view)
+    }
+
     /// The merged index of layers, bottom first, which the draft keeps; as they are, or with the places that every container
     /// has something mounted on. A mount names the layers' tars in the same order.
     ///
@@ -45,13 +71,9 @@ impl Draft<'_> {
         if let Some(path) = &*made {
             return Ok(path.clone());
         }
-        let store = self.store();
-        let tars = derive::open_all(store, layers)?;
-        let mut ahead = self.stacked.begun(layers);
-        derive::merge(&mut ahead, (layers, &tars)).map_err(|source| Error::Index { source })?;
-        self.stacked.keep(&ahead);
+        let view = self.view(layers)?;
         let path = self.fresh(&name_of(layers, has_mount_points));
-        derive::write_unsynced(store, ahead, (layers, &tars), has_mount_points, &path)?;
+        derive::write_unsynced(self.store(), &view, layers, has_mount_points, &path)?;
         *made = Some(path.clone());
         Ok(path)
     }
@@ -66,24 +88,40 @@ fn name_of(layers: &[DiffId], has_mount_points: bool) -> String {
 }
 
 impl Stacked {
-    /// The most of these layers that is merged already.
-    fn begun(&self, layers: &[DiffId]) -> Ahead {
-        let merged = open(&self.merged);
-        let fitting = merged.iter().filter(|ahead| ahead.begins(layers));
-        fitting.max_by_key(|ahead| ahead.depth()).cloned().unwrap_or_default()
+    /// The place of a stack, and that of the most of its layers that somebody has merged, or is about to.
+    fn slots(&self, layers: &[DiffId]) -> (Viewed, Option<Viewed>) {
+        let mut views = open(&self.views);
+        let below = views.iter().enumerate().filter(|(_, (known, _))| layers.starts_with(known));
+        let Some((at, _)) = below.max_by_key(|(_, (known, _))| known.len()) else {
+            let slot = Slot::default();
+            views.push((layers.to_vec(), Arc::clone(&slot)));
+            return (slot, None);
+        };
+        let used = views.remove(at);
+        let (known, slot) = used.clone();
+        views.push(used);
+        if known.len() == layers.len() {
+            return (slot, None);
+        }
+        let own = Slot::default();
+        views.push((layers.to_vec(), Arc::clone(&own)));
+        (own, Some(slot))
     }
 
-    fn keep(&self, ahead: &Ahead) {
-        if ahead.names() > LARGE {
-            return;
+    /// Keeps no more than may be. Whoever has a view keeps it for himself.
+    fn let_go(&self) {
+        let mut views = open(&self.views);
+        let names = |(_, slot): &(Stack, Viewed)| {
+            // One that is being merged counts when it is.
+            slot.try_lock().ok().and_then(|view| view.as_ref().map(|view| view.names())).unwrap_or(0)
+        };
+        while views.len() > KEPT || views.len() > 1 && views.iter().map(names).sum::<usize>() > NAMES {
+            views.remove(0);
         }
-        let mut merged = open(&self.merged);
-        merged.push_front(ahead.clone());
-        merged.truncate(KEPT);
     }
 }
 
-/// Nothing is half-changed where somebody panicked: an index that is not whole has no path.
+/// Nothing is half-changed where somebody panicked: what is not whole is not there.
 fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,7 +30,7 @@ impl Digests {
     /// Takes the digests of files that a layer was just made of: where each begins in it, and its size.
     pub(super) fn learn(&self, session: &Session<'_>, layer: &LoadedLayer, files: Vec<(u64, u64, Digest)>) {
         // Where it cannot be looked at, the next one who asks says why.
-        let Ok(stat) = rustix::fs::stat(session.engine.store.layer_path(&layer.diff_id)) else { return };
+        let Ok(stat) = rustix::fs::stat(session.draft.layer_path(&layer.diff_id)) else { return };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(files.into_iter().map(|(start, size, digest)| {
             let place = (stat.st_dev, stat.st_ino, start, size);

@@ -145,7 +145,7 @@ pub(super) fn inline(session: &Session<'_>, name: &str, content: &str, mode: u32
     layer.write_all(&tar).map_err(|source| {
         failed(ACTION)(linux::file::Error { action: "write", path: place, source }.into())
     })?;
-    let layer = layer.finish().map_err(failed(ACTION))?;
+    let layer = layer.hand_in().map_err(failed(ACTION))?;
     Ok(Record { layer: layer.diff_id, size: layer.size })
 }
 

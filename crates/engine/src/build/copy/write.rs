@@ -37,7 +37,7 @@ pub(super) fn write(session: &Session<'_>, layout: &Layout, step: &Step<'_>) -> 
     }
     writer.bytes(&END)?;
     let known = writer.known;
-    let layer = writer.layer.finish().map_err(failed(ACTION))?;
+    let layer = writer.layer.hand_in().map_err(failed(ACTION))?;
     session.digests.learn(session, &layer, known);
     Ok(Record { layer: layer.diff_id, size: layer.size })
 }

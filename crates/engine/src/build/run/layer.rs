@@ -31,7 +31,7 @@ pub(super) fn store(
     let times = Times::Seconds { latest: session.epoch() };
     let mut writer = session.draft.layer().map_err(failed(ACTION))?;
     engine.layer_over(root, mount_points, times).tar(|tar| copy(tar, &mut writer, session.cancel))?;
-    writer.finish().map_err(failed(ACTION))
+    writer.hand_in().map_err(failed(ACTION))
 }
 
 fn copy(tar: &mut PipeReader, writer: &mut impl Write, cancel: &Cancel) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The container of one program: made, run, and its changes taken.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use build::{Step, Stream};
 use dockerfile::lower::RunOp;
@@ -17,6 +18,7 @@ use super::follow::Pipes;
 use super::request::{self, refused};
 use super::{emulator, layer, mounts, remains, words};
 use crate::build::BuildError;
+use crate::build::removals::Removals;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
 use crate::plan::{self, ImageFacts, Joined, Surroundings};
@@ -29,7 +31,7 @@ pub(super) struct Room<'e> {
     engine: &'e Engine,
     id: ContainerId,
     run_dir: PathBuf,
-    files: Files<'e>,
+    files: Files,
     /// The layers that it runs in.
     base: Tree,
     root: RootSource,
@@ -41,17 +43,14 @@ pub(super) struct Room<'e> {
 }
 
 /// `upper/`, `work/` and `etc/` in a directory of the session's.
-struct Files<'e> {
-    engine: &'e Engine,
+struct Files {
+    removals: Arc<Removals>,
     directory: PathBuf,
 }
 
-impl Drop for Files<'_> {
+impl Drop for Files {
     fn drop(&mut self) {
-        if let Err(error) = self.engine.remove_trees(std::slice::from_ref(&self.directory)) {
-            // It goes with the session.
-            tracing::debug!(path = %self.directory.display(), %error, "left for later");
-        }
+        self.removals.remove(std::mem::take(&mut self.directory));
     }
 }
 
@@ -194,10 +193,12 @@ pub(super) fn root(
         Snapshotter::Erofs => {
             let index =
                 session.draft.index(&layers, is_whole).map_err(failed("prepare the root file system"))?;
-            let devices = layers.iter().map(|layer| engine.store.layer_path(layer)).collect();
+            let devices = layers.iter().map(|layer| session.draft.layer_path(layer)).collect();
             Ok(RootSource::Erofs { index, devices, writable })
         }
         Snapshotter::Trees => {
+            // They are unpacked from where everybody finds them.
+            session.draft.publish_own(&layers).map_err(failed("store the layer of a step"))?;
             let mut wanted = Live::default();
             wanted.stack(&layers);
             session.draft.keep(&wanted).map_err(failed("keep the layers of a build"))?;
@@ -225,11 +226,11 @@ pub(super) fn make(path: &Path, mode: u32) -> Result<()> {
     })
 }
 
-impl<'e> Files<'e> {
-    fn make(session: &Session<'e>) -> Result<Files<'e>> {
+impl Files {
+    fn make(session: &Session<'_>) -> Result<Files> {
         let directory = session.draft.fresh("step");
         make(&directory, 0o700)?;
-        let files = Files { engine: session.engine, directory };
+        let files = Files { removals: Arc::clone(&session.removals), directory };
         for (name, mode) in [("upper", 0o755), ("work", 0o700), ("etc", 0o700)] {
             make(&files.directory.join(name), mode)?;
         }

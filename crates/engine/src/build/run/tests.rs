@@ -82,6 +82,8 @@ impl Site {
             }
         };
         let record = perform(session, op, inputs, &Step::new(0, &self.cancel, &watch));
+        // As whoever keeps the record does.
+        record.iter().for_each(|record| session.draft.publish(&record.layer).unwrap());
         Outcome { record, said: said.into_inner().unwrap() }
     }
 

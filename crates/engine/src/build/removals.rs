@@ -1,0 +1,73 @@
+//! Files that programs have left behind, removed while the build goes on: a program may leave a hundred thousand.
+//!
+//! They lie among the half-done work of the build. So what is not removed when it is killed goes as all of that does.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use image::store::Remover;
+
+/// Who removes. Dropping it waits for him.
+#[derive(Debug)]
+pub(super) struct Removals {
+    remover: Remover,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// Begins when there is something to remove.
+#[derive(Debug)]
+struct Thread {
+    queue: Sender<PathBuf>,
+    handle: JoinHandle<()>,
+}
+
+impl Removals {
+    pub(super) fn new(remover: Remover) -> Removals {
+        Removals { remover, thread: Mutex::default() }
+    }
+
+    /// Has a directory removed.
+    pub(super) fn remove(&self, path: PathBuf) {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_none() {
+            *thread = begin(&self.remover);
+        }
+        let unsent = match &*thread {
+            Some(Thread { queue, .. }) => queue.send(path).err().map(|unsent| unsent.0),
+            // It takes a thread to have one.
+            None => Some(path),
+        };
+        drop(thread);
+        if let Some(path) = unsent {
+            remove(&self.remover, &path);
+        }
+    }
+}
+
+impl Drop for Removals {
+    fn drop(&mut self) {
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Thread { queue, handle }) = thread {
+            drop(queue);
+            // Had it panicked, the rest would go with the draft.
+            drop(handle.join());
+        }
+    }
+}
+
+fn begin(remover: &Remover) -> Option<Thread> {
+    let (queue, paths) = channel::<PathBuf>();
+    let remover = remover.clone();
+    let thread = Builder::new().name("removals".to_owned());
+    let handle = thread.spawn(move || paths.iter().for_each(|path| remove(&remover, &path))).ok()?;
+    Some(Thread { queue, handle })
+}
+
+fn remove(remover: &Remover, path: &Path) {
+    if let Err(error) = remover.remove(&[path.to_owned()]) {
+        // It goes with the draft.
+        tracing::debug!(path = %path.display(), %error, "left for later");
+    }
+}
