@@ -7,7 +7,7 @@
 )]
 
 use serde_json::Value;
-use testkit::{Skiff, build_context};
+use testkit::{Skiff, build_context, registry};
 
 #[test]
 fn plain_progress_names_steps_what_they_say_and_the_image() {
@@ -104,4 +104,36 @@ fn an_interrupt_ends_the_build_and_leaves_nothing() {
     assert!(text.contains("CANCELED"), "{text}");
     assert!(text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "{text}");
     assert_eq!(skiff.left_by_containers(), "");
+}
+
+#[test]
+fn an_image_that_cannot_be_had_is_shown_where_it_is_named() {
+    let skiff = Skiff::new().that_builds();
+    let (registry, _content) = registry();
+    let text = format!("[registry.\"docker.io\"]\nserver = \"http://{}\"\n", registry.address());
+    std::fs::create_dir(skiff.settings()).unwrap();
+    std::fs::write(skiff.settings().join("registries.toml"), text).unwrap();
+    for (dockerfile, line, name) in [
+        (
+            "FROM scratch AS builder\nCOPY x /x\nFROM bulider\n",
+            3,
+            "bulider (did you mean the stage builder?)",
+        ),
+        (
+            "FROM scratch AS builder\nFROM scratch\nCOPY --from=bilder /x /x\n",
+            3,
+            "bilder (did you mean the stage builder?)",
+        ),
+        ("FROM entirely-else\nFROM scratch AS builder\nCOPY --from=0 /x /x\n", 1, "entirely-else"),
+    ] {
+        let (_scratch, path) = build_context(dockerfile);
+        let failed = skiff.run(&["build", &path]);
+        assert_eq!(failed.code, 1, "{}", failed.stderr);
+        let named = name.split(' ').next().unwrap();
+        let last = format!(
+            "ERROR: failed to build: failed to solve: {name}: failed to resolve source metadata for docker.io/library/{named}:latest: "
+        );
+        assert!(failed.stderr.lines().last().unwrap().starts_with(&last), "{}", failed.stderr);
+        assert!(failed.stderr.contains(&format!("Dockerfile:{line}\n")), "{}", failed.stderr);
+    }
 }

@@ -59,7 +59,7 @@ pub mod tar;
 pub mod view;
 
 pub use archive::{
-    Codec, CommitOptions, Compressed, Content, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded,
+    Attested, Codec, CommitOptions, Compressed, Content, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded,
     LoadedImage, LoadedLayer, OpenBlob, Outgoing, Parts, Remote, RemoteImage, SavedImage, Source, Watch,
     assemble, commit, compress, decompressed, fetch, import, load, save,
 };

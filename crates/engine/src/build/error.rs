@@ -67,6 +67,14 @@ pub enum BuildError {
     },
     #[error("layer {layer} of {name} is gone: somebody removed it while the build relied on it; build again")]
     Lost { layer: oci::DiffId, name: String },
+    #[error("{name}{}: failed to resolve source metadata for {reference}", meant(.near.as_deref()))]
+    Base {
+        name: String,
+        reference: oci::Reference,
+        near: Option<String>,
+        #[source]
+        source: Box<crate::Error>,
+    },
     #[error("{name}")]
     Step {
         name: String,
@@ -88,6 +96,11 @@ pub enum BuildError {
     NoLayer { what: String },
     #[error("build was cancelled")]
     Cancelled,
+}
+
+/// The stage that was perhaps meant by the name of an image.
+fn meant(near: Option<&str>) -> String {
+    near.map(|near| format!(" (did you mean the stage {near}?)")).unwrap_or_default()
 }
 
 /// A Dockerfile that cannot be built, with everything that is wrong in it.
@@ -153,7 +166,7 @@ impl BuildError {
             | Self::Annotation { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
-            Self::Step { source, .. } => source.kind(),
+            Self::Base { source, .. } | Self::Step { source, .. } => source.kind(),
             Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
                 Kind::Unavailable
             }

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dockerfile::expand::suggestion;
 use dockerfile::ignore::Matcher;
 use dockerfile::lint::{Config, Linter, Warning, check_tree};
 use dockerfile::lower::{self, ContextConfigs, Graph, Made};
-use dockerfile::source::{Diagnostic, Source};
-use dockerfile::stage::{Base, Images, Options, global_arguments, resolve};
+use dockerfile::source::{Diagnostic, Source, Span};
+use dockerfile::stage::{Base, ImageKey, Images, Options, global_arguments, resolve};
 use dockerfile::syntax::Dockerfile;
 use dockerfile::{parse, stage};
 use oci::Platform;
 
 use super::contexts::Contexts;
-use super::error::{BuildError, Faulty};
+use super::error::{BuildError, Faulty, Place};
 use super::images::Bases;
 use super::progress::Progress;
 use super::session::Session;
@@ -89,7 +90,8 @@ pub(super) fn work(
         if targets.is_empty() {
             check_tree(&file, &options, &mut linter);
         }
-        let plan = plan(session, (&file, &options), &bases, &mut images, progress)?.map_err(faulty)?;
+        let plan = plan(session, (&file, &source, &options), &bases, &mut images, progress)?;
+        let plan = plan.map_err(faulty)?;
         look_up_contexts(session, &plan, contexts, &mut configs, progress)?;
         let inputs = lower::Inputs {
             plan: &plan,
@@ -136,7 +138,7 @@ fn declare_epoch(
 /// Stages and their bases. Triggers of one image may name others, so it takes several rounds.
 fn plan(
     session: &Session<'_>,
-    (file, options): (&Dockerfile, &Options),
+    (file, source, options): (&Dockerfile, &Arc<Source>, &Options),
     bases: &Bases,
     images: &mut Images,
     progress: &Progress<'_>,
@@ -147,9 +149,30 @@ fn plan(
             done => return Ok(done),
         };
         for key in &plan.missing {
-            images.insert(key.clone(), bases.config(session, key, progress)?);
+            let config = bases.config(session, key, progress).map_err(|error| {
+                // Nothing is wrong with the name then.
+                if session.cancel.is_cancelled() { error } else { no_base(key, error, &plan, source) }
+            });
+            images.insert(key.clone(), config?);
         }
     }
+}
+
+/// An image that cannot be had, with the line that names it: often the name is that of a stage, misspelled.
+fn no_base(key: &ImageKey, error: crate::Error, plan: &stage::Plan, source: &Arc<Source>) -> crate::Error {
+    let begins = |stage: &&stage::Resolved| matches!(&stage.base, Base::Image(base) if base == key);
+    let Some(stage) = plan.stages.iter().find(begins) else { return error };
+    let start = |span: Span| span.range().start;
+    let before = plan.stages.iter().filter(|other| start(other.span) < start(stage.span));
+    let near = suggestion(&stage.base_name, before.filter_map(|other| other.name.as_deref()));
+    let base = BuildError::Base {
+        name: stage.base_name.clone(),
+        reference: key.reference.clone(),
+        near: near.map(str::to_owned),
+        source: Box::new(error),
+    };
+    let place = Some(Place { source: Arc::clone(source), span: stage.span });
+    BuildError::Step { name: stage.base_name.clone(), place, source: Box::new(base.into()) }.into()
 }
 
 /// What the stages are told by the request.

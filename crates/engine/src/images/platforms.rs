@@ -51,27 +51,26 @@ pub(crate) struct Listing {
     pub(crate) attested: Vec<(Digest, Descriptor)>,
 }
 
-/// What is attested of an image, where it was made here.
-pub(crate) struct Attested {
+/// What is attested of an image and is here, by name: statements may be long.
+struct Attested {
     /// The manifest.
-    pub(crate) digest: Digest,
-    pub(crate) bytes: Vec<u8>,
+    digest: Digest,
     /// Its config and the statements, all of which are documents of the store.
-    pub(crate) blobs: Vec<Descriptor>,
+    blobs: Vec<Descriptor>,
 }
 
 impl Attested {
     /// Reads one; none unless all of it is here.
-    pub(crate) fn read(store: &Store, digest: &Digest) -> Option<Attested> {
+    fn read(store: &Store, digest: &Digest) -> Option<Attested> {
         let bytes = store.blob(digest).ok()?;
         let manifest = Manifest::parse(&bytes).ok()?;
         let blobs: Vec<Descriptor> = std::iter::once(manifest.config).chain(manifest.layers).collect();
         let is_whole = blobs.iter().all(|blob| store.blob_path(&blob.digest).exists());
-        is_whole.then(|| Attested { digest: digest.clone(), bytes, blobs })
+        is_whole.then(|| Attested { digest: digest.clone(), blobs })
     }
 
     /// All of its documents.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = Digest> {
+    fn documents(&self) -> impl Iterator<Item = Digest> {
         std::iter::once(&self.digest).chain(self.blobs.iter().map(|blob| &blob.digest)).cloned()
     }
 }

@@ -1,7 +1,7 @@
-//! What is attested of an image in an archive: a manifest of in-toto statements beside it in its index.
+//! What is attested of an image: a manifest of in-toto statements beside it in its index.
 //!
-//! A statement names what it is about by the digest of the image's manifest. An archive may have another manifest for the same
-//! image, since it holds layers uncompressed: there the statement names that one. Nothing in it is signed; what would be (an envelope
+//! A statement names what it is about by the digest of the image's manifest. Elsewhere the same image may have another manifest: an
+//! archive holds layers uncompressed, a push compresses them. There the statement names that one. Nothing in it is signed; what would be (an envelope
 //! around a statement) is not touched, and stays about what it was about.
 
 use std::collections::BTreeMap;
@@ -21,19 +21,21 @@ const STATEMENT: &str = "application/vnd.in-toto+json";
 const STATEMENTS_LIMIT: usize = 64;
 
 /// All of one entry.
-pub(super) struct Attested {
+#[derive(Clone, Debug)]
+pub struct Attested {
     /// What the index says of it.
-    pub(super) entry: Descriptor,
+    pub entry: Descriptor,
     /// The manifest that it is about.
-    pub(super) subject: Digest,
+    pub subject: Digest,
     manifest: Manifest,
     /// The manifest, its config and the statements.
-    pub(super) documents: BTreeMap<Digest, Vec<u8>>,
+    pub documents: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl Attested {
     /// What an entry of an index leads to in the store; none unless all of it is there.
-    pub(super) fn read(store: &Store, entry: &Descriptor) -> Option<Self> {
+    #[must_use]
+    pub fn read(store: &Store, entry: &Descriptor) -> Option<Self> {
         Self::collect(entry, &mut |blob| store.blob(&blob.digest).ok())
     }
 
@@ -57,8 +59,16 @@ impl Attested {
         Some(Self { entry: entry.clone(), subject, manifest, documents })
     }
 
+    /// What the manifest names: its config and the statements.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.manifest.config).chain(&self.manifest.layers)
+    }
+
     /// The same of another manifest of the same image.
-    pub(super) fn about(mut self, subject: &Descriptor) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If what says it cannot be written as JSON.
+    pub fn about(mut self, subject: &Descriptor) -> Result<Self> {
         if self.subject == subject.digest {
             return Ok(self);
         }
@@ -85,12 +95,9 @@ impl Attested {
         (self.entry.size, self.entry.digest) = (bytes.len() as u64, digest.clone());
         (self.entry.data, self.subject) = (None, subject.digest.clone());
         self.documents.insert(digest, bytes);
-        let kept: Vec<&Digest> = std::iter::once(&self.manifest.config)
-            .chain(&self.manifest.layers)
-            .map(|blob| &blob.digest)
-            .chain([&self.entry.digest])
-            .collect();
-        self.documents.retain(|digest, _| kept.contains(&digest));
+        let kept: Vec<Digest> =
+            self.blobs().map(|blob| blob.digest.clone()).chain([self.entry.digest.clone()]).collect();
+        self.documents.retain(|digest, _| kept.contains(digest));
         Ok(self)
     }
 

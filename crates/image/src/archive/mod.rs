@@ -42,6 +42,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 use crate::store::Hold;
 
 pub use assemble::{Parts, assemble};
+pub use attested::Attested;
 pub use commit::{CommitOptions, commit};
 pub use compress::{Codec, Compressed, compress};
 pub use fetch::{LayerStep, OpenBlob, Remote, RemoteImage, Watch, fetch};

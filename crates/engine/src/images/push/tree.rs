@@ -5,13 +5,14 @@
 //!       ──► what is not here: the target has it? it can be had where the index is? ┴─► indexes, the first one last, as the tag
 //! ```
 //!
-//! An image that is not here is taken over within a registry alone, by mounts. What is attested of images is never here, and is
-//! small, so it is streamed from other registries, too.
+//! An image that is not here is taken over within a registry alone, by mounts. What is attested of images is small: where it is not
+//! here, it is streamed from other registries, too. Where it is, and an image becomes another one on its way since its layers are
+//! compressed, it is said of that one ([`Attested::about`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use image::Live;
+use image::{Attested, Live};
 use oci::{Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Reference};
 use registry_client::Repository;
 
@@ -19,7 +20,7 @@ use super::Push;
 use super::blobs::in_memory;
 use super::parcel::{Made, Parcel};
 use crate::images::failed;
-use crate::images::platforms::{ABOUT, Attested, DEPTH_LIMIT};
+use crate::images::platforms::{ABOUT, DEPTH_LIMIT};
 use crate::{Engine, Error, Result};
 
 /// The most documents that one index is followed to.
@@ -47,8 +48,8 @@ enum Content {
         index: Box<Index>,
         inner: Vec<Node>,
     },
-    /// What is attested of an image, and was made here.
-    Attested(Attested),
+    /// What is attested of an image, and is here.
+    Attested(Box<Attested>),
     /// It is not here.
     Absent,
 }
@@ -74,9 +75,8 @@ impl Tree {
         }
         let absent = |entry| Ok(Node { entry, content: Content::Absent });
         if depth > 0 && entry.is_attestation() {
-            let attested = Attested::read(&engine.store, &entry.digest);
-            return match attested {
-                Some(attested) => Ok(Node { entry, content: Content::Attested(attested) }),
+            return match Attested::read(&engine.store, &entry) {
+                Some(attested) => Ok(Node { entry, content: Content::Attested(Box::new(attested)) }),
                 None => absent(entry),
             };
         }
@@ -141,7 +141,7 @@ impl Tree {
         visit(&self.top, &mut |node| match &node.content {
             Content::Index { .. } => live.document(&node.entry.digest),
             Content::Attested(attested) => {
-                attested.documents().for_each(|document| live.document(&document));
+                attested.documents.keys().for_each(|document| live.document(document));
             }
             Content::Image(_) | Content::Absent => {}
         });
@@ -292,63 +292,30 @@ impl Push<'_> {
         self.put_node(&tree.top, made, Some(self.tag))
     }
 
-    /// Sends what an attestation leads to.
-    fn put_blobs(&self, attested: &Attested) -> Result<()> {
-        for blob in &attested.blobs {
-            if !self.target.has_blob(blob).map_err(|source| self.refused(source))? {
-                let content = self.engine.store.blob(&blob.digest);
-                let content = content.map_err(failed("read what is attested of the image"))?;
-                let put = self.target.put_blob(blob, &in_memory(content));
-                put.map_err(|source| self.refused(source))?;
-            }
-        }
-        Ok(())
-    }
-
     fn put_node(&self, node: &Node, made: &[Made], tag: Option<&Reference>) -> Result<Descriptor> {
-        let refused = |source| self.refused(source);
-        let (kind, bytes, digest) = match &node.content {
+        let (kind, bytes) = match &node.content {
             Content::Absent => return Ok(node.entry.clone()),
             Content::Image(place) => match made.get(*place) {
-                Some(made) => (made.kind.clone(), made.bytes.clone(), made.digest.clone()),
+                Some(made) => (made.kind.clone(), made.bytes.clone()),
                 None => return Ok(node.entry.clone()),
             },
-            Content::Attested(attested) => {
-                self.put_blobs(attested)?;
-                (MediaType::OCI_MANIFEST, attested.bytes.clone(), attested.digest.clone())
-            }
+            Content::Attested(attested) => return self.put_attested(attested),
             Content::Index { bytes, index, inner } => {
-                let (mut entries, mut gone) = (Vec::with_capacity(inner.len()), BTreeSet::new());
-                for node in inner {
-                    // What was attested of an image that is another one now is not true of that.
-                    let about = node.entry.annotations.get(ABOUT);
-                    if about.is_some_and(|digest| gone.contains(digest)) {
-                        continue;
-                    }
-                    let entry = self.put_node(node, made, None)?;
-                    if entry.digest != node.entry.digest {
-                        gone.insert(node.entry.digest.to_string());
-                    }
-                    entries.push(entry);
-                }
-                let kind = index.media_type.clone().unwrap_or(MediaType::OCI_INDEX);
-                match gone.is_empty() {
-                    true => (kind, bytes.clone(), node.entry.digest.clone()),
-                    false => {
-                        // Also where it stands before that image.
-                        entries.retain(|entry: &Descriptor| {
-                            entry.annotations.get(ABOUT).is_none_or(|digest| !gone.contains(digest))
-                        });
-                        let bytes = serde_json::to_vec(&Index { manifests: entries, ..*index.clone() })
-                            .map_err(|source| Error::WriteList { source })?;
-                        let digest = Digest::of(&bytes);
-                        (kind, bytes, digest)
-                    }
-                }
+                let manifests = self.put_entries(inner, made)?;
+                let same = |(now, before): (&Descriptor, &Descriptor)| now.digest == before.digest;
+                let is_same = manifests.len() == index.manifests.len()
+                    && manifests.iter().zip(&index.manifests).all(same);
+                let bytes = match is_same {
+                    true => bytes.clone(),
+                    false => serde_json::to_vec(&Index { manifests, ..*index.clone() })
+                        .map_err(|source| Error::WriteList { source })?,
+                };
+                (index.media_type.clone().unwrap_or(MediaType::OCI_INDEX), bytes)
             }
         };
+        let digest = Digest::of(&bytes);
         let place = tag.map_or_else(|| self.tag.with_digest(digest.clone()), |_| self.place(&digest));
-        self.target.put_manifest(&place, &kind, &bytes).map_err(refused)?;
+        self.target.put_manifest(&place, &kind, &bytes).map_err(|source| self.refused(source))?;
         let size = bytes.len() as u64;
         if digest == node.entry.digest {
             return Ok(Descriptor { size, ..node.entry.clone() });
@@ -356,6 +323,49 @@ impl Push<'_> {
         // What the entry holds, or says to be elsewhere, is what it was before.
         let (data, urls) = (None, Vec::new());
         Ok(Descriptor { media_type: kind, digest, size, data, urls, ..node.entry.clone() })
+    }
+
+    /// Puts what an index names, images before what is attested of them; returns its entries as they are there.
+    fn put_entries(&self, inner: &[Node], made: &[Made]) -> Result<Vec<Descriptor>> {
+        let about = |node: &Node| node.entry.annotations.get(ABOUT).cloned();
+        let mut entries: Vec<Option<Descriptor>> = vec![None; inner.len()];
+        let mut changed = BTreeMap::new();
+        for (node, entry) in inner.iter().zip(&mut entries).filter(|(node, _)| about(node).is_none()) {
+            let now = self.put_node(node, made, None)?;
+            if now.digest != node.entry.digest {
+                changed.insert(node.entry.digest.to_string(), now.clone());
+            }
+            *entry = Some(now);
+        }
+        for (node, entry) in inner.iter().zip(&mut entries) {
+            let Some(about) = about(node) else { continue };
+            *entry = match (changed.get(&about), &node.content) {
+                (None, _) => Some(self.put_node(node, made, None)?),
+                (Some(now), Content::Attested(attested)) => {
+                    let attested = attested.as_ref().clone().about(now);
+                    Some(self.put_attested(&attested.map_err(failed("say what is attested of the image"))?)?)
+                }
+                // It names an image that is another one now, and is not here to be said of that.
+                (Some(_), _) => None,
+            };
+        }
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    /// Sends what is attested of an image; returns its entry in an index.
+    fn put_attested(&self, attested: &Attested) -> Result<Descriptor> {
+        let refused = |source| self.refused(source);
+        for blob in attested.blobs() {
+            let Some(content) = attested.documents.get(&blob.digest) else { continue };
+            if !self.target.has_blob(blob).map_err(refused)? {
+                self.target.put_blob(blob, &in_memory(content.clone())).map_err(refused)?;
+            }
+        }
+        let Attested { entry, documents, .. } = attested;
+        let bytes = documents.get(&entry.digest).map(Vec::as_slice).unwrap_or_default();
+        let place = self.tag.with_digest(entry.digest.clone());
+        self.target.put_manifest(&place, &MediaType::OCI_MANIFEST, bytes).map_err(refused)?;
+        Ok(Descriptor { size: bytes.len() as u64, ..entry.clone() })
     }
 }
 

@@ -206,7 +206,7 @@ fn equal_builds_with_an_epoch_attest_the_same() {
 }
 
 #[test]
-fn what_is_attested_is_saved_and_loaded() {
+fn what_is_attested_is_saved_loaded_and_pushed_on() {
     let base = Scratch::new();
     let new_engine = engine;
     let engine = new_engine(&base);
@@ -233,7 +233,7 @@ fn what_is_attested_is_saved_and_loaded() {
         assert_eq!(top["manifests"][1]["annotations"]["note"], "here");
         let before = &built.images[0].manifest.digest;
         assert_eq!(top["manifests"][0]["digest"] == before.as_str(), is_same, "{output}");
-        // Elsewhere it is the same, and is saved again from there.
+        // Elsewhere it is the same, and goes on from there.
         let elsewhere = new_engine(&base.join(output.replace('=', "-")));
         let every = LoadImages { all_platforms: true, ..LoadImages::default() };
         let mut file = std::fs::File::open(&archive).unwrap();
@@ -244,6 +244,12 @@ fn what_is_attested_is_saved_and_loaded() {
             let kinds: BTreeSet<&str> = told.iter().map(|one| one.predicate_type.as_str()).collect();
             assert_eq!(kinds.len(), 2, "{platform}: {told:?}");
         }
+        let other = format!("{}/other:1", registry.address());
+        elsewhere.tag(&name, &other).unwrap();
+        let push = crate::request::PushImage { reference: other.clone(), ..Default::default() };
+        elsewhere.push(&Client::new(registry_client::Settings::default()), &push, &|_| {}).unwrap();
+        let (index, found) = statements(&format!("docker://{other}"), &base);
+        assert_eq!((index["manifests"].as_array().unwrap().len(), found.len()), (4, 2), "{output}: {index}");
         let again = base.join("again.tar");
         let mut file = std::fs::File::create(&again).unwrap();
         elsewhere.save(std::slice::from_ref(&name), &["linux/arm64".to_owned()], &mut file).unwrap();
