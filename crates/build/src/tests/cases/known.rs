@@ -123,7 +123,7 @@ fn sources_are_fetched_when_somebody_needs_their_files() {
         done   [2/4] ADD https://h/f /f: content perform
         done   [3/4] ADD https://h/r.git /r: source perform
         done   [3/4] ADD https://h/r.git /r: content perform
-        done   preparing inline document: source perform
+        done   [internal] preparing inline document: source perform
         done   [4/4] COPY <<d /d: content perform
         # again
         done   [1/4] FROM docker.io/library/a:latest: source
@@ -131,7 +131,7 @@ fn sources_are_fetched_when_somebody_needs_their_files() {
         cached [2/4] ADD https://h/f /f
         cached [3/4] ADD https://h/r.git /r: source
         cached [3/4] ADD https://h/r.git /r
-        cached preparing inline document: source
+        cached [internal] preparing inline document: source
         cached [4/4] COPY <<d /d
         # another base: the copies need their sources, which are known
         done   [1/4] FROM docker.io/library/a:latest: source
@@ -139,7 +139,7 @@ fn sources_are_fetched_when_somebody_needs_their_files() {
         cached [2/4] ADD https://h/f /f: content
         cached [3/4] ADD https://h/r.git /r: source
         cached [3/4] ADD https://h/r.git /r: content
-        cached preparing inline document: source
+        cached [internal] preparing inline document: source
         cached [4/4] COPY <<d /d: content
         # another file: those after it are copies of the same
         done   [1/4] FROM docker.io/library/a:latest: source
@@ -147,7 +147,7 @@ fn sources_are_fetched_when_somebody_needs_their_files() {
         done   [2/4] ADD https://h/f /f: content perform
         cached [3/4] ADD https://h/r.git /r: source
         cached [3/4] ADD https://h/r.git /r: content
-        cached preparing inline document: source
+        cached [internal] preparing inline document: source
         cached [4/4] COPY <<d /d: content
     "#]]);
 }
