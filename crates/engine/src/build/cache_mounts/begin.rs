@@ -41,6 +41,11 @@ pub(super) fn make(session: &Session<'_>, folder: &Path, wish: &Wish<'_>, step: 
         }
         Some(Seed { tree, .. }) => {
             let layer = copy::as_data(session, tree, wish.source, step)?;
+            // It is unpacked from where everybody finds it.
+            session
+                .draft
+                .publish(&layer)
+                .map_err(crate::images::failed("store what a cache mount begins as"))?;
             engine.unpack_member(&layer, &unpacked, ("data", &half_done))?;
             if !std::fs::symlink_metadata(&half_done).is_ok_and(|made| made.is_dir()) {
                 let path = wish.source.to_owned();
