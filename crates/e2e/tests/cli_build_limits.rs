@@ -77,7 +77,7 @@ fn limits_of_resources_are_in_the_steps_own_group() {
     let given = ["--resource", "cpu-quota=20000,cpu-period=40000"];
     assert_eq!(workshop.seen(&given, &quota), shown(20_000, 40_000));
     let shares = limit("cpu/cpu.shares", "cpu.weight");
-    let shown = if is_version_2() { "20\n" } else { "512\n" };
+    let shown = if is_version_2() { "59\n" } else { "512\n" };
     assert_eq!(workshop.seen(&["--cpu-shares=512"], &shares), shown);
     assert_eq!(workshop.seen(&["--resource=cpu-shares=512"], &shares), shown);
     for flag in ["--cpuset-cpus=0", "--resource=cpuset-cpus=0"] {
