@@ -108,8 +108,8 @@ impl Files {
     fn failed(&self, action: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> CopyError {
         let (name, path) = (self.name.clone(), shown(path));
         move |errno| match errno {
-            // It was there, and was what it no longer is.
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::STALE => {
+            // It was there, and was what it no longer is: gone, a link, on another file system, a socket.
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::STALE | Errno::NXIO => {
                 CopyError::Changed { path }
             }
             errno => CopyError::Read { action, path, name, source: errno.into() },

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use expect_test::{Expect, expect};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{Hashes, Identity, Received, read_file, receive};
 use crate::build::tree::Tree;
@@ -161,7 +162,7 @@ fn holes_stay_holes() {
 fn a_file_that_changes_before_it_is_copied_is_named() {
     let world = World::new();
     let session = world.session();
-    for change in ["content", "longer", "gone", "link", "directory"] {
+    for change in ["content", "longer", "gone", "link", "pipe", "socket", "directory"] {
         let directory = world.directory(change, "f dir/file 644 first");
         let context = world.open(&directory, "");
         let op = crate::build::world::op("COPY dir /x");
@@ -176,6 +177,11 @@ fn a_file_that_changes_before_it_is_copied_is_named() {
             "link" => {
                 std::fs::remove_file(&file).unwrap();
                 std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+            }
+            "pipe" | "socket" => {
+                std::fs::remove_file(&file).unwrap();
+                let kind = if change == "pipe" { FileType::Fifo } else { FileType::Socket };
+                mknodat(CWD, &file, kind, Mode::RUSR | Mode::WUSR, 0).unwrap();
             }
             _ => {
                 std::fs::rename(directory.join("dir"), directory.join("moved")).unwrap();
