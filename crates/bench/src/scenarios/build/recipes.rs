@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -24,7 +25,12 @@ pub(super) struct Recipe {
     pub(super) limit: Option<f64>,
     /// Rounds at most, of what takes long.
     pub(super) rounds: usize,
+    /// What the commands themselves take at least, whoever builds, for the longest way through the steps.
+    pub(super) commands: Duration,
 }
+
+/// How long each of the stages that are built at once sleeps.
+const SLEEP: Duration = Duration::from_millis(200);
 
 /// Of steps: what the builder takes beside the commands.
 pub(super) const STEPS: &[Recipe] = &[
@@ -36,6 +42,7 @@ pub(super) const STEPS: &[Recipe] = &[
         wanted: 0.2,
         limit: None,
         rounds: 10,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "10 steps, cached",
@@ -45,6 +52,7 @@ pub(super) const STEPS: &[Recipe] = &[
         wanted: 0.1,
         limit: Some(50.0),
         rounds: 20,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "one file changed",
@@ -54,6 +62,7 @@ pub(super) const STEPS: &[Recipe] = &[
         wanted: 0.2,
         limit: None,
         rounds: 10,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "20 stages at once",
@@ -63,6 +72,7 @@ pub(super) const STEPS: &[Recipe] = &[
         wanted: 0.2,
         limit: None,
         rounds: 3,
+        commands: SLEEP,
     },
 ];
 
@@ -76,6 +86,7 @@ pub(super) const FILES: &[Recipe] = &[
         wanted: 0.2,
         limit: None,
         rounds: 3,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "context of 50,000 files, cached",
@@ -85,6 +96,7 @@ pub(super) const FILES: &[Recipe] = &[
         wanted: 0.2,
         limit: None,
         rounds: 3,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "context of 2 GB",
@@ -94,6 +106,7 @@ pub(super) const FILES: &[Recipe] = &[
         wanted: 0.3,
         limit: None,
         rounds: 2,
+        commands: Duration::ZERO,
     },
     Recipe {
         name: "500 MB from a stage",
@@ -103,6 +116,7 @@ pub(super) const FILES: &[Recipe] = &[
         wanted: 0.3,
         limit: None,
         rounds: 2,
+        commands: Duration::ZERO,
     },
 ];
 
@@ -143,9 +157,10 @@ fn change(folder: &Path, turn: u32) -> Result<()> {
 }
 
 fn stages(folder: &Path) -> Result<()> {
+    let sleep = SLEEP.as_secs_f64();
     let mut text = String::new();
     for stage in 1..=20 {
-        writeln!(text, "FROM {SMALL} AS stage{stage}\nRUN sleep 0.2; echo {stage} > /made-{stage}")?;
+        writeln!(text, "FROM {SMALL} AS stage{stage}\nRUN sleep {sleep}; echo {stage} > /made-{stage}")?;
     }
     writeln!(text, "FROM {SMALL}")?;
     for stage in 1..=20 {
