@@ -116,9 +116,9 @@ fn what_is_no_file_is_not_opened() {
     let world = World::new();
     let directory = world.directory("context", "f file 644 file");
     let device = rustix::fs::makedev(1, 3);
-    let mode = rustix::fs::Mode::from_raw_mode(0o666);
-    let kind = rustix::fs::FileType::CharacterDevice;
-    let made = rustix::fs::mknodat(rustix::fs::CWD, directory.join("null"), kind, mode, device);
+    let mode = Mode::from_raw_mode(0o666);
+    let kind = FileType::CharacterDevice;
+    let made = mknodat(CWD, directory.join("null"), kind, mode, device);
     made.expect("this test needs root: it makes a device");
     let session = world.session();
     let tree = copied(&session, &Tree::empty(), &world.open(&directory, ""), "COPY . /x/").unwrap();
