@@ -3,7 +3,8 @@
 use oci::Digest;
 
 use super::name::DOCUMENT;
-use super::stage::{Context, State};
+use super::stage::Context;
+use super::state::State;
 use super::{CopyOp, Op, Selection, git};
 use crate::expand::Lexer;
 use crate::ignore::{Matcher, clean, has_wildcards};

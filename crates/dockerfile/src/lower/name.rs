@@ -4,7 +4,8 @@
 //! steps it is. The words are those of the file with the values of variables that are set, as BuildKit shows them; passwords in
 //! addresses are not shown, nor what a secret gives a program by a variable. Names decide nothing: they are in no digest.
 
-use super::stage::{Context, State};
+use super::stage::Context;
+use super::state::State;
 use super::{Inputs, git};
 use crate::expand::{Environment, Lexer};
 use crate::parse::heredoc_operator;

@@ -2,7 +2,8 @@
 
 use super::copy::document_name;
 use super::name::DOCUMENT;
-use super::stage::{Context, State};
+use super::stage::Context;
+use super::state::State;
 use super::{Op, RunOp, config};
 use crate::expand::Lexer;
 use crate::ignore::clean;
