@@ -32,19 +32,15 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// ADD of a file with this content, over a base.
+/// Plays scenes whose context is a file `a` with this content.
 #[allow(clippy::disallowed_methods, reason = "tests handle their own files")]
-fn check_added(base: &str, content: &[u8], copies: &str, expected: Expect) {
-    let world = World::new();
-    let session = world.session();
-    let base = copied(&session, &Tree::empty(), &world.context("base", base), "COPY . /").unwrap();
-    let directory = world.directory("context", "");
-    std::fs::write(directory.join("a"), content).unwrap();
-    let shown = match copied(&session, &base, &world.open(&directory, ""), copies) {
-        Ok(tree) => listed(&session, &tree),
-        Err(error) => words(&error) + "\n",
+fn check_added(content: &[u8], scenes: Expect) {
+    let context = |world: &World| {
+        let directory = world.directory("context", "");
+        std::fs::write(directory.join("a"), content).unwrap();
+        world.open(&directory, "")
     };
-    expected.assert_eq(&shown);
+    check_in(&context, &scenes);
 }
 
 #[test]
@@ -57,82 +53,70 @@ fn archives_are_unpacked_where_they_are_added() {
         ('f', "new/deep", "two"),
     ]);
     check_added(
-        "",
         &tar,
-        "ADD a /x",
         expect![[r#"
-        0755 0:0 /x/
-        0700 11:12 /x/dir/
-        0640 11:12 /x/dir/file = one (2 links)
-        0640 11:12 /x/dir/hard = one (2 links)
-        0777 11:12 /x/link -> dir/file
-        0755 0:0 /x/new/
-        0640 11:12 /x/new/deep = two
+        ADD a /x
+            0755 0:0 /x/
+            0700 11:12 /x/dir/
+            0640 11:12 /x/dir/file = one (2 links)
+            0640 11:12 /x/dir/hard = one (2 links)
+            0777 11:12 /x/link -> dir/file
+            0755 0:0 /x/new/
+            0640 11:12 /x/new/deep = two
     "#]],
     );
     check_added(
-        "",
         &gzipped(&tar),
-        "ADD a /x/",
         expect![[r#"
-        0755 0:0 /x/
-        0700 11:12 /x/dir/
-        0640 11:12 /x/dir/file = one (2 links)
-        0640 11:12 /x/dir/hard = one (2 links)
-        0777 11:12 /x/link -> dir/file
-        0755 0:0 /x/new/
-        0640 11:12 /x/new/deep = two
+        ADD a /x/
+            0755 0:0 /x/
+            0700 11:12 /x/dir/
+            0640 11:12 /x/dir/file = one (2 links)
+            0640 11:12 /x/dir/hard = one (2 links)
+            0777 11:12 /x/link -> dir/file
+            0755 0:0 /x/new/
+            0640 11:12 /x/new/deep = two
     "#]],
     );
     check_added(
-        "",
         &tar,
-        "ADD --chown=1:2 a /x",
         expect![[r#"
-        0755 1:2 /x/
-        0700 1:2 /x/dir/
-        0640 1:2 /x/dir/file = one (2 links)
-        0640 1:2 /x/dir/hard = one (2 links)
-        0777 1:2 /x/link -> dir/file
-        0755 1:2 /x/new/
-        0640 1:2 /x/new/deep = two
-    "#]],
-    );
-    check_added(
-        "",
-        &tar,
-        "COPY a /x",
-        expect![[r#"
-        0644 0:0 /x = 4608 bytes
-    "#]],
-    );
-    // What is in the way goes, whatever it is.
-    check_added(
-        "f dir 644 file\nf link/below 644 below\nf new 644 file",
-        &tar,
-        "ADD a /",
-        expect![[r#"
-        0700 11:12 /dir/
-        0640 11:12 /dir/file = one (2 links)
-        0640 11:12 /dir/hard = one (2 links)
-        0777 11:12 /link -> dir/file
-        0755 0:0 /new/
-        0640 11:12 /new/deep = two
-    "#]],
-    );
-    // A directory without an entry of its own goes through a link of the base; one with, replaces it.
-    check_added(
-        "l new other\nl dir other\nd other 755",
-        &tar,
-        "ADD a /",
-        expect![[r#"
-        0700 11:12 /dir/
-        0640 11:12 /dir/file = one (2 links)
-        0640 11:12 /dir/hard = one (2 links)
-        0777 11:12 /link -> dir/file
-        0777 0:0 /new -> other
-        0755 0:0 /other/
-        0640 11:12 /other/deep = two
+        ADD --chown=1:2 a /x
+            0755 1:2 /x/
+            0700 1:2 /x/dir/
+            0640 1:2 /x/dir/file = one (2 links)
+            0640 1:2 /x/dir/hard = one (2 links)
+            0777 1:2 /x/link -> dir/file
+            0755 1:2 /x/new/
+            0640 1:2 /x/new/deep = two
+
+        COPY a /x
+            0644 0:0 /x = 4608 bytes
+
+        # What is in the way goes, whatever it is.
+        over f dir 644 file
+        over f link/below 644 below
+        over f new 644 file
+        ADD a /
+            0700 11:12 /dir/
+            0640 11:12 /dir/file = one (2 links)
+            0640 11:12 /dir/hard = one (2 links)
+            0777 11:12 /link -> dir/file
+            0755 0:0 /new/
+            0640 11:12 /new/deep = two
+
+        # A directory without an entry of its own goes through a link of the base; one with, replaces it.
+        over l new other
+        over l dir other
+        over d other 755
+        ADD a /
+            0700 11:12 /dir/
+            0640 11:12 /dir/file = one (2 links)
+            0640 11:12 /dir/hard = one (2 links)
+            0777 11:12 /link -> dir/file
+            0777 0:0 /new -> other
+            0755 0:0 /other/
+            0640 11:12 /other/deep = two
     "#]],
     );
 }
@@ -140,94 +124,95 @@ fn archives_are_unpacked_where_they_are_added() {
 #[test]
 fn what_is_no_archive_is_copied() {
     check_added(
-        "",
         b"",
-        "ADD a /x",
         expect![[r#"
-        0644 0:0 /x = 
+        ADD a /x
+            0644 0:0 /x = 
     "#]],
     );
     check_added(
-        "",
         b"text",
-        "ADD a /x",
         expect![[r#"
-        0644 0:0 /x = text
+        ADD a /x
+            0644 0:0 /x = text
     "#]],
     );
     check_added(
-        "",
         &gzipped(b"no tar"),
-        "ADD a /x",
         expect![[r#"
-        0644 0:0 /x = 26 bytes, no text
+        ADD a /x
+            0644 0:0 /x = 26 bytes, no text
     "#]],
     );
     check_added(
-        "",
         &[0; 1024],
-        "ADD a /x",
         expect![[r#"
-        0644 0:0 /x = 1024 bytes
+        ADD a /x
+            0644 0:0 /x = 1024 bytes
     "#]],
     );
 }
 
 #[test]
 fn archives_stay_below_their_destination() {
-    let refused = |members: &[(char, &str, &str)], expected: Expect| {
-        check_added("f etc/passwd 644 root", &archive(members), "ADD a /x", expected);
-    };
-    refused(
-        &[('f', "../etc/passwd", "evil")],
+    check_added(
+        &archive(&[('f', "../etc/passwd", "evil")]),
         expect![[r#"
-        unpack a: archive a is refused: tar entry "../etc/passwd" (offset 0): the name contains '..', which could leave the root
+        over f etc/passwd 644 root
+        ADD a /x
+            unpack a: archive a is refused: tar entry "../etc/passwd" (offset 0): the name contains '..', which could leave the root
     "#]],
     );
-    refused(
-        &[('f', "/etc/passwd", "evil")],
+    check_added(
+        &archive(&[('f', "/etc/passwd", "evil")]),
         expect![[r#"
-        unpack a: archive a is refused: tar entry "/etc/passwd" (offset 0): the name is absolute; names in a layer are relative to its root
+        over f etc/passwd 644 root
+        ADD a /x
+            unpack a: archive a is refused: tar entry "/etc/passwd" (offset 0): the name is absolute; names in a layer are relative to its root
     "#]],
     );
-    refused(
-        &[('l', "out", "/etc"), ('f', "out/passwd", "evil")],
+    check_added(
+        &archive(&[('l', "out", "/etc"), ('f', "out/passwd", "evil")]),
         expect![[r#"
-        0755 0:0 /etc/
-        0644 0:0 /etc/passwd = root
-        0755 0:0 /x/
-        0755 0:0 /x/out/
-        0640 11:12 /x/out/passwd = evil
+        over f etc/passwd 644 root
+        ADD a /x
+            0755 0:0 /etc/
+            0644 0:0 /etc/passwd = root
+            0755 0:0 /x/
+            0755 0:0 /x/out/
+            0640 11:12 /x/out/passwd = evil
     "#]],
     );
-    refused(
-        &[('l', "out", "../etc"), ('h', "in", "out/passwd")],
+    check_added(
+        &archive(&[('l', "out", "../etc"), ('h', "in", "out/passwd")]),
         expect![[r#"
-        unpack a: archive entry a: "in": its link target "out/passwd" does not exist, or comes later
+        over f etc/passwd 644 root
+        ADD a /x
+            unpack a: archive entry a: "in": its link target "out/passwd" does not exist, or comes later
     "#]],
     );
-    refused(
-        &[('h', "in", "../etc/passwd")],
+    check_added(
+        &archive(&[('h', "in", "../etc/passwd")]),
         expect![[r#"
-        unpack a: archive a is refused: tar entry "in" (offset 0): the link target contains '..', which could leave the root
+        over f etc/passwd 644 root
+        ADD a /x
+            unpack a: archive a is refused: tar entry "in" (offset 0): the link target contains '..', which could leave the root
     "#]],
     );
     let cut = &archive(&[('f', "a", "one"), ('f', "b", &"two".repeat(1000))])[..2000];
     check_added(
-        "",
         cut,
-        "ADD a /x",
         expect![[r#"
-        unpack a: archive a is refused: tar entry "b" (offset 1024): the archive ends inside this entry: 2608 more bytes are needed; it is truncated
+        ADD a /x
+            unpack a: archive a is refused: tar entry "b" (offset 1024): the archive ends inside this entry: 2608 more bytes are needed; it is truncated
     "#]],
     );
     let gzip = gzipped(&archive(&[('f', "a", "one"), ('f', "b", &"two".repeat(1000))]));
     check_added(
-        "",
         &gzip[..gzip.len() - 9],
-        "ADD a /x",
         expect![[r#"
-        unpack a: read a: decompress a as gzip: incomplete deflate stream
+        ADD a /x
+            unpack a: read a: decompress a as gzip: incomplete deflate stream
     "#]],
     );
 }

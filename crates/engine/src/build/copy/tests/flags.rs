@@ -4,132 +4,90 @@ use super::*;
 
 #[test]
 fn flags_change_what_is_copied() {
-    check(
-        "",
-        TREE,
-        "COPY --chown=5:6 dir /x/y",
-        expect![[r#"
-        0755 5:6 /x/
-        0755 5:6 /x/y/
-        0777 5:6 /x/y/link -> ../a.txt
-        0600 5:6 /x/y/pipe (pipe)
-        0755 5:6 /x/y/run = run
-        0755 5:6 /x/y/sub/
-        0644 5:6 /x/y/sub/deep = deep
-    "#]],
-    );
-    check(
-        "f etc/passwd 644 app:x:1000:100::/:/bin/sh\nf etc/group 644 staff:x:50:",
-        TREE,
-        "COPY --chown=app:staff a.txt /x",
-        expect![[r#"
+    check(expect![[r#"
+        COPY --chown=5:6 dir /x/y
+            0755 5:6 /x/
+            0755 5:6 /x/y/
+            0777 5:6 /x/y/link -> ../a.txt
+            0600 5:6 /x/y/pipe (pipe)
+            0755 5:6 /x/y/run = run
+            0755 5:6 /x/y/sub/
+            0644 5:6 /x/y/sub/deep = deep
+
+        over f etc/passwd 644 app:x:1000:100::/:/bin/sh
+        over f etc/group 644 staff:x:50:
+        COPY --chown=app:staff a.txt /x
             0755 0:0 /etc/
             0644 0:0 /etc/group = staff:x:50:
             0644 0:0 /etc/passwd = app:x:1000:100::/:/bin/sh
             0644 1000:50 /x = a
-        "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --chown=app a.txt /x",
-        expect![[r#"
-        unable to find user app: no matching entries in passwd file
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --chmod=600 dir /x",
-        expect![[r#"
-        0600 0:0 /x/
-        0777 0:0 /x/link -> ../a.txt
-        0600 0:0 /x/pipe (pipe)
-        0600 0:0 /x/run = run
-        0600 0:0 /x/sub/
-        0600 0:0 /x/sub/deep = deep
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --chmod=u=rwX,go=rX . /x",
-        expect![[r#"
-        0755 0:0 /x/
-        0644 0:0 /x/a.txt = a (2 links)
-        0644 0:0 /x/b.txt = b
-        0755 0:0 /x/dir/
-        0777 0:0 /x/dir/link -> ../a.txt
-        0644 0:0 /x/dir/pipe (pipe)
-        0755 0:0 /x/dir/run = run
-        0755 0:0 /x/dir/sub/
-        0644 0:0 /x/dir/sub/deep = deep
-        0644 0:0 /x/hard = a (2 links)
-        0777 0:0 /x/out -> /etc/hostname
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --exclude=*.txt --exclude=dir/sub . /x",
-        expect![[r#"
-        0755 0:0 /x/
-        0750 0:0 /x/dir/
-        0777 0:0 /x/dir/link -> ../a.txt
-        0600 0:0 /x/dir/pipe (pipe)
-        0755 0:0 /x/dir/run = run
-        0644 0:0 /x/hard = a
-        0777 0:0 /x/out -> /etc/hostname
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --exclude=a* *.txt /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0600 0:0 /x/b.txt = b
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --exclude=dir --exclude=!dir/sub/deep dir/ . /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0644 0:0 /x/a.txt = a (2 links)
-        0600 0:0 /x/b.txt = b
-        0750 0:0 /x/dir/
-        0755 0:0 /x/dir/sub/
-        0644 0:0 /x/dir/sub/deep = deep
-        0644 0:0 /x/hard = a (2 links)
-        0777 0:0 /x/link -> ../a.txt
-        0777 0:0 /x/out -> /etc/hostname
-        0600 0:0 /x/pipe (pipe)
-        0755 0:0 /x/run = run
-        0755 0:0 /x/sub/
-        0644 0:0 /x/sub/deep = deep
-    "#]],
-    );
+
+        COPY --chown=app a.txt /x
+            unable to find user app: no matching entries in passwd file
+
+        COPY --chmod=600 dir /x
+            0600 0:0 /x/
+            0777 0:0 /x/link -> ../a.txt
+            0600 0:0 /x/pipe (pipe)
+            0600 0:0 /x/run = run
+            0600 0:0 /x/sub/
+            0600 0:0 /x/sub/deep = deep
+
+        COPY --chmod=u=rwX,go=rX . /x
+            0755 0:0 /x/
+            0644 0:0 /x/a.txt = a (2 links)
+            0644 0:0 /x/b.txt = b
+            0755 0:0 /x/dir/
+            0777 0:0 /x/dir/link -> ../a.txt
+            0644 0:0 /x/dir/pipe (pipe)
+            0755 0:0 /x/dir/run = run
+            0755 0:0 /x/dir/sub/
+            0644 0:0 /x/dir/sub/deep = deep
+            0644 0:0 /x/hard = a (2 links)
+            0777 0:0 /x/out -> /etc/hostname
+
+        COPY --exclude=*.txt --exclude=dir/sub . /x
+            0755 0:0 /x/
+            0750 0:0 /x/dir/
+            0777 0:0 /x/dir/link -> ../a.txt
+            0600 0:0 /x/dir/pipe (pipe)
+            0755 0:0 /x/dir/run = run
+            0644 0:0 /x/hard = a
+            0777 0:0 /x/out -> /etc/hostname
+
+        COPY --exclude=a* *.txt /x/
+            0755 0:0 /x/
+            0600 0:0 /x/b.txt = b
+
+        COPY --exclude=dir --exclude=!dir/sub/deep dir/ . /x/
+            0755 0:0 /x/
+            0644 0:0 /x/a.txt = a (2 links)
+            0600 0:0 /x/b.txt = b
+            0750 0:0 /x/dir/
+            0755 0:0 /x/dir/sub/
+            0644 0:0 /x/dir/sub/deep = deep
+            0644 0:0 /x/hard = a (2 links)
+            0777 0:0 /x/link -> ../a.txt
+            0777 0:0 /x/out -> /etc/hostname
+            0600 0:0 /x/pipe (pipe)
+            0755 0:0 /x/run = run
+            0755 0:0 /x/sub/
+            0644 0:0 /x/sub/deep = deep
+    "#]]);
 }
 
 #[test]
 fn a_mode_in_digits_is_that_of_made_directories_too() {
-    check(
-        "",
-        TREE,
-        "COPY --chmod=640 dir/sub /etc/x",
-        expect![[r#"
+    check(expect![[r#"
+        COPY --chmod=640 dir/sub /etc/x
             0755 0:0 /etc/
             0640 0:0 /etc/x/
             0640 0:0 /etc/x/deep = deep
-        "#]],
-    );
-    check(
-        "f b 644 b",
-        TREE,
-        "COPY --chmod=750 dir/sub /x/y\nCOPY --chmod=640 a.txt /z/\nCOPY --chmod=go= dir/sub /symbolic/",
-        expect![[r#"
+
+        over f b 644 b
+        COPY --chmod=750 dir/sub /x/y
+        COPY --chmod=640 a.txt /z/
+        COPY --chmod=go= dir/sub /symbolic/
             0644 0:0 /b = b
             0755 0:0 /symbolic/
             0600 0:0 /symbolic/deep = deep
@@ -138,8 +96,7 @@ fn a_mode_in_digits_is_that_of_made_directories_too() {
             0750 0:0 /x/y/deep = deep
             0640 0:0 /z/
             0640 0:0 /z/a.txt = a
-        "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -160,60 +117,36 @@ fn what_readers_of_layers_would_refuse_is_not_written() {
 
 #[test]
 fn parents_are_kept_where_asked_for() {
-    check(
-        "",
-        TREE,
-        "COPY --parents dir/sub/deep a.txt /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0644 0:0 /x/a.txt = a
-        0750 0:0 /x/dir/
-        0755 0:0 /x/dir/sub/
-        0644 0:0 /x/dir/sub/deep = deep
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --parents dir/./sub/deep /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0755 0:0 /x/sub/
-        0644 0:0 /x/sub/deep = deep
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --parents **/run /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0750 0:0 /x/dir/
-        0755 0:0 /x/dir/run = run
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --parents dir /x/",
-        expect![[r#"
-        0755 0:0 /x/
-        0750 0:0 /x/dir/
-        0777 0:0 /x/dir/link -> ../a.txt
-        0600 0:0 /x/dir/pipe (pipe)
-        0755 0:0 /x/dir/run = run
-        0755 0:0 /x/dir/sub/
-        0644 0:0 /x/dir/sub/deep = deep
-    "#]],
-    );
-    check(
-        "",
-        TREE,
-        "COPY --parents dir/none /x/",
-        expect![[r#"
-        failed to compute cache key: failed to calculate checksum of ref context: "/dir/none": not found
-    "#]],
-    );
+    check(expect![[r#"
+        COPY --parents dir/sub/deep a.txt /x/
+            0755 0:0 /x/
+            0644 0:0 /x/a.txt = a
+            0750 0:0 /x/dir/
+            0755 0:0 /x/dir/sub/
+            0644 0:0 /x/dir/sub/deep = deep
+
+        COPY --parents dir/./sub/deep /x/
+            0755 0:0 /x/
+            0755 0:0 /x/sub/
+            0644 0:0 /x/sub/deep = deep
+
+        COPY --parents **/run /x/
+            0755 0:0 /x/
+            0750 0:0 /x/dir/
+            0755 0:0 /x/dir/run = run
+
+        COPY --parents dir /x/
+            0755 0:0 /x/
+            0750 0:0 /x/dir/
+            0777 0:0 /x/dir/link -> ../a.txt
+            0600 0:0 /x/dir/pipe (pipe)
+            0755 0:0 /x/dir/run = run
+            0755 0:0 /x/dir/sub/
+            0644 0:0 /x/dir/sub/deep = deep
+
+        COPY --parents dir/none /x/
+            failed to compute cache key: failed to calculate checksum of ref context: "/dir/none": not found
+    "#]]);
 }
 
 #[test]
