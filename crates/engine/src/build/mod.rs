@@ -9,6 +9,7 @@
 //! A file tree of a build ([`tree::Tree`]) is a list of layers, or the caller's files. What copies and runs make are layers of the
 //! store like those of images: nothing is mounted for a copy, and a step that the cache knows costs a row.
 
+mod asked;
 mod blobs;
 mod cache;
 mod cache_mounts;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use image::Codec;
 use oci::{Digest, Reference};
 
-use crate::build::BuildError;
+use crate::Result;
+use crate::build::asked::Asked;
 use crate::build::export::codec_of;
 use crate::images::parse_tag;
-use crate::request::{Build, Fields, parse_bool};
-use crate::{Error, Result};
+use crate::request::Build;
 
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,18 +91,18 @@ pub(in crate::build) fn check(request: &Build) -> Result<()> {
 /// Cache mounts that are read.
 pub(in crate::build) fn mounts_from(request: &Build) -> Result<Vec<MountsFrom>> {
     let asked = request.cache_mounts_from.iter();
-    asked.map(|fields| Asked::of("cache-mounts-from", fields).and_then(Asked::mounts_from)).collect()
+    asked.map(|fields| Asked::of("--cache-mounts-from", fields).mounts_from()).collect()
 }
 
 /// Cache mounts that are to be written.
 pub(in crate::build) fn mounts_to(request: &Build) -> Result<Vec<MountsTo>> {
     let asked = request.cache_mounts_to.iter();
-    asked.map(|fields| Asked::of("cache-mounts-to", fields).and_then(Asked::mounts_to)).collect()
+    asked.map(|fields| Asked::of("--cache-mounts-to", fields).mounts_to()).collect()
 }
 
 /// Caches that are read.
 pub(super) fn imports(request: &Build) -> Result<Vec<Place>> {
-    request.cache_from.iter().map(|fields| Asked::of("cache-from", fields).and_then(Asked::import)).collect()
+    request.cache_from.iter().map(|fields| Asked::of("--cache-from", fields).import()).collect()
 }
 
 /// Caches that are written.
@@ -110,51 +110,11 @@ pub(super) fn exports(request: &Build) -> Result<Vec<Target>> {
     let inline = vec![("type".to_owned(), "inline".to_owned())];
     let is_asked = request.wants_inline_cache() && !request.cache_to.contains(&inline);
     let all = request.cache_to.iter().chain(is_asked.then_some(&inline));
-    all.map(|fields| Asked::of("cache-to", fields).and_then(Asked::export)).collect()
+    all.map(|fields| Asked::of("--cache-to", fields).export()).collect()
 }
 
-struct Asked<'f> {
-    flag: &'static str,
-    kind: &'f str,
-    left: Vec<(&'f str, &'f str)>,
-}
-
-impl<'f> Asked<'f> {
-    fn of(flag: &'static str, fields: &'f Fields) -> Result<Asked<'f>> {
-        let mut asked = Asked {
-            flag,
-            kind: "",
-            left: fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
-        };
-        asked.kind = asked.take("type").unwrap_or_default();
-        Ok(asked)
-    }
-
-    fn take(&mut self, key: &str) -> Option<&'f str> {
-        let mut found = None;
-        self.left.retain(|(name, value)| {
-            let is_it = name.eq_ignore_ascii_case(key);
-            if is_it {
-                found = Some(*value);
-            }
-            !is_it
-        });
-        found
-    }
-
-    fn flag(&mut self, key: &str, default: bool) -> Result<bool> {
-        match self.take(key) {
-            None => Ok(default),
-            Some("") => Ok(true),
-            Some(text) => parse_bool(text)
-                .ok_or_else(|| self.refuse(format!("{key}={text:?} is neither true nor false"))),
-        }
-    }
-
-    fn refuse(&self, reason: String) -> Error {
-        BuildError::Output { output: format!("--{} type={}", self.flag, self.kind), reason }.into()
-    }
-
+/// What each option makes of its fields.
+impl Asked<'_> {
     fn place(&mut self, directory: &str) -> Result<Place> {
         match self.kind {
             "registry" => {
@@ -178,7 +138,7 @@ impl<'f> Asked<'f> {
                 Err(self.refuse(reason.to_owned()))
             }
             "" => Err(self.refuse("it has no type".to_owned())),
-            _ if self.flag.starts_with("cache-mounts") => {
+            _ if self.option.starts_with("--cache-mounts") => {
                 Err(self.refuse("there is no such type; there are registry and local".to_owned()))
             }
             _ => Err(self.refuse("there is no such type; there are registry, local and inline".to_owned())),
@@ -196,7 +156,7 @@ impl<'f> Asked<'f> {
 
     fn mounts_from(mut self) -> Result<MountsFrom> {
         let place = self.mounts_place("src")?;
-        let ids = self.take_all("id");
+        let ids = self.ids();
         self.finish()?;
         Ok(MountsFrom { place, ids })
     }
@@ -207,7 +167,7 @@ impl<'f> Asked<'f> {
         // Nobody but builds of this kind reads them, so the better one is the usual one.
         let codec = codec_of(kind, level).map_err(|reason| self.refuse(reason))?.unwrap_or(Codec::ZSTD);
         let ignores_errors = self.flag("ignore-error", false)?;
-        let ids = self.take_all("id");
+        let ids = self.ids();
         self.finish()?;
         Ok(MountsTo { place, codec, ignores_errors, ids })
     }
@@ -221,12 +181,10 @@ impl<'f> Asked<'f> {
         }
     }
 
-    /// All values of an option that may be repeated.
-    fn take_all(&mut self, key: &str) -> Vec<String> {
-        let (taken, left) = self.left.iter().partition(|(name, _)| name.eq_ignore_ascii_case(key));
-        self.left = left;
-        let taken: Vec<(&str, &str)> = taken;
-        taken.into_iter().map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty()).collect()
+    /// The caches that are meant: `id=` may stand several times.
+    fn ids(&mut self) -> Vec<String> {
+        let taken = self.take_all(|name| name.eq_ignore_ascii_case("id")).into_iter();
+        taken.map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty()).collect()
     }
 
     fn export(mut self) -> Result<Target> {
@@ -248,12 +206,5 @@ impl<'f> Asked<'f> {
         let is_manifest = self.flag("image-manifest", true)?;
         self.finish()?;
         Ok(Target { place, is_max, codec, ignores_errors, is_manifest })
-    }
-
-    fn finish(self) -> Result<()> {
-        match self.left.first() {
-            None => Ok(()),
-            Some((key, _)) => Err(self.refuse(format!("there is no option {key:?}"))),
-        }
     }
 }

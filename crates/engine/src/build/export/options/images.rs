@@ -5,7 +5,7 @@ use oci::Reference;
 
 use super::super::annotations::Annotations;
 use super::ImageOptions;
-use super::fields::Asked;
+use crate::build::asked::Asked;
 use crate::images::parse_tag;
 use crate::request::Build;
 use crate::{Error, Result};
@@ -16,10 +16,7 @@ pub(super) fn image(asked: &mut Asked<'_>, request: &Build, is_registry: bool) -
     let codec = codec(asked)?;
     let is_oci = asked.flag("oci-mediatypes", true)?;
     let mut annotations = Annotations::of_request(&request.annotations)?;
-    let (of_output, left): (Vec<_>, Vec<_>) =
-        asked.left.iter().partition(|(key, _)| Annotations::is_key(key));
-    asked.left = left;
-    for (key, value) in of_output {
+    for (key, value) in asked.take_all(Annotations::is_key) {
         annotations.add_key(key, value)?;
     }
     let named = asked.take("name").unwrap_or_default();

@@ -12,7 +12,6 @@
 //!
 //! Options are those of BuildKit. One that nobody knows is refused: it is more likely a slip than a wish.
 
-mod fields;
 mod images;
 #[cfg(test)]
 mod tests;
@@ -22,11 +21,11 @@ use std::path::PathBuf;
 use image::Codec;
 use oci::Reference;
 
-use self::fields::Asked;
 use self::images::image;
 use super::annotations::Annotations;
 use crate::Result;
 use crate::build::BuildError;
+use crate::build::asked::Asked;
 use crate::request::{Build, Fields, parse_bool};
 
 pub(in crate::build) use images::codec_of;
@@ -138,18 +137,15 @@ fn invalid(output: &str, reason: &str) -> BuildError {
 }
 
 fn output(fields: &Fields, request: &Build) -> Result<Output> {
-    let kind = fields.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case("type"));
-    let kind = kind.map(|(_, value)| value.as_str()).unwrap_or_default();
-    let left = fields.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let left = left.filter(|(key, _)| !key.eq_ignore_ascii_case("type")).collect();
-    let mut asked = Asked { kind, left };
-    let output = match kind {
-        "image" | "registry" => Output::Image(image(&mut asked, request, kind == "registry")?),
+    let mut asked = Asked::of("", fields);
+    let output = match asked.kind {
+        "image" => Output::Image(image(&mut asked, request, false)?),
+        "registry" => Output::Image(image(&mut asked, request, true)?),
         "docker" => docker(&mut asked, request)?,
         "oci" => oci(&mut asked, request)?,
         "tar" => {
             let options = tree(&mut asked)?;
-            Output::Tar { target: asked.target().unwrap_or(Target::Stream), options }
+            Output::Tar { target: target(&mut asked).unwrap_or(Target::Stream), options }
         }
         "local" => local(&mut asked)?,
         "cacheonly" => Output::None,
@@ -166,7 +162,7 @@ fn output(fields: &Fields, request: &Build) -> Result<Output> {
 fn docker(asked: &mut Asked<'_>, request: &Build) -> Result<Output> {
     // Which of the docker program's contexts it is loaded into: here is one alone.
     let _context = asked.take("context");
-    let target = asked.target();
+    let target = target(asked);
     let options = image(asked, request, false)?;
     Ok(match target {
         Some(target) => Output::Archive { format: Format::Docker, target, options },
@@ -176,7 +172,7 @@ fn docker(asked: &mut Asked<'_>, request: &Build) -> Result<Output> {
 
 fn oci(asked: &mut Asked<'_>, request: &Build) -> Result<Output> {
     let is_tar = asked.flag("tar", true)?;
-    let target = match (asked.target(), is_tar) {
+    let target = match (target(asked), is_tar) {
         (target, true) => target.unwrap_or(Target::Stream),
         (Some(Target::File(path)), false) => Target::Directory(path),
         (_, false) => return Err(asked.refuse("tar=false takes a directory: dest=…".to_owned())),
@@ -192,7 +188,7 @@ fn local(asked: &mut Asked<'_>) -> Result<Output> {
         "delete" => true,
         other => return Err(asked.refuse(format!("mode={other:?} is neither copy nor delete"))),
     };
-    match asked.target() {
+    match target(asked) {
         Some(Target::File(directory)) => Ok(Output::Local { directory, deletes, options }),
         _ => Err(asked.refuse("it takes a directory: dest=…".to_owned())),
     }
@@ -211,4 +207,18 @@ fn tree(asked: &mut Asked<'_>) -> Result<TreeOptions> {
         return Err(asked.refuse("attestation-prefix is a part of a file's name".to_owned()));
     }
     Ok(TreeOptions { splits, attestation_prefix })
+}
+
+/// Where the bytes of an archive go.
+fn target(asked: &mut Asked<'_>) -> Option<Target> {
+    asked.take("dest").filter(|dest| !dest.is_empty()).map(|dest| match dest {
+        "-" => Target::Stream,
+        dest => Target::File(rooted(dest)),
+    })
+}
+
+/// A path with a directory in it.
+fn rooted(dest: &str) -> PathBuf {
+    let path = PathBuf::from(dest);
+    if path.is_absolute() { path } else { PathBuf::from(".").join(path) }
 }
