@@ -42,6 +42,9 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// The annotation by which an entry of an index says of which manifest it attests something.
+    pub const ATTESTS: &str = "vnd.docker.reference.digest";
+
     /// A descriptor of content with nothing else to say about it.
     #[must_use]
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
@@ -70,6 +73,12 @@ impl Descriptor {
     pub fn is_attestation(&self) -> bool {
         let unknown = self.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
         unknown || self.annotations.contains_key("vnd.docker.reference.type")
+    }
+
+    /// The manifest that an attestation is about, as its entry in an index names it.
+    #[must_use]
+    pub fn attests(&self) -> Option<Digest> {
+        self.annotations.get(Self::ATTESTS)?.parse().ok()
     }
 
     /// Whether `content` is what this describes: first by size, then by digest.

@@ -22,8 +22,6 @@ use state::{ImageRecord, State};
 use super::add::parse_platform;
 use crate::{Engine, Error, Result};
 
-/// By which a build tool says of what it attests something.
-pub(super) const ABOUT: &str = "vnd.docker.reference.digest";
 /// How deep indexes may lie in each other.
 pub(super) const DEPTH_LIMIT: usize = 4;
 /// The most documents that one index is followed to.
@@ -51,22 +49,23 @@ pub(crate) struct Listing {
     pub(crate) attested: Vec<(Digest, Descriptor)>,
 }
 
-/// What is attested of an image and is here, by name: statements may be long.
-struct Attested {
+/// The names of what is attested of an image and is here. What is in it is [`image::Attested`], which listings have no use for:
+/// statements may be long.
+struct AttestedNames {
     /// The manifest.
     digest: Digest,
     /// Its config and the statements, all of which are documents of the store.
     blobs: Vec<Descriptor>,
 }
 
-impl Attested {
+impl AttestedNames {
     /// Reads one; none unless all of it is here.
-    fn read(store: &Store, digest: &Digest) -> Option<Attested> {
+    fn read(store: &Store, digest: &Digest) -> Option<AttestedNames> {
         let bytes = store.blob(digest).ok()?;
         let manifest = Manifest::parse(&bytes).ok()?;
         let blobs: Vec<Descriptor> = std::iter::once(manifest.config).chain(manifest.layers).collect();
         let is_whole = blobs.iter().all(|blob| store.blob_path(&blob.digest).exists());
-        is_whole.then(|| Attested { digest: digest.clone(), blobs })
+        is_whole.then(|| AttestedNames { digest: digest.clone(), blobs })
     }
 
     /// All of its documents.
@@ -98,10 +97,9 @@ impl Listing {
                         index.manifests.into_iter().partition(Descriptor::is_attestation);
                     let here = attested.iter().take(DOCUMENTS_LIMIT);
                     for entry in here {
-                        let Some(attested) = Attested::read(store, &entry.digest) else { continue };
+                        let Some(attested) = AttestedNames::read(store, &entry.digest) else { continue };
                         listing.documents.extend(attested.documents());
-                        let about =
-                            entry.annotations.get(ABOUT).and_then(|digest| digest.parse::<Digest>().ok());
+                        let about = entry.attests();
                         // The first of its blobs is its config.
                         let statements = attested.blobs.into_iter().skip(1);
                         listing.attested.extend(about.into_iter().flat_map(|about| {

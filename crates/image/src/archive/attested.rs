@@ -13,8 +13,6 @@ use super::contents::Contents;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-/// By which an entry of an index says of which manifest it attests something.
-const ABOUT: &str = "vnd.docker.reference.digest";
 /// A statement that stands for itself.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 /// The most statements of one image.
@@ -48,7 +46,7 @@ impl Attested {
         if !entry.is_attestation() {
             return None;
         }
-        let subject = entry.annotations.get(ABOUT)?.parse().ok()?;
+        let subject = entry.attests()?;
         let bytes = read(entry)?;
         let manifest =
             Manifest::parse(&bytes).ok().filter(|manifest| manifest.layers.len() <= STATEMENTS_LIMIT)?;
@@ -91,7 +89,7 @@ impl Attested {
         let json = |source| Error::Json { entry: "what is attested of an image".to_owned(), source };
         let bytes = serde_json::to_vec(&self.manifest).map_err(json)?;
         let digest = Digest::of(&bytes);
-        self.entry.annotations.insert(ABOUT.to_owned(), subject.digest.to_string());
+        self.entry.annotations.insert(Descriptor::ATTESTS.to_owned(), subject.digest.to_string());
         (self.entry.size, self.entry.digest) = (bytes.len() as u64, digest.clone());
         (self.entry.data, self.subject) = (None, subject.digest.clone());
         self.documents.insert(digest, bytes);

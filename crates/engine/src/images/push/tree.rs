@@ -20,7 +20,7 @@ use super::Push;
 use super::blobs::in_memory;
 use super::parcel::{Made, Parcel};
 use crate::images::failed;
-use crate::images::platforms::{ABOUT, DEPTH_LIMIT};
+use crate::images::platforms::DEPTH_LIMIT;
 use crate::{Engine, Error, Result};
 
 /// The most documents that one index is followed to.
@@ -327,18 +327,18 @@ impl Push<'_> {
 
     /// Puts what an index names, images before what is attested of them; returns its entries as they are there.
     fn put_entries(&self, inner: &[Node], made: &[Made]) -> Result<Vec<Descriptor>> {
-        let about = |node: &Node| node.entry.annotations.get(ABOUT).cloned();
         let mut entries: Vec<Option<Descriptor>> = vec![None; inner.len()];
         let mut changed = BTreeMap::new();
-        for (node, entry) in inner.iter().zip(&mut entries).filter(|(node, _)| about(node).is_none()) {
+        for (node, entry) in inner.iter().zip(&mut entries).filter(|(node, _)| node.entry.attests().is_none())
+        {
             let now = self.put_node(node, made, None)?;
             if now.digest != node.entry.digest {
-                changed.insert(node.entry.digest.to_string(), now.clone());
+                changed.insert(node.entry.digest.clone(), now.clone());
             }
             *entry = Some(now);
         }
         for (node, entry) in inner.iter().zip(&mut entries) {
-            let Some(about) = about(node) else { continue };
+            let Some(about) = node.entry.attests() else { continue };
             *entry = match (changed.get(&about), &node.content) {
                 (None, _) => Some(self.put_node(node, made, None)?),
                 (Some(now), Content::Attested(attested)) => {
