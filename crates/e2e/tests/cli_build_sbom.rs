@@ -162,3 +162,36 @@ for my $file (glob(\"$ARGV[1]/*\")) { open F, '<:raw', $file or die; $file =~ m{
     let document = workshop.document();
     assert_eq!(document["creationInfo"]["comment"], "not understood, and left out: /var/lib/rpm/Packages");
 }
+
+#[test]
+fn what_rpm_has_in_the_log_of_its_database_alone_is_listed() {
+    let workshop = Workshop::new();
+    let folder = workshop.skiff.folder().join("rpm");
+    std::fs::create_dir(&folder).unwrap();
+    let database = rpm(&folder, &[("hello", "1.2"), ("world", "2.0")]);
+    // A database as it lies there while rpm works, or after it was killed: nothing has been brought from the log into the file, and
+    // the last that was written is of no commit.
+    let copy = "import shutil, sqlite3, sys
+source, target = sys.argv[1:]
+rows = sqlite3.connect(source).execute('SELECT hnum, blob FROM Packages').fetchall()
+db = sqlite3.connect(target + '.work', isolation_level=None)
+db.executescript('PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=1; CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL); PRAGMA wal_checkpoint(TRUNCATE)')
+db.executemany('INSERT INTO Packages VALUES (?, ?)', rows)
+db.execute('BEGIN')
+db.executemany('INSERT INTO Packages VALUES (?, ?)', [(9 + n, b'x' * 9000) for n in range(50)])
+shutil.copy(target + '.work', target)
+shutil.copy(target + '.work-wal', target + '-wal')
+db.execute('ROLLBACK')
+db.close()";
+    let place = folder.join("rpmdb.sqlite");
+    said(Command::new("python3").args(["-c", copy]).arg(&database).arg(&place));
+    std::fs::copy(&place, workshop.file("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    assert!(workshop.purls().is_empty(), "the file alone has none");
+    // The log may come with another layer.
+    std::fs::copy(folder.join("rpmdb.sqlite-wal"), workshop.context.join("log")).unwrap();
+    let lines = "FROM scratch\nCOPY tree /\nCOPY log /var/lib/rpm/rpmdb.sqlite-wal\n";
+    std::fs::write(workshop.context.join("Dockerfile"), lines).unwrap();
+    let found = workshop.purls();
+    let found: Vec<&str> = found.iter().map(|purl| purl.split('?').next().unwrap()).collect();
+    assert_eq!(found, ["pkg:rpm/hello@1.2-3", "pkg:rpm/world@2.0-3"]);
+}

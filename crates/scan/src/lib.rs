@@ -9,7 +9,7 @@
 //! |---|---|
 //! | dpkg | `var/lib/dpkg/status`, `var/lib/dpkg/status.d/*` |
 //! | apk | `lib/apk/db/installed`, `usr/lib/apk/db/installed` |
-//! | rpm | `rpmdb.sqlite`, `Packages.db` (ndb), `Packages` (Berkeley DB), in any of the folders that rpm has had |
+//! | rpm | `rpmdb.sqlite` with its log, `Packages.db` (ndb), `Packages` (Berkeley DB), in any of the folders that rpm has had |
 //! | Python | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info` |
 //! | npm | `node_modules/**/package.json` |
 //! | Go, Rust | programs: Go's build information, and what `cargo auditable` leaves |
@@ -60,6 +60,15 @@ pub struct File<'f> {
     pub is_executable: bool,
     /// Reads bytes from an offset on, as many as there are and the buffer holds; fewer only at the end.
     pub read_at: &'f dyn Fn(u64, &mut [u8]) -> io::Result<usize>,
+    /// The file at [`log_of`] its path, if there is one.
+    pub log: Option<&'f File<'f>>,
+}
+
+/// Where a database keeps what it has not yet brought into its file; none if nothing of that path has such a log. It is to be shown
+/// together with the file.
+#[must_use]
+pub fn log_of(path: &str) -> Option<String> {
+    rpm::log_of(path)
 }
 
 /// What was found.

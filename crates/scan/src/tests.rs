@@ -2,6 +2,8 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "numbers of these files are small")]
 
+mod log;
+
 use std::io::Write as _;
 
 use expect_test::{Expect, expect};
@@ -19,13 +21,25 @@ fn found(path: &str, content: &[u8], is_executable: bool) -> Found {
 }
 
 fn show(inventory: &mut Inventory, path: &str, content: &[u8], is_executable: bool) {
-    let read_at = |offset: u64, buffer: &mut [u8]| {
+    show_with(inventory, path, content, None, is_executable);
+}
+
+/// Shows a file with the log that lies beside it.
+fn show_with(inventory: &mut Inventory, path: &str, content: &[u8], log: Option<&[u8]>, is_executable: bool) {
+    fn read(content: &[u8], offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let rest = content.get(offset as usize..).unwrap_or_default();
         let length = rest.len().min(buffer.len());
         buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
-    };
-    let file = File { path, size: content.len() as u64, is_executable, read_at: &read_at };
+    }
+    let read_at = |offset: u64, buffer: &mut [u8]| read(content, offset, buffer);
+    let bytes = log.unwrap_or_default();
+    let read_log = |offset: u64, buffer: &mut [u8]| read(bytes, offset, buffer);
+    let beside = log_of(path).unwrap_or_default();
+    let size = bytes.len() as u64;
+    let log = log.map(|_| File { path: &beside, size, is_executable: false, read_at: &read_log, log: None });
+    let size = content.len() as u64;
+    let file = File { path, size, is_executable, read_at: &read_at, log: log.as_ref() };
     inventory.look(&file).unwrap();
 }
 

@@ -84,6 +84,29 @@ impl Merged {
         }
         Ok(())
     }
+
+    /// The regular file at a path; none if there is no such file. No link is followed.
+    #[must_use]
+    pub fn file(&self, path: &[u8]) -> Option<Regular<'_>> {
+        let mut number = 0;
+        for part in path.split(|byte| *byte == b'/') {
+            let inode = self.tree.inode(number);
+            if !matches!(inode.body, erofs::Body::Directory) {
+                return None;
+            }
+            number = self.tree.children(number).find(|(name, _)| *name == part)?.1;
+        }
+        let inode = self.tree.inode(number);
+        match inode.body {
+            erofs::Body::File { size } => Some(Regular { merged: self, number, size, mode: inode.mode }),
+            erofs::Body::Directory
+            | erofs::Body::Symlink(_)
+            | erofs::Body::CharDevice(_)
+            | erofs::Body::BlockDevice(_)
+            | erofs::Body::Fifo
+            | erofs::Body::Socket => None,
+        }
+    }
 }
 
 impl Regular<'_> {

@@ -112,7 +112,13 @@ fn inner(
             let length = buffer.len().min(left);
             (outer.file.read_at)(start + offset, buffer.get_mut(..length).unwrap_or_default())
         };
-        let file = File { path: outer.file.path, size: entry.size, is_executable: false, read_at: &read_at };
+        let file = File {
+            path: outer.file.path,
+            size: entry.size,
+            is_executable: false,
+            read_at: &read_at,
+            log: None,
+        };
         return archive(&file, name, depth, budget, packages).map(drop);
     }
     let Some(bytes) = outer.inflated(entry, budget.bytes)? else { return Ok(()) };
@@ -124,7 +130,7 @@ fn inner(
         Ok(length)
     };
     let size = bytes.len() as u64;
-    let file = File { path: outer.file.path, size, is_executable: false, read_at: &read_at };
+    let file = File { path: outer.file.path, size, is_executable: false, read_at: &read_at, log: None };
     archive(&file, name, depth, budget, packages).map(drop)
 }
 

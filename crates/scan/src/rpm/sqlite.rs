@@ -1,12 +1,14 @@
 //! A database of SQLite 3, as far as the rows of one table go: its tree of pages, and content that overflows (sqlite.org,
 //! "Database File Format").
 //!
-//! Each page is read once at most: what leads in a circle leads nowhere.
+//! A page is what its log has for it, if there is one beside the file; else what the file has. Each is read once at most: what leads
+//! in a circle leads nowhere.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use super::HEADER;
+use super::log::{Found, Log};
 use crate::File;
 use crate::bytes::{Order, index, part};
 
@@ -35,6 +37,8 @@ pub(super) fn headers(file: &File<'_>, see: &mut dyn FnMut(&[u8]) -> bool) -> io
 
 struct Database<'b, 'f> {
     file: &'b File<'f>,
+    /// What is newer than the file.
+    log: Option<Log<'b, 'f>>,
     page: usize,
     /// Bytes of a page that are used.
     usable: usize,
@@ -86,7 +90,13 @@ impl<'r> Row<'r> {
 
 impl<'b, 'f> Database<'b, 'f> {
     fn open(file: &'b File<'f>) -> io::Result<Option<Self>> {
-        let head = file.piece(0, HEAD)?;
+        let log = match file.log.map(Log::read).transpose()? {
+            Some(Found::Log(log)) => Some(log),
+            Some(Found::Nothing) | None => None,
+            Some(Found::Unknown) => return Ok(None),
+        };
+        let first = log.as_ref().map(|log| log.get(1)).transpose()?.flatten();
+        let head = first.map_or_else(|| file.piece(0, HEAD), Ok)?;
         let page = match BIG.u16(&head, 16) {
             Some(1) => 1 << 16,
             Some(page) if page >= 512 && page.is_power_of_two() => usize::from(page),
@@ -94,16 +104,19 @@ impl<'b, 'f> Database<'b, 'f> {
         };
         let reserved = head.get(20).map_or(0, |reserved| usize::from(*reserved));
         let is_one = head.starts_with(MAGIC) && page - reserved >= 480;
-        let pages = file.size.div_ceil(page as u64);
+        let fits = log.as_ref().is_none_or(|log| log.page == page);
+        let pages = log.as_ref().map_or(file.size.div_ceil(page as u64), |log| u64::from(log.pages));
         let usable = page - reserved;
-        Ok(is_one.then(|| Self { file, page, usable, pages, seen: BTreeSet::new() }))
+        Ok((is_one && fits).then(|| Self { file, log, page, usable, pages, seen: BTreeSet::new() }))
     }
 
     fn read(&self, number: u32) -> io::Result<Option<Vec<u8>>> {
         if number == 0 || u64::from(number) > self.pages {
             return Ok(None);
         }
-        let page = self.file.piece(u64::from(number - 1) * self.page as u64, self.page)?;
+        let newer = self.log.as_ref().map(|log| log.get(number)).transpose()?.flatten();
+        let place = u64::from(number - 1) * self.page as u64;
+        let page = newer.map_or_else(|| self.file.piece(place, self.page), Ok)?;
         Ok((page.len() == self.page).then_some(page))
     }
 

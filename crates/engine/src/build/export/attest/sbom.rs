@@ -108,7 +108,19 @@ fn inventory(merged: &Merged) -> image::Result<Found> {
         let read_at =
             |offset: u64, buffer: &mut [u8]| regular.read_at(offset, buffer).map_err(std::io::Error::other);
         let is_executable = regular.mode & 0o111 != 0;
-        let file = File { path, size: regular.size, is_executable, read_at: &read_at };
+        let log = scan::log_of(path).and_then(|path| Some((merged.file(path.as_bytes())?, path)));
+        let read_log = |offset: u64, buffer: &mut [u8]| match &log {
+            Some((log, _)) => log.read_at(offset, buffer).map_err(std::io::Error::other),
+            None => Ok(0),
+        };
+        let log = log.as_ref().map(|(log, path)| File {
+            path,
+            size: log.size,
+            is_executable: false,
+            read_at: &read_log,
+            log: None,
+        });
+        let file = File { path, size: regular.size, is_executable, read_at: &read_at, log: log.as_ref() };
         inventory.look(&file).map_err(|error| match error.downcast::<image::Error>() {
             Ok(error) => error,
             Err(source) => image::Error::Write { source },
