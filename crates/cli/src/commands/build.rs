@@ -72,6 +72,7 @@ pub(crate) static BAKE: Verb = Verb {
         switch("load", "Keep the images here"),
         value("metadata-file", "string", "Write what is known of the results to a file, as JSON"),
         switch("no-cache", "Make everything anew"),
+        value("parallel", "int", "How many programs run at once, of all targets together").default("32"),
         switch("print", "Print the targets as JSON, without building them"),
         value("progress", "string", "How to show how far it is: auto, plain, tty, rawjson, quiet or none")
             .default("\"auto\""),

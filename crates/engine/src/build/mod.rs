@@ -57,7 +57,7 @@ use frontend::Work;
 use progress::Progress;
 use session::Session;
 use shared::SharedCache;
-use together::Together;
+use together::{Made, Together};
 use worker::Hands;
 
 pub use copy::CopyError;
@@ -124,10 +124,13 @@ impl Engine {
                 .collect(),
         });
         let products = export::finished(&session, products.collect())?;
-        if let Some((name, together)) = part {
-            together.put(name, products.clone())?;
-        }
         let facts = export::Facts { started: Some(started), work: Some(&work), cache: Some(&cache) };
+        if let Some((name, together)) = part
+            && together.is_wanted(name)
+        {
+            let origins = export::origins(&session, &products, &facts, progress);
+            together.put(name, Made { products: products.clone(), origins })?;
+        }
         export::run(&session, products, &facts, progress)
     }
 }

@@ -13,7 +13,7 @@ use super::carried::Carried;
 use super::copy::{Digests, Parts};
 use super::removals::Removals;
 use super::sources::Found;
-use super::together::{Made, Together};
+use super::together::{Made, Place, Together};
 use crate::images::failed;
 use crate::lent::remover;
 use crate::request::Build;
@@ -85,6 +85,11 @@ impl<'e> Session<'e> {
     pub(super) fn made(&self, target: &str) -> Result<Arc<Made>> {
         let alone = || BuildError::NoContext { name: format!("target:{target}") };
         self.together.ok_or_else(alone)?.wait(target, self.cancel)
+    }
+
+    /// A place among the programs of all builds of the same command; of one that is alone, its own limit is enough.
+    pub(super) fn place(&self) -> Result<Option<Place<'_>>> {
+        self.together.map(|together| together.place(self.cancel)).transpose()
     }
 
     /// Has cache mounts filled with those of others. To be called once, before the first is opened.

@@ -9,12 +9,14 @@
 //!
 //! Each is a build of its own, with its own graph: equal steps of several are done once all the same, as by builds of different
 //! commands, since whoever works on a step has a claim on its key. The first that fails ends the others, as one that waits for
-//! a result would wait for ever otherwise. Vertices of all have numbers of one row, and names with the build's.
+//! a result would wait for ever otherwise; and it ends the client, as whoever waits in the network hears of nothing else. Vertices of
+//! all have numbers of one row, and names with the build's. Programs of all share one number of places: each build takes no more than it
+//! would alone, and a program begins when it has one of the common ones, too.
 //!
 //! Layers that one has made for another stay by a draft of this module's until all are done. Nobody waits in a circle: a build
 //! only waits for one that comes before it, which some thread has taken by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +26,9 @@ use image::Draft;
 use oci::Platform;
 use registry_client::Client;
 
-use super::export::Product;
+use super::export::{Origin, Product};
 use super::progress::{Numbers, Progress};
-use super::{BuildError, BuildWatch};
+use super::{BuildError, BuildWatch, PROGRAMS};
 use crate::images::failed;
 use crate::info::Built;
 use crate::request::{Build, NamedContext};
@@ -53,29 +55,113 @@ pub(super) struct Together<'e> {
     results: Mutex<BTreeMap<String, Arc<Made>>>,
     changed: Condvar,
     draft: Draft<'e>,
+    /// The builds that others have as contexts.
+    wanted: BTreeSet<&'e str>,
+    places: Places,
 }
 
 /// What a build has made, for others that have it as a context.
-pub(super) struct Made(Vec<Product>);
+pub(super) struct Made {
+    pub(super) products: Vec<Product>,
+    /// Where each of them comes from.
+    pub(super) origins: Vec<Origin>,
+}
 
 impl Made {
     /// The product for a platform: the very one, or the only one that there is.
     pub(super) fn product(&self, platform: &Platform) -> Option<&Product> {
-        let is_it = |product: &&Product| product.platform.normalized() == platform.normalized();
-        self.0.iter().find(is_it).or_else(|| self.0.first().filter(|_| self.0.len() == 1))
+        self.products.get(self.number(platform)?)
+    }
+
+    /// Where that product comes from.
+    pub(super) fn origin(&self, platform: &Platform) -> Option<&Origin> {
+        self.origins.get(self.number(platform)?)
+    }
+
+    fn number(&self, platform: &Platform) -> Option<usize> {
+        let is_it = |product: &Product| product.platform.normalized() == platform.normalized();
+        self.products.iter().position(is_it).or_else(|| (self.products.len() == 1).then_some(0))
     }
 }
 
-impl Together<'_> {
+/// Places of programs, of which each that runs has one.
+struct Places {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// The place of a program, until it is dropped.
+pub(super) struct Place<'p>(&'p Places);
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self { free: Mutex::new(places.max(1)), freed: Condvar::new() }
+    }
+
+    /// Waits for one.
+    fn take(&self, cancel: &Cancel) -> Result<Place<'_>> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            if *free > 0 {
+                *free -= 1;
+                return Ok(Place(self));
+            }
+            free = self.freed.wait_timeout(free, NAP).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl<'e> Together<'e> {
+    /// What builds know of each other at their beginning.
+    fn new(builds: &'e [(String, Build)], draft: Draft<'e>) -> Self {
+        let contexts = builds.iter().flat_map(|(_, build)| build.contexts.values());
+        let made = contexts.filter_map(|context| match context {
+            NamedContext::Made(target) => Some(target.as_str()),
+            NamedContext::Directory(_)
+            | NamedContext::Image(_)
+            | NamedContext::Layout { .. }
+            | NamedContext::Remote(_) => None,
+        });
+        // Where they do not agree, who wants most gets it.
+        let most = builds.iter().map(|(_, build)| build.parallel.unwrap_or(PROGRAMS)).max();
+        Together {
+            results: Mutex::default(),
+            changed: Condvar::new(),
+            draft,
+            wanted: made.collect(),
+            places: Places::new(most.unwrap_or(PROGRAMS)),
+        }
+    }
+
+    /// A place for a program.
+    pub(super) fn place(&self, cancel: &Cancel) -> Result<Place<'_>> {
+        self.places.take(cancel)
+    }
+
+    /// Whether another build has this one as a context.
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        self.wanted.contains(name)
+    }
+
     fn results(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Made>>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the others what a build has made.
-    pub(super) fn put(&self, name: &str, products: Vec<Product>) -> Result<()> {
-        let layers = products.iter().flat_map(|product| product.tree.layers());
+    pub(super) fn put(&self, name: &str, made: Made) -> Result<()> {
+        let layers = made.products.iter().flat_map(|product| product.tree.layers());
         self.draft.keep_layers(layers.map(|layer| &layer.diff_id)).map_err(failed("keep a result"))?;
-        self.results().insert(name.to_owned(), Arc::new(Made(products)));
+        self.results().insert(name.to_owned(), Arc::new(made));
         self.changed.notify_all();
         Ok(())
     }
@@ -100,7 +186,7 @@ impl Engine {
     /// before them. Blocks; `cancel` ends all of them from another thread. What came of each, in their order.
     ///
     /// # Errors
-    /// The first failure; what was done by then stays.
+    /// The first failure; what was done by then stays. The client has ended then ([`Client::end`]), for the other builds do not go on.
     pub fn build_together(
         &self,
         client: &Client,
@@ -116,7 +202,7 @@ impl Engine {
         let first = builds.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let draft = self.store.draft().map_err(failed("begin builds"));
         let draft = draft.map_err(|error| TargetFailed { name: first, error: Box::new(error) })?;
-        let together = Together { results: Mutex::default(), changed: Condvar::new(), draft };
+        let together = Together::new(builds, draft);
         let (numbers, inner) = (Numbers::default(), cancel.child());
         let next = AtomicUsize::new(0);
         let (done, failure) = (Mutex::new(BTreeMap::new()), Mutex::new(None));
@@ -133,6 +219,7 @@ impl Engine {
                         let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
                         failure.get_or_insert(TargetFailed { name: name.clone(), error: Box::new(error) });
                         inner.cancel();
+                        client.end();
                         return;
                     }
                 }
@@ -192,13 +279,40 @@ mod tests {
             tree: Tree::empty(),
             layer_names: Vec::new(),
         };
+        let made = |products| Made { products, origins: Vec::new() };
         let chosen = |made: &Made, platform: &str| {
             made.product(&platform.parse().unwrap()).map(|product| product.platform.to_string())
         };
-        let one = Made(vec![product("linux/arm64")]);
+        let one = made(vec![product("linux/arm64")]);
         assert_eq!(chosen(&one, "linux/amd64").as_deref(), Some("linux/arm64"));
-        let two = Made(vec![product("linux/amd64"), product("linux/arm64")]);
+        let two = made(vec![product("linux/amd64"), product("linux/arm64")]);
         assert_eq!(chosen(&two, "linux/arm64/v8").as_deref(), Some("linux/arm64"));
         assert_eq!(chosen(&two, "linux/riscv64"), None);
+    }
+
+    #[test]
+    fn so_many_programs_run_as_there_are_places() {
+        let (places, cancel) = (Places::new(2), Cancel::new());
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let place = places.take(&cancel).unwrap();
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(2));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    drop(place);
+                });
+            }
+        });
+        assert!(most.load(Ordering::SeqCst) <= 2);
+        // Who waits hears that nobody wants it any more.
+        let _both = (places.take(&cancel).unwrap(), places.take(&cancel).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| places.take(&cancel).is_err());
+            std::thread::sleep(NAP);
+            cancel.cancel();
+            assert!(waits.join().unwrap());
+        });
     }
 }

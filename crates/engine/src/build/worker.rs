@@ -62,7 +62,11 @@ impl Worker for Hands<'_> {
 
     fn perform(&self, node: &Node, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
         match &node.op {
-            Op::Run(op) => run::perform(self.session, op, inputs, step),
+            Op::Run(op) => {
+                // Before it waits for a cache: who has one has a place, and gives both back.
+                let _place = self.session.place()?;
+                run::perform(self.session, op, inputs, step)
+            }
             Op::Copy(op) => copy::perform(self.session, op, inputs, step),
             Op::MakeDirectory { path, owner } => {
                 copy::make_directory(self.session, path, owner.as_deref(), inputs, step)

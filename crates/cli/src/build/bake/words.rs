@@ -133,7 +133,7 @@ fn results(target: &Target, add: &mut dyn FnMut(&str, &str)) {
 fn asked(target: &Target, parsed: &Parsed, add: &mut dyn FnMut(&str, &str)) {
     let call = parsed.on("check").then_some("check").or(parsed.text("call")).or(target.call.as_deref());
     call.into_iter().for_each(|call| add("call", call));
-    for flag in ["provenance", "sbom", "metadata-file"] {
+    for flag in ["provenance", "sbom", "metadata-file", "parallel"] {
         parsed.list(flag).for_each(|value| add(flag, value));
     }
     let allowed = parsed.list("allow").flat_map(|list| list.split(','));

@@ -41,6 +41,7 @@ use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
 pub(super) use archive::{at_output, directory as output_directory};
+pub(super) use attest::Origin;
 pub(super) use options::codec_of;
 use options::{Format, Output};
 
@@ -86,6 +87,18 @@ pub(super) fn check(request: &crate::request::Build) -> Result<()> {
 /// Products as they are exported, with all that their configs have.
 pub(super) fn finished(session: &Session<'_>, products: Vec<Product>) -> Result<Vec<Product>> {
     products.into_iter().map(|product| config::finished(session, product)).collect()
+}
+
+/// Where each of some finished products comes from, for what is made of them.
+pub(super) fn origins(
+    session: &Session<'_>,
+    products: &[Product],
+    facts: &Facts<'_>,
+    progress: &Progress<'_>,
+) -> Vec<Origin> {
+    let compressor = Compressor { session, blobs: Mutex::default() };
+    let export = Export { session, progress, facts, products: Vec::new(), compressor };
+    products.iter().map(|product| Origin::of(&export, product)).collect()
 }
 
 /// Writes all outputs of a build, of products that are [`finished`].

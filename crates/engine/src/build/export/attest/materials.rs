@@ -97,6 +97,15 @@ impl Materials {
         self.context.as_ref().and_then(Material::digest)
     }
 
+    /// Those of another image, of which this one is made.
+    pub(super) fn add_all(&mut self, below: &Self) {
+        self.all.extend(below.all.iter().cloned());
+        self.all.sort();
+        self.all.dedup();
+        self.locals.extend(below.locals.iter().cloned());
+        self.is_complete &= below.is_complete;
+    }
+
     fn add(&mut self, material: Material) {
         self.is_complete &= material.digest.is_some();
         self.all.push(material);
@@ -135,8 +144,9 @@ impl Materials {
                 Err(_) => self.is_complete = false,
             },
             Some(NamedContext::Remote(url)) => self.add(remote(export, url)),
-            // What another target was made of, its own provenance tells.
-            Some(NamedContext::Layout { .. } | NamedContext::Made(_)) => self.is_complete = false,
+            // What another target was made of comes by its own origin.
+            Some(NamedContext::Made(_)) => {}
+            Some(NamedContext::Layout { .. }) => self.is_complete = false,
             Some(NamedContext::Directory(_)) | None => self.add_local(name),
         }
     }

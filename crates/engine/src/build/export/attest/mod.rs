@@ -12,6 +12,7 @@
 //! statements as if they were layers. Nothing of a secret is in them, only that one was used.
 
 mod materials;
+mod origin;
 mod provenance;
 mod sbom;
 mod steps;
@@ -32,6 +33,7 @@ use crate::images::failed;
 use crate::request::{Build, Fields, parse_bool};
 use crate::{Error, Result};
 use materials::purl;
+pub(in crate::build) use origin::Origin;
 use provenance::Provenance;
 
 /// What in-toto calls its statements.

@@ -12,12 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dockerfile::lower::{Node, Op, RunOp};
-use dockerfile::syntax::{MountKind, Network};
 use oci::{Descriptor, Platform};
 use serde_json::{Map, Value, json};
 
-use super::materials::{Material, Materials, without_password};
+use super::materials::{Material, without_password};
+use super::origin::Origin;
 use super::{Predicate, refuse, steps};
 use crate::Result;
 use crate::build::export::{Export, Product};
@@ -109,7 +108,7 @@ impl Provenance {
     }
 
     fn current(&self, facts: &Facts) -> Value {
-        let dependencies: Vec<Value> = facts.materials.all.iter().map(Material::told).collect();
+        let dependencies: Vec<Value> = facts.origin.materials.all.iter().map(Material::told).collect();
         let source = facts.source("path");
         let mut internal = json!({ "builderPlatform": facts.builder });
         let mut metadata = facts.times("invocationID", "startedOn", "finishedOn");
@@ -121,7 +120,7 @@ impl Provenance {
             "buildkit_completeness".to_owned(),
             json!({
                 "request": facts.is_complete,
-                "resolvedDependencies": facts.materials.is_complete,
+                "resolvedDependencies": facts.origin.materials.is_complete,
             }),
         );
         metadata.insert("buildkit_hermetic".to_owned(), json!(facts.is_hermetic()));
@@ -138,7 +137,7 @@ impl Provenance {
     }
 
     fn earlier(&self, facts: &Facts) -> Value {
-        let materials: Vec<Value> = facts.materials.all.iter().map(Material::told).collect();
+        let materials: Vec<Value> = facts.origin.materials.all.iter().map(Material::told).collect();
         let source = facts.source("entryPoint");
         let mut metadata = facts.times("buildInvocationID", "buildStartedOn", "buildFinishedOn");
         metadata.insert(
@@ -146,7 +145,7 @@ impl Provenance {
             json!({
                 "parameters": facts.is_complete,
                 "environment": true,
-                "materials": facts.materials.is_complete,
+                "materials": facts.origin.materials.is_complete,
             }),
         );
         metadata.insert("reproducible".to_owned(), json!(self.is_reproducible));
@@ -172,13 +171,11 @@ impl Provenance {
 
 /// What is told of a build.
 struct Facts {
-    materials: Materials,
+    origin: Origin,
     entry_point: String,
     request: Value,
     /// Whether the request is told in full.
     is_complete: bool,
-    /// Whether a program could reach the network.
-    has_network: bool,
     builder: String,
     /// Number of the build, when it began and when it ended.
     times: Option<(String, String, String)>,
@@ -190,22 +187,17 @@ impl Facts {
     fn of(provenance: &Provenance, export: &Export<'_>, product: &Product, layers: &[Descriptor]) -> Facts {
         let request = export.session.request;
         let nodes = steps::nodes(export, product);
-        let materials = Materials::of(export, &nodes);
+        let origin = Origin::of(export, product);
         let (arguments, is_complete) = arguments(export, provenance.is_max);
         let mut told = json!({ "frontend": "dockerfile.v0", "args": arguments });
-        if !materials.locals.is_empty() {
-            told["locals"] = materials.locals.iter().map(|name| json!({ "name": name })).collect();
+        if !origin.materials.locals.is_empty() {
+            told["locals"] = origin.materials.locals.iter().map(|name| json!({ "name": name })).collect();
         }
         if provenance.is_max {
-            for (key, all) in Used::by(&nodes).told() {
+            for (key, all) in origin.lent.told() {
                 told[key] = all;
             }
         }
-        let has_network = nodes.iter().filter_map(|(_, node)| run_of(node)).any(|run| match run.network {
-            Network::None => false,
-            Network::Default => request.network != BuildNetwork::None,
-            Network::Host => true,
-        });
         let times = match (export.session.timestamp(), export.facts.started) {
             (None, Some(started)) => {
                 Some((export.session.nonce.clone(), started.to_string(), state::now().to_string()))
@@ -214,11 +206,10 @@ impl Facts {
         };
         let source = export.facts.work.map(|work| &work.source);
         Facts {
-            materials,
+            origin,
             entry_point: source.map_or_else(|| "Dockerfile".to_owned(), |source| source.name().to_owned()),
             request: told,
             is_complete,
-            has_network,
             builder: Platform::host().to_string(),
             times,
             steps: provenance.is_max.then(|| steps::config(&nodes)),
@@ -240,9 +231,9 @@ impl Facts {
     /// Where the Dockerfile came from; its path by the name that it has in this version.
     fn source(&self, path: &str) -> Value {
         let mut source = json!({ path: self.entry_point });
-        if let Some(context) = &self.materials.context {
+        if let Some(context) = &self.origin.materials.context {
             source["uri"] = context.told()["uri"].clone();
-            if let Some(digest) = self.materials.context_digest() {
+            if let Some(digest) = self.origin.materials.context_digest() {
                 source["digest"] = digest;
             }
         }
@@ -251,7 +242,7 @@ impl Facts {
 
     /// Nothing came from where it may be another thing tomorrow.
     fn is_hermetic(&self) -> bool {
-        self.materials.is_complete && !self.has_network
+        self.origin.materials.is_complete && !self.origin.has_network
     }
 
     fn times(&self, number: &str, started: &str, finished: &str) -> Map<String, Value> {
@@ -262,57 +253,6 @@ impl Facts {
             map.insert(finished.to_owned(), json!(to));
         }
         map
-    }
-}
-
-fn run_of(node: &Node) -> Option<&RunOp> {
-    if let Op::Run(run) = &node.op { Some(run) } else { None }
-}
-
-/// Secrets and agents by their ids; whether the build would go on without them.
-#[derive(Default)]
-struct Used<'n> {
-    secrets: BTreeMap<&'n str, bool>,
-    agents: BTreeMap<&'n str, bool>,
-}
-
-impl<'n> Used<'n> {
-    fn by(nodes: &[(usize, &'n Node)]) -> Self {
-        let mut used = Used::default();
-        for (_, node) in nodes {
-            if let Op::Git(source) = &node.op
-                && source.remote.starts_with("http")
-            {
-                // With which of them a server was asked, nobody tells.
-                for id in ["GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"] {
-                    used.secrets.entry(id).or_insert(true);
-                }
-            }
-            for (mount, _) in run_of(node).iter().flat_map(|run| &run.mounts) {
-                match &mount.kind {
-                    MountKind::Secret { id, required, .. } => {
-                        *used.secrets.entry(id).or_insert(true) &= !required;
-                    }
-                    MountKind::Ssh { id, required, .. } => {
-                        *used.agents.entry(id).or_insert(true) &= !required;
-                    }
-                    MountKind::Bind { .. } | MountKind::Cache { .. } | MountKind::Tmpfs { .. } => {}
-                }
-            }
-        }
-        used
-    }
-
-    fn told(&self) -> Vec<(&'static str, Value)> {
-        let list = |all: &BTreeMap<&str, bool>| -> Value {
-            let one = |(id, optional): (&&str, &bool)| match optional {
-                true => json!({ "id": id, "optional": true }),
-                false => json!({ "id": id }),
-            };
-            all.iter().map(one).collect()
-        };
-        let all = [("secrets", &self.secrets), ("ssh", &self.agents)];
-        all.into_iter().filter(|(_, all)| !all.is_empty()).map(|(key, all)| (key, list(all))).collect()
     }
 }
 
