@@ -7,7 +7,7 @@ use super::rules as r;
 use super::shell::{commands, has_pipe};
 use super::{Linter, Rule};
 use crate::source::Span;
-use crate::syntax::{CommandLine, Dockerfile, From, Instruction, Kind, Run, Stage};
+use crate::syntax::{CommandLine, Dockerfile, From, Instruction, Kind, Run, Stage, Transfer};
 
 pub(super) fn check(file: &Dockerfile, linter: &mut Linter) {
     let mut names = HashSet::new();
@@ -66,28 +66,8 @@ fn one(instruction: &Instruction, seen: &mut Seen, linter: &mut Linter) {
         Kind::Run(run) => shell(run, span, seen, linter),
         Kind::Workdir(_) => seen.workdir = true,
         Kind::Shell(words) => seen.pipefail = words.iter().any(|word| word.contains("pipefail")),
-        Kind::Add(add) => {
-            let archive = |path: &str| {
-                [".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"].iter().any(|end| path.ends_with(end))
-            };
-            let special = |path: &str| {
-                path.contains("://") || path.contains('$') || path.contains("git@") || archive(path)
-            };
-            if !add.transfer.paths.is_empty() && !add.transfer.paths.iter().any(|path| special(&path.value)) {
-                linter.warn(&r::DL3020, span, "COPY takes files of the context".to_owned());
-            }
-        }
-        Kind::Copy(copy) => {
-            let destination = copy.transfer.destination.value.as_str();
-            let count = copy.transfer.paths.len() + copy.transfer.inline.len();
-            if count > 1 && !destination.ends_with('/') && !matches!(destination, "." | "..") {
-                linter.warn(&r::DL3021, span, format!("{destination} does not end with /"));
-            }
-            let place = destination.trim_start_matches(['"', '\'']);
-            if !seen.workdir && !place.starts_with(['/', '$']) && !place.contains(":\\") {
-                linter.warn(&r::DL3045, span, format!("Where {destination} is, the base image decides"));
-            }
-        }
+        Kind::Add(add) => added(&add.transfer, span, linter),
+        Kind::Copy(copy) => copied(&copy.transfer, seen, span, linter),
         Kind::Env(env) => {
             let mut pairs = env.iter().map(|pair| (pair.name.value.as_str(), pair.value.value.as_str()));
             seen.pip |= pairs.any(|(name, value)| name == NO_PIP_CACHE && is_on(value));
@@ -103,6 +83,29 @@ fn one(instruction: &Instruction, seen: &mut Seen, linter: &mut Linter) {
         | Kind::Stopsignal(_)
         | Kind::User(_)
         | Kind::Volume(_) => {}
+    }
+}
+
+fn added(transfer: &Transfer, span: Span, linter: &mut Linter) {
+    const ARCHIVES: [&str; 6] = [".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"];
+    let is_for_add = |path: &str| {
+        let is_elsewhere = ["://", "$", "git@"].iter().any(|mark| path.contains(mark));
+        is_elsewhere || ARCHIVES.iter().any(|end| path.ends_with(end))
+    };
+    if !transfer.paths.is_empty() && !transfer.paths.iter().any(|path| is_for_add(&path.value)) {
+        linter.warn(&r::DL3020, span, "COPY takes files of the context".to_owned());
+    }
+}
+
+fn copied(transfer: &Transfer, seen: &Seen, span: Span, linter: &mut Linter) {
+    let destination = transfer.destination.value.as_str();
+    let count = transfer.paths.len() + transfer.inline.len();
+    if count > 1 && !destination.ends_with('/') && !matches!(destination, "." | "..") {
+        linter.warn(&r::DL3021, span, format!("{destination} does not end with /"));
+    }
+    let place = destination.trim_start_matches(['"', '\'']);
+    if !seen.workdir && !place.starts_with(['/', '$']) && !place.contains(":\\") {
+        linter.warn(&r::DL3045, span, format!("Where {destination} is, the base image decides"));
     }
 }
 

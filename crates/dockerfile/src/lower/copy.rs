@@ -97,21 +97,7 @@ impl Context<'_, '_> {
             selections.push(selection);
         }
         for heredoc in &transfer.inline {
-            let mut content = heredoc.body();
-            if heredoc.expand {
-                content = self.expand_with(Lexer::heredoc(), state, &content, heredoc.span, span)?;
-            }
-            let name = document_name(heredoc)?;
-            let op = Op::Inline { name: name.clone(), content, mode: 0o644 };
-            let node = self.graph.add(op, Vec::new(), || DOCUMENT.to_owned(), Some(heredoc.span))?;
-            let input = input(&mut inputs, node);
-            selections.push(Selection {
-                input,
-                path: format!("/{name}"),
-                parents: None,
-                unpack: false,
-                local: false,
-            });
+            selections.push(self.document(state, heredoc, &mut inputs, span)?);
         }
         let copy = CopyOp {
             selections,
@@ -120,18 +106,36 @@ impl Context<'_, '_> {
             mode: values.chmod.clone(),
             exclude: values.exclude.clone(),
         };
-        let name = values.name.clone();
-        if transfer.link {
+        let (op, name) = (Op::Copy(Box::new(copy)), || values.name.clone());
+        let node = if transfer.link {
             // A layer of its own, which knows nothing of what is below it.
             inputs[0] = self.graph.add(Op::Scratch, Vec::new(), || "scratch".to_owned(), None)?;
-            let layer = self.graph.add(Op::Copy(Box::new(copy)), inputs, || name.clone(), Some(span))?;
-            let node = self.graph.add(Op::Merge, vec![state.node, layer], || name, Some(span))?;
-            state.layer(node)?;
+            let layer = self.graph.add(op, inputs, name, Some(span))?;
+            self.graph.add(Op::Merge, vec![state.node, layer], name, Some(span))?
         } else {
-            let node = self.graph.add(Op::Copy(Box::new(copy)), inputs, || name, Some(span))?;
-            state.layer(node)?;
-        }
+            self.graph.add(op, inputs, name, Some(span))?
+        };
+        state.layer(node)?;
         state.steps.commit(words(&values, transfer, manner), true)
+    }
+
+    /// A document in the Dockerfile.
+    fn document(
+        &mut self,
+        state: &State,
+        heredoc: &Heredoc,
+        inputs: &mut Vec<usize>,
+        span: Span,
+    ) -> Result<Selection> {
+        let mut content = heredoc.body();
+        if heredoc.expand {
+            content = self.expand_with(Lexer::heredoc(), state, &content, heredoc.span, span)?;
+        }
+        let name = document_name(heredoc)?;
+        let path = format!("/{name}");
+        let op = Op::Inline { name, content, mode: 0o644 };
+        let node = self.graph.add(op, Vec::new(), || DOCUMENT.to_owned(), Some(heredoc.span))?;
+        Ok(whole(input(inputs, node), path))
     }
 
     /// One source.
@@ -158,33 +162,20 @@ impl Context<'_, '_> {
             let input = input(inputs, node);
             return Ok(self.local(path, manner, input, unpack.unwrap_or(manner.add.is_some()), step));
         };
+        let name = || values.name.clone();
         let refuse = |message: String| Diagnostic::error(message, span);
         if git::is_git(path) {
             let git = git::parse(path, add.keep_git_dir, values.checksum.as_deref()).map_err(refuse)?;
-            let name = values.name.clone();
-            let node = self.graph.add(Op::Git(git), Vec::new(), || name, Some(span))?;
-            return Ok(Selection {
-                input: input(inputs, node),
-                path: "/".to_owned(),
-                parents: None,
-                unpack: false,
-                local: false,
-            });
+            let node = self.graph.add(Op::Git(git), Vec::new(), name, Some(span))?;
+            return Ok(whole(input(inputs, node), "/".to_owned()));
         }
         let checksum = values.checksum.as_ref().map(|text| text.parse::<Digest>()).transpose();
         let checksum = checksum.map_err(|error| refuse(error.to_string()))?;
         let file = file_name(path);
         let op = Op::Http { url: path.to_owned(), name: file.clone(), checksum };
-        let name = values.name.clone();
-        let node = self.graph.add(op, Vec::new(), || name, Some(span))?;
-        let unpack = unpack.unwrap_or_default();
-        Ok(Selection {
-            input: input(inputs, node),
-            path: format!("/{file}"),
-            parents: None,
-            unpack,
-            local: false,
-        })
+        let node = self.graph.add(op, Vec::new(), name, Some(span))?;
+        let selection = whole(input(inputs, node), format!("/{file}"));
+        Ok(Selection { unpack: unpack.unwrap_or_default(), ..selection })
     }
 
     /// Files of a context, a stage or an image.
@@ -212,6 +203,11 @@ impl Context<'_, '_> {
         let pattern = rooted(pattern).trim_start_matches('/').to_owned();
         Selection { input, path: rooted(base), parents: Some(pattern), unpack, local: true }
     }
+}
+
+/// What an input has at a path, as it is.
+fn whole(input: usize, path: String) -> Selection {
+    Selection { input, path, parents: None, unpack: false, local: false }
 }
 
 /// The part of a source of `--parents` before anything that may be a pattern.

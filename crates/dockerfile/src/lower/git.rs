@@ -73,8 +73,30 @@ pub fn parse(source: &str, keep: Option<bool>, checksum: Option<&str>) -> Result
         let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
         (git.reference, git.subdirectory) = (some(reference), some(directory));
     }
+    let kept = ask(&mut git, query.unwrap_or_default())?;
+    if let (Some(flag), Some(query)) = (keep, kept)
+        && flag != query
+    {
+        return Err("inconsistent keep-git-dir configuration".to_owned());
+    }
+    git.keep_git_dir = kept.or(keep).unwrap_or_default();
+    match (checksum, &git.checksum) {
+        (Some(flag), Some(query)) if flag != query => {
+            return Err(format!("checksum mismatch {flag:?} != {query:?}"));
+        }
+        (Some(flag), None) => git.checksum = Some(flag.to_owned()),
+        _ => {}
+    }
+    if git.subdirectory.as_deref().is_some_and(|path| path.split('/').any(|part| part == "..")) {
+        return Err("a subdirectory of a repository lies inside it".to_owned());
+    }
+    Ok(git)
+}
+
+/// Adds what a query asks for (`ref=v1&subdir=x`); what it says of `keep-git-dir`.
+fn ask(git: &mut GitSource, query: &str) -> Result<Option<bool>, String> {
     let mut kept = None;
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let boolean = || match value {
             "" | "1" | "true" => Ok(true),
@@ -103,21 +125,5 @@ pub fn parse(source: &str, keep: Option<bool>, checksum: Option<&str>) -> Result
             _ => return Err(format!("unexpected query {key:?}")),
         }
     }
-    if let (Some(flag), Some(query)) = (keep, kept)
-        && flag != query
-    {
-        return Err("inconsistent keep-git-dir configuration".to_owned());
-    }
-    git.keep_git_dir = kept.or(keep).unwrap_or_default();
-    match (checksum, &git.checksum) {
-        (Some(flag), Some(query)) if flag != query => {
-            return Err(format!("checksum mismatch {flag:?} != {query:?}"));
-        }
-        (Some(flag), None) => git.checksum = Some(flag.to_owned()),
-        _ => {}
-    }
-    if git.subdirectory.as_deref().is_some_and(|path| path.split('/').any(|part| part == "..")) {
-        return Err("a subdirectory of a repository lies inside it".to_owned());
-    }
-    Ok(git)
+    Ok(kept)
 }

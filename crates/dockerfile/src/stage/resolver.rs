@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci::{Platform, Reference};
 
 use super::{Base, ImageKey, Images, Options, Plan, Resolved, Step, arguments};
-use crate::expand::{Environment, Lexer, with_suggestion};
+use crate::expand::{Environment, Expanded, Lexer, with_suggestion};
 use crate::parse::parse_trigger;
 use crate::source::{Diagnostic, Result, Source, Span};
 use crate::syntax::{Dockerfile, Instruction, Kind, Stage, Text};
@@ -27,33 +27,14 @@ impl Resolver<'_> {
     /// FROM.
     pub(super) fn stage(&mut self, index: usize, stage: &Stage) -> Result<()> {
         let from = &stage.from.kind;
-        let lexer = Lexer::new(self.file.escape);
-        let expand = |text: &Text| {
-            lexer
-                .expand(&text.value, self.globals)
-                .map_err(|error| Diagnostic::error(error.to_string(), text.span))
-        };
-        let base_name = expand(&from.base)?.text;
+        let base_name = self.expand(&from.base)?.text;
         if base_name.is_empty() {
             let message = format!("base name ({}) should not be blank", from.base.value);
             return Err(Diagnostic::error(message, from.base.span).with_help(
                 "declare its ARG before the first FROM, with a default, or give a value by --build-arg",
             ));
         }
-        let platform = from.platform.as_ref().map(|text| {
-            let value = expand(text)?;
-            if value.text.is_empty() {
-                let mut message = format!("empty platform value from expression {}", text.value);
-                if let Some(name) = value.unmatched.first() {
-                    message = with_suggestion(message, name, self.globals.names());
-                }
-                return Err(Diagnostic::error(message, text.span));
-            }
-            value.text.parse::<Platform>().map_err(|error| {
-                Diagnostic::error(format!("failed to parse platform {}: {error}", text.value), text.span)
-            })
-        });
-        let platform = platform.transpose()?;
+        let platform = from.platform.as_ref().map(|text| self.platform(text)).transpose()?;
         let name = from.name.as_ref().map(|name| name.value.clone());
         let context = name.clone().filter(|name| self.is_context(name));
         let base = match (context, self.names.get(&base_name)) {
@@ -83,6 +64,27 @@ impl Resolver<'_> {
             needed: false,
         });
         Ok(())
+    }
+
+    /// A value of FROM, which sees the ARGs before the first one.
+    fn expand(&self, text: &Text) -> Result<Expanded> {
+        let expanded = Lexer::new(self.file.escape).expand(&text.value, self.globals);
+        expanded.map_err(|error| Diagnostic::error(error.to_string(), text.span))
+    }
+
+    /// `--platform`.
+    fn platform(&self, text: &Text) -> Result<Platform> {
+        let value = self.expand(text)?;
+        if value.text.is_empty() {
+            let mut message = format!("empty platform value from expression {}", text.value);
+            if let Some(name) = value.unmatched.first() {
+                message = with_suggestion(message, name, self.globals.names());
+            }
+            return Err(Diagnostic::error(message, text.span));
+        }
+        value.text.parse::<Platform>().map_err(|error| {
+            Diagnostic::error(format!("failed to parse platform {}: {error}", text.value), text.span)
+        })
     }
 
     /// Whether a context has been given in a stage's place.
