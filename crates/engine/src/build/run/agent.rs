@@ -11,7 +11,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
@@ -20,6 +21,8 @@ use super::error::RunError;
 
 /// Connections at once; further ones are closed.
 const CONNECTIONS: usize = 64;
+/// How long is waited when this process may have no more descriptors: whoever asks then asks the whole time.
+const NAP: Duration = Duration::from_millis(20);
 
 /// A listener. Dropping it ends it; connections end with the program.
 pub(super) struct Agent {
@@ -37,7 +40,8 @@ impl Agent {
         listener.set_nonblocking(true).map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
         let socket = socket.to_owned();
-        let thread = std::thread::spawn(move || serve(&listener, &stopped, &socket));
+        let thread = Builder::new().name("agent".to_owned());
+        let thread = thread.spawn(move || serve(&listener, &stopped, &socket)).map_err(failed)?;
         Ok(Agent { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -72,33 +76,54 @@ fn serve(listener: &UnixListener, stopped: &PipeReader, socket: &Path) {
         if !watched[1].revents().is_empty() {
             return;
         }
-        let Ok((theirs, _)) = listener.accept() else { continue };
-        if count.load(Ordering::SeqCst) >= CONNECTIONS {
+        let Ok((theirs, _)) = listener.accept() else {
+            std::thread::sleep(NAP);
             continue;
-        }
-        // An agent that is not there is told by the end of the connection.
+        };
+        let Some(place) = Place::take(&count) else { continue };
+        // An agent that is not there is told by the end of the connection, and so is that there are no more threads.
         let Ok(ours) = UnixStream::connect(socket) else { continue };
-        count.fetch_add(1, Ordering::SeqCst);
-        let count = Arc::clone(&count);
-        std::thread::spawn(move || {
-            lead(theirs, ours);
-            count.fetch_sub(1, Ordering::SeqCst);
+        let _led = Builder::new().spawn(move || {
+            lead(&theirs, &ours);
+            drop(place);
         });
     }
 }
 
+/// One of the connections that there may be.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// None if all are taken. Nobody else takes any.
+    fn take(count: &Arc<AtomicUsize>) -> Option<Place> {
+        let is_free = count.load(Ordering::SeqCst) < CONNECTIONS;
+        is_free.then(|| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Place(Arc::clone(count))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Passes on what both sides say until both have ended.
-fn lead(theirs: UnixStream, ours: UnixStream) {
-    let (Ok(from_theirs), Ok(to_ours)) = (theirs.try_clone(), ours.try_clone()) else { return };
+fn lead(theirs: &UnixStream, ours: &UnixStream) {
     if theirs.set_nonblocking(false).is_err() {
         return;
     }
-    let asking = std::thread::spawn(move || pass(from_theirs, to_ours));
-    pass(ours, theirs);
-    drop(asking.join());
+    std::thread::scope(|scope| {
+        // Without a thread nobody is answered: both ends close.
+        if Builder::new().spawn_scoped(scope, || pass(theirs, ours)).is_ok() {
+            pass(ours, theirs);
+        }
+    });
 }
 
-fn pass(mut from: UnixStream, mut to: UnixStream) {
+fn pass(mut from: &UnixStream, mut to: &UnixStream) {
     let mut portion = [0; 4096];
     while let Ok(length @ 1..) = from.read(&mut portion) {
         if to.write_all(&portion[..length]).is_err() {
@@ -107,4 +132,44 @@ fn pass(mut from: UnixStream, mut to: UnixStream) {
     }
     // Either end may be gone already.
     let _ends = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent that says again what it is told, until nobody says more.
+    fn echo(socket: &Path) {
+        let listener = UnixListener::bind(socket).unwrap();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let connection = connection.unwrap();
+                std::thread::spawn(move || pass(&connection, &connection));
+            }
+        });
+    }
+
+    /// Says something; whether it was answered, and not by the end of the connection.
+    fn is_answered(mut connection: &UnixStream) -> bool {
+        let mut answer = [0; 2];
+        connection.write_all(b"hi").is_ok() && connection.read_exact(&mut answer).is_ok() && answer == *b"hi"
+    }
+
+    #[test]
+    fn so_many_are_led_at_once_and_the_next_when_one_has_gone() {
+        let folder = testkit::Scratch::new();
+        let (socket, place) = (folder.join("agent"), folder.join("place"));
+        echo(&socket);
+        let agent = Agent::listen(&place, &socket).unwrap();
+        let connect = || UnixStream::connect(&place).unwrap();
+        let mut led: Vec<UnixStream> = (0..CONNECTIONS).map(|_| connect()).collect();
+        assert!(led.iter().all(is_answered));
+        assert!(!is_answered(&connect()), "one too many");
+        led.pop();
+        testkit::wait_until("the place is free", || is_answered(&connect()));
+        assert!(led.iter().all(is_answered), "the others go on");
+        drop(agent);
+        assert!(led.iter().all(is_answered), "those that are led end with their programs");
+        assert!(UnixStream::connect(&place).is_err());
+    }
 }
