@@ -258,7 +258,6 @@ impl View {
 
     /// The content of a file, at most so many bytes; none if it is not there. Links are followed.
     pub(super) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        use std::os::unix::fs::FileExt as _;
         let Some(found) = self.resolve(path.as_bytes(), true)? else { return Ok(None) };
         if found.node.kind != Kind::File {
             return Err(CopyError::NoFile { path: path.to_owned() }.into());
@@ -267,23 +266,32 @@ impl View {
         if size > limit {
             return Err(CopyError::LargeFile { path: path.to_owned(), limit }.into());
         }
-        let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
+        self.bytes(path, &found.node, size).map(Some)
+    }
+
+    /// The beginning of a file, at most so many bytes; none if it is not there. Links are followed.
+    pub(super) fn read_start(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let found = self.resolve(path.as_bytes(), true)?.filter(|found| found.node.kind == Kind::File);
+        found.map(|found| self.bytes(path, &found.node, self.size(&found.node).min(most))).transpose()
+    }
+
+    /// So many bytes of a file that has at least as many.
+    fn bytes(&self, path: &str, node: &Node, length: u64) -> Result<Vec<u8>> {
+        use std::os::unix::fs::FileExt as _;
+        let mut content = vec![0; usize::try_from(length).unwrap_or(0)];
         let failed = |source| {
             let (action, name) = ("read", "its layer".to_owned());
             CopyError::Read { action, path: path.to_owned(), name, source }
         };
-        match (self, &found.node.at) {
+        match (self, &node.at) {
             (View::Layers(view), At::Layered(node)) => {
-                for extent in view
-                    .data(*node)
-                    .iter()
-                    .flat_map(|(tar, extents)| extents.iter().map(move |extent| (tar, extent)))
-                {
-                    let (tar, extent) = extent;
-                    let start = usize::try_from(extent.offset).unwrap_or(usize::MAX);
+                let Some((tar, extents)) = view.data(*node) else { return Ok(content) };
+                for extent in &extents {
+                    // What lies between extents is zeros, and what lies behind them is not wanted.
+                    let start = usize::try_from(extent.offset).unwrap_or(usize::MAX).min(content.len());
                     let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
-                    let piece = content.get_mut(start..start.saturating_add(length)).unwrap_or_default();
-                    tar.read_exact_at(piece, extent.source).map_err(failed)?;
+                    let end = start.saturating_add(length).min(content.len());
+                    tar.read_exact_at(&mut content[start..end], extent.source).map_err(failed)?;
                 }
             }
             (View::Files(files), At::Found(item)) => {
@@ -292,7 +300,7 @@ impl View {
             }
             _ => {}
         }
-        Ok(Some(content))
+        Ok(content)
     }
 }
 
@@ -335,5 +343,34 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
         (true, _) => name.to_owned(),
         (false, true) => directory.to_owned(),
         (false, false) => [directory, b"/", name].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::world::{World, copied};
+
+    #[test]
+    fn a_file_of_layers_is_read_whole_or_from_its_beginning() {
+        let world = World::new();
+        let session = world.session();
+        let files = world.context("context", "f a 644 0123456789\nf empty 644\nl link a\nd dir 755");
+        let tree = copied(&session, &Tree::empty(), &files, "COPY . /").unwrap();
+        let view = session.view(&tree).unwrap();
+        let text =
+            |found: Result<Option<Vec<u8>>>| found.unwrap().map(|read| String::from_utf8(read).unwrap());
+        assert_eq!(text(view.read("/link", 10)).as_deref(), Some("0123456789"));
+        assert!(view.read("/a", 9).is_err(), "it is larger");
+        for (path, most, want) in [
+            ("/link", 4, Some("0123")),
+            ("/a", 100, Some("0123456789")),
+            ("/a", 0, Some("")),
+            ("/empty", 4, Some("")),
+            ("/dir", 4, None),
+            ("/none", 4, None),
+        ] {
+            assert_eq!(text(view.read_start(path, most)).as_deref(), want, "{path}");
+        }
     }
 }

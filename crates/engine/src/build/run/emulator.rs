@@ -9,8 +9,8 @@ use super::error::RunError;
 use crate::build::session::Session;
 use crate::build::tree::Tree;
 
-/// Bytes of the largest program that is looked at.
-const LIMIT: u64 = 256 << 20;
+/// Bytes that are looked at of a program: as many as the kernel looks at (`BINPRM_BUF_SIZE`).
+const START: u64 = 256;
 /// How often a script is followed to its interpreter.
 const SCRIPTS: usize = 3;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,7 +43,8 @@ fn machine_of(session: &Session<'_>, op: &RunOp, base: &Tree) -> Option<&'static
     let view = session.view(base).ok()?;
     let mut program = op.args.first()?.clone();
     for _ in 0..SCRIPTS {
-        let content = candidates(op, &program).find_map(|path| view.read(&path, LIMIT).ok().flatten())?;
+        let content =
+            candidates(op, &program).find_map(|path| view.read_start(&path, START).ok().flatten())?;
         let Some(script) = content.strip_prefix(b"#!") else { return machine(&content) };
         let line = script.split(|byte| *byte == b'\n').next()?;
         program = String::from_utf8_lossy(line).split_whitespace().next()?.to_owned();
