@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, scope};
 
 use crate::Result;
 
@@ -30,11 +31,18 @@ pub(super) fn each<T: Sync>(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(worth).min(things.len()) {
-            scope.spawn(all);
-        }
-        all();
-    });
+    with_help(threads.min(worth).min(things.len()).saturating_sub(1), &all);
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// Does some work that several can share, together with so many others: with fewer where there are no more threads to be had.
+pub(super) fn with_help(others: usize, work: &(dyn Fn() + Sync)) {
+    scope(|scope| {
+        for _ in 0..others {
+            if Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::fs::FileType;
 
 use super::{Files, Item};
+use crate::build::parallel::with_help;
 
 /// Names that one thread has looked at before it has others help.
 const FEW: usize = 1000;
@@ -44,12 +45,7 @@ impl Files {
         let pending =
             Pending { directories: Mutex::new(Directories { waiting, listed: 0 }), ..Pending::default() };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|| pending.work(self));
-            }
-            pending.work(self);
-        });
+        with_help(threads - 1, &|| pending.work(self));
     }
 
     /// Lists one directory; how many names it has.
