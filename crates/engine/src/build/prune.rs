@@ -7,6 +7,8 @@
 //! The store's collector is held from before it is looked at what is in use until the layers are gone: so no build can begin to rely on
 //! one in between.
 
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use linux::file::{self, Named as _};
@@ -66,6 +68,9 @@ pub struct PrunedBuildCache {
     pub reclaimed: u64,
 }
 
+/// A cache mount that has lost its name: where it is, and the lock on it.
+type Unnamed = (PathBuf, OwnedFd);
+
 /// Of a disk, what the cache of builds may take if nobody says otherwise: a tenth, and 20 GB where that is more, but never
 /// more than a half.
 const SHARE: u64 = 10;
@@ -85,15 +90,26 @@ impl Engine {
         let space = self.space()?;
         let chosen = choose(self.build_cache()?, request, space, state::now(), keep);
         let mut pruned = PrunedBuildCache::default();
-        self.forget_kept(chosen, &mut pruned)?;
+        let unnamed = self.forget_kept(chosen, &mut pruned)?;
         let Pruned { reclaimed, .. } = self.collect_by(collector)?;
         pruned.reclaimed += reclaimed;
+        // Now that others may publish again: a cache mount may have a million files.
+        let paths: Vec<_> = unnamed.iter().map(|(path, _)| path.clone()).collect();
+        // The locks go last, and let sweeps have what could not be removed.
+        self.remove_trees(&paths)
+            .map_err(|source| Error::File { action: "remove what builds have cached", source })?;
+        drop(unnamed);
         self.event("builder", "prune", "", &[("reclaimed", &pruned.reclaimed.to_string())]);
         Ok(pruned)
     }
 
-    /// Removes entries; adds them, and the bytes of those that are no layers, to what was `pruned`.
-    fn forget_kept(&self, chosen: Vec<BuildCacheEntry>, pruned: &mut PrunedBuildCache) -> Result<()> {
+    /// Takes their names from entries; adds those, and the bytes of those that are no layers, to what was `pruned`. The cache mounts
+    /// that are to be removed.
+    fn forget_kept(
+        &self,
+        chosen: Vec<BuildCacheEntry>,
+        pruned: &mut PrunedBuildCache,
+    ) -> Result<Vec<Unnamed>> {
         let records = chosen.iter().filter(|entry| entry.what == What::Record);
         self.state().remove_build_records(records.map(|entry| entry.id.as_str()))?;
         let mut unnamed = Vec::new();
@@ -112,15 +128,11 @@ impl Engine {
             }
             pruned.removed.push(entry);
         }
-        // Dropping the locks lets sweeps have what could not be removed.
-        let paths: Vec<_> = unnamed.iter().map(|(path, _)| path.clone()).collect();
-        self.remove_trees(&paths)
-            .map_err(|source| Error::File { action: "remove what builds have cached", source })
+        Ok(unnamed)
     }
 
-    /// Takes its name from a cache mount, if nobody uses it: where it is then, and the lock on it; the inner none, if there was no
-    /// directory.
-    fn take_mount(&self, key: &str) -> Result<Option<Option<(std::path::PathBuf, std::os::fd::OwnedFd)>>> {
+    /// Takes its name from a cache mount, if nobody uses it; the inner none, if there was no directory.
+    fn take_mount(&self, key: &str) -> Result<Option<Option<Unnamed>>> {
         let failed = |source: file::Error| Error::File { action: "remove a cache mount", source };
         let path = self.cache_mount_path(key);
         let taken = match self.lock_cache_mount(key)? {
