@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use image::LoadedLayer;
 use oci::{Descriptor, DiffId, Digest, Document, Index, Platform, Reference};
 use registry_client::Repository;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::BuildError;
 use super::session::Session;
@@ -157,7 +157,7 @@ impl Blobs {
         Ok(bytes)
     }
 
-    /// A file of a layout; no link leads out of it, and nothing but a file is waited for.
+    /// A file of a layout; no link leads out of it, and nothing else is opened by that name and then waited for.
     fn open_file(&self, name: &str) -> Result<File> {
         let Blobs::Layout(directory) = self else { return Err(self.bad("it is in a registry".to_owned())) };
         let failed = |errno: rustix::io::Errno| Error::System {
@@ -169,7 +169,12 @@ impl Blobs {
         let base = openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        Ok(File::from(openat2(&base, name, flags, Mode::empty(), resolve).map_err(failed)?))
+        let file = openat2(&base, name, flags, Mode::empty(), resolve).map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.bad(format!("{name} is no file")));
+        }
+        Ok(File::from(file))
     }
 
     /// It cannot be used, for a reason.

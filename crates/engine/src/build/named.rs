@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use build::{Record, Source, Step};
 use image::LoadedLayer;
@@ -32,7 +32,7 @@ use crate::request::NamedContext;
 
 /// Contexts that are images, by their names and platforms, as far as stages have asked for them.
 #[derive(Default)]
-pub(super) struct Named(Mutex<BTreeMap<(String, String), Found>>);
+pub(super) struct Named(Mutex<BTreeMap<(String, String), Arc<Found>>>);
 
 /// An image that was looked up.
 enum Found {
@@ -81,7 +81,7 @@ impl Named {
                 (Found::Made(product.tree.clone()), product.config.clone())
             }
         };
-        self.found().insert((name.to_owned(), platform.to_string()), found);
+        self.found().insert((name.to_owned(), platform.to_string()), Arc::new(found));
         Ok(Some(config))
     }
 
@@ -99,8 +99,9 @@ impl Named {
             NamedContext::Remote(url) => sources::named(session, url).map(Some),
             NamedContext::Image(_) | NamedContext::Layout { .. } | NamedContext::Made(_) => {
                 let Some(platform) = platform else { return Ok(Some(here(Tree::empty()))) };
-                let found = self.found();
-                let tree = match found.get(&(name.to_owned(), platform.to_owned())).ok_or_else(missing)? {
+                // Not for as long as layers are fetched.
+                let found = self.found().get(&(name.to_owned(), platform.to_owned())).cloned();
+                let tree = match &*found.ok_or_else(missing)? {
                     Found::Stored(id) => images::tree(session, id)?,
                     Found::Layout(image) => image.tree(session)?,
                     Found::Made(tree) => tree.clone(),
@@ -118,7 +119,7 @@ impl Named {
         }
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeMap<(String, String), Found>> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Found>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
