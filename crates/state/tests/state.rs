@@ -191,6 +191,19 @@ fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
 }
 
 #[test]
+fn an_image_that_somebody_has_named_meanwhile_stays() {
+    let root = Scratch::new();
+    let state = root.state();
+    let (named, unnamed) = (put_image(&state, b"1"), put_image(&state, b"2"));
+    let tag: oci::Reference = "a:latest".parse().unwrap();
+    state.tag(&bare(&tag, &named)).unwrap();
+    let both = [named, unnamed.clone()];
+    assert_eq!(state.forget_unnamed_images(&both).unwrap(), [unnamed]);
+    assert!(state.tagged(&tag).unwrap().is_some());
+    assert_eq!(state.forget_unnamed_images(&both).unwrap(), [], "nothing is left to do");
+}
+
+#[test]
 fn a_name_keeps_its_digest_until_another_is_told_or_it_moves() {
     let root = Scratch::new();
     let state = root.state();

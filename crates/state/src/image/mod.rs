@@ -155,6 +155,22 @@ impl State {
         self.freeing(|| self.atomically(Durability::Power, forget))
     }
 
+    /// Removes images that no name stands for and no container uses. Somebody may have named one of them a moment ago: that one
+    /// stays. Tells which are gone.
+    pub fn forget_unnamed_images(&self, images: &[Digest]) -> Result<Vec<Digest>> {
+        let forget = || {
+            let mut gone = Vec::new();
+            for id in images {
+                let is_wanted = !self.tags_of(id)?.is_empty() || !self.containers_of_image(id)?.is_empty();
+                if !is_wanted && self.delete_image(id)? {
+                    gone.push(id.clone());
+                }
+            }
+            Ok(gone)
+        };
+        self.freeing(|| self.atomically(Durability::Power, forget))
+    }
+
     /// One image.
     pub fn image(&self, id: &Digest) -> Result<Option<ImageRecord>> {
         let found: Option<String> = self.query("read an image", |connection| {

@@ -38,18 +38,10 @@ impl Export<'_> {
                     part.progress(&format!("naming to {name}"), 0, None, true);
                 }
             }
-            if options.push {
-                self.push(options, &described, part)?;
-            }
-            if !options.store {
-                // What was here before stays.
-                let gone: Vec<(Digest, bool)> = described
-                    .images
-                    .iter()
-                    .map(|image| (image.id.clone(), known.contains(&image.id)))
-                    .collect();
-                self.session.engine.state().forget_images(&[], &gone)?;
-            }
+            let pushed = if options.push { self.push(options, &described, part) } else { Ok(()) };
+            // Whatever came of it.
+            let forgotten = if options.store { Ok(()) } else { self.forget(&described, &known) };
+            pushed.and(forgotten)?;
             self.note(&described, &options.names, built);
             Ok(())
         })
@@ -64,6 +56,17 @@ impl Export<'_> {
             }
         }
         Ok(known)
+    }
+
+    /// Has images that were for a registry alone leave the store again: those that were not known before, and that nobody has
+    /// named meanwhile, be it by an index.
+    fn forget(&self, described: &Described, known: &[Digest]) -> Result<()> {
+        let engine = self.session.engine;
+        let indexed = engine.indexed()?;
+        let is_ours = |id: &&Digest| !known.contains(id) && indexed.leading_to(id).next().is_none();
+        let ours = described.images.iter().map(|image| &image.id).filter(is_ours).cloned();
+        engine.state().forget_unnamed_images(&ours.collect::<Vec<_>>())?;
+        Ok(())
     }
 
     fn assemble(&self, described: &Described) -> Result<image::Loaded> {

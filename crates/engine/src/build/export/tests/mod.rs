@@ -16,6 +16,7 @@ use serde_json::Value;
 use testkit::{Disk, Entry, Scratch};
 
 use super::{Facts, Product, Progress, Session, Tree, finished, run};
+use crate::build::watch::{BuildEvent, BuildWatch};
 use crate::info::Built;
 use crate::request::{Build, Fields, LoadImages};
 use crate::{Archive, Config, Engine, KeptFor, Result};
@@ -60,6 +61,16 @@ const FILES: &[Entry<'_>] = &[
 
 /// Has layers of these entries exported for each platform.
 fn export(engine: &Engine, request: &Build, platforms: &[&str], layers: &[&[Entry<'_>]]) -> Result<Built> {
+    export_watched(engine, request, (platforms, layers), &|_| {})
+}
+
+/// The same, with somebody who watches.
+fn export_watched(
+    engine: &Engine,
+    request: &Build,
+    (platforms, layers): (&[&str], &[&[Entry<'_>]]),
+    watch: &BuildWatch<'_>,
+) -> Result<Built> {
     let (client, cancel) = (Client::new(registry_client::Settings::default()), Cancel::new());
     let session = Session::new(engine, &client, request, &cancel)?;
     let mut products = Vec::new();
@@ -75,7 +86,7 @@ fn export(engine: &Engine, request: &Build, platforms: &[&str], layers: &[&[Entr
         config.config.cmd = Some(vec!["/x".to_owned()]);
         products.push(Product { platform, config, tree, layer_names: vec!["COPY . .".to_owned()] });
     }
-    run(&session, finished(&session, products)?, &Facts::default(), &Progress::new(&|_| {}))
+    run(&session, finished(&session, products)?, &Facts::default(), &Progress::new(watch))
 }
 
 fn skopeo(arguments: &[&str]) -> Value {
@@ -352,6 +363,28 @@ fn a_registry_gets_tags_or_digests_alone() {
     assert!(!String::from_utf8_lossy(&tags.unwrap().stdout).contains("latest"));
     let names: Vec<String> = engine.images().unwrap().into_iter().map(|image| image.id).collect();
     assert!(!names.contains(&built.id().unwrap()), "it was for the registry alone");
+}
+
+#[test]
+fn what_is_for_a_registry_alone_goes_whatever_comes_of_the_push_unless_somebody_has_named_it() {
+    let base = Scratch::new();
+    let engine = engine(&base);
+    let (registry, _folder) = testkit::registry();
+    let output = |place: &str| request(&[&format!("type=image,name={place}/x,push=true,store=false")]);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let images = || engine.images().unwrap();
+    export(&engine, &output(&nobody), &["linux/amd64"], &[FILES]).unwrap_err();
+    assert!(images().is_empty(), "nobody was there to take it");
+    let place = registry.address().to_string();
+    export(&engine, &output(&place), &["linux/amd64"], &[FILES]).unwrap();
+    assert!(images().is_empty());
+    let name = |event: BuildEvent<'_>| {
+        if matches!(event, BuildEvent::Progress { part, .. } if part.starts_with("pushing manifest")) {
+            engine.tag(&images()[0].id, "mine").unwrap();
+        }
+    };
+    export_watched(&engine, &output(&place), (&["linux/amd64"], &[FILES]), &name).unwrap();
+    assert_eq!(images()[0].tags, ["mine:latest"]);
 }
 
 #[test]
