@@ -9,7 +9,7 @@ use dockerfile::lint::{Config, Linter, Warning, check_tree};
 use dockerfile::lower::{self, ContextConfigs, Graph, Made};
 use dockerfile::source::{Diagnostic, Source, Span};
 use dockerfile::stage::{Base, ImageKey, Images, Options, global_arguments, resolve};
-use dockerfile::syntax::Dockerfile;
+use dockerfile::syntax::{Dockerfile, Stage};
 use dockerfile::{parse, stage};
 use oci::Platform;
 
@@ -61,23 +61,9 @@ pub(super) fn work(
     (text, contexts): (Text, &Contexts<'_>),
     progress: &Progress<'_>,
 ) -> Result<Work> {
-    let syntax = |errors: Vec<Diagnostic>, source: &Arc<Source>| {
-        BuildError::Dockerfile(Box::new(Faulty { errors, source: source.clone(), is_syntax: true }))
-    };
-    let name = text.name.clone();
-    let source = Source::new(text.name, text.bytes)
-        .map_err(|_| BuildError::LargeDockerfile { name, limit: dockerfile::source::FILE_LIMIT as u64 })?;
-    let source = Arc::new(source);
-    let file = parse::parse(&source)
-        .map_err(|errors| crate::Error::from(syntax(errors.iter().cloned().collect(), &source)))?;
-    let faulty = |error: Diagnostic| {
-        let source = source.clone();
-        crate::Error::from(BuildError::Dockerfile(Box::new(Faulty {
-            errors: vec![error],
-            source,
-            is_syntax: false,
-        })))
-    };
+    let Text { name, bytes, ignored } = text;
+    let (source, file) = parsed(name, bytes)?;
+    let faulty = |error: Diagnostic| faulty(&source, vec![error], false);
     declare_epoch(session, &file, faulty)?;
     let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
     let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
@@ -98,7 +84,7 @@ pub(super) fn work(
             options: &options,
             images: &images,
             contexts: &configs,
-            ignored: text.ignored.as_ref(),
+            ignored: ignored.as_ref(),
             escape: file.escape,
         };
         // What is found for one platform is found for the others.
@@ -109,12 +95,32 @@ pub(super) fn work(
         targets.push(Target { platform: platform.clone(), made });
     }
     tell(linter, &source, session.request.strict, progress)?;
-    let only = match file.stages.as_slice() {
-        [only] => only.from.kind.name.as_ref(),
-        _ => None,
+    // Steps of a file with one stage are not called by it.
+    let is_anew = match file.stages.as_slice() {
+        [Stage { from, .. }] => {
+            let name = from.kind.name.as_ref();
+            name.is_some_and(|name| session.request.no_cache_filter.contains(&name.value))
+        }
+        _ => false,
     };
-    let is_anew = only.is_some_and(|name| session.request.no_cache_filter.contains(&name.value));
     Ok(Work { source, graph, targets, bases, is_anew })
+}
+
+fn parsed(name: String, bytes: Vec<u8>) -> Result<(Arc<Source>, Dockerfile)> {
+    let source = match Source::new(name.clone(), bytes) {
+        Ok(source) => Arc::new(source),
+        Err(_) => {
+            let limit = dockerfile::source::FILE_LIMIT as u64;
+            return Err(BuildError::LargeDockerfile { name, limit }.into());
+        }
+    };
+    let file = parse::parse(&source);
+    let file = file.map_err(|errors| faulty(&source, errors.iter().cloned().collect(), true))?;
+    Ok((source, file))
+}
+
+fn faulty(source: &Arc<Source>, errors: Vec<Diagnostic>, is_syntax: bool) -> crate::Error {
+    BuildError::Dockerfile(Box::new(Faulty { errors, source: Arc::clone(source), is_syntax })).into()
 }
 
 /// A time that stands before the first stage (`ARG SOURCE_DATE_EPOCH=0`) holds for all that is made, if none is given.
