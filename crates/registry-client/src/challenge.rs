@@ -3,6 +3,8 @@
 //! Several challenges may stand in one header, separated by the same comma that separates parameters: a word that is
 //! followed by no `=` begins the next.
 
+use crate::quoted::rest_of_quoted;
+
 /// The most challenges, and the most parameters of one, that are read.
 const LIMIT: usize = 16;
 
@@ -99,16 +101,7 @@ fn value(text: &str) -> Option<(String, &str)> {
         let end = text.find([',', ' ', '\t', '"']).unwrap_or(text.len());
         return Some((text[..end].to_owned(), &text[end..]));
     };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => value.push(characters.next()?.1),
-            character => value.push(character),
-        }
-    }
-    None
+    rest_of_quoted(quoted)
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod manifest;
 pub mod notice;
 mod payload;
 mod proxy;
+mod quoted;
 mod ranges;
 mod referrers;
 pub mod search;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runtime::plan::{Device, DeviceKind};
+use runtime::plan::{DEFAULT_DEVICES, Device, DeviceKind};
 
 /// A device of the host's that a container gets, as found on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +23,10 @@ pub(crate) struct DeviceNode {
     pub(crate) permissions: String,
 }
 
-const DEFAULT: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
-
 /// The nodes of a container. Its terminal, `/dev/ptmx` and the links come with the runtime.
 pub(crate) fn devices(given: &[DeviceNode]) -> Vec<Device> {
-    let default = DEFAULT.iter().filter(|(path, ..)| given.iter().all(|node| node.path.as_os_str() != *path));
+    let default =
+        DEFAULT_DEVICES.iter().filter(|(path, ..)| given.iter().all(|node| node.path.as_os_str() != *path));
     let default = default.map(|(path, major, minor)| Device {
         path: path.into(),
         kind: DeviceKind::Char,

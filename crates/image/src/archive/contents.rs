@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use super::members::{ByName, Content, Place, place};
 use super::stream::{self, Members};
 use crate::error::{Error, Result};
-use crate::ingest::{Compression, Expected, Ingested, Layer, ingest};
+use crate::ingest::{Compression, Expected, Ingested, Layer, fill, ingest};
 use crate::store::Staged;
 use crate::tar::{self, EntryPath};
 
@@ -263,7 +263,7 @@ fn take_member(
     let name = String::from_utf8_lossy(path.as_bytes()).into_owned();
     let failed = |source| Error::Read { entry: name.clone(), source };
     let mut start = [0; 512];
-    let filled = stream::fill(data, &mut start).map_err(failed)?;
+    let filled = fill(data, &mut start).map_err(failed)?;
     let start = &start[..filled];
     if looks_like_layer(start) {
         let digest = blob_digest(&name);
@@ -411,7 +411,7 @@ fn read_bounded(name: &str, source: &mut dyn Read, limit: u64) -> Result<Option<
 fn is_compressed(file: &File, path: &Path) -> Result<bool> {
     let mut start = [0; Compression::MAGIC_LENGTH];
     let mut section = Section { file, offset: 0, left: start.len() as u64 };
-    let filled = stream::fill(&mut section, &mut start).named("read", path)?;
+    let filled = fill(&mut section, &mut start).named("read", path)?;
     Ok(Compression::detect(&start[..filled]) != Compression::None)
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::error::{Error, Result};
-use crate::ingest::{Compression, Window, Windows, decoder};
+use crate::ingest::{Compression, Window, Windows, decoder, fill};
 use crate::tar;
 
 /// Bounds on an archive of images: it has few members, none deep or strange.
@@ -183,18 +183,4 @@ fn peek(source: &mut impl Read) -> io::Result<Vec<u8>> {
 
 fn start_again<R: BufRead>(start: Vec<u8>, rest: R) -> impl BufRead {
     io::Cursor::new(start).chain(rest)
-}
-
-/// Reads until `buffer` is full or the source ends; returns how much.
-pub(super) fn fill(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

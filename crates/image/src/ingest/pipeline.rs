@@ -280,7 +280,7 @@ fn mismatch(name: &str, what: &'static str, expected: impl ToString, found: impl
 }
 
 /// Reads until `buffer` is full or the source ends; returns how much.
-fn fill(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(source: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..]) {

@@ -2,6 +2,7 @@
 //! alone or control characters.
 
 use crate::Url;
+use crate::quoted::rest_of_quoted;
 use crate::url::unescape;
 
 /// The longest name of a file, in bytes.
@@ -50,16 +51,7 @@ fn value(text: &str) -> Option<(String, &str)> {
         let end = text.find(';').unwrap_or(text.len());
         return Some((text[..end].trim().to_owned(), &text[end..]));
     };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => value.push(characters.next()?.1),
-            _ => value.push(character),
-        }
-    }
-    None
+    rest_of_quoted(quoted)
 }
 
 /// `UTF-8''na%20me` (RFC 8187).

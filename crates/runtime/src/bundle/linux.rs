@@ -10,7 +10,8 @@ use oci::runtime::Spec;
 use super::error::{Result, SpecError, invalid, missing, unsupported};
 use super::{mounts, no_nul, resources};
 use crate::plan::{
-    Device, DeviceKind, IdMap, IdMaps, Namespace, Namespaces, Propagation, SeccompFilter, TimeOffsets,
+    DEFAULT_DEVICES, Device, DeviceKind, IdMap, IdMaps, Namespace, Namespaces, Propagation, SeccompFilter,
+    TimeOffsets,
 };
 use crate::seccomp::{self, Abi, Profile};
 
@@ -124,17 +125,6 @@ pub(super) fn id_map(field: &str, mappings: &[spec::IdMapping]) -> Result<Vec<Id
     }
     Ok(lines)
 }
-
-/// Nodes that every container has (config-linux.md, "Default Devices"); `/dev/console` and `/dev/ptmx` come with the
-/// terminal and with devpts.
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
 
 pub(super) fn devices(documents: &[spec::Device]) -> Result<Vec<Device>> {
     let mut devices = Vec::new();

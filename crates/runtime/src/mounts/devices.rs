@@ -19,19 +19,9 @@ use super::bind::clone_tree;
 use super::{attach_at, attribute_bits, new_instance};
 use crate::below::{Links, Make, find_or_make, split};
 use crate::error::failed;
-use crate::plan::{Device, DeviceKind, IdMap, IdMaps, Mount, MountKind, Namespace};
+use crate::plan::{DEFAULT_DEVICES, Device, DeviceKind, IdMap, IdMaps, Mount, MountKind, Namespace};
 use crate::root::FileOwner;
 use crate::{InitFailure, LaunchPlan, Step};
-
-/// Nodes that every container has (runtime specification, config-linux.md, "Default Devices").
-const DEFAULT: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
 
 /// Links that every container has.
 const LINKS: [(&str, &str); 5] = [
@@ -62,7 +52,8 @@ fn is_bound(plan: &LaunchPlan) -> bool {
 /// Those that every container has, and those of the plan.
 fn all(plan: &LaunchPlan) -> Vec<Device> {
     let missing = |path: &str| !plan.devices.iter().any(|device| device.path == Path::new(path));
-    let defaults = DEFAULT.iter().filter(|(path, ..)| !is_bound(plan) && missing(path)).map(default_device);
+    let defaults =
+        DEFAULT_DEVICES.iter().filter(|(path, ..)| !is_bound(plan) && missing(path)).map(default_device);
     defaults.chain(plan.devices.iter().cloned()).collect()
 }
 

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use hooks::{Hook, HookState, Hooks};
 pub use mount::{
-    AccessTime, Content, Device, DeviceKind, Mount, MountAttributes, MountIdMap, MountKind, Propagation,
+    AccessTime, Content, DEFAULT_DEVICES, Device, DeviceKind, Mount, MountAttributes, MountIdMap, MountKind,
+    Propagation,
 };
 pub use namespaces::{IdMap, IdMaps, Namespace, Namespaces, TimeOffsets};
 pub use process::{

@@ -151,6 +151,17 @@ pub enum MountIdMap {
     },
 }
 
+/// Character devices that every container has: path, major and minor number (runtime specification, config-linux.md, "Default
+/// Devices"). `/dev/console` and `/dev/ptmx` come with the terminal and with devpts.
+pub const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
 /// A device node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {

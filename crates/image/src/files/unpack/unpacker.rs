@@ -1,7 +1,4 @@
-//! An archive into a directory, as a copy puts it there.
-//!
-//! The archive is not trusted: a name in it leads nowhere but below the directory, and unless the rules say otherwise no link
-//! is followed on the way, one that the archive itself has made least of all. Data goes from pipe to file within the kernel.
+//! Puts members of an archive below a directory, one after the other.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -10,115 +7,22 @@ use rustix::fs::{
     XattrFlags, chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, mkdirat, mknodat, openat,
     openat2, statat, symlinkat, unlinkat, utimensat,
 };
-use rustix::io::{Errno, pwrite, read};
-use rustix::pipe::{SpliceFlags, splice};
+use rustix::io::Errno;
 
-use super::at;
+use super::super::at;
+use super::input::Input;
+use super::prune::{Spot, remove_tree};
+use super::{Owner, Place, Rules};
 use crate::error::{Error, Result};
-use crate::tar::{self, Entry, Kind, Limits, Parser, Time};
-
-/// Where an archive goes.
-#[derive(Debug)]
-pub enum Place {
-    /// Its members into this directory.
-    Into(OwnedFd),
-    /// Its one root, whatever it is called there, under a name in a directory.
-    As {
-        /// The directory.
-        parent: OwnedFd,
-        /// The name.
-        name: Vec<u8>,
-    },
-    /// What is in its one root, a directory, into this one.
-    Contents(OwnedFd),
-}
-
-/// Whose the files are to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This process's.
-    Creator,
-    /// As the archive says. Where that takes a privilege that this process does not have, its own.
-    Kept,
-}
-
-/// How an archive is unpacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Whose the files are to be.
-    pub owner: Owner,
-    /// Links in directories that were there before are followed. Only for a process that can reach nothing it may not.
-    pub follows_links: bool,
-    /// Set-user-id and set-group-id bits, and capabilities, are kept.
-    pub keeps_privileges: bool,
-    /// A directory gives way to something else, with all that is in it, and the reverse; else that is an error.
-    pub replaces: bool,
-    /// A file has no name until it is whole, where the file system has files without one: whoever is killed leaves no half of any.
-    pub whole: bool,
-}
-
-/// Unpacks the archive that `from` gives, to its end; returns its size.
-///
-/// # Errors
-/// If it is not whole, or something cannot be made. What was made before stays; a file that is not whole does not.
-pub fn unpack(from: BorrowedFd<'_>, place: &Place, rules: Rules) -> Result<u64> {
-    let mut input = Input::new(from);
-    let mut unpacker = Unpacker { place, rules, last: None, directories: Vec::new() };
-    let refused = |source| Error::Archive { entry: "the copy".to_owned(), source };
-    let mut parser = Parser::new(Limits::default());
-    loop {
-        match parser.skippable() {
-            None => break,
-            Some(0) => {
-                let Some(block) = input.block()? else { break };
-                let mut found = None;
-                let mut take = |entry| {
-                    found = Some(entry);
-                    Ok::<(), tar::Error>(())
-                };
-                parser.push(&block, &mut take).map_err(refused)?;
-                if let Some(entry) = found {
-                    let before = input.position;
-                    unpacker.add(&entry, &mut input)?;
-                    skip(&mut parser, input.position - before);
-                }
-            }
-            Some(left) => {
-                let passed = input.skip(left)?;
-                skip(&mut parser, passed);
-                if passed < left {
-                    break;
-                }
-            }
-        }
-    }
-    if !parser.finish().map_err(refused)?.terminated {
-        let reason = "it has no end, so whoever wrote it did not get to it".to_owned();
-        return Err(Error::Entry { entry: "the copy".to_owned(), reason });
-    }
-    let size = input.position;
-    // Whoever writes is to see it read to its end.
-    while input.skip(1 << 20)? > 0 {}
-    unpacker.finish()?;
-    Ok(size)
-}
-
-fn skip(parser: &mut Parser, mut count: u64) {
-    while count > 0 {
-        let step = parser.skip(usize::try_from(count).unwrap_or(usize::MAX));
-        if step == 0 {
-            return;
-        }
-        count -= step as u64;
-    }
-}
+use crate::tar::{self, Entry, Kind, Time};
 
 /// A file that nobody finds, beside what is to be made; none where there are none.
 fn nameless(parent: &OwnedFd) -> Option<OwnedFd> {
     openat(parent, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok()
 }
 
-struct Unpacker<'a> {
+/// What is unpacked into, and how far that is.
+pub(super) struct Unpacker<'a> {
     place: &'a Place,
     rules: Rules,
     /// The directory that was opened last.
@@ -127,13 +31,11 @@ struct Unpacker<'a> {
     directories: Vec<(Vec<u8>, u32, Time)>,
 }
 
-/// A name in a directory.
-struct Spot {
-    parent: OwnedFd,
-    name: Vec<u8>,
-}
+impl<'a> Unpacker<'a> {
+    pub(super) fn new(place: &'a Place, rules: Rules) -> Self {
+        Unpacker { place, rules, last: None, directories: Vec::new() }
+    }
 
-impl Unpacker<'_> {
     fn base(&self) -> &OwnedFd {
         match self.place {
             Place::Into(directory) | Place::Contents(directory) => directory,
@@ -155,7 +57,8 @@ impl Unpacker<'_> {
         names.join(&b'/')
     }
 
-    fn add(&mut self, entry: &Entry, input: &mut Input<'_>) -> Result<()> {
+    /// Adds a member, whose data `input` gives next.
+    pub(super) fn add(&mut self, entry: &Entry, input: &mut Input<'_>) -> Result<()> {
         let path = self.path(&entry.path);
         if path.is_empty() {
             // The directory is there, and is not what is copied.
@@ -376,7 +279,8 @@ impl Unpacker<'_> {
         Ok(directory)
     }
 
-    fn finish(&mut self) -> Result<()> {
+    /// Gives directories their modes and times, when all is in them.
+    pub(super) fn finish(&mut self) -> Result<()> {
         // Innermost first: what is set on one may keep us out of it.
         for (path, mode, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
             let spot = self.spot(&path)?;
@@ -394,51 +298,8 @@ impl Unpacker<'_> {
     }
 }
 
-/// Removes what has a name, with all that is below; no link is followed.
-fn remove_tree(spot: &Spot) -> Result<()> {
-    use std::os::fd::AsRawFd as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    // The directory itself, however it may be called by now.
-    let parent = std::path::PathBuf::from(format!("/proc/self/fd/{}", spot.parent.as_raw_fd()));
-    linux::file::remove_tree(&parent.join(std::ffi::OsStr::from_bytes(&spot.name)))?;
-    Ok(())
-}
-
-/// Removes what is below a directory and is not among `kept`, paths with all of their parents; no link is followed.
-///
-/// # Errors
-/// If something cannot be removed.
-pub fn prune(directory: &OwnedFd, kept: &std::collections::HashSet<Vec<u8>>) -> Result<()> {
-    let mut pending = vec![Vec::new()];
-    while let Some(path) = pending.pop() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let at_path: &[u8] = if path.is_empty() { b"." } else { &path };
-        let opened = openat2(directory, at_path, flags, Mode::empty(), resolve).map_err(at("open", &path))?;
-        let entries = rustix::fs::Dir::read_from(&opened).map_err(at("list", &path))?;
-        for entry in entries {
-            let entry = entry.map_err(at("list", &path))?;
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
-                continue;
-            }
-            let child = if path.is_empty() { name.to_vec() } else { [&path[..], b"/", name].concat() };
-            if !kept.contains(&child) {
-                let parent = rustix::io::fcntl_dupfd_cloexec(&opened, 0).map_err(at("open", &path))?;
-                remove_tree(&Spot { parent, name: name.to_vec() })?;
-                continue;
-            }
-            let stat = statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("examine", &child))?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                pending.push(child);
-            }
-        }
-    }
-    Ok(())
-}
-
 fn overwrite(path: &[u8], reason: &'static str) -> Error {
-    Error::Overwrite { path: super::shown(path), reason }
+    Error::Overwrite { path: super::super::shown(path), reason }
 }
 
 /// Who is not root cannot give files away, and copies them all the same.
@@ -454,136 +315,4 @@ fn times(time: Time) -> Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) },
     }
-}
-
-/// Bytes that are read at once.
-const BUFFER: usize = 128 << 10;
-/// Data from this size on goes from kernel to kernel.
-const LARGE: u64 = 32 << 10;
-
-/// A pipe, socket or file that an archive comes from.
-struct Input<'a> {
-    from: BorrowedFd<'a>,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Bytes of the archive that were taken.
-    position: u64,
-    by_kernel: bool,
-}
-
-impl<'a> Input<'a> {
-    fn new(from: BorrowedFd<'a>) -> Self {
-        // Fewer turns between writer and reader; only a pipe has a size.
-        let is_pipe = rustix::pipe::fcntl_setpipe_size(from, 1 << 20).is_ok()
-            || rustix::pipe::fcntl_getpipe_size(from).is_ok();
-        Self { from, buffer: vec![0; BUFFER], start: 0, end: 0, position: 0, by_kernel: is_pipe }
-    }
-
-    /// Reads more behind what is in the buffer; false at the end.
-    fn read(&mut self) -> Result<bool> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.end == self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        loop {
-            match read(self.from, &mut self.buffer[self.end..]) {
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(count > 0);
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-    }
-
-    /// One block; `None` where the archive ends before.
-    fn block(&mut self) -> Result<Option<[u8; 512]>> {
-        while self.end - self.start < 512 {
-            if !self.read()? {
-                return Ok(None);
-            }
-        }
-        let mut block = [0; 512];
-        block.copy_from_slice(&self.buffer[self.start..self.start + 512]);
-        self.take(512);
-        Ok(Some(block))
-    }
-
-    fn take(&mut self, count: usize) {
-        self.start += count;
-        self.position += count as u64;
-    }
-
-    /// What is in the buffer, at most so much.
-    fn held(&self, most: u64) -> usize {
-        usize::try_from(most).unwrap_or(usize::MAX).min(self.end - self.start)
-    }
-
-    /// Passes over so many bytes; returns how many there were.
-    fn skip(&mut self, count: u64) -> Result<u64> {
-        let mut left = count;
-        while left > 0 {
-            let held = self.held(left);
-            self.take(held);
-            left -= held as u64;
-            if left > 0 && !self.read()? {
-                break;
-            }
-        }
-        Ok(count - left)
-    }
-
-    /// Writes so many bytes of the archive into a file.
-    fn copy(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64, path: &[u8]) -> Result<()> {
-        let (mut to, end) = (offset, offset + length);
-        while to < end {
-            let held = self.held(end - to);
-            if held == 0 && self.by_kernel && end - to >= LARGE {
-                match self.splice(file, to, end - to) {
-                    Ok(0) => return Err(cut_off(path)),
-                    Ok(moved) => to += moved,
-                    Err(Errno::INTR) => {}
-                    Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => self.by_kernel = false,
-                    Err(errno) => return Err(at("write", path)(errno)),
-                }
-                continue;
-            }
-            if held == 0 {
-                if !self.read()? {
-                    return Err(cut_off(path));
-                }
-                continue;
-            }
-            let written = pwrite(file, &self.buffer[self.start..self.start + held], to);
-            match written {
-                Ok(written) => {
-                    self.take(written);
-                    to += written as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(at("write", path)(errno)),
-            }
-        }
-        Ok(())
-    }
-
-    fn splice(&mut self, file: BorrowedFd<'_>, to: u64, most: u64) -> Result<u64, Errno> {
-        let mut offset = to;
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(1 << 30);
-        let moved = splice(self.from, None, file, Some(&mut offset), most, SpliceFlags::MOVE)?;
-        self.position += moved as u64;
-        Ok(moved as u64)
-    }
-}
-
-fn cut_off(path: &[u8]) -> Error {
-    at("read", path)(Errno::PIPE)
-}
-
-fn failed(errno: Errno) -> Error {
-    Error::Read { entry: "the copy".to_owned(), source: errno.into() }
 }
