@@ -27,6 +27,7 @@ use oci::Platform;
 use registry_client::Client;
 
 use super::export::{Origin, Product};
+use super::parallel::with_help;
 use super::progress::{Numbers, Progress};
 use super::{BuildError, BuildWatch, PROGRAMS};
 use crate::images::failed;
@@ -225,12 +226,7 @@ impl Engine {
                 }
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 1..builds.len().min(MOST) {
-                scope.spawn(work);
-            }
-            work();
-        });
+        with_help(builds.len().min(MOST).saturating_sub(1), &work);
         if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(match cancel.is_cancelled() {
                 true => TargetFailed { error: Box::new(BuildError::Cancelled.into()), ..failure },

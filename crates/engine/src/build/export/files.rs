@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::thread;
+use std::thread::{Builder, scope};
 
 use image::files::{Flattener, Owner, Place, Rules, prune, unpack};
 use image::tar::Time;
@@ -50,9 +50,9 @@ impl Export<'_> {
             let (reader, writer) = std::io::pipe().map_err(pipe_failed)?;
             let may_make_devices = rustix::process::geteuid().is_root();
             let stop = || self.session.cancel.is_cancelled();
-            let (bytes, names) = thread::scope(|scope| {
+            let (bytes, names) = scope(|scope| {
                 let stop = &stop;
-                let packed = scope.spawn(move || {
+                let packed = Builder::new().name("pack".to_owned()).spawn_scoped(scope, move || {
                     let mut flattener = Flattener::new(writer.as_fd()).stopping(stop).with_time(self.time());
                     if deletes {
                         flattener = flattener.with_names();
@@ -63,6 +63,11 @@ impl Export<'_> {
                     self.flatten(&mut flattener, options)?;
                     flattener.finish().map_err(failed(WRITE))
                 });
+                let packed = packed.map_err(|source| Error::System {
+                    action: "start a thread for",
+                    path: path.to_owned(),
+                    source,
+                })?;
                 let rules = Rules {
                     owner: Owner::Creator,
                     follows_links: false,
