@@ -6,62 +6,10 @@
     reason = "tests handle their own files and fail loudly"
 )]
 
-use std::path::PathBuf;
+mod building;
 
-use testkit::{Output, Skiff, wait_until};
-
-/// A Skiff with busybox, and a folder with a context.
-struct Workshop {
-    skiff: Skiff,
-    context: PathBuf,
-}
-
-impl Workshop {
-    fn new(dockerfile: &str) -> Workshop {
-        let skiff = Skiff::with_busybox().that_builds();
-        let context = skiff.folder().join("context");
-        std::fs::create_dir(&context).unwrap();
-        let workshop = Workshop { skiff, context };
-        workshop.write("Dockerfile", dockerfile);
-        workshop
-    }
-
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let path = self.context.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-
-    fn try_build(&self, flags: &[&str]) -> Output {
-        let context = self.context.to_str().unwrap();
-        self.skiff.run(&[&["build", "--progress=plain", "--network=none"], flags, &[context]].concat())
-    }
-
-    /// What the build tells of itself.
-    fn build(&self, flags: &[&str]) -> String {
-        let output = self.try_build(&[&["-t", "made"], flags].concat());
-        assert_eq!(output.code, 0, "{}", output.stderr);
-        output.stderr
-    }
-
-    fn fails(&self, flags: &[&str], words: &[&str]) -> String {
-        let output = self.try_build(flags);
-        assert_eq!(output.code, 1, "{}", output.stderr);
-        for word in words {
-            assert!(output.stderr.contains(word), "no {word:?} in:\n{}", output.stderr);
-        }
-        output.stderr
-    }
-
-    fn in_image(&self, script: &str) -> String {
-        self.skiff.ok(&["run", "--rm", "made", "sh", "-c", script])
-    }
-}
-
-/// How often a step was taken from the cache.
-fn cached(progress: &str) -> usize {
-    progress.lines().filter(|line| line.ends_with(" CACHED")).count()
-}
+use building::{Workshop, cached};
+use testkit::wait_until;
 
 #[test]
 fn an_image_is_built_and_runs() {
