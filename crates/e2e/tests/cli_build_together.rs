@@ -1,5 +1,5 @@
 //! Builds at the same time, in processes of their own: of other things they take nothing from each other, of the same thing they
-//! share the work, and when one of them is killed another goes on with it.
+//! share the work, and when one of them is killed another goes on with it. What was built before is not stored once more.
 
 #![allow(
     clippy::disallowed_methods,
@@ -10,7 +10,7 @@
 mod building;
 
 use building::Workshop;
-use testkit::Output;
+use testkit::{Output, calls_of};
 
 fn succeeded(child: std::process::Child) -> Output {
     let output = Output::of(child.wait_with_output().unwrap());
@@ -96,4 +96,31 @@ fn a_prune_beside_a_build_takes_nothing_from_it() {
     std::fs::write(began.with_file_name("go"), "").unwrap();
     succeeded(child);
     assert_eq!(workshop.in_image("cat /early /late"), "early\nlate\n");
+}
+
+#[test]
+fn a_build_that_does_nothing_anew_waits_for_no_disk() {
+    let workshop = Workshop::new("FROM busybox\nCOPY x /x\nRUN echo done > /done\nLABEL a=1\n");
+    workshop.write("x", "x");
+    let words = |name: &'static str| workshop.words(&["-t", name]);
+    let syncs = |name: &'static str| {
+        let words = words(name);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let calls = calls_of(&workshop.skiff, &words);
+        calls.iter().filter(|call| ["fsync", "fdatasync"].contains(&call.name.as_str())).count()
+    };
+    assert_ne!(syncs("one"), 0, "the test sees none");
+    assert_eq!(syncs("one"), 0, "all of it was there");
+    assert_ne!(syncs("two"), 0, "a name is new");
+    let id = |name: &str| workshop.skiff.ok(&["image", "inspect", "-f", "{{.Id}}", name]);
+    assert_eq!((id("one"), syncs("two")), (id("two"), 0));
+    // Whatever is gone is made again, and what has moved comes back.
+    let index =
+        workshop.skiff.root().join("images").join(format!("{}.erofs", &id("one").trim()["sha256:".len()..]));
+    std::fs::remove_file(&index).unwrap();
+    assert_ne!(syncs("one"), 0);
+    assert!(index.exists());
+    workshop.skiff.ok(&["tag", "busybox", "one"]);
+    assert_ne!(syncs("one"), 0);
+    assert_eq!(id("one"), id("two"));
 }

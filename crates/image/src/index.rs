@@ -9,6 +9,7 @@
 
 use crate::merge::{self, Merger, Tree};
 use crate::tar;
+use crate::view::View;
 use oci::DiffId;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -73,6 +74,12 @@ impl Default for Ahead {
 }
 
 impl Ahead {
+    /// What a view of the lowest of some layers, or of all, has merged.
+    pub(crate) fn of(view: &View, layers: &[DiffId]) -> Self {
+        let layers = layers.iter().take(view.depth()).cloned().collect();
+        Self { merger: view.merger().clone(), layers }
+    }
+
     /// Adds the layer above those that are merged.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub mod view;
 pub use archive::{
     Attested, Codec, CommitOptions, Compressed, Content, Gzip, ImportOptions, LayerStep, LoadOptions, Loaded,
     LoadedImage, LoadedLayer, OpenBlob, Outgoing, Parts, Remote, RemoteImage, SavedImage, Source, Watch,
-    assemble, commit, compress, decompressed, fetch, import, load, save,
+    assemble, commit, compress, decompressed, fetch, import, is_stored, load, save,
 };
 pub use error::{Error, Result};
 pub use ingest::Compression;

@@ -47,6 +47,11 @@ impl View {
         self.tars.len()
     }
 
+    /// All layers, merged.
+    pub(crate) fn merger(&self) -> &Merger {
+        &self.merger
+    }
+
     /// The layers, by their names, with their tars; and all of them merged, to go on with.
     pub(crate) fn merged<'v>(&'v self, layers: &'v [DiffId]) -> (Merger, Vec<index::Layer<'v>>) {
         let tars = layers.iter().zip(&self.tars);

@@ -166,6 +166,37 @@ fn bare<'a>(reference: &'a oci::Reference, image: &'a Digest) -> NewName<'a> {
 }
 
 #[test]
+fn images_are_renewed_where_nothing_but_the_time_is_new() {
+    let root = Scratch::new();
+    let state = root.state();
+    let (first, second): (oci::Reference, oci::Reference) =
+        ("a:latest".parse().unwrap(), "b:latest".parse().unwrap());
+    let record = image_record(b"1");
+    let later = ImageRecord { stored: oci::Timestamp::new(2_000_000_000, 0).unwrap(), ..record.clone() };
+    let renew = |record: &ImageRecord, names: &[oci::Reference]| {
+        let renewed = state.renew_images(&[(record.clone(), names)]).unwrap();
+        let stored = state.image(&record.id).unwrap().map(|known| known.stored);
+        assert_eq!(renewed, stored == Some(later.stored), "no more is written than is said");
+        renewed
+    };
+    assert!(!renew(&later, &[]), "unknown");
+    state.put_image(&record, std::slice::from_ref(&first)).unwrap();
+    assert!(!renew(&later, &[first.clone(), second.clone()]), "a name is new");
+    assert!(!renew(&ImageRecord { size: 1, ..later.clone() }, &[]), "it is another");
+    let index = Digest::of(b"index");
+    let through = NewName { through: Some(&index), ..bare(&second, &record.id) };
+    state.tag(&through).unwrap();
+    assert!(!renew(&later, std::slice::from_ref(&second)), "the name leads elsewhere, too");
+    // Of several, all or none.
+    let other = put_image(&state, b"2");
+    let unnamed: [(ImageRecord, &[oci::Reference]); 2] =
+        [(later.clone(), &[]), (ImageRecord { id: other, size: 1, ..later.clone() }, &[])];
+    assert!(!state.renew_images(&unnamed).unwrap());
+    assert_eq!(state.image(&record.id).unwrap().unwrap(), record);
+    assert!(renew(&later, std::slice::from_ref(&first)));
+}
+
+#[test]
 fn a_name_keeps_the_index_it_goes_through_until_it_moves() {
     let root = Scratch::new();
     let state = root.state();

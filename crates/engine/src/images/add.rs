@@ -85,6 +85,30 @@ impl Engine {
         Ok(told.into_iter().map(|(_, image)| image).collect())
     }
 
+    /// The same for images that may be here already, as a whole and under these names: then nothing has to be stored. Tells whether
+    /// they are.
+    pub(crate) fn name_again(&self, images: &[image::LoadedImage], action: &str) -> Result<bool> {
+        for image in images {
+            let is_stored = || image::is_stored(&self.store, image).map_err(failed("look for an image"));
+            if image.through.is_some() || !is_stored()? {
+                return Ok(false);
+            }
+        }
+        let names = |image: &image::LoadedImage| -> Vec<Reference> {
+            image.references.iter().map(|name| name.clone().or_latest()).collect()
+        };
+        let names: Vec<Vec<Reference>> = images.iter().map(names).collect();
+        let records = images.iter().zip(&names).map(|(image, names)| (record(image), names.as_slice()));
+        if !self.state().renew_images(&records.collect::<Vec<_>>())? {
+            return Ok(false);
+        }
+        for (image, names) in images.iter().zip(&names) {
+            let name = names.first().map_or_else(|| image.id.to_string(), Reference::familiar);
+            self.image_event(action, &image.id, &name);
+        }
+        Ok(true)
+    }
+
     /// Makes an image of one layer from the tar of a root file system.
     pub fn import(&self, layer: &mut (dyn Read + Send), request: &Import) -> Result<LoadedImage> {
         let reference = request.reference.as_deref().map(parse_tag).transpose()?;

@@ -41,7 +41,7 @@ use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 
 use crate::store::Hold;
 
-pub use assemble::{Parts, assemble};
+pub use assemble::{Parts, assemble, is_stored};
 pub use attested::Attested;
 pub use commit::{CommitOptions, commit};
 pub use compress::{Codec, Compressed, compress};

@@ -266,7 +266,7 @@ impl Store {
 }
 
 /// Size of a file in bytes; `None` if there is none.
-fn size_of(path: &Path) -> Result<Option<u64>> {
+pub(crate) fn size_of(path: &Path) -> Result<Option<u64>> {
     match rustix::fs::lstat(path) {
         Ok(stat) => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
         Err(rustix::io::Errno::NOENT) => Ok(None),

@@ -32,6 +32,8 @@ pub(crate) struct Staged<'a> {
     layers: BTreeMap<DiffId, PathBuf>,
     documents: BTreeMap<Digest, PathBuf>,
     indexes: BTreeMap<Digest, PathBuf>,
+    /// Of documents that were asked for, new or not.
+    algorithms: BTreeSet<String>,
     /// What is merged already of an image whose index is not written yet.
     ahead: Option<index::Ahead>,
 }
@@ -50,6 +52,7 @@ impl<'a> Staged<'a> {
             layers: BTreeMap::new(),
             documents: BTreeMap::new(),
             indexes: BTreeMap::new(),
+            algorithms: BTreeSet::new(),
             ahead: None,
         })
     }
@@ -136,6 +139,7 @@ impl<'a> Staged<'a> {
 
     /// Stages a document under its own digest, which has been checked; it is leased.
     pub(crate) fn add_document(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
+        self.algorithms.insert(digest.algorithm_name().to_owned());
         if self.documents.contains_key(digest) || size_of(&self.store.blob_path(digest))?.is_some() {
             return Ok(());
         }
@@ -196,8 +200,7 @@ impl<'a> Staged<'a> {
         // Even where all of it was there already: whoever renamed it may not have synced it yet.
         store.effects().sync_dir(&store.layers())?;
         store.effects().sync_dir(&store.images())?;
-        let algorithms: BTreeSet<&str> = self.documents.keys().map(Digest::algorithm_name).collect();
-        for algorithm in algorithms {
+        for algorithm in &self.algorithms {
             store.effects().sync_dir(&store.root().join("blobs").join(algorithm))?;
         }
         partial::finish(store, self.lease.layers());

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oci::{DiffId, Hasher};
+use oci::{DiffId, Digest, Hasher};
 
-use super::{Draft, derive};
+use super::{Draft, derive, size_of};
 use crate::error::Result;
 use crate::view::View;
 
@@ -57,6 +57,15 @@ impl Draft<'_> {
         drop(made);
         self.stacked.let_go();
         Ok(view)
+    }
+
+    /// The files of the layers of an image, for its index; none if that is there already.
+    ///
+    /// # Errors
+    /// As [`Draft::view`].
+    pub fn view_for(&self, image: &Digest, layers: &[DiffId]) -> Result<Option<Arc<View>>> {
+        let has_index = size_of(&self.store().index_path(image))?.is_some();
+        if has_index { Ok(None) } else { self.view(layers).map(Some) }
     }
 
     /// The merged index of layers, bottom first, which the draft keeps; as they are, or with the places that every container

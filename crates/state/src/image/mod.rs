@@ -78,7 +78,32 @@ impl State {
         })
     }
 
-    /// The same for images that come from `repository`, where their layers are the blobs that their records name. They have
+    /// Notes the time at which images have come once more, if nothing else is new: what is known of them and where these names lead.
+    /// Else nothing is changed, and false is returned. The content need not be made durable again then: it was before what is
+    /// known of it was. The time may be lost with the power.
+    pub fn renew_images(&self, images: &[(ImageRecord, &[Reference])]) -> Result<bool> {
+        self.atomically(Durability::Process, || {
+            let mut renewed = Vec::with_capacity(images.len());
+            for (image, tags) in images {
+                let Some(known) = self.image(&image.id)? else { return Ok(false) };
+                let next = image.clone().with_known(known.clone());
+                if (ImageRecord { stored: known.stored, ..next.clone() }) != known {
+                    return Ok(false);
+                }
+                for tag in *tags {
+                    let leads_here = self.tagged(tag)?.as_ref() == Some(&image.id);
+                    if !leads_here || self.index_of(tag)?.is_some() {
+                        return Ok(false);
+                    }
+                }
+                renewed.push(next);
+            }
+            renewed.iter().try_for_each(|image| self.write_record(image))?;
+            Ok(true)
+        })
+    }
+
+    /// The same as [`State::put_image`] for images that come from `repository`, where their layers are the blobs that their records name. They have
     /// no names by this.
     pub fn put_fetched_images(&self, images: &[ImageRecord], repository: &str) -> Result<()> {
         self.atomically(Durability::Power, || {

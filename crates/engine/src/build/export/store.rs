@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use image::{Content, Parts};
+use image::{Content, LoadedImage, Parts};
 use oci::{Digest, Reference};
 
 use super::describe::{Described, Way};
@@ -21,18 +21,10 @@ impl Export<'_> {
             let way = if options.push { Way::Registry } else { Way::Store };
             let described = self.describe(options, way, part)?;
             let known = self.known(&described)?;
-            let loaded = self.assemble(&described)?;
-            let mut images = loaded.images;
-            if options.store && !options.by_digest {
-                let through = described.index.as_ref().map(|(descriptor, _)| descriptor.digest.clone());
-                for image in &mut images {
-                    image.references = options.names.clone();
-                    image.through = through.clone().filter(|_| !options.names.is_empty());
-                }
+            if !self.is_stored(options, &described)? {
+                self.store(options, &described)?;
             }
-            self.session.engine.name_all(&images, "create")?;
             self.name_by_digest(options, &described)?;
-            drop(loaded.hold);
             if options.store {
                 for name in &options.names {
                     part.progress(&format!("naming to {name}"), 0, None, true);
@@ -45,6 +37,41 @@ impl Export<'_> {
             self.note(&described, &options.names, built);
             Ok(())
         })
+    }
+
+    /// Whether all of it is here under its names already, as after a build that did nothing anew: such a one need not wait for the disk.
+    fn is_stored(&self, options: &ImageOptions, described: &Described) -> Result<bool> {
+        if described.index.is_some() {
+            return Ok(false);
+        }
+        let mut images = Vec::with_capacity(described.images.len());
+        for image in &described.images {
+            let Some(Product { config, .. }) = self.products.get(image.product) else { return Ok(false) };
+            images.push(LoadedImage {
+                id: image.id.clone(),
+                config: config.clone(),
+                manifest: Some(image.manifest.clone()),
+                layers: image.layers.clone(),
+                references: options.stored_names().to_vec(),
+                through: None,
+                attached: Vec::new(),
+            });
+        }
+        self.session.engine.name_again(&images, "create")
+    }
+
+    fn store(&self, options: &ImageOptions, described: &Described) -> Result<()> {
+        let loaded = self.assemble(described)?;
+        let mut images = loaded.images;
+        let names = options.stored_names();
+        let through = described.index.as_ref().map(|(descriptor, _)| descriptor.digest.clone());
+        for image in &mut images {
+            image.references = names.to_vec();
+            image.through = through.clone().filter(|_| !names.is_empty());
+        }
+        self.session.engine.name_all(&images, "create")?;
+        drop(loaded.hold);
+        Ok(())
     }
 
     /// Those of the images that are known already.
@@ -75,7 +102,10 @@ impl Export<'_> {
             let Some(Product { config, .. }) = self.products.get(image.product) else { continue };
             let manifest = Some((image.manifest.clone(), image.bytes.clone()));
             let (config, layers) = (config.clone(), image.layers.clone());
-            parts.push(Parts { config, layers, manifest, documents: Vec::new() });
+            let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+            let merged = self.session.draft.view_for(&image.id, &diff_ids);
+            let merged = merged.map_err(failed("merge the image's layers"))?;
+            parts.push(Parts { config, layers, manifest, merged, documents: Vec::new() });
         }
         if let (Some((_, index)), Some(first)) = (&described.index, parts.first_mut()) {
             first.documents.push(index.clone());

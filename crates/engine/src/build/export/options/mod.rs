@@ -91,6 +91,13 @@ pub(super) struct ImageOptions {
     pub(super) is_artifact: bool,
 }
 
+impl ImageOptions {
+    /// What it is called here.
+    pub(super) fn stored_names(&self) -> &[Reference] {
+        if self.store && !self.by_digest { &self.names } else { &[] }
+    }
+}
+
 /// How a file system is laid out.
 #[derive(Clone, Debug)]
 pub(super) struct TreeOptions {
