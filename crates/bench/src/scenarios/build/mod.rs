@@ -10,8 +10,10 @@
 
 mod recipes;
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -23,6 +25,9 @@ use recipes::Recipe;
 
 /// What the images are called.
 const NAME: &str = "localhost/bench:built";
+
+/// A copy of the data, and no builder.
+const BARE: &str = "a bare copy, synced";
 
 /// One builder: what it calls itself, and the words before the options of a build.
 struct Builder<'a> {
@@ -64,7 +69,7 @@ fn builds(lab: &Lab, rounds: usize, title: &str, recipes: &[Recipe]) -> Result<T
     table.note(
         "All build on the same busybox image. Docker is BuildKit in Debian's dockerd 20.10; buildah runs steps by crun, with \
          `--layers`. What the commands of the steps themselves take is less than a millisecond each, but for the 20 stages, each of which \
-         sleeps for 200 ms."
+         sleeps for 200 ms. Docker's layers are not synced: what it has built may be gone with the power."
             .to_owned(),
     );
     for builder in &builders {
@@ -89,7 +94,34 @@ fn compare(
             build(builder, recipe, folder)
         })
     });
-    in_turns(contestants.collect(), rounds)
+    let bare = recipe.data.map(|data| Contestant::new(BARE, move || copy(&folder.join(data), folder)));
+    in_turns(contestants.chain(bare).collect(), rounds)
+}
+
+/// Copies the files of a folder into one file that is on the disk then, as every layer is: what no builder can do without that loses
+/// nothing when the power fails.
+fn copy(data: &Path, folder: &Path) -> Result<Duration> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(data)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.sort();
+    let target = folder.with_extension("copy");
+    let begun = Instant::now();
+    let mut all = File::create(&target)?;
+    let mut buffer = vec![0; 256 << 10];
+    for file in files {
+        let mut file = File::open(file)?;
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            all.write_all(&buffer[..read])?;
+        }
+    }
+    all.sync_all()?;
+    let took = begun.elapsed();
+    std::fs::remove_file(target)?;
+    Ok(took)
 }
 
 fn build(builder: &Builder<'_>, recipe: &Recipe, folder: &Path) -> Result<Duration> {
@@ -115,7 +147,8 @@ fn report(table: &mut Table, recipe: &Recipe, times: &[(String, Times)]) {
         ];
         table.row(cells);
     }
-    let fastest = times.iter().skip(1).map(|(_, times)| times.median()).min().unwrap_or_default();
+    let others = times.iter().skip(1).filter(|(name, _)| name != BARE);
+    let fastest = others.map(|(_, times)| times.median()).min().unwrap_or_default();
     let commands = recipe.commands.as_secs_f64();
     let but = if recipe.commands.is_zero() {
         String::new()
@@ -124,6 +157,10 @@ fn report(table: &mut Table, recipe: &Recipe, times: &[(String, Times)]) {
     };
     let what = format!("`skiff build` ({}){but}, beside the fastest other", recipe.name);
     table.goal(&what, recipe.wanted, (ours - commands) / (fastest.as_secs_f64() - commands), "×");
+    if let Some((_, bare)) = times.iter().find(|(name, _)| name == BARE) {
+        let what = format!("`skiff build` ({}), beside a bare copy", recipe.name);
+        table.goal(&what, 1.3, ours / bare.median().as_secs_f64(), "×");
+    }
     if let Some(limit) = recipe.limit {
         table.goal(&format!("`skiff build` ({})", recipe.name), limit, ours * 1000.0, " ms");
     }

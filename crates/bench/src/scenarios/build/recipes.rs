@@ -27,6 +27,8 @@ pub(super) struct Recipe {
     pub(super) rounds: usize,
     /// What the commands themselves take at least, whoever builds, for the longest way through the steps.
     pub(super) commands: Duration,
+    /// The folder whose files are copied, where that is most of the work.
+    pub(super) data: Option<&'static str>,
 }
 
 /// How long each of the stages that are built at once sleeps.
@@ -43,6 +45,7 @@ pub(super) const STEPS: &[Recipe] = &[
         limit: None,
         rounds: 10,
         commands: Duration::ZERO,
+        data: None,
     },
     Recipe {
         name: "10 steps, cached",
@@ -53,6 +56,7 @@ pub(super) const STEPS: &[Recipe] = &[
         limit: Some(50.0),
         rounds: 20,
         commands: Duration::ZERO,
+        data: None,
     },
     Recipe {
         name: "one file changed",
@@ -63,6 +67,7 @@ pub(super) const STEPS: &[Recipe] = &[
         limit: None,
         rounds: 10,
         commands: Duration::ZERO,
+        data: None,
     },
     Recipe {
         name: "20 stages at once",
@@ -73,6 +78,7 @@ pub(super) const STEPS: &[Recipe] = &[
         limit: None,
         rounds: 3,
         commands: SLEEP,
+        data: None,
     },
 ];
 
@@ -87,36 +93,40 @@ pub(super) const FILES: &[Recipe] = &[
         limit: None,
         rounds: 3,
         commands: Duration::ZERO,
+        data: None,
     },
     Recipe {
         name: "context of 50,000 files, cached",
         lay_out: many_files,
         before: nothing,
         is_cold: false,
-        wanted: 0.2,
+        wanted: 0.1,
         limit: None,
         rounds: 3,
         commands: Duration::ZERO,
+        data: None,
     },
     Recipe {
         name: "context of 2 GB",
         lay_out: large_files,
         before: nothing,
         is_cold: true,
-        wanted: 0.3,
+        wanted: 0.2,
         limit: None,
         rounds: 2,
         commands: Duration::ZERO,
+        data: Some("data"),
     },
     Recipe {
         name: "500 MB from a stage",
         lay_out: between_stages,
         before: nothing,
         is_cold: true,
-        wanted: 0.3,
+        wanted: 0.2,
         limit: None,
         rounds: 2,
         commands: Duration::ZERO,
+        data: Some("data"),
     },
 ];
 
