@@ -4,6 +4,9 @@
 //! file, whole as well, under the target's name with `.skiff-<pid>` behind it; where there are no files without a name, any
 //! kill does. The next one with the same target removes it, and so does [`sweep`] of its directory: its process is gone, and with it
 //! the lock on the file.
+//!
+//! What is no file is never replaced: a device (`/dev/null`), a pipe, or a descriptor by its name (`/dev/stdout`) is written to
+//! as it is, and keeps its name and its mode.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,7 +14,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, open, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, linkat, open, openat, openat2,
+    unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
@@ -25,14 +31,42 @@ pub struct Partial {
     /// The name that it has until it is whole; none where the file system makes files without names.
     path: PathBuf,
     has_name: bool,
-    target: PathBuf,
+    /// What it is to replace; none if it is that itself.
+    target: Option<PathBuf>,
+}
+
+/// Whether a path is one of a file, or of nothing: who writes it anew may remove it first.
+pub fn is_replaceable(path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        // As a directory is not written to, either, the error is that of the attempt.
+        Ok(found) => fstat(found).is_ok_and(|stat| {
+            matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
+        }),
+        // It leads to a descriptor, unless it leads round and round.
+        Err(Errno::LOOP) => rustix::fs::stat(path).is_err(),
+        Err(_) => true,
+    }
 }
 
 impl Partial {
     /// Begins a file that is to replace `target`, an absolute path.
     pub fn create(target: &Path) -> Result<Partial> {
+        if !is_replaceable(target) {
+            let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let file = open(target, flags, Mode::empty()).named("open", target)?.into();
+            return Ok(Partial { file, path: target.to_owned(), has_name: false, target: None });
+        }
         remove_abandoned(target);
         Partial::begin(target.to_owned())
+    }
+
+    /// Gives it these permission bits.
+    pub fn set_mode(&self, mode: Mode) -> Result<()> {
+        match self.target {
+            Some(_) => fchmod(&self.file, mode).named("change the mode of", &self.path),
+            None => Ok(()),
+        }
     }
 
     fn begin(target: PathBuf) -> Result<Partial> {
@@ -45,7 +79,7 @@ impl Partial {
         };
         // Without a lock, its process says whether it is abandoned.
         let _locked = crate::lock::lock_for_file(&file);
-        Ok(Partial { file, path, has_name, target })
+        Ok(Partial { file, path, has_name, target: Some(target) })
     }
 
     /// Begins a file that is to replace what has a name in a directory that is open. What others have left there is not looked for.
@@ -56,12 +90,13 @@ impl Partial {
 
     /// Puts it in its place.
     pub fn finish(mut self) -> Result<()> {
+        let Some(target) = self.target.take() else { return Ok(()) };
         if !self.has_name {
             let way = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
             linkat(CWD, way, CWD, &self.path, AtFlags::SYMLINK_FOLLOW).named("create", &self.path)?;
             self.has_name = true;
         }
-        file::rename(&self.path, &self.target)?;
+        file::rename(&self.path, &target)?;
         self.has_name = false;
         Ok(())
     }
@@ -151,6 +186,51 @@ mod tests {
         ] {
             assert_eq!(maker(b"all.tar", name.as_bytes()), pid.and_then(Pid::from_raw), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_stays_what_it_is() {
+        use std::io::{Read as _, Write as _};
+        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+        let directory = std::env::temp_dir().join(format!("skiff-test-{}-devices", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let (pipe, link, numbered) = (directory.join("pipe"), directory.join("link"), directory.join("fd"));
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        symlink("/dev/null", &link).unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        symlink(format!("/proc/self/fd/{}", writer.as_raw_fd()), &numbered).unwrap();
+        // Open for both, so that nobody waits for a reader.
+        let mut held = File::options().read(true).write(true).open(&pipe).unwrap();
+        for path in [&pipe, &link, &numbered] {
+            assert!(!is_replaceable(path), "{}", path.display());
+            let mut partial = Partial::create(path).unwrap();
+            partial.file.write_all(b"text").unwrap();
+            partial.set_mode(Mode::empty()).unwrap();
+            partial.finish().unwrap();
+        }
+        drop(writer);
+        let (mut piped, mut numbered_text) = ([0; 4], String::new());
+        held.read_exact(&mut piped).unwrap();
+        reader.read_to_string(&mut numbered_text).unwrap();
+        assert_eq!((&piped, numbered_text.as_str()), (b"text", "text"));
+        let about = std::fs::metadata("/dev/null").unwrap();
+        assert!(about.file_type().is_char_device() && about.mode() & 0o777 == 0o666, "{about:?}");
+        assert!(std::fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        assert!(link.is_symlink() && numbered.is_symlink());
+        // A link to a file is replaced, not followed.
+        let (file, to_file) = (directory.join("file"), directory.join("to-file"));
+        std::fs::write(&file, "kept").unwrap();
+        symlink(&file, &to_file).unwrap();
+        let looped = directory.join("loop");
+        symlink("loop", &looped).unwrap();
+        for path in [&to_file, &looped, &directory.join("new")] {
+            assert!(is_replaceable(path), "{}", path.display());
+            Partial::create(path).unwrap().finish().unwrap();
+            assert!(path.symlink_metadata().unwrap().is_file(), "{}", path.display());
+        }
+        let kept = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(kept, "kept");
     }
 
     #[test]

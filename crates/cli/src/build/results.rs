@@ -1,7 +1,6 @@
 //! What is left of a build beside its outputs: `--iidfile`, `--metadata-file`, the words for a failure.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use dockerfile::source::Source;
 use engine::build::{BuildError, TargetFailed};
@@ -19,7 +18,10 @@ use crate::values::environment;
 /// Removes the file of an earlier build, so that a failure leaves no id that is not this one's.
 pub(super) fn forget_id(parsed: &Parsed) -> Result<()> {
     if let Some(path) = file(parsed, "iidfile") {
-        linux::file::remove_if_exists(Path::new(path))?;
+        let path = absolute(path)?;
+        if linux::partial::is_replaceable(&path) {
+            linux::file::remove_if_exists(&path)?;
+        }
     }
     Ok(())
 }
@@ -55,8 +57,7 @@ fn write(path: &str, content: &[u8]) -> Result<()> {
     let path = absolute(path)?;
     let mut partial = Partial::create(&path)?;
     partial.file.write_all(content).named("write", &path)?;
-    rustix::fs::fchmod(&partial.file, rustix::fs::Mode::from_raw_mode(0o644))
-        .named("change the mode of", &path)?;
+    partial.set_mode(rustix::fs::Mode::from_raw_mode(0o644))?;
     Ok(partial.finish()?)
 }
 
