@@ -93,6 +93,25 @@ fn a_terminal_has_a_window_and_its_cursor_afterwards() {
 }
 
 #[test]
+fn no_terminal_obeys_what_a_program_says() {
+    let skiff = Skiff::with_busybox().that_builds();
+    let (_scratch, path) = build_context(
+        "FROM busybox\nRUN printf 'a\\033]0;owned\\007b\\033[6n\\033[2J\\033[31mred\\n'; false\n",
+    );
+    for progress in ["plain", "tty"] {
+        let (code, text) = skiff.terminal(&["build", "--progress", progress, &path], 80, 24).finish();
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("ab\x1b[31mred\x1b[0m"), "{text:?}");
+        for harmful in ["\x1b]", "\x07", "\x1b[6n", "\x1b[2J"] {
+            assert!(!text.contains(harmful), "{harmful:?} in {text:?}");
+        }
+    }
+    // A file gets all of it.
+    let output = skiff.run(&["build", "--progress=plain", &path]);
+    assert!(output.stderr.contains("a\x1b]0;owned\x07b"), "{:?}", output.stderr);
+}
+
+#[test]
 fn an_interrupt_ends_the_build_and_leaves_nothing() {
     let skiff = Skiff::with_busybox().that_builds();
     let (_scratch, path) = build_context("FROM busybox\nRUN echo begun; sleep 1000\n");

@@ -13,6 +13,7 @@ mod colors;
 mod json;
 mod plain;
 mod screen;
+mod sieve;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -130,7 +131,7 @@ impl Display {
             Mode::RawJson => Renderer::RawJson(RawJson::new(now())),
             Mode::Quiet | Mode::Nothing => Renderer::Silent,
         };
-        let trace = Trace::new(mode == Mode::Plain);
+        let trace = Trace::new(mode == Mode::Plain, is_terminal);
         let times = times.unwrap_or(mode == Mode::Tty) && matches!(mode, Mode::Plain | Mode::Tty);
         let state = Mutex::new(State { trace, renderer, last: None });
         Display { begun: Instant::now(), expanded, times, warning, state }

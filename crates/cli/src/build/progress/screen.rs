@@ -169,7 +169,7 @@ impl Screen {
 }
 
 /// Characters that neither move the cursor nor turn the direction of writing.
-fn is_shown(character: char) -> bool {
+pub(super) fn is_shown(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -13,6 +13,7 @@ use dockerfile::source::{Position, Source};
 use engine::build::BuildEvent;
 
 use super::screen::Screen;
+use super::sieve::Sieve;
 
 /// Lines that are shown again when a step has failed, where they were printed before, and where they were not.
 const TAIL_LINES: [usize; 2] = [10, 100];
@@ -30,6 +31,8 @@ pub(super) struct Trace {
     pub(super) begun: Option<Duration>,
     /// Whether output is printed line by line.
     by_line: bool,
+    /// Whether it goes to a terminal.
+    is_terminal: bool,
 }
 
 /// Something that is done. Times are since the build began.
@@ -54,6 +57,8 @@ pub(super) struct Vertex {
     /// Its last lines.
     pub(super) tail: VecDeque<Vec<u8>>,
     pub(super) screen: Screen,
+    /// What its output goes through on its way to a terminal.
+    sieve: Option<Sieve>,
     /// Bytes of its output so far.
     pub(super) said: u64,
     /// Numbers of findings to tell of at it.
@@ -140,8 +145,8 @@ impl Finding {
 
 impl Trace {
     /// For output line by line, or else for a screen.
-    pub(super) fn new(by_line: bool) -> Trace {
-        Trace { by_line, ..Trace::default() }
+    pub(super) fn new(by_line: bool, is_terminal: bool) -> Trace {
+        Trace { by_line, is_terminal, ..Trace::default() }
     }
 
     /// Takes an event up.
@@ -149,7 +154,7 @@ impl Trace {
         match event {
             BuildEvent::Vertex(vertex) => {
                 self.by_id.insert(vertex.id, self.vertices.len());
-                self.vertices.push(Vertex::new(&vertex.name));
+                self.vertices.push(Vertex::new(&vertex.name, self.is_terminal));
             }
             BuildEvent::Started { id } => self.at(*id, now, |_| {}),
             BuildEvent::Cached { id } => self.at(*id, now, |vertex| {
@@ -220,7 +225,7 @@ impl Trace {
 }
 
 impl Vertex {
-    fn new(name: &str) -> Vertex {
+    fn new(name: &str, is_terminal: bool) -> Vertex {
         Vertex {
             name: name.replace(['\n', '\t'], " "),
             number: 0,
@@ -235,6 +240,7 @@ impl Vertex {
             is_partial: false,
             tail: VecDeque::new(),
             screen: Screen::default(),
+            sieve: is_terminal.then(Sieve::default),
             said: 0,
             findings: Vec::new(),
             is_new: false,
@@ -274,6 +280,8 @@ impl Vertex {
         if !by_line {
             self.screen.write(bytes);
         }
+        let sieved = self.sieve.as_mut().map(|sieve| sieve.pass(bytes));
+        let bytes = sieved.as_deref().unwrap_or(bytes);
         let elapsed = now.saturating_sub(self.started.unwrap_or(now));
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match line.split_last() {

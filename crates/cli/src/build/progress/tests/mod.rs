@@ -109,7 +109,7 @@ fn at_the_end_stands_what_was_found_and_where_the_time_went() {
          Stage names should be lowercase\n\
          More info: https://docs.docker.com/go/dockerfile/rule/stage-name-casing/\nDockerfile:1\n\n"
     );
-    let mut trace = Trace::new(false);
+    let mut trace = Trace::new(false, true);
     let script = "0 1 +[1/2] FROM a\n0 1 c\n0 2 +[2/2] RUN make\n0 2 >\n3000 2 =\n3000 3 +exporting to image\n3000 3 >\n4000 3 =\n";
     events(script, |event, at| trace.apply(event, at));
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::*;
 
 fn plain(script: &str, expected: &Expect) {
-    let (mut trace, mut plain, mut out) = (Trace::new(true), Plain::new(BUILDER), Vec::new());
+    let (mut trace, mut plain, mut out) = (Trace::new(true, false), Plain::new(BUILDER), Vec::new());
     let mut last = Duration::ZERO;
     events(script, |event, at| {
         trace.apply(event, at);
@@ -191,7 +191,7 @@ fn parts_are_printed_when_they_have_changed() {
 
 #[test]
 fn output_without_end_stays_small() {
-    let mut trace = Trace::new(true);
+    let mut trace = Trace::new(true, false);
     let mut plain = Plain::new(BUILDER);
     let digest = Digest::of(b"x");
     trace.apply(

@@ -4,7 +4,7 @@ use super::*;
 
 /// What a terminal shows in the end, and the widest row that was ever drawn.
 fn drawn(script: &str, until: u64, size: Size, all: bool) -> String {
-    let (mut trace, mut tty) = (Trace::new(false), Tty::new(Colors::none(), None, BUILDER_SHORT));
+    let (mut trace, mut tty) = (Trace::new(false, true), Tty::new(Colors::none(), None, BUILDER_SHORT));
     let mut screen = Screen::default();
     events(script, |event, at| {
         trace.apply(event, at);
@@ -93,7 +93,7 @@ fn a_small_terminal_shows_what_is_under_way() {
 
 #[test]
 fn a_window_that_became_narrower_is_drawn_over_as_it_stands() {
-    let (mut trace, mut tty) = (Trace::new(false), Tty::new(Colors::none(), None, ""));
+    let (mut trace, mut tty) = (Trace::new(false, true), Tty::new(Colors::none(), None, ""));
     events(RUNNING, |event, at| trace.apply(event, at));
     let now = Duration::from_millis(300);
     let rows = tty.draw(&trace, now, Size { width: 80, height: 24 }, false).matches('\n').count();
@@ -107,7 +107,7 @@ fn a_window_that_became_narrower_is_drawn_over_as_it_stands() {
 
 #[test]
 fn colours_tell_how_a_step_ended() {
-    let (mut trace, mut tty) = (Trace::new(false), Tty::new(Colors::of(None, None), None, ""));
+    let (mut trace, mut tty) = (Trace::new(false, true), Tty::new(Colors::of(None, None), None, ""));
     events("0 1 +[1/2] RUN a\n0 1 >\n1 1 =\n2 2 +[2/2] RUN b\n2 2 >\n3 2 !no\n", |event, at| {
         trace.apply(event, at)
     });
