@@ -85,6 +85,9 @@ impl Pattern {
             let found = begins[at].then(|| self.end(&characters[at..], Length::Longest)).flatten();
             let empty_after_match = found == Some(0) && last_end == Some(at);
             if let Some(count) = found.filter(|_| !empty_after_match) {
+                if out.len() + with.len() > limit {
+                    return None;
+                }
                 out.push_str(with);
                 at += count;
                 last_end = Some(at);

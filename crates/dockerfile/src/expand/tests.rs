@@ -282,7 +282,9 @@ fn near_names_are_offered() {
 fn growth_and_depth_are_bounded() {
     let mut env = Environment::default();
     env.set("a", "x".repeat(RESULT_LIMIT / 2 + 1));
-    for word in ["$a$a", "\"$a$a\"", "${a//x/yy}", "${none:-$a$a}"] {
+    // If the whole of it were made before it is measured, there would be no memory for it.
+    env.set("b", "y".repeat(RESULT_LIMIT));
+    for word in ["$a$a", "\"$a$a\"", "${a//x/yy}", "${a//x/$b}", "${none:-$a$a}"] {
         let error = Lexer::new('\\').expand(word, &env).unwrap_err().to_string();
         assert!(error.ends_with("it would become longer than 1048576 bytes"), "{error}");
     }
