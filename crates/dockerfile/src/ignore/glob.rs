@@ -116,7 +116,24 @@ fn class_character(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) ->
 
 /// Whether the pieces match all of a path.
 pub(super) fn is_match(pieces: &[Piece], path: &[u8]) -> bool {
-    follow(pieces, path).contains(pieces.len())
+    has_ends(pieces, path) && follow(pieces, path).contains(pieces.len())
+}
+
+/// Whether a path begins and ends as a pattern does whose ends are plain characters: most paths do not, and are done with.
+fn has_ends(pieces: &[Piece], path: &[u8]) -> bool {
+    // No byte of a longer character is one of these.
+    let plain = |piece: &Piece| match piece {
+        Piece::Literal(literal) if literal.is_ascii() => u8::try_from(*literal).ok(),
+        Piece::Literal(_)
+        | Piece::Any
+        | Piece::Star
+        | Piece::Rest
+        | Piece::Directories
+        | Piece::Class { .. } => None,
+    };
+    let (mut forwards, mut backwards) = (path.iter(), path.iter().rev());
+    pieces.iter().map_while(plain).all(|byte| forwards.next() == Some(&byte))
+        && pieces.iter().rev().map_while(plain).all(|byte| backwards.next() == Some(&byte))
 }
 
 /// Whether they may match a path that begins with this directory and a slash.
