@@ -19,7 +19,7 @@ use crate::platform::Platform;
 use crate::timestamp::Timestamp;
 
 /// The most layers an image may have.
-const LAYER_LIMIT: usize = 1024;
+const LAYER_LIMIT: usize = 1000;
 /// The most steps of an image's history: one for each layer, and many that made none.
 const HISTORY_LIMIT: usize = 8192;
 

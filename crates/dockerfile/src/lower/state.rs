@@ -7,8 +7,8 @@ use super::{Inputs, Made, config};
 use crate::expand::Environment;
 use crate::source::{Diagnostic, Result};
 
-/// The most layers of an image.
-const LAYER_LIMIT: usize = 1024;
+/// The most layers of an image, those of its base included, as whoever mounts it has it.
+const LAYER_LIMIT: usize = 1000;
 
 /// A stage as it is after some of its instructions.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl State {
     pub(super) fn layer(&mut self, node: usize) -> Result<()> {
         self.node = node;
         self.layers.push(node);
-        if self.layers.len() > LAYER_LIMIT {
+        if self.image.rootfs.diff_ids.len() + self.layers.len() > LAYER_LIMIT {
             let message = format!("the image would have more than {LAYER_LIMIT} layers");
             return Err(Diagnostic::error(message, None));
         }

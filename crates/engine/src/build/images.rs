@@ -1,7 +1,7 @@
 //! The images that stages begin with.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dockerfile::stage::ImageKey;
 use image::{Live, LoadedLayer};
@@ -74,10 +74,8 @@ pub(super) fn tree(session: &Session<'_>, id: &Digest) -> Result<Tree> {
     // Somebody may have removed it just before.
     let record = session.engine.image_record(id)?;
     let layers = record.layers.into_iter();
-    let loaded = |layer: state::LayerRecord| LoadedLayer {
-        diff_id: layer.diff_id,
-        size: layer.size,
-        blob: layer.blob,
+    let loaded = |layer: state::LayerRecord| {
+        Arc::new(LoadedLayer { diff_id: layer.diff_id, size: layer.size, blob: layer.blob })
     };
     Ok(Tree::Layers(layers.map(loaded).collect()))
 }

@@ -175,7 +175,7 @@ impl LayoutImage {
                 None => self.blobs.bring(session, (layer, None), blob)?,
             });
         }
-        Ok(Tree::Layers(layers.into()))
+        Ok(Tree::Layers(layers.into_iter().map(Arc::new).collect()))
     }
 }
 

@@ -10,8 +10,8 @@ use super::context::Files;
 /// What a step stands on, or takes files from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) enum Tree {
-    /// Layers of the store, bottom first; the session keeps them from being collected.
-    Layers(Arc<[LoadedLayer]>),
+    /// Layers of the store, bottom first; the session keeps them from being collected. Each is there once, in however many trees.
+    Layers(Arc<[Arc<LoadedLayer>]>),
     /// A directory of the caller, of which nothing is a layer until it is copied.
     Files(Arc<Files>),
 }
@@ -23,7 +23,7 @@ impl Tree {
     }
 
     /// Its layers; none of what is not made of layers.
-    pub(super) fn layers(&self) -> &[LoadedLayer] {
+    pub(super) fn layers(&self) -> &[Arc<LoadedLayer>] {
         match self {
             Tree::Layers(layers) => layers,
             Tree::Files(_) => &[],
@@ -32,7 +32,7 @@ impl Tree {
 
     /// One more layer on top.
     pub(super) fn with(&self, layer: LoadedLayer) -> Tree {
-        Tree::Layers(self.layers().iter().cloned().chain([layer]).collect())
+        Tree::Layers(self.layers().iter().cloned().chain([Arc::new(layer)]).collect())
     }
 
     /// The digests of its layers.

@@ -45,7 +45,7 @@ fn long_files_are_bounded() {
     assert_eq!(error(&chain), "the image would have more than 8192 steps");
     assert_eq!(
         error(&format!("FROM a\n{}", "RUN x\n".repeat(2000))),
-        "the image would have more than 1024 layers"
+        "the image would have more than 1000 layers"
     );
     let wide: String = (0..10_000).map(|index| format!("FROM a AS s{index}\nRUN x{index}\n")).collect();
     assert_eq!(made(&wide).layers.len(), 1);

@@ -150,7 +150,7 @@ impl Export<'_> {
             let entry = Descriptor::new(types.layer(&blob.media_type), blob.digest.clone(), blob.size);
             // What the store keeps as a tar is compressed by whoever sends it.
             let blob = if way == Way::Registry { Some(entry.clone()) } else { layer.blob.clone() };
-            layers.push(LoadedLayer { blob, ..layer.clone() });
+            layers.push(LoadedLayer { blob, ..LoadedLayer::clone(layer) });
             contents.push(content);
             entries.push(entry);
         }
