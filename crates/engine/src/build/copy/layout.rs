@@ -42,6 +42,8 @@ pub(super) struct Layout {
     base: Arc<image::View>,
     /// What the layer has, by path relative to the root.
     pub(super) made: BTreeMap<Vec<u8>, Made>,
+    /// How many sources there were.
+    sources: usize,
     /// Something of the base is no directory any more, so that what it had below is gone.
     replaces: bool,
     rules: Rules,
@@ -62,6 +64,8 @@ pub(super) struct Rules {
 pub(super) struct Made {
     /// Where it comes from, if it was not made for what is in it.
     pub(super) origin: Option<(View, Node)>,
+    /// Which source that is: two of them have no file in common, though both have a name of it.
+    pub(super) source: usize,
     pub(super) kind: Kind,
     pub(super) mode: u32,
     pub(super) uid: u32,
@@ -79,11 +83,12 @@ enum Look {
 
 impl Layout {
     pub(super) fn new(base: Arc<image::View>, rules: Rules) -> Self {
-        Self { base, made: BTreeMap::new(), replaces: false, rules }
+        Self { base, made: BTreeMap::new(), sources: 0, replaces: false, rules }
     }
 
     /// Lays a source over what is there.
     pub(super) fn add(&mut self, picked: &Picked, destination: &str) -> Result<()> {
+        self.sources += 1;
         let directory = destination.ends_with('/');
         let parent = destination.rsplit_once('/').map_or("", |(parent, _)| parent);
         let ensured = self.resolve(if directory { destination } else { parent }.as_bytes())?;
@@ -136,6 +141,7 @@ impl Layout {
 
     /// Lays what an archive has over what is there.
     pub(super) fn unpack(&mut self, view: &View, destination: &str) -> Result<()> {
+        self.sources += 1;
         let target = self.resolve(destination.as_bytes())?;
         self.make_directories(&target, MADE)?;
         self.unpack_directory(view, &view.root(), &target)
@@ -194,7 +200,8 @@ impl Layout {
         let mode = change.map_or(node.mode, |change| change.apply(node.mode, is_directory));
         let (uid, gid) = self.rules.owner.unwrap_or((node.uid, node.gid));
         let mtime = self.clamped(view.mtime(node));
-        Made { origin: Some((view.clone(), node.clone())), kind: node.kind, mode, uid, gid, mtime }
+        let (origin, source) = (Some((view.clone(), node.clone())), self.sources);
+        Made { origin, source, kind: node.kind, mode, uid, gid, mtime }
     }
 
     fn clamped(&self, time: Time) -> Time {
@@ -230,7 +237,7 @@ impl Layout {
                     let (uid, gid) = self.rules.owner.unwrap_or_default();
                     let mtime = Time { secs: self.rules.epoch.unwrap_or(0), nanos: 0 };
                     let kind = Kind::Directory;
-                    self.put(here.clone(), Made { origin: None, kind, mode, uid, gid, mtime })?;
+                    self.put(here.clone(), Made { origin: None, source: 0, kind, mode, uid, gid, mtime })?;
                     made_any = true;
                 }
                 Look::Link(_) | Look::Other => return Err(CopyError::Mkdir { path: shown(path) }.into()),

@@ -67,7 +67,7 @@ fn content_of(
     step: &Step<'_>,
 ) -> Result<Digest> {
     key::hash(session, all, step)?;
-    let mut fields = Fields::new("copy 1");
+    let mut fields = Fields::new("copy 2");
     fields
         .add(inputs.first().map(Tree::chain).map_or_else(String::new, |chain| chain.to_string()).as_bytes());
     fields.add(op.destination.as_bytes());

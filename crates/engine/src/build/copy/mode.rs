@@ -48,10 +48,11 @@ impl Change {
         Ok(Self::Symbolic(actions))
     }
 
-    /// The bits of a directory that is made for what is copied: 0755 unless all bits are said, and never more than permissions.
+    /// The bits of a directory that is made for what is copied: 0755 unless all bits are said, and never more than that, as
+    /// under the usual mask.
     pub(super) fn of_made(&self) -> u32 {
         match self {
-            Self::Absolute(mode) => *mode & 0o777,
+            Self::Absolute(mode) => *mode & MADE,
             Self::Symbolic(_) => MADE,
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 
 use build::{Record, Step};
 use image::LayerWriter;
@@ -46,7 +45,7 @@ struct Writer<'w, 'd, 's> {
     layer: LayerWriter<'d, 's>,
     step: &'w Step<'w>,
     header: Vec<u8>,
-    /// The first name of each file with several: by its view and inode.
+    /// The first name of each file with several: by its source and inode.
     links: HashMap<(usize, (u64, u64)), Vec<u8>>,
     /// Where the content of large files begins, how long it is, and its digest.
     known: Vec<(u64, u64, Digest)>,
@@ -74,7 +73,7 @@ impl Writer<'_, '_, '_> {
     fn member(&mut self, path: &[u8], made: &Made) -> Result<()> {
         let Some((view, node)) = &made.origin else { return self.header(path, Body::Directory, made, &[]) };
         if let Some(inode) = view.shared_inode(node) {
-            let key = (address(view), inode);
+            let key = (made.source, inode);
             if let Some(first) = self.links.get(&key).cloned() {
                 return self.header(path, Body::Hardlink(&first), made, &[]);
             }
@@ -169,12 +168,4 @@ impl Writer<'_, '_, '_> {
 
 fn layered_xattrs(view: &image::View, node: u32) -> Vec<Xattr> {
     view.named(node).map(|named| view.xattrs(&named).to_vec()).unwrap_or_default()
-}
-
-/// What tells views apart that are there at once.
-fn address(view: &View) -> usize {
-    match view {
-        View::Layers(view) => Arc::as_ptr(view).addr(),
-        View::Files(files) => Arc::as_ptr(files).addr(),
-    }
 }

@@ -100,6 +100,21 @@ fn a_mode_in_digits_is_that_of_made_directories_too() {
 }
 
 #[test]
+fn directories_that_are_made_get_no_more_than_the_usual_mask_leaves() {
+    check(expect![[r#"
+        over f b 644 b
+        COPY --chmod=777 dir/sub /x/y
+        COPY --chmod=7 a.txt /z/
+            0644 0:0 /b = b
+            0755 0:0 /x/
+            0755 0:0 /x/y/
+            0777 0:0 /x/y/deep = deep
+            0005 0:0 /z/
+            0007 0:0 /z/a.txt = a
+    "#]]);
+}
+
+#[test]
 fn what_readers_of_layers_would_refuse_is_not_written() {
     let refused = |context: &str, copies: &str, reason: &str| {
         let world = World::new();

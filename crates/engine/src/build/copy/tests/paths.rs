@@ -200,3 +200,29 @@ fn patterns_name_several_files() {
             0644 0:0 /x/a.txt = a
     "#]]);
 }
+
+#[test]
+fn files_of_several_sources_are_files_of_their_own() {
+    check(expect![[r#"
+        COPY a.txt hard /x/
+        COPY [ah]* /y/
+        COPY . /z
+            0755 0:0 /x/
+            0644 0:0 /x/a.txt = a
+            0644 0:0 /x/hard = a
+            0755 0:0 /y/
+            0644 0:0 /y/a.txt = a
+            0644 0:0 /y/hard = a
+            0755 0:0 /z/
+            0644 0:0 /z/a.txt = a (2 links)
+            0600 0:0 /z/b.txt = b
+            0750 0:0 /z/dir/
+            0777 0:0 /z/dir/link -> ../a.txt
+            0600 0:0 /z/dir/pipe (pipe)
+            0755 0:0 /z/dir/run = run
+            0755 0:0 /z/dir/sub/
+            0644 0:0 /z/dir/sub/deep = deep
+            0644 0:0 /z/hard = a (2 links)
+            0777 0:0 /z/out -> /etc/hostname
+    "#]]);
+}
