@@ -191,3 +191,40 @@ proptest! {
         }
     }
 }
+
+/// Dockerfiles as people write them.
+const REAL: &[&str] = &[
+    include_str!("../../e2e/tests/dockerfiles/node/Dockerfile"),
+    include_str!("../../e2e/tests/dockerfiles/go/Dockerfile"),
+    include_str!("../../e2e/tests/dockerfiles/nginx/Dockerfile"),
+    include_str!("../../e2e/tests/dockerfiles/python/Dockerfile"),
+    "# check=skip=all\nARG A=1\nFROM --platform=$BUILDPLATFORM scratch AS s\nADD --checksum=sha256:x --chown=a:b https://h/f /x\n\
+     COPY <<-\"E\" <<F /y/\n\ta\nE\n$A\nF\nONBUILD RUN --mount=type=cache,id=$A,sharing=locked,uid=1,mode=0700 [\"a\", \"b\"]\n\
+     HEALTHCHECK --interval=1m --start-interval=5s CMD a || b\nENV A=${A:+b} B=\"${A%%*}\" C=${B/x/y}\nEXPOSE 1-2/udp $A\n",
+];
+
+proptest! {
+    #[test]
+    fn real_files_that_were_changed_anywhere_end_in_a_graph_or_an_error(
+        number in 0..REAL.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..7_u8, any::<u8>(), 0..40_usize), 1..8),
+        ignored in "[-!*?/a-c.\\[\\]^\\\\ #]{0,12}",
+    ) {
+        let mut text = REAL[number].as_bytes().to_vec();
+        for (at, kind, byte, length) in changes {
+            let at = at.index(text.len().max(1)).min(text.len());
+            let end = text.len().min(at + length);
+            match kind {
+                0 => text.insert(at, byte),
+                1 => drop(text.drain(at..end)),
+                // A piece once more, here or at the end.
+                2 => { let piece = text[at..end].to_vec(); drop(text.splice(at..at, piece)) }
+                3 => text.extend_from_within(at..end),
+                4 => drop(text.splice(at..end, *b"${A:-$")),
+                5 => drop(text.splice(at..at, *b"\\\n")),
+                _ => text.truncate(end.max(1)),
+            }
+        }
+        go(&text, &ignored);
+    }
+}

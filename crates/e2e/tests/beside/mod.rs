@@ -56,21 +56,13 @@ impl Builders {
 
     /// What Skiff makes with these flags and this context.
     pub(crate) fn by_skiff(&self, options: &[&str]) -> Made {
-        self.skiff.ok(&[&["build", "-q", "-t", BUILT], options].concat());
-        self.look()
+        by_skiff(&self.skiff, options).unwrap_or_else(|error| panic!("{options:?}: {error}"))
     }
 
     /// What BuildKit makes.
     pub(crate) fn by_docker(&self, options: &[&str]) -> Made {
-        let mut command = Command::new("/usr/bin/docker");
-        command.env("DOCKER_BUILDKIT", "1").env("DOCKER_CONFIG", self.docker.lab.path("config"));
-        command.args(["--host", &self.docker.host(), "build", "-q", "-t", BUILT]).args(options);
-        let done = run(&mut command);
-        assert_eq!(done.code, 0, "{options:?}: {done:?}");
-        let file = self.folder.join("docker.tar");
-        let done = self.docker.run(&["save", "-o", file.to_str().unwrap(), BUILT]);
-        assert_eq!(done.code, 0, "{done:?}");
-        self.load(&file)
+        let made = by_docker(&self.skiff, &|| client(&self.docker), options);
+        made.unwrap_or_else(|error| panic!("{options:?}: {error}"))
     }
 
     /// What buildah makes.
@@ -84,38 +76,65 @@ impl Builders {
             "localhost/built:latest",
             &format!("docker-archive:{}:{BUILT}", file.display()),
         ]);
-        self.load(&file)
+        load(&self.skiff, &file)
     }
+}
 
-    fn load(&self, file: &Path) -> Made {
-        self.skiff.ok(&["rmi", "-f", BUILT]);
-        self.skiff.ok(&["load", "-q", "-i", file.to_str().unwrap()]);
-        std::fs::remove_file(file).unwrap();
-        self.look()
+/// The client of a Docker with the builder in it.
+pub(crate) fn client(docker: &Dockerd) -> Command {
+    let mut command = Command::new("/usr/bin/docker");
+    command.env("DOCKER_BUILDKIT", "1").env("DOCKER_CONFIG", docker.lab.path("config"));
+    command.args(["--host", &docker.host()]);
+    command
+}
+
+/// What Skiff makes, or why it makes nothing.
+pub(crate) fn by_skiff(skiff: &Skiff, options: &[&str]) -> Result<Made, String> {
+    let done = skiff.run(&[&["build", "-q", "-t", BUILT], options].concat());
+    if done.code == 0 { Ok(look(skiff)) } else { Err(format!("exit code {}: {}", done.code, done.stderr)) }
+}
+
+/// What the BuildKit of a Docker makes, or why it makes nothing.
+pub(crate) fn by_docker(
+    skiff: &Skiff,
+    client: &dyn Fn() -> Command,
+    options: &[&str],
+) -> Result<Made, String> {
+    let done = run(client().args(["build", "-q", "-t", BUILT]).args(options));
+    if done.code != 0 {
+        return Err(format!("exit code {}: {}", done.code, done.err));
     }
+    let file = skiff.folder().join("docker.tar");
+    let done = run(client().args(["save", "-o"]).arg(&file).arg(BUILT));
+    if done.code != 0 {
+        return Err(format!("cannot be saved: {}", done.err));
+    }
+    Ok(load(skiff, &file))
+}
 
-    /// The image as Skiff sees it.
-    fn look(&self) -> Made {
-        let container = self.skiff.ok(&["create", BUILT, "nothing"]);
-        let output = self.skiff.command(&["export", container.trim()]).output().unwrap();
-        assert!(output.status.success());
-        self.skiff.ok(&["rm", container.trim()]);
-        let info: Value = serde_json::from_str(&self.skiff.ok(&["image", "inspect", BUILT])).unwrap();
-        let history: Value = serde_json::from_str(&format!(
-            "[{}]",
-            self.skiff
-                .ok(&["history", "--no-trunc", "--format", "{{json .}}", BUILT])
-                .trim()
-                .replace('\n', ",")
-        ))
-        .unwrap();
-        let words =
-            history.as_array().unwrap().iter().map(|step| step["CreatedBy"].as_str().unwrap().to_owned());
-        Made {
-            tree: tree(&output.stdout),
-            config: config(&info[0]["Config"]),
-            history: words.rev().collect(),
-        }
+fn load(skiff: &Skiff, file: &Path) -> Made {
+    skiff.ok(&["rmi", "-f", BUILT]);
+    skiff.ok(&["load", "-q", "-i", file.to_str().unwrap()]);
+    std::fs::remove_file(file).unwrap();
+    look(skiff)
+}
+
+/// The image as Skiff sees it.
+fn look(skiff: &Skiff) -> Made {
+    let container = skiff.ok(&["create", BUILT, "nothing"]);
+    let output = skiff.command(&["export", container.trim()]).output().unwrap();
+    assert!(output.status.success());
+    skiff.ok(&["rm", container.trim()]);
+    let info: Value = serde_json::from_str(&skiff.ok(&["image", "inspect", BUILT])).unwrap();
+    let history = skiff.ok(&["history", "--no-trunc", "--format", "{{json .}}", BUILT]);
+    let history: Value = serde_json::from_str(&format!("[{}]", history.trim().replace('\n', ","))).unwrap();
+    let words = history.as_array().unwrap().iter().map(|step| step["CreatedBy"].as_str().unwrap().to_owned());
+    Made {
+        tree: tree(&output.stdout),
+        config: config(&info[0]["Config"]),
+        environment: info[0]["Config"]["Env"].clone(),
+        triggers: info[0]["Config"]["OnBuild"].clone(),
+        history: words.rev().collect(),
     }
 }
 
@@ -124,6 +143,9 @@ impl Builders {
 pub(crate) struct Made {
     pub(crate) tree: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, Value>,
+    /// In their order.
+    pub(crate) environment: Value,
+    pub(crate) triggers: Value,
     pub(crate) history: Vec<String>,
 }
 
@@ -131,6 +153,8 @@ pub(crate) struct Made {
 fn tree(archive: &[u8]) -> BTreeMap<String, String> {
     let mut tree = BTreeMap::new();
     let mut contents: BTreeMap<String, String> = BTreeMap::new();
+    // Of each file with several names the further ones.
+    let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
@@ -153,6 +177,12 @@ fn tree(archive: &[u8]) -> BTreeMap<String, String> {
         if made_for_mounts.contains(&path.as_str()) || path.starts_with("dev/") || path.starts_with("run/") {
             continue;
         }
+        let first = entry.link_name_bytes().filter(|_| header.entry_type().is_hard_link()).map(|link| {
+            String::from_utf8_lossy(&link).trim_start_matches("./").trim_start_matches('/').to_owned()
+        });
+        if let Some(first) = first {
+            names.entry(first).or_default().insert(path.clone());
+        }
         let link = entry.link_name_bytes().map(|link| String::from_utf8(link.into_owned()).unwrap());
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
@@ -166,10 +196,21 @@ fn tree(archive: &[u8]) -> BTreeMap<String, String> {
         };
         contents.insert(path.clone(), content.clone());
         let kind = if kind.is_hard_link() { tar::EntryType::Regular } else { kind };
+        let extensions = entry.pax_extensions().ok().flatten().into_iter().flatten().flatten();
+        let xattr = |key: &str| key.strip_prefix("SCHILY.xattr.").map(str::to_owned);
+        let mut xattrs: Vec<String> = extensions
+            .filter_map(|field| Some(format!("{}={}", xattr(field.key().ok()?)?, hex(field.value_bytes()))))
+            .collect();
+        xattrs.sort();
         let owner = (header.uid().unwrap(), header.gid().unwrap());
         let target = link.filter(|_| kind.is_symlink()).unwrap_or_default();
         let mode = if kind.is_symlink() { 0o777 } else { header.mode().unwrap() & 0o7777 };
-        tree.insert(path, format!("{kind:?} {mode:o} {owner:?} {content} {target}"));
+        tree.insert(path, format!("{kind:?} {mode:o} {owner:?} {content} {target} {xattrs:?}"));
+    }
+    for (first, mut all) in names {
+        all.insert(first);
+        let shown = format!(" names {all:?}");
+        all.iter().for_each(|path| tree.entry(path.clone()).or_default().push_str(&shown));
     }
     tree
 }

@@ -118,4 +118,32 @@ mod tests {
         }
         assert!(read(&json!([])).is_err());
     }
+
+    #[test]
+    fn what_was_changed_anywhere_is_read_or_refused() {
+        let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
+        let blob = json!({ "mediaType": "x", "digest": digest("blob"), "size": 3 });
+        let good = json!({
+            "layers": [{ "diffId": digest("tar"), "size": 5, "blob": blob }],
+            "records": [{ "key": digest("a"), "layer": 0 }],
+        });
+        let (good, blobs) = (good.to_string(), vec![serde_json::from_value::<Descriptor>(blob).unwrap()]);
+        let read = |bytes: &[u8]| Document::read(bytes, &blobs, Blobs::Layout(std::path::PathBuf::new()));
+        for at in 0..good.len() {
+            for byte in [0, b'"', b'{', b']', b'-', b'9', b'e', 0xff] {
+                let mut bad = good.clone().into_bytes();
+                bad[at] = byte;
+                // Whatever it is taken for, its keys lead to layers of its own.
+                if let Ok(found) = read(&bad) {
+                    assert!(found.records.values().all(|layer| *layer < found.layers.len()));
+                }
+            }
+            assert!(read(&good.as_bytes()[..at]).is_err());
+        }
+        for depth in [100, 100_000] {
+            let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            assert!(read(deep.as_bytes()).is_err());
+            assert!(read(format!("{{\"layers\":{deep},\"records\":[]}}").as_bytes()).is_err());
+        }
+    }
 }
