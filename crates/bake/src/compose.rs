@@ -1,119 +1,88 @@
 //! Compose files: the services that are built, as targets.
 //!
 //! ```text
-//! text ──yaml──► tree ──interpolate──► tree ──merge, over the files before──► services ──service──► definitions
+//! text ──yaml──► tree ──interpolate──► extends ──► paths ──► include ──► merge, over the files before ──► services ──► definitions
+//!                                         ▲                     ▲                                            ▲
+//!                                  other files ([`load`])  other files, with `.env` of their own         env_file
 //! ```
 //!
-//! Of a file only `services.*.{image,build,environment,extends}` and `secrets` matter. Variables are those of the environment, then
-//! those of `.env` ([`dotenv`]). Other files are not read: neither those that `include` or `extends` name, which are refused, nor
-//! `env_file`, which build arguments without a value could take theirs from.
+//! Of a file only `name`, `include`, `services.*.{image,build,environment,env_file,extends}` and `secrets` matter; every profile counts. Variables
+//! are those of the environment, then those of `.env` ([`dotenv`]), then `COMPOSE_PROJECT_NAME`. Other files are read by who
+//! calls, relative to the folder of the project, which is his own.
+//!
+//! Unlike the original, an `env_file` is only read where a build argument takes its value from the service's environment: what
+//! programs are told when they run need not be there when they are built.
 
 pub(crate) mod dotenv;
+mod environment;
 mod interpolate;
+mod load;
 mod merge;
+mod paths;
 mod service;
 mod yaml;
 
-use std::collections::BTreeMap;
-
 use crate::definition::{Config, Group};
 use crate::error::{Error, Fault, Place};
-use crate::resolve::Outside;
-use crate::resolve::check_name;
+use crate::resolve::{Outside, check_name};
+use crate::{MAX_BYTES, Reader};
 
-use yaml::{MAX_NODES, Yaml, count};
+use load::{Level, Loader};
+use yaml::Yaml;
 
-/// How many services may extend each other in a chain.
-const MAX_EXTENDS: usize = 16;
-
-/// A file that was read, with its variables filled in.
+/// A file as it was read.
 pub(crate) struct File {
+    name: String,
     root: Yaml,
 }
 
 /// Reads a file.
-pub(crate) fn parse(name: &str, text: &str, outside: &Outside<'_>) -> Result<File, Fault> {
+pub(crate) fn parse(name: &str, text: &str) -> Result<File, Fault> {
     let place = |position| Place { file: name.to_owned(), position };
-    let mut root = yaml::parse(text)
+    let root = yaml::parse(text)
         .map_err(|error| Error::Syntax { place: place(error.position), reason: error.reason })?;
-    let invalid = |reason| Error::Invalid { place: place(None), reason };
-    interpolate::all(&mut root, outside).map_err(invalid)?;
-    merge::canonical(&mut root).map_err(invalid)?;
-    if root.get("include").is_some_and(|include| !include.is_null()) {
-        return Err(invalid("include is not supported: name the files instead".to_owned()).into());
+    let invalid = |reason: &str| Error::Invalid { place: place(None), reason: reason.to_owned() };
+    if !matches!(root, Yaml::Map(_) | Yaml::Null) {
+        return Err(invalid("a Compose file is a map").into());
     }
-    if root.get("services").is_none() && root.get("secrets").is_none() {
-        return Err(invalid("empty compose file".to_owned()).into());
+    if !["services", "secrets", "include"].iter().any(|key| root.get(key).is_some()) {
+        return Err(invalid("empty compose file").into());
     }
-    Ok(File { root })
+    Ok(File { name: name.to_owned(), root })
 }
 
-/// Adds what the files say, merged in their order.
-pub(crate) fn define(files: Vec<File>, outside: &Outside<'_>, config: &mut Config) -> Result<(), Fault> {
+/// Adds what the files say, merged in their order. `environment` is what their variables stand for.
+pub(crate) fn define(
+    files: Vec<File>,
+    outside: &Outside<'_>,
+    reader: Option<Reader<'_>>,
+    config: &mut Config,
+) -> Result<(), Fault> {
+    let values = environment::values(&files, outside)?;
+    let mut loader = Loader::new(reader, MAX_BYTES);
     let mut root = Yaml::Map(Vec::new());
     for file in files {
-        merge::over(&mut root, file.root);
+        let mut level = Level::first(values.clone(), &file.name);
+        merge::over(&mut root, loader.load(&file.name, file.root, &mut level)?);
     }
-    let secrets = root.get("secrets").cloned().unwrap_or(Yaml::Null);
-    let services = match root.get("services") {
-        Some(Yaml::Map(services)) if !services.is_empty() => services.as_slice(),
-        _ => return Ok(()),
-    };
-    let by_name: BTreeMap<&str, &Yaml> =
-        services.iter().map(|(name, service)| (name.as_str(), service)).collect();
+    let mut root = merge::settled(root);
+    let secrets = root.remove("secrets").unwrap_or(Yaml::Null);
+    let Some(Yaml::Map(mut services)) = root.remove("services") else { return Ok(()) };
+    if services.is_empty() {
+        return Ok(());
+    }
+    services.sort_by(|one, other| one.0.cmp(&other.0));
     let mut group = Group::default();
-    let mut left = MAX_NODES;
-    for name in by_name.keys() {
+    for (name, service) in &services {
         let target = name.replace('.', "_");
         let invalid = |reason| Error::Target { target: target.clone(), reason };
-        let service = extended(name, &by_name, &mut Vec::new(), &mut left)?;
         let Some(build) = service.get("build").filter(|build| !build.is_null()) else { continue };
         check_name(&target).map_err(invalid)?;
-        let definition = service::definition(&target, &service, build, &secrets, outside).map_err(invalid)?;
-        group.targets.push(target);
-        config.add(definition);
+        let mut environment = environment::Environment::of(service, &values, &mut loader);
+        let definition = service::definition(&target, (service, build), &secrets, &mut environment);
+        group.targets.push(target.clone());
+        config.add(definition.map_err(invalid)?);
     }
     config.set_group("default".to_owned(), group);
     Ok(())
-}
-
-/// A service with what it extends below it.
-fn extended(
-    name: &str,
-    services: &BTreeMap<&str, &Yaml>,
-    chain: &mut Vec<String>,
-    left: &mut usize,
-) -> Result<Yaml, Error> {
-    let Some(service) = services.get(name) else { return Err(Error::NoTarget { name: name.to_owned() }) };
-    if let Some(start) = chain.iter().position(|link| link == name) {
-        let mut chain = chain.split_off(start);
-        chain.push(name.to_owned());
-        return Err(Error::Cycle { kind: "extends", chain });
-    }
-    if chain.len() >= MAX_EXTENDS {
-        return Err(Error::Limit {
-            what: "services that extend each other".to_owned(),
-            limit: MAX_EXTENDS as u64,
-        });
-    }
-    chain.push(name.to_owned());
-    let too_much = || Error::Limit {
-        what: "nodes of services, with what they extend".to_owned(),
-        limit: MAX_NODES as u64,
-    };
-    *left = left.checked_sub(count(service)).ok_or_else(too_much)?;
-    let mut service = (*service).clone();
-    if let Some(extends) = service.remove("extends").filter(|extends| !extends.is_null()) {
-        let refused = |reason: &str| Error::Target { target: name.to_owned(), reason: reason.to_owned() };
-        if extends.get("file").is_some() {
-            return Err(refused("a service of another file cannot be extended"));
-        }
-        let base = extends.text().or_else(|| extends.get("service").and_then(Yaml::text));
-        let base = base.ok_or_else(|| refused("extends names no service"))?;
-        let mut merged = extended(&base, services, chain, left)?;
-        merge::over(&mut merged, service);
-        service = merged;
-    }
-    chain.pop();
-    Ok(service)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::entry::{Attest, Cache, Output, Secret, Setting, Ssh, from_list, last_of_each, without_doubles};
+use crate::entry::{
+    Attest, Cache, Output, Policy, Secret, Setting, Ssh, from_list, last_of_each, without_doubles,
+};
 use crate::value::{Type, Value, convert};
 
 /// A group, as a file or several define it.
@@ -92,6 +94,7 @@ pub(crate) struct Definition {
     pub(crate) call: Option<String>,
     pub(crate) entitlements: Option<Vec<String>>,
     pub(crate) extra_hosts: BTreeMap<String, String>,
+    pub(crate) policy: Option<Vec<Policy>>,
 }
 
 /// What kind of value an attribute has.
@@ -107,8 +110,7 @@ pub(crate) enum Shape {
     Secrets,
     Keys,
     Resources,
-    /// What is not known how to be done, and must not be left undone in silence.
-    Unsupported,
+    Policies,
 }
 
 /// The attributes of a target.
@@ -141,7 +143,7 @@ pub(crate) const TARGET: &[(&str, Shape)] = &[
     ("call", Shape::Text),
     ("entitlements", Shape::Texts),
     ("extra-hosts", Shape::TextMap),
-    ("policy", Shape::Unsupported),
+    ("policy", Shape::Policies),
 ];
 
 /// The attributes of a group.
@@ -172,17 +174,15 @@ impl Shape {
                 text_map(&limits).iter().try_for_each(|(name, limit)| check_resource(name, limit))?;
                 Ok(limits)
             }
-            Self::Unsupported => Err("this is not supported".to_owned()),
+            Self::Policies => settings::<Policy>(value),
         }
     }
 
     /// What expressions see of an attribute that is not set.
     pub(crate) fn unset(self) -> Value {
         match self {
-            Self::Text | Self::Texts | Self::TextMap | Self::Flag | Self::Resources | Self::Unsupported => {
-                Value::Null
-            }
-            Self::Caches | Self::Outputs | Self::Attests | Self::Secrets | Self::Keys => {
+            Self::Text | Self::Texts | Self::TextMap | Self::Flag | Self::Resources => Value::Null,
+            Self::Caches | Self::Outputs | Self::Attests | Self::Secrets | Self::Keys | Self::Policies => {
                 Value::List(Vec::new())
             }
         }
@@ -293,6 +293,7 @@ impl Definition {
             "call" => self.call = text(value),
             "entitlements" => self.entitlements = texts(value),
             "extra-hosts" => self.extra_hosts = text_map(value),
+            "policy" => self.policy = Some(from_list(value)?),
             _ => {}
         }
         Ok(())
@@ -319,6 +320,7 @@ impl Definition {
         append(&mut self.ulimits, &other.ulimits);
         append(&mut self.entitlements, &other.entitlements);
         append(&mut self.attest, &other.attest);
+        append(&mut self.policy, &other.policy);
         append(&mut self.secret, &other.secret);
         append(&mut self.ssh, &other.ssh);
         append(&mut self.cache_from, &other.cache_from);

@@ -1,8 +1,10 @@
 //! Lists of settings (`cache-from`, `output`, `secret`, …), whose entries are text (`type=local,dest=out`) or objects.
 
 mod csv;
+mod policy;
 
 pub(crate) use csv::fields;
+pub use policy::Policy;
 
 use std::collections::BTreeMap;
 

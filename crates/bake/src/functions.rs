@@ -279,9 +279,18 @@ pub(crate) fn exists(name: &str) -> bool {
     find(name).is_some()
 }
 
+/// What is said of a name that is no function's.
+pub(crate) fn unknown(name: &str) -> String {
+    match name {
+        "bytesslice" => "bytesslice takes a buffer of bytes, of which there is none in bake files".to_owned(),
+        "rsadecrypt" => "rsadecrypt is not there: a bake file is no place for a private key".to_owned(),
+        _ => format!("there is no function named {name:?}"),
+    }
+}
+
 /// Calls a function.
 pub(crate) fn call(name: &str, arguments: &[Value], host: &mut Host) -> Result<Value> {
-    let (least, most, function) = find(name).ok_or_else(|| format!("there is no function named {name:?}"))?;
+    let (least, most, function) = find(name).ok_or_else(|| unknown(name))?;
     if arguments.len() < least || arguments.len() > most {
         let wanted = match (least, most) {
             (least, most) if least == most => format!("{least} arguments"),

@@ -37,8 +37,7 @@
 //! Where it goes another way than the original, on purpose: parents that are a circle are refused, not passed over;
 //! `target.NAME.ATTRIBUTE` is that of the last block which sets it, not of the last block; outputs are set before `push`
 //! and `load`, whose order the original leaves to chance; `&&` and `||` leave out a right side that decides nothing;
-//! numbers hold 38 digits; lengths count characters where the original counts graphemes; `policy` is refused. Not here,
-//! for it needs more than texts: definitions from repositories, `env_file` and `include` of Compose.
+//! numbers hold 38 digits; lengths count characters where the original counts graphemes. Files that Compose files name (`include`, `extends`, `env_file`) are read by who calls ([`Reader`]).
 //!
 //! Files are from anywhere: how large they are, how deep they nest, how many targets they make and how much is
 //! evaluated has limits, and what leads back to itself is refused with the way it takes.
@@ -71,7 +70,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 pub use definition::Group;
-pub use entry::{Attest, Entry, Secret, Ssh};
+pub use entry::{Attest, Entry, Policy, Secret, Ssh};
 pub use error::{Error, Place, Result};
 pub use plan::{Plan, Target};
 pub use resolve::Variable;
@@ -117,6 +116,17 @@ pub fn load(
     request.load()
 }
 
+/// Reads files that Compose files name, by their paths: relative ones are seen from the folder of the command, or of a
+/// definition elsewhere from the top of that. Answers the text, or that there is no such file; or why it is not to be had.
+#[derive(Clone, Copy)]
+pub struct Reader<'a>(pub &'a dyn Fn(&str) -> std::result::Result<Option<String>, String>);
+
+impl std::fmt::Debug for Reader<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Reader")
+    }
+}
+
 /// What to read and what to make of it.
 #[derive(Debug, Clone, Default)]
 pub struct Request<'a> {
@@ -126,6 +136,8 @@ pub struct Request<'a> {
     pub environment: BTreeMap<String, String>,
     /// The text of `.env`, whose variables Compose files have below those of the environment.
     pub dotenv: Option<&'a str>,
+    /// What reads files that Compose files name; without it, those are refused.
+    pub reader: Option<Reader<'a>>,
     /// Values of variables that go before the environment (`--var`).
     pub variables: BTreeMap<String, String>,
     /// Names of targets and groups, and patterns; none means `default`.
@@ -191,10 +203,11 @@ impl Request<'_> {
     /// What Compose files see of the environment.
     fn with_dotenv(&self, environment: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
         let mut all = match self.dotenv {
-            Some(text) => compose::dotenv::parse(text).map_err(|wrong| {
-                let place = Place { file: ".env".to_owned(), position: Some((wrong.line, 1)) };
-                Error::Syntax { place, reason: wrong.reason }
-            })?,
+            Some(text) => compose::dotenv::parse(text, &|name| environment.get(name).map(String::as_str))
+                .map_err(|wrong| {
+                    let place = Place { file: ".env".to_owned(), position: Some((wrong.line, 1)) };
+                    Error::Syntax { place, reason: wrong.reason }
+                })?,
             None => BTreeMap::new(),
         };
         all.extend(environment.clone());
@@ -221,14 +234,14 @@ impl Request<'_> {
             Outside { environment: &composed, variables: &self.variables, builtin: outside.builtin.clone() };
         let (mut documents, mut composes) = (Vec::new(), Vec::new());
         for (at, file) in self.files.iter().enumerate() {
-            match read(file, at, &of_compose)? {
+            match read(file, at)? {
                 Read::Document(document) => documents.push(document),
                 Read::Compose(compose) => composes.push(compose),
             }
         }
         let mut config = Config::default();
         if !composes.is_empty() {
-            compose::define(composes, &of_compose, &mut config)?;
+            compose::define(composes, &of_compose, self.reader, &mut config)?;
         }
         let host = Host::new(self.now, self.seed, self.environment.get("HOME").cloned());
         let variables = Resolver::new(&documents, &outside, host)?.resolve(&mut config)?;
@@ -242,12 +255,12 @@ enum Read {
 }
 
 /// Reads a file as what its name says; without an ending that says something, as what it can be read as.
-fn read(file: &File, at: usize, outside: &Outside<'_>) -> Result<Read, Fault> {
+fn read(file: &File, at: usize) -> Result<Read, Fault> {
     let name = file.name.to_lowercase();
     let text = file.content.strip_prefix('\u{feff}').unwrap_or(&file.content);
     let ends = |ending: &str| name.ends_with(ending);
     if ends(".yml") || ends(".yaml") {
-        return compose::parse(&file.name, text, outside).map(Read::Compose);
+        return compose::parse(&file.name, text).map(Read::Compose);
     }
     if ends(".json") {
         return json::parse(&file.name, text, at).map(Read::Document);
@@ -259,7 +272,7 @@ fn read(file: &File, at: usize, outside: &Outside<'_>) -> Result<Read, Fault> {
     if let Ok(document) = json::parse(&file.name, text, at) {
         return Ok(Read::Document(document));
     }
-    match compose::parse(&file.name, text, outside) {
+    match compose::parse(&file.name, text) {
         Ok(compose) => Ok(Read::Compose(compose)),
         Err(_) => hcl.map(Read::Document),
     }

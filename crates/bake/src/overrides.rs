@@ -33,6 +33,7 @@ const LISTS: &[&str] = &[
     "no-cache-filter",
     "output",
     "platform",
+    "policy",
     "secrets",
     "ssh",
     "tags",
@@ -166,6 +167,7 @@ fn set(target: &mut Definition, key: &str, it: &Override) -> std::result::Result
         "cache-from" => put(&mut target.cache_from, from_texts(&it.values)?, it.append),
         "cache-to" => put(&mut target.cache_to, from_texts(&it.values)?, it.append),
         "secrets" => put(&mut target.secret, from_texts(&it.values)?, it.append),
+        "policy" => put(&mut target.policy, from_texts(&it.values)?, it.append),
         "ssh" => put(&mut target.ssh, from_texts(&it.values)?, it.append),
         "output" => put(&mut target.output, from_texts(&it.values)?, it.append),
         "attest" => {

@@ -44,7 +44,7 @@ pub(crate) fn context(context: &str) -> String {
 }
 
 /// Whether a context is fetched: a URL, or a repository in one of the short forms.
-fn is_remote(context: &str) -> bool {
+pub(crate) fn is_remote(context: &str) -> bool {
     let schemes = ["http://", "https://", "git://", "ssh://", "github.com/"];
     if schemes.iter().any(|scheme| context.starts_with(scheme)) {
         return true;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::definition::{Config, Definition, Group, unique};
-use crate::entry::{Attest, Entry, Output, Secret, Ssh};
+use crate::entry::{Attest, Entry, Output, Policy, Secret, Ssh};
 use crate::error::{Error, Result};
 use crate::overrides::{self, Overrides};
 use crate::pattern;
@@ -81,6 +81,8 @@ pub struct Target {
     pub entitlements: Vec<String>,
     /// Lines of `/etc/hosts`: name to address.
     pub extra_hosts: BTreeMap<String, String>,
+    /// Rego that decides over what it may take from elsewhere, in order.
+    pub policy: Vec<Policy>,
     /// Whether it is only built because another target links to it.
     pub linked: bool,
 }
@@ -322,6 +324,7 @@ fn finished(name: &str, it: Definition) -> Result<Target> {
         call: it.call,
         entitlements: it.entitlements.unwrap_or_default(),
         extra_hosts: it.extra_hosts,
+        policy: it.policy.unwrap_or_default(),
         linked: false,
     })
 }

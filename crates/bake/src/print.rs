@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use crate::definition::{Group, RESOURCES};
-use crate::entry::{Attest, Entry, Secret, Ssh};
+use crate::entry::{Attest, Entry, Policy, Secret, Ssh};
 use crate::plan::{Plan, Target};
 
 impl Plan {
@@ -55,6 +55,7 @@ impl Target {
         it.text("call", self.call.as_deref());
         it.texts("entitlements", &self.entitlements);
         it.map("extra-hosts", escaped_map(&self.extra_hosts));
+        it.list("policy", &self.policy, policy);
         Value::Object(it.0)
     }
 }
@@ -129,6 +130,10 @@ fn attest(attest: &Attest) -> Value {
         all.insert("disabled", true.into());
     }
     all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn policy(policy: &Policy) -> Value {
+    object(policy.attributes())
 }
 
 fn secret(secret: &Secret) -> Value {

@@ -16,7 +16,7 @@ use crate::document::{Attribute, Block, Document};
 use crate::error::{Error, Fault};
 use crate::eval::{Budget, Result, Scope};
 use crate::expr::{Expr, Kind, Spot};
-use crate::functions::Host;
+use crate::functions::{self, Host};
 use crate::value::Value;
 
 /// A variable, as `--list variables` shows it.
@@ -156,7 +156,7 @@ impl<'a> Resolver<'a> {
     /// Calls a function that a file defines.
     pub(crate) fn user_function(&mut self, name: &'a str, arguments: Vec<Value>, at: Spot) -> Result<Value> {
         let Some(block) = self.functions.get(name).copied() else {
-            return Err(Fault::at(at, format!("there is no function named {name:?}")));
+            return Err(Fault::at(at, functions::unknown(name)));
         };
         let parameters = parameters(block);
         let variadic = block.attribute("variadic_params").and_then(Expr::keyword);

@@ -1,6 +1,7 @@
 //! Whole files to what `--print` shows of them.
 
 mod compose;
+mod compose_files;
 mod functions;
 mod hostile;
 mod language;

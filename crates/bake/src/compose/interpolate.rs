@@ -1,16 +1,27 @@
 //! Variables in Compose files: `$NAME`, `${NAME}`, and with `:-`, `-`, `:?`, `?`, `:+`, `+` what stands in for them.
+//!
+//! `$$` is a dollar, and so is one that no name and no brace follows.
 
+use super::environment::Values;
 use super::yaml::Yaml;
-use crate::resolve::Outside;
 
 /// How deep stand-ins may nest, and how much text variables may make.
 const MAX_DEPTH: usize = 16;
 const MAX_BYTES: usize = 16 << 20;
 
 /// Fills in all variables of a tree. Keys are left as they are.
-pub(super) fn all(node: &mut Yaml, outside: &Outside<'_>) -> Result<(), String> {
+pub(super) fn all(node: &mut Yaml, values: &Values) -> Result<(), String> {
     let mut left = MAX_BYTES;
-    fill(node, &|name| outside.given(name).map(String::as_str), &mut left)
+    fill(node, &|name| values.get(name).map(String::as_str), &mut left)
+}
+
+/// A text with its variables filled in, of which no more than `left` may come.
+pub(super) fn text<'e>(
+    text: &str,
+    given: &dyn Fn(&str) -> Option<&'e str>,
+    left: &mut usize,
+) -> Result<String, String> {
+    substitute(text, given, 0, left)
 }
 
 fn fill<'e>(
@@ -59,12 +70,13 @@ fn substitute<'e>(
             let end = closing(inner).ok_or_else(invalid)?;
             rest = &inner[end + 1..];
             braced(&inner[..end], given, depth, left)?.ok_or_else(invalid)?
-        } else {
-            let (name, after) = name(rest).ok_or_else(invalid)?;
+        } else if let Some((name, after)) = name(rest) {
             rest = after;
             given(name).unwrap_or_default().to_owned()
+        } else {
+            "$".to_owned()
         };
-        let too_much = || format!("variables make more than {MAX_BYTES} bytes");
+        let too_much = || "variables make too much text".to_owned();
         *left = left.checked_sub(value.len()).ok_or_else(too_much)?;
         result.push_str(&value);
     }
@@ -111,7 +123,10 @@ fn braced<'e>(
     let filled = value.filter(|value| !value.is_empty());
     let word = |word: &str, left: &mut usize| substitute(word, given, depth + 1, left);
     let known = |value: Option<&str>| value.map(str::to_owned);
-    let required = |word: String| format!("required variable {name} is missing a value: {word}");
+    let required = |word: String| match word.as_str() {
+        "" => format!("required variable {name} is missing a value"),
+        word => format!("required variable {name} is missing a value: {word}"),
+    };
     if rest.is_empty() {
         return Ok(Some(value.unwrap_or_default().to_owned()));
     }

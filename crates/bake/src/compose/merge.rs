@@ -1,4 +1,4 @@
-//! One Compose file over another: maps merge, lists grow, scalars are replaced.
+//! One Compose file over another: maps merge, lists grow, scalars and extensions (`x-…`) are replaced.
 
 use super::yaml::{Yaml, double};
 
@@ -13,6 +13,7 @@ pub(super) fn canonical(root: &mut Yaml) -> Result<(), String> {
                 return Err(format!("{key} is set twice"));
             }
         }
+        Yaml::Null => return Ok(()),
         _ => return Err("a Compose file is a map".to_owned()),
     }
     let Yaml::Map(entries) = root else { return Ok(()) };
@@ -45,6 +46,7 @@ fn canonical_service(service: &mut Yaml) -> Result<(), String> {
         match key.as_str() {
             "build" => canonical_build(value)?,
             "environment" => as_map(value, "environment")?,
+            "env_file" => as_list(value),
             _ => {}
         }
     }
@@ -74,15 +76,33 @@ fn canonical_build(build: &mut Yaml) -> Result<(), String> {
     Ok(())
 }
 
-/// A list of `key=value` as a map; a key without a value has none.
+/// One path as a list of one.
+fn as_list(node: &mut Yaml) {
+    match node {
+        Yaml::Override(inner) => as_list(inner),
+        Yaml::Null | Yaml::Reset | Yaml::List(_) => {}
+        Yaml::Scalar { .. } | Yaml::Map(_) => {
+            let one = std::mem::replace(node, Yaml::Null);
+            *node = Yaml::List(vec![one]);
+        }
+    }
+}
+
+/// A list of `key=value` as a map; a key without a value has none, whatever is below it.
 fn as_map(node: &mut Yaml, name: &str) -> Result<(), String> {
     match node {
         Yaml::Override(inner) => as_map(inner, name),
         Yaml::Null | Yaml::Reset => Ok(()),
-        Yaml::Map(entries) => match double(entries) {
-            Some(key) => Err(format!("{key} is set twice in {name}")),
-            None => Ok(()),
-        },
+        Yaml::Map(entries) => {
+            if let Some(key) = double(entries) {
+                return Err(format!("{key} is set twice in {name}"));
+            }
+            entries
+                .iter_mut()
+                .filter(|(_, value)| value.is_null())
+                .for_each(|(_, value)| *value = Yaml::Reset);
+            Ok(())
+        }
         Yaml::List(elements) => {
             let mut entries: Vec<(String, Yaml)> = Vec::new();
             for element in elements {
@@ -91,7 +111,7 @@ fn as_map(node: &mut Yaml, name: &str) -> Result<(), String> {
                 let separator = if name == "extra_hosts" && !text.contains('=') { ':' } else { '=' };
                 let (key, value) = match text.split_once(separator) {
                     Some((key, value)) => (key.to_owned(), Yaml::string(value)),
-                    None => (text, Yaml::Null),
+                    None => (text, Yaml::Reset),
                 };
                 match entries.iter_mut().find(|(known, _)| *known == key) {
                     // A host may have several addresses.
@@ -112,33 +132,38 @@ fn as_map(node: &mut Yaml, name: &str) -> Result<(), String> {
     }
 }
 
-/// Lays `upper` over `lower`.
+/// Lays `upper` over `lower`. Marks stay, for what is made of both may come to lie over something else.
 pub(super) fn over(lower: &mut Yaml, upper: Yaml) {
     match (&mut *lower, upper) {
+        // What says nothing changes nothing.
+        (_, Yaml::Null) => {}
+        (lower, Yaml::Reset) => *lower = Yaml::Reset,
+        (lower, Yaml::Override(upper)) => *lower = Yaml::Override(upper),
+        // What comes after a mark is meant to be there alone, too.
+        (lower @ Yaml::Reset, upper) => *lower = Yaml::Override(Box::new(upper)),
+        (Yaml::Override(inner), upper) => over(inner, upper),
         (Yaml::Map(mine), Yaml::Map(theirs)) => {
             let mut places: std::collections::HashMap<String, usize> =
                 mine.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
             for (key, value) in theirs {
                 match places.get(&key) {
+                    // What an extension means, nobody knows here.
+                    Some(at) if key.starts_with("x-") => mine[*at].1 = value,
                     Some(at) => over(&mut mine[*at].1, value),
                     None => {
                         places.insert(key.clone(), mine.len());
-                        mine.push((key, settled(value)));
+                        mine.push((key, value));
                     }
                 }
             }
         }
-        (Yaml::List(mine), Yaml::List(theirs)) => mine.extend(theirs.into_iter().map(settled)),
-        (mine, Yaml::Reset) => *mine = Yaml::Null,
-        (mine, Yaml::Override(inner)) => *mine = settled(*inner),
-        // What says nothing changes nothing.
-        (_, Yaml::Null) => {}
-        (mine, theirs) => *mine = settled(theirs),
+        (Yaml::List(mine), Yaml::List(theirs)) => mine.extend(theirs),
+        (lower, upper) => *lower = upper,
     }
 }
 
 /// A tree without marks, which mean something only over another.
-fn settled(node: Yaml) -> Yaml {
+pub(super) fn settled(node: Yaml) -> Yaml {
     match node {
         Yaml::Reset => Yaml::Null,
         Yaml::Override(inner) => settled(*inner),

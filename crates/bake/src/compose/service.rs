@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::environment::Environment;
 use super::yaml::Yaml;
 use crate::definition::{Definition, unique};
 use crate::entry::{
     Attest, Cache, Output, Secret, Setting, Ssh, from_texts, last_of_each, parse_bool, without_doubles,
 };
-use crate::resolve::Outside;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -43,10 +43,9 @@ const KEYS: &[&str] = &[
 /// The target of a service.
 pub(super) fn definition(
     name: &str,
-    service: &Yaml,
-    build: &Yaml,
+    (service, build): (&Yaml, &Yaml),
     secrets: &Yaml,
-    outside: &Outside<'_>,
+    environment: &mut Environment<'_, '_>,
 ) -> Result<Definition> {
     let Yaml::Map(entries) = build else { return Err("build must be a string or a map".to_owned()) };
     if let Some((key, _)) =
@@ -61,7 +60,7 @@ pub(super) fn definition(
     target.network = text(build, "network")?;
     target.target = text(build, "target")?;
     target.contexts = contexts(map(build, "additional_contexts")?);
-    target.args = arguments(service, build, outside)?;
+    target.args = arguments(build, environment)?;
     target.labels = filled(map(build, "labels")?);
     target.extra_hosts = hosts(build)?;
     target.tags = texts(build, "tags")?.map(unique);
@@ -115,7 +114,7 @@ fn texts(node: &Yaml, key: &str) -> Result<Option<Vec<String>>> {
 }
 
 /// The entries of a map whose values are texts or nothing.
-fn map(node: &Yaml, key: &str) -> Result<BTreeMap<String, Option<String>>> {
+pub(super) fn map(node: &Yaml, key: &str) -> Result<BTreeMap<String, Option<String>>> {
     let entries = match node.get(key) {
         None | Some(Yaml::Null) => return Ok(BTreeMap::new()),
         Some(Yaml::Map(entries)) => entries,
@@ -146,17 +145,17 @@ fn contexts(map: BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
     filled(map).into_iter().map(|(key, value)| (key, context(value))).collect()
 }
 
-/// Build arguments; those without a value have that of the service's environment, or of ours, or are left out.
-fn arguments(service: &Yaml, build: &Yaml, outside: &Outside<'_>) -> Result<BTreeMap<String, String>> {
-    let environment = map(service, "environment")?;
-    let resolved = |name: &String| match environment.get(name) {
-        Some(Some(value)) => Some(value.clone()),
-        _ => outside.given(name).cloned(),
-    };
-    let arguments = map(build, "args")?.into_iter();
-    Ok(arguments
-        .filter_map(|(name, value)| value.or_else(|| resolved(&name)).map(|value| (name, value)))
-        .collect())
+/// Build arguments; those without a value have that of the service's programs, or of ours, or are left out.
+fn arguments(build: &Yaml, environment: &mut Environment<'_, '_>) -> Result<BTreeMap<String, String>> {
+    let mut arguments = BTreeMap::new();
+    for (name, value) in map(build, "args")? {
+        let value = match value {
+            Some(value) => Some(value),
+            None => environment.value(&name)?,
+        };
+        arguments.extend(value.map(|value| (name, value)));
+    }
+    Ok(arguments)
 }
 
 fn hosts(build: &Yaml) -> Result<BTreeMap<String, String>> {

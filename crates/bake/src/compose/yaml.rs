@@ -49,6 +49,33 @@ impl Yaml {
         }
     }
 
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match self {
+            Self::Map(entries) => entries.iter_mut().find(|(known, _)| known == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// Sets an entry of a map.
+    pub(super) fn set(&mut self, key: &str, node: Self) {
+        match self.get_mut(key) {
+            Some(known) => *known = node,
+            None => {
+                if let Self::Map(entries) = self {
+                    entries.push((key.to_owned(), node));
+                }
+            }
+        }
+    }
+
+    /// What is marked, or the node itself if it is not.
+    pub(super) fn inner_mut(&mut self) -> &mut Self {
+        match self {
+            Self::Override(inner) => inner.inner_mut(),
+            node => node,
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &str) -> Option<Self> {
         let Self::Map(entries) = self else { return None };
         let at = entries.iter().position(|(known, _)| known == key)?;

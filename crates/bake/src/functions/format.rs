@@ -137,8 +137,8 @@ fn shown(mode: char, value: &Value, verb: &Verb) -> Result<String> {
         }
         'd' | 'b' | 'o' | 'x' | 'X' => {
             let number = number(value)?;
-            // Numbers with a fraction are cut.
-            let whole = number.truncate().to_i128().unwrap_or_default();
+            let whole = number.to_i128();
+            let whole = whole.ok_or_else(|| format!("%{mode} takes an integer"))?;
             let digits = whole.unsigned_abs();
             let digits = match mode {
                 'b' => format!("{digits:b}"),

@@ -148,7 +148,7 @@ secrets:
                 },
                 {
                   "id": "file",
-                  "src": "./secret"
+                  "src": "secret"
                 }
               ],
               "ssh": [
@@ -299,7 +299,7 @@ fn variables_have_stand_ins() {
         "${NONE:?not given}",
         "${EMPTY?fine}",
         "${SET",
-        "$1",
+        "$1 a$ $ b",
         "${SET!}",
     ];
     expect![[r#"
@@ -310,7 +310,7 @@ fn variables_have_stand_ins() {
         ${NONE:?not given}: compose.yaml: required variable NONE is missing a value: not given
         ${EMPTY?fine} = 
         ${SET: compose.yaml: invalid interpolation format: "${SET"; you may need to escape any $ with another $
-        $1: compose.yaml: invalid interpolation format: "$1"; you may need to escape any $ with another $
+        $1 a$ $ b = $1 a$ $ b
         ${SET!}: compose.yaml: invalid interpolation format: "${SET!}"; you may need to escape any $ with another $
     "#]].assert_eq(&rows.map(of).concat());
 }
@@ -326,8 +326,11 @@ fn what_is_no_compose_file_is_refused() {
         "services:\n  a:\n    build:\n      secrets: [x]",
         "services:\n  a:\n    build:\n      secrets: [x]\nsecrets:\n  x: {external: true}",
         "services:\n  a:\n    extends: b\n  b:\n    extends: a",
+        "services:\n  a:\n    extends: b\n",
         "services:\n  a:\n    extends: {file: other.yaml, service: b}",
         "include: [other.yaml]\nservices: {}",
+        "include: other.yaml",
+        "services:\n  a:\n    env_file: x\n    build: {args: [A]}",
         "services:\n  a:\n    build: .\n  a:\n    build: x",
         "services:\n  a:\n    build: {ulimits: {n: x}}",
         "services:\n  a:\n    build: {shm_size: large}",
@@ -340,8 +343,11 @@ fn what_is_no_compose_file_is_refused() {
         error: target a: undefined secret x
         error: target a: unsupported external secret x
         error: extends cycle not allowed: a -> b -> a
-        error: target a: a service of another file cannot be extended
-        error: compose.yaml: include is not supported: name the files instead
+        error: target a: it extends b, which compose.yaml does not define
+        error: compose.yaml: other.yaml is another file, and nobody reads others here
+        error: compose.yaml: .env is another file, and nobody reads others here
+        error: compose.yaml: include must be a list
+        error: target a: x is another file, and nobody reads others here
         error: compose.yaml: service a is defined twice
         error: target a: ulimits: n needs a number, or soft and hard
         error: target a: shm_size: "large" is no size

@@ -172,7 +172,8 @@ fn texts() {
 fn formats() {
     check_values(
         &[
-            "format(\"%s %d %v\", \"a\", 1.9, true)",
+            "format(\"%s %d %v\", \"a\", 19, true)",
+            "format(\"%d\", 1.9)",
             "format(\"%05d|%-5s|%5s|%+d\", 42, \"a\", \"b\", 3)",
             "format(\"%x %X %o %b %#x\", 255, 255, 8, 5, 255)",
             "format(\"%.2f %e %g %g\", 3.14159, 12345.678, 0.1, 1e30)",
@@ -211,7 +212,8 @@ fn formats() {
             "cidrhost(\"10.0.0.0/30\", 4)",
         ],
         expect![[r#"
-            format("%s %d %v", "a", 1.9, true) = "a 1 true"
+            format("%s %d %v", "a", 19, true) = "a 19 true"
+            format("%d", 1.9) = error: docker-bake.hcl:1,20: call of format: %d takes an integer
             format("%05d|%-5s|%5s|%+d", 42, "a", "b", 3) = "00042|a    |    b|+3"
             format("%x %X %o %b %#x", 255, 255, 8, 5, 255) = "ff FF 10 101 0xff"
             format("%.2f %e %g %g", 3.14159, 12345.678, 0.1, 1e30) = "3.14 1.234568e+04 0.1 1e+30"
@@ -301,6 +303,9 @@ fn collections() {
             "convert([1, \"a\"], list(string))",
             "convert({}, list(string))",
             "max([1, 5, 2]...)",
+            "byteslen(\"héé\")",
+            "bytesslice(\"x\", 0, 1)",
+            "rsadecrypt(\"x\", \"y\")",
             "nosuch(1)",
             "length(1)",
             "length([1], [2])",
@@ -351,6 +356,9 @@ fn collections() {
             convert([1, "a"], list(string)) = ["1","a"]
             convert({}, list(string)) = error: docker-bake.hcl:1,20: list required, but have object
             max([1, 5, 2]...) = 5
+            byteslen("héé") = 5
+            bytesslice("x", 0, 1) = error: docker-bake.hcl:1,20: bytesslice takes a buffer of bytes, of which there is none in bake files
+            rsadecrypt("x", "y") = error: docker-bake.hcl:1,20: rsadecrypt is not there: a bake file is no place for a private key
             nosuch(1) = error: docker-bake.hcl:1,20: there is no function named "nosuch"
             length(1) = error: docker-bake.hcl:1,20: call of length: a collection is required, not a number
             length([1], [2]) = error: docker-bake.hcl:1,20: length takes 1 arguments, not 2

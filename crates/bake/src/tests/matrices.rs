@@ -166,10 +166,6 @@ EOT
         default {"computed": "2", "heredoc": "a computed\n  b\n", "list": "p;q;", "plain": "3", "quoted": "1", "raw": "  x\n"}
     "#]].assert_eq(&names(content, &[]));
     check_error(
-        "target \"default\" {\n  policy = [{ filename = \"p\" }]\n}",
-        expect!["docker-bake.hcl:2,12: policy of target default: this is not supported"],
-    );
-    check_error(
         "target \"default\" {\n  resources = { cpus = 1 }\n}",
         expect!["docker-bake.hcl:2,15: resources of target default: unknown resources key cpus"],
     );

@@ -121,13 +121,13 @@ fn what_cannot_be_set_is_refused() {
         (
             "app.nope=1",
             expect![[
-                r#"error: override "app.nope=1": unknown key: nope; known are annotations, attest, cache-from, cache-to, entitlements, no-cache-filter, output, platform, secrets, ssh, tags, ulimits, call, context, description, dockerfile, dockerfile-inline, load, network, no-cache, pull, push, shm-size, target, args, contexts, extra-hosts, labels, resources"#
+                r#"error: override "app.nope=1": unknown key: nope; known are annotations, attest, cache-from, cache-to, entitlements, no-cache-filter, output, platform, policy, secrets, ssh, tags, ulimits, call, context, description, dockerfile, dockerfile-inline, load, network, no-cache, pull, push, shm-size, target, args, contexts, extra-hosts, labels, resources"#
             ]],
         ),
         (
             "app.inherits=x",
             expect![[
-                r#"error: override "app.inherits=x": unknown key: inherits; known are annotations, attest, cache-from, cache-to, entitlements, no-cache-filter, output, platform, secrets, ssh, tags, ulimits, call, context, description, dockerfile, dockerfile-inline, load, network, no-cache, pull, push, shm-size, target, args, contexts, extra-hosts, labels, resources"#
+                r#"error: override "app.inherits=x": unknown key: inherits; known are annotations, attest, cache-from, cache-to, entitlements, no-cache-filter, output, platform, policy, secrets, ssh, tags, ulimits, call, context, description, dockerfile, dockerfile-inline, load, network, no-cache, pull, push, shm-size, target, args, contexts, extra-hosts, labels, resources"#
             ]],
         ),
         ("nobody.tags=1", expect![[r#"error: could not find any target matching "nobody""#]]),

@@ -156,3 +156,29 @@ fn variables_and_overrides_meet_in_a_target() {
     assert_eq!(plan.targets["default"].tags, ["app:v1"]);
     assert_eq!(plan.targets["default"].args["VERSION"], "1");
 }
+
+#[test]
+fn policies_are_read_and_shown() {
+    let file = r#"
+target "base" { policy = ["filename=base.rego"] }
+target "default" {
+  inherits = ["base"]
+  policy = [{ filename = "own.rego", strict = true }, { reset = true }]
+}
+"#;
+    let policies = |set: &[&str]| match load(&[("docker-bake.hcl", file)], &[], &[], set) {
+        Ok(plan) => plan.targets["default"].policy.iter().map(|policy| format!("{policy}; ")).collect(),
+        Err(error) => format!("error: {error}"),
+    };
+    assert_eq!(policies(&[]), "filename=base.rego; filename=own.rego,strict=true; reset=true; ");
+    let plan = load(&[("docker-bake.hcl", file)], &[], &[], &[]).unwrap().to_json();
+    assert!(plan.contains("\"filename\": \"own.rego\",\n          \"strict\": \"true\""), "{plan}");
+    assert_eq!(policies(&["*.policy=disabled=true"]), "disabled=true; ");
+    assert!(policies(&["default.policy+=log-level=debug"]).ends_with("reset=true; log-level=debug; "));
+    assert!(policies(&["default.policy=level=x"]).contains("invalid value level=x"));
+    for wrong in ["[{ nope = 1 }]", "[{ strict = \"x\" }]", "\"filename=x\"", "[null]"] {
+        let file = format!("target \"default\" {{\n  policy = {wrong}\n}}");
+        let error = load(&[("docker-bake.hcl", &file)], &[], &[], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("docker-bake.hcl:2,12: policy of target default: "), "{wrong}: {error}");
+    }
+}

@@ -15,7 +15,7 @@ mod words;
 
 use std::time::SystemTime;
 
-use ::bake::{Plan, Request, Target};
+use ::bake::{Plan, Reader, Request, Target};
 use engine::request::{Build, DockerfileSource, NamedContext};
 use oci::Platform;
 
@@ -39,15 +39,18 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
     }
     let (addresses, targets) = definition::addresses(&parsed.arguments);
     let definition = Definition::read(context, parsed, addresses)?;
-    let overrides: Vec<String> = parsed.list("set").map(str::to_owned).collect();
+    let policies = parsed.list("policy").map(|policy| format!("*.policy+={policy}"));
+    let overrides: Vec<String> = parsed.list("set").map(str::to_owned).chain(policies).collect();
     let variables = parsed.values("var", |text| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be name=value"),
     })?;
+    let other = |path: &str| definition.other(context, path);
     let request = Request {
         files: &definition.files,
         environment: environment::all(),
         dotenv: definition.dotenv.as_deref(),
+        reader: Some(Reader(&other)),
         variables: variables.into_iter().collect(),
         targets,
         overrides: &overrides,
@@ -65,7 +68,7 @@ pub(crate) fn run(context: &Context, parsed: &Parsed) -> Result<u8> {
         output::print(&format!("{}\n", plan.to_json().trim_end()));
         return Ok(0);
     }
-    allow::check(parsed, &plan, definition.remote.is_some())?;
+    allow::check(parsed, &plan, definition.remote.as_ref(), definition.is_foreign)?;
     build(context, parsed, &plan, (definition.remote.as_ref(), mode))
 }
 

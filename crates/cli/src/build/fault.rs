@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     Target { target: String, reason: String },
     #[error("additional privileges requested by {targets}: {wanted}; pass {flags} to allow them")]
     NotAllowed { targets: String, wanted: String, flags: String },
+    #[error(
+        "cannot evaluate {files}: this builder knows no build policies (Rego), and does not build as if there were none; --policy disabled=true does"
+    )]
+    Policy { files: String },
     #[error("only one target can have its output on stdout")]
     StdoutForSeveral,
     #[error("{variable}: {value:?}: {reason}")]

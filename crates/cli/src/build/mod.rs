@@ -16,6 +16,7 @@ mod fault;
 mod outline;
 mod outputs;
 mod place;
+mod policy;
 mod progress;
 mod request;
 mod results;

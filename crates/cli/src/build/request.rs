@@ -9,7 +9,7 @@ use engine::request::{
 
 use super::fault::Fault;
 use super::place::Place;
-use super::{csv, outputs, sources, vcs};
+use super::{csv, outputs, policy, sources, vcs};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
@@ -18,6 +18,7 @@ use crate::values::{environment, integer};
 
 /// The request of what was typed, for these files.
 pub(super) fn request(context: &Context, parsed: &Parsed, place: Place) -> Result<Build> {
+    policy::check(parsed, &place)?;
     let lookup: sources::Lookup<'_> = &environment::caller;
     let tags = tags(parsed)?;
     let outputs = parsed.values("output", outputs::output)?;

@@ -73,6 +73,7 @@ pub(crate) static BAKE: Verb = Verb {
         value("metadata-file", "string", "Write what is known of the results to a file, as JSON"),
         switch("no-cache", "Make everything anew"),
         value("parallel", "int", "How many programs run at once, of all targets together").default("32"),
+        list("policy", "list", "Shorthand of --set *.policy+=… (disabled=true: build without)"),
         switch("print", "Print the targets as JSON, without building them"),
         value("progress", "string", "How to show how far it is: auto, plain, tty, rawjson, quiet or none")
             .default("\"auto\""),
@@ -108,6 +109,7 @@ const FILES: &[Flag] = &[
     list("no-cache-filter", "list", "Stages that are made anew"),
     switch("no-cache", "Make everything anew"),
     switch("debug", "Show all that is known about what the checks find").short('D'),
+    list("policy", "list", "Build policies, which are not evaluated here (disabled=true: build without)"),
     list("platform", "list", "Platforms to build for (os[/arch[/variant]])"),
     switch("pull", "Ask registries for newer base images"),
     list("secret", "list", "Secret that RUN may mount (id=name[,src=path|,env=NAME])"),

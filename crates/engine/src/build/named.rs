@@ -7,6 +7,7 @@
 //! | an image in an OCI layout | the same | its layers, fetched from the layout when a step asks |
 //! | what another build of the same command makes | that one's config | its layers, once they are made ([`super::together`]) |
 //! | a repository | no config | those of the commit, as a layer when a step asks |
+//! | a folder of an archive (`https://…#:folder`) | no config | its files, unpacked |
 //! | a file of the web | no config | it alone, under the last name of its address, mode 0600; an archive is not unpacked, as with BuildKit |
 //!
 //! Images are looked up when a stage that is needed begins with one, for that stage's platform; a name that no stage says costs

@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use ::bake::{Entry, Plan, Target};
 use rustix::fs::{Mode, OFlags};
 
-use super::definition::HERE;
+use super::definition::{HERE, Remote};
 use crate::build::fault::Fault;
 use crate::build::place::is_remote;
 use crate::context::absolute;
@@ -37,7 +37,7 @@ pub(super) struct Allowed {
 }
 
 /// Refuses what is not allowed.
-pub(super) fn check(parsed: &Parsed, plan: &Plan, is_remote_file: bool) -> Result<()> {
+pub(super) fn check(parsed: &Parsed, plan: &Plan, remote: Option<&Remote>, is_foreign: bool) -> Result<()> {
     let given = parsed.values("allow", |text| {
         text.split(',').filter(|one| !one.is_empty()).map(known).collect::<std::result::Result<Vec<_>, _>>()
     })?;
@@ -46,7 +46,7 @@ pub(super) fn check(parsed: &Parsed, plan: &Plan, is_remote_file: bool) -> Resul
     allowed.read.push(here.clone());
     allowed.write.push(here.clone());
     let limits_paths = flag("BUILDX_BAKE_ENTITLEMENTS_FS")?.unwrap_or(true);
-    let limits_contexts = is_remote_file && !flag("BAKE_ALLOW_REMOTE_FS_ACCESS")?.unwrap_or(false);
+    let limits_contexts = is_foreign && !flag("BAKE_ALLOW_REMOTE_FS_ACCESS")?.unwrap_or(false);
     let (mut missing, mut who) = (BTreeSet::new(), BTreeSet::new());
     for (name, target) in &plan.targets {
         let mut wanted = words(target);
@@ -54,7 +54,7 @@ pub(super) fn check(parsed: &Parsed, plan: &Plan, is_remote_file: bool) -> Resul
             wanted.extend(paths(target, &allowed)?);
         }
         if limits_contexts {
-            check_contexts(name, target, &here)?;
+            check_contexts(name, target, remote.is_some(), &here)?;
         }
         for wanted in wanted.into_iter().filter(|wanted| !allowed.has(wanted)) {
             who.insert(name.clone());
@@ -147,13 +147,29 @@ fn paths(target: &Target, allowed: &Allowed) -> Result<Vec<String>> {
     Ok(wanted)
 }
 
-/// Refuses folders of this machine that a file from elsewhere names and that are not below this one.
-fn check_contexts(name: &str, target: &Target, here: &Path) -> Result<()> {
-    let contexts = target.contexts.values().filter(|value| !value.contains("://") || value.starts_with(HERE));
-    let main = Some(&target.context).filter(|_| target.is_here);
-    let named = contexts.filter_map(|value| value.strip_prefix(HERE)).chain(main.map(String::as_str));
-    let file = target.dockerfile.strip_prefix(HERE);
-    for path in named.chain(file).filter(|path| !is_remote(path)) {
+/// Whether a path leads to what is below this folder.
+pub(super) fn is_below_here(path: &str) -> Result<bool> {
+    Ok(real(&absolute(path)?).starts_with(real(&absolute(".")?)))
+}
+
+/// Refuses folders of this machine that a file from elsewhere names and that are not below this one. Where its own folder is elsewhere,
+/// only what is said to be here is.
+fn check_contexts(name: &str, target: &Target, has_folder: bool, here: &Path) -> Result<()> {
+    let is_here = |path: &&str| !has_folder || path.starts_with(HERE);
+    let is_folder = |path: &&str| {
+        path.starts_with(HERE) || !(path.contains("://") || path.starts_with("target:") || is_remote(path))
+    };
+    let contexts = target.contexts.values().map(String::as_str).filter(is_here).filter(is_folder);
+    let main = Some(target.context.as_str()).filter(|_| target.is_here || !has_folder);
+    let file = Some(target.dockerfile.as_str()).filter(is_here);
+    let named = contexts.map(|path| path.strip_prefix(HERE).unwrap_or(path)).chain(main);
+    // Relative to the context, unless it is said to be here.
+    let file = file.map(|file| match file.strip_prefix(HERE) {
+        Some(file) => PathBuf::from(file),
+        None => Path::new(&target.context).join(file),
+    });
+    let file = file.and_then(|file| file.to_str().map(str::to_owned));
+    for path in named.chain(file.as_deref()).filter(|path| !is_remote(path)) {
         if !real(&absolute(path)?).starts_with(here) {
             let reason = format!(
                 "{path} is outside of this folder: a file from elsewhere may use it if BAKE_ALLOW_REMOTE_FS_ACCESS=1 is set"

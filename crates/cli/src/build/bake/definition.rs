@@ -8,16 +8,18 @@
 //! | a URL of a folder | names | these, in it; those that begin with `cwd://`, here |
 //! | a URL of a file | none | it |
 //!
-//! A second URL is what `BAKE_CMD_CONTEXT` says.
+//! A second URL is what `BAKE_CMD_CONTEXT` says. Files that Compose files name are where these are; those that a file alone names, below this
+//! folder.
 
 use std::path::Path;
 
 use ::bake::{FILES, File};
 use build::Cancel;
 use dockerfile::lower::{is_git, parse_git};
-use engine::build::ReadRemote;
+use engine::build::{ReadRemote, RemoteFiles};
 use engine::request::Secret;
 
+use super::allow;
 use crate::build::fault::Fault;
 use crate::build::place;
 use crate::context::Context;
@@ -38,6 +40,8 @@ pub(super) struct Definition {
     pub(super) dotenv: Option<String>,
     /// The folder elsewhere that they are from.
     pub(super) remote: Option<Remote>,
+    /// Whether somebody else has written them.
+    pub(super) is_foreign: bool,
 }
 
 /// A folder elsewhere.
@@ -74,39 +78,50 @@ impl Definition {
             return Err(Fault::NoBakeFile.into());
         }
         let dotenv = dotenv(&files)?;
-        Ok(Definition { files, dotenv, remote: None })
+        Ok(Definition { files, dotenv, remote: None, is_foreign: false })
+    }
+
+    /// A file that a Compose file names; none if there is no such file.
+    ///
+    /// # Errors
+    /// Why it is not to be had.
+    pub(super) fn other(&self, context: &Context, path: &str) -> std::result::Result<Option<String>, String> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(remote) = &self.remote {
+            let found = fetched(context, &remote.url, &[path]);
+            let found = found.map_err(|error| linux::chain(&error))?;
+            return Ok(found.files.into_iter().next().map(|(_, bytes)| text(bytes)));
+        }
+        if self.is_foreign && !allow::is_below_here(path).map_err(|error| linux::chain(&error))? {
+            return Err("a file from elsewhere may name files of this folder alone".to_owned());
+        }
+        match linux::file::read_bounded(Path::new(path), LIMIT) {
+            Ok(bytes) => Ok(Some(text(bytes))),
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.source.to_string()),
+        }
     }
 
     fn of_remote(context: &Context, url: &str, named: &[&str]) -> Result<Definition> {
         let there: Vec<&str> = named.iter().copied().filter(|name| !name.starts_with(HERE)).collect();
         let names = if named.is_empty() { FILES.to_vec() } else { there.clone() };
-        let secrets = [
-            ("GIT_AUTH_TOKEN", "BUILDX_BAKE_GIT_AUTH_TOKEN"),
-            ("GIT_AUTH_HEADER", "BUILDX_BAKE_GIT_AUTH_HEADER"),
-        ]
-        .into_iter()
-        .filter_map(|(id, variable)| {
-            Some((id.to_owned(), Secret::new(environment::caller(variable)?.as_bytes())))
-        });
-        let wanted = ReadRemote { url, names: &names, limit: LIMIT, secrets: secrets.collect() };
-        let client = registries::client(context)?;
-        let found = context.engine()?.read_remote(&client, &wanted, &Cancel::new())?;
+        let found = fetched(context, url, &names)?;
         let text = |(name, bytes): (String, Vec<u8>)| File {
             name,
             content: String::from_utf8_lossy(&bytes).into_owned(),
         };
-        let mut fetched = found.files.into_iter().map(text);
+        let mut files_there = found.files.into_iter().map(text);
         if !found.is_folder {
             // A file alone is all there is of it: what its targets name is here.
-            let mut files: Vec<File> = fetched.collect();
+            let mut files: Vec<File> = files_there.collect();
             for name in named {
                 files.push(local(name.strip_prefix(HERE).unwrap_or(name))?);
             }
-            return Ok(Definition { dotenv: dotenv(&files)?, files, remote: None });
+            return Ok(Definition { dotenv: dotenv(&files)?, files, remote: None, is_foreign: true });
         }
         let mut files = Vec::new();
         if named.is_empty() {
-            files.extend(fetched);
+            files.extend(files_there);
         } else {
             for name in named {
                 files.push(match name.strip_prefix(HERE) {
@@ -114,7 +129,7 @@ impl Definition {
                     None => {
                         let missing =
                             || Fault::NoRemoteBakeFile { name: (*name).to_owned(), url: url.to_owned() };
-                        fetched.next().filter(|file| file.name == *name).ok_or_else(missing)?
+                        files_there.next().filter(|file| file.name == *name).ok_or_else(missing)?
                     }
                 });
             }
@@ -122,8 +137,23 @@ impl Definition {
         if files.is_empty() {
             return Err(Fault::NoBakeFile.into());
         }
-        Ok(Definition { files, dotenv: None, remote: Some(Remote { url: url.to_owned() }) })
+        Ok(Definition { files, dotenv: None, remote: Some(Remote { url: url.to_owned() }), is_foreign: true })
     }
+}
+
+/// Files of a repository, of an archive, or the one file.
+fn fetched(context: &Context, url: &str, names: &[&str]) -> Result<RemoteFiles> {
+    let secrets = [
+        ("GIT_AUTH_TOKEN", "BUILDX_BAKE_GIT_AUTH_TOKEN"),
+        ("GIT_AUTH_HEADER", "BUILDX_BAKE_GIT_AUTH_HEADER"),
+    ]
+    .into_iter()
+    .filter_map(|(id, variable)| {
+        Some((id.to_owned(), Secret::new(environment::caller(variable)?.as_bytes())))
+    });
+    let wanted = ReadRemote { url, names, limit: LIMIT, secrets: secrets.collect() };
+    let client = registries::client(context)?;
+    Ok(context.engine()?.read_remote(&client, &wanted, &Cancel::new())?)
 }
 
 /// The files that the environment names.
@@ -166,10 +196,10 @@ impl Remote {
         if path.split('/').any(|part| part == "..") {
             return Err(format!("context {path:?} leads out of {}", self.url));
         }
+        // Of an archive a folder is named as of a repository, wherever a query stands.
         if !(is_git(&self.url) || self.url.starts_with("github.com/")) {
-            return Err(format!(
-                "context {path:?}: of an archive there is no part; {HERE}{path} would be here"
-            ));
+            let (address, above) = self.url.split_once("#:").unwrap_or((&self.url, ""));
+            return Ok(format!("{address}#:{}", joined(above, path)));
         }
         // A query says things of its own, which stay as they are.
         if self.url.contains('?') {
@@ -184,9 +214,22 @@ impl Remote {
         }
         let (remote, fragment) = self.url.split_once('#').unwrap_or((&self.url, ""));
         let (reference, above) = fragment.split_once(':').unwrap_or((fragment, ""));
-        let above = above.trim_matches('/');
-        let inner = if above.is_empty() { path.to_owned() } else { format!("{above}/{path}") };
-        Ok(format!("{remote}#{reference}:{inner}"))
+        Ok(format!("{remote}#{reference}:{}", joined(above, path)))
+    }
+
+    /// The same for a context with a name, for which an archive is a file unless a folder of it is meant.
+    pub(super) fn named(&self, path: &str) -> std::result::Result<String, String> {
+        let address = self.below(path)?;
+        let is_file = !(is_git(&address) || address.starts_with("github.com/") || address.contains("#:"));
+        Ok(if is_file { format!("{address}#:") } else { address })
+    }
+}
+
+/// A path below another.
+fn joined(above: &str, path: &str) -> String {
+    match above.trim_matches('/') {
+        "" => path.to_owned(),
+        above => format!("{above}/{path}"),
     }
 }
 
@@ -203,13 +246,27 @@ mod tests {
             ("https://h/a.git#main:top", "sub", "https://h/a.git#main:top/sub"),
             ("git@h:a.git#v1", "sub", "git@h:a.git#v1:sub"),
             ("https://h/a.git?ref=main&subdir=top", "sub", "https://h/a.git?ref=main&subdir=top/sub"),
+            ("https://h/a.tar", ".", "https://h/a.tar"),
+            ("https://h/a.tar", "sub/x/", "https://h/a.tar#:sub/x"),
+            ("https://h/a.tar.gz?token=1#:top", "sub", "https://h/a.tar.gz?token=1#:top/sub"),
         ] {
             assert_eq!(Remote { url: url.to_owned() }.below(path).unwrap(), want, "{url} {path}");
         }
         for (url, path) in
-            [("https://h/a.git", "../x"), ("https://h/a.tar", "x"), ("https://h/a.git", "a/../../b")]
+            [("https://h/a.git", "../x"), ("https://h/a.tar", "../x"), ("https://h/a.git", "a/../../b")]
         {
             assert!(Remote { url: url.to_owned() }.below(path).is_err(), "{url} {path}");
+        }
+    }
+
+    #[test]
+    fn an_archive_that_has_a_name_is_a_folder() {
+        for (url, path, want) in [
+            ("https://h/a.tar", ".", "https://h/a.tar#:"),
+            ("https://h/a.tar", "sub", "https://h/a.tar#:sub"),
+            ("https://h/a.git", ".", "https://h/a.git"),
+        ] {
+            assert_eq!(Remote { url: url.to_owned() }.named(path).unwrap(), want, "{url} {path}");
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn of(
     for (context, value) in &target.contexts {
         let value = match (value.strip_prefix(HERE), remote) {
             (Some(here), _) => here.to_owned(),
-            (None, Some(remote)) if is_folder(value) => remote.below(value).map_err(refused)?,
+            (None, Some(remote)) if is_folder(value) => remote.named(value).map_err(refused)?,
             (None, _) => value.clone(),
         };
         // What another target makes is put into the request.
@@ -99,6 +99,7 @@ fn what(target: &Target, add: &mut dyn FnMut(&str, &str)) {
         let all: Vec<String> = [id].into_iter().chain(source).chain(variable).collect();
         add("secret", &all.join(","));
     }
+    target.policy.iter().for_each(|policy| add("policy", &policy.to_string()));
     for ssh in &target.ssh {
         let paths = ssh.paths.join(",");
         let all = if paths.is_empty() { ssh.id.clone() } else { format!("{}={paths}", ssh.id) };

@@ -218,6 +218,24 @@ pub(super) fn without(
     Ok(Tree::empty().with(LoadedLayer { diff_id: layer, size, blob: None }))
 }
 
+/// A folder of a tree of layers as a tree of its own; none if there is no such folder.
+pub(super) fn folder(
+    session: &Session<'_>,
+    tree: &Tree,
+    path: &str,
+    step: &Step<'_>,
+) -> Result<Option<Tree>> {
+    let found = session.view(tree)?.resolve(path.as_bytes(), true)?;
+    let Some(found) = found.filter(|found| found.node.kind == Kind::Directory) else { return Ok(None) };
+    if found.path.is_empty() || found.path == b"/" {
+        return Ok(Some(tree.clone()));
+    }
+    let op = CopyOp { destination: "/".to_owned(), ..part(path) };
+    let inputs = [Tree::empty(), tree.clone()];
+    let Record { layer, size } = perform(session, &op, &inputs, step)?;
+    Ok(Some(Tree::empty().with(LoadedLayer { diff_id: layer, size, blob: None })))
+}
+
 /// The digest of what a tree has at a path, which is there: of a caller's files their content, of layers what names them.
 pub(super) fn part_content(
     session: &Session<'_>,

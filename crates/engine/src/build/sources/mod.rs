@@ -77,5 +77,5 @@ impl Found {
 
 pub(super) use git::{fetch as fetch_git, find as git};
 pub use remote::{ReadRemote, RemoteFiles};
-pub(super) use remote::{fetch_named, named, remote};
+pub(super) use remote::{fetch_named, named, parted, remote};
 pub(super) use web::{fetch_http, http};

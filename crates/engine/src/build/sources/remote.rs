@@ -1,4 +1,5 @@
-//! A main context from elsewhere: a repository, a tar, or a Dockerfile alone.
+//! A main context from elsewhere: a repository, a tar, or a Dockerfile alone. A folder of a tar is named as one of a repository is:
+//! `https://host/source.tar.gz#:folder`.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -31,7 +32,7 @@ pub(in crate::build) fn remote(
     let name = format!("[internal] load remote build context {}", web::shown(url));
     progress.internal(&name, |part| match is_repository(url) {
         true => repository(session, url),
-        false => file(session, url, part),
+        false => archive(session, url, part),
     })
 }
 
@@ -86,10 +87,25 @@ impl Engine {
     }
 }
 
-/// What a context with a name is at present, a repository or a file of the web.
+/// The address of a file of the web, and the folder that is wanted of what is in it.
+pub(in crate::build) fn parted(url: &str) -> (&str, Option<&str>) {
+    match url.split_once("#:") {
+        Some((address, folder)) if !is_repository(url) => (address, Some(folder)),
+        Some(_) | None => (url, None),
+    }
+}
+
+/// What a context with a name is at present, a repository, a folder of an archive, or a file of the web.
 pub(in crate::build) fn named(session: &Session<'_>, url: &str) -> Result<Source<Tree>> {
     match is_repository(url) {
         true => super::git(session, &parsed(url, None)?),
+        false if parted(url).1.is_some() => {
+            let silent = Progress::new(&|_| {});
+            match silent.internal("", |part| archive(session, url, part))? {
+                Received::Tree(tree) => Ok(Source::Here { identity: Some(tree.chain()), tree }),
+                Received::Dockerfile(_) => Err(no_folder(url)),
+            }
+        }
         false => super::http(session, url, None),
     }
 }
@@ -121,6 +137,28 @@ fn repository(session: &Session<'_>, url: &str) -> Result<Received> {
     let made = super::fetch_git(session, &source, &Step::new(0, session.cancel, &silent))?;
     let layer = LoadedLayer { diff_id: made.layer, size: made.size, blob: None };
     Ok(Received::Tree(Tree::empty().with(layer)))
+}
+
+/// A file of the web, or the folder of an archive that its address names.
+fn archive(session: &Session<'_>, url: &str, part: &Part<'_>) -> Result<Received> {
+    let (address, folder) = parted(url);
+    let received = file(session, address, part)?;
+    match (folder, received) {
+        (None, received) => Ok(received),
+        (Some(folder), Received::Tree(tree)) => {
+            let step = Step::new(0, session.cancel, &|_| {});
+            let folder = super::super::copy::folder(session, &tree, folder, &step)?;
+            folder.map(Received::Tree).ok_or_else(|| no_folder(url))
+        }
+        (Some(_), Received::Dockerfile(_)) => Err(no_folder(url)),
+    }
+}
+
+fn no_folder(url: &str) -> crate::Error {
+    let (address, folder) = parted(url);
+    let message =
+        format!("{} is no archive with a folder {:?}", web::shown(address), folder.unwrap_or_default());
+    BuildError::ContextAddress { message }.into()
 }
 
 fn file(session: &Session<'_>, url: &str, part: &Part<'_>) -> Result<Received> {

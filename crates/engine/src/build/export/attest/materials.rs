@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use super::encoded;
 use crate::build::export::Export;
 use crate::build::salt;
+use crate::build::sources::parted;
 use crate::request::{BuildContext, NamedContext};
 
 /// Something that a build was made of.
@@ -186,7 +187,10 @@ fn remote(export: &Export<'_>, url: &str) -> Material {
     match is_git(url).then(|| parse_git(url, keep, None)) {
         Some(Ok(source)) => repository(export, &source),
         Some(Err(_)) => Material::new(url, None),
-        None => Material::new(url, export.session.found.digest(url).as_ref()),
+        None => {
+            let (address, _) = parted(url);
+            Material::new(url, export.session.found.digest(address).as_ref())
+        }
     }
 }
 
