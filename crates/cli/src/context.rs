@@ -121,8 +121,32 @@ impl Context {
             std::env::var_os("SKIFF_TRACE").filter(|path| !path.is_empty()).map(absolute).transpose()?;
         // Read when something may be too old: most commands never ask.
         let kept_for = KeptFor::new(|| pressure::unfinished_for(&settings()));
-        Ok(Config { root, run, monitor: monitor_program()?, snapshotter: self.snapshotter, trace, kept_for })
+        Ok(Config {
+            root,
+            run,
+            monitor: monitor_program()?,
+            snapshotter: self.snapshotter,
+            trace,
+            cdi_folders: cdi_folders(),
+            kept_for,
+        })
     }
+}
+
+/// Where devices get names (CDI), the lowest precedence first: where all engines look, where those of an ordinary user do, and among our
+/// own settings.
+fn cdi_folders() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("/etc/cdi"), PathBuf::from("/var/run/cdi")];
+    if !is_root() {
+        let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let config = of("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+        folders.extend(config.into_iter().chain(of("XDG_RUNTIME_DIR")).map(|folder| folder.join("cdi")));
+    }
+    // A folder of another user's, whose variables root may have kept (sudo), is not to say which programs root runs.
+    let is_given = std::env::var_os("SKIFF_CONFIG").is_some_and(|path| !path.is_empty());
+    let is_taken = |folder: &PathBuf| is_given || !is_root() || folder == Path::new("/etc/skiff");
+    folders.extend(settings().into_iter().rev().filter(is_taken).map(|folder| folder.join("cdi")));
+    folders
 }
 
 fn settings() -> Vec<PathBuf> {
@@ -152,8 +176,11 @@ pub(crate) fn absolute(path: impl Into<OsString>) -> Result<PathBuf> {
     Ok(here.join(path))
 }
 
+/// Whether what is the host's is ours to fill. In a user namespace of an ordinary user's own (`unshare -r`) it is not, in one that a whole
+/// system was put into it is.
 fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    let is_ours = || rustix::fs::access("/var/lib", rustix::fs::Access::WRITE_OK).is_ok();
+    rustix::process::geteuid().is_root() && (linux::process::in_initial_user_namespace() || is_ours())
 }
 
 fn default_root() -> Result<PathBuf> {

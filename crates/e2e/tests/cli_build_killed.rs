@@ -180,6 +180,60 @@ fn a_program_of_a_build_ends_with_its_build_and_its_monitor() {
     assert_eq!(workshop.skiff.left_by_builds(&programs), "");
 }
 
+#[test]
+fn a_group_below_a_parent_goes_with_a_monitor_that_says_nothing() {
+    let parent = format!("/skiff-killed-{}", std::process::id());
+    let workshop = Workshop::new("FROM busybox\nRUN echo made > /made\n");
+    let limits = ["--cgroup-parent", &parent, "--memory=64m"];
+    let words = workshop.words(&limits);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let moments = moments_of(&workshop.skiff, &words);
+    // Its group is made before its first process, and both before anybody is told.
+    let ends = ["clone3", "clone"];
+    let of_monitor: Vec<&Moment> = moments.iter().filter(|moment| moment.whose == Whose::Monitor).collect();
+    let first =
+        of_monitor.iter().position(|moment| moment.call.name.starts_with("mkdir")).expect("it makes a group");
+    let last =
+        of_monitor.iter().rposition(|moment| ends.contains(&moment.call.name.as_str())).expect("it clones");
+    let (mut killed, mut made) = (0, 0);
+    for moment in of_monitor[first..=last].iter().step_by((last - first) / 12 + 1) {
+        for victims in [Victims::Monitors, Victims::Both] {
+            workshop.forget();
+            let came = kill_those_at(&workshop.skiff, moment, victims, &words);
+            let what = format!("{victims:?} killed at {moment:?}");
+            killed += usize::from(came.came_to_it);
+            made += came.containers.len();
+            workshop.build(&limits);
+            assert_eq!(workshop.skiff.left_by_builds(&came.containers), "", "{what}");
+            for id in &came.containers {
+                assert_eq!(groups_of(id), Vec::<std::path::PathBuf>::new(), "{what}");
+            }
+        }
+    }
+    assert!(killed > 6 && made > 6, "{killed} killed, {made} made: the test shows little");
+    for group in groups_of(parent.trim_start_matches('/')) {
+        // It is the caller's: nothing of ours takes it away.
+        std::fs::remove_dir(&group).unwrap();
+    }
+}
+
+/// The control groups of this name, wherever they are.
+fn groups_of(name: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![Path::new("/sys/fs/cgroup").to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_str() == Some(name) {
+                    found.push(entry.path());
+                }
+                pending.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
 /// All outputs that are files, and a cache.
 const OUTPUTS: [&str; 6] = [
     "--output=type=oci,dest=out/oci.tar",

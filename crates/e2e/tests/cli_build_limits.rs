@@ -252,7 +252,7 @@ fn devices_that_are_not_there_are_refused_if_they_are_required() {
     workshop.refused(
         &["--allow=device"],
         "RUN --device=vendor.com/gpu=all,required true",
-        &["device vendor.com/gpu=all", "CDI"],
+        &["required device \"vendor.com/gpu=all\" is not registered"],
     );
     // Who can do without gets none.
     let output = workshop.build(&[], "FROM busybox\nRUN --device=vendor.com/gpu=all ls /dev > /seen\n");

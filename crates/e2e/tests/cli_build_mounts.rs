@@ -263,6 +263,56 @@ fn a_bind_shows_a_part_of_a_tree_wherever_its_links_lead() {
     }
 }
 
+/// All that is mounted as a part of something that belongs to nobody else: kernels before 6.15 do so in another way.
+const PARTS: &str = r#"FROM busybox AS seed
+RUN mkdir -p /s/sub && echo deep > /s/sub/f && echo alone > /s/file && ln -s ../s/sub /s/link
+FROM busybox
+RUN --mount=type=bind,from=seed,target=/whole --mount=type=bind,from=seed,source=/s/link,target=/part \
+    --mount=type=bind,from=seed,source=/s/file,target=/file --mount=type=bind,from=seed,source=/s/sub,target=/written,rw \
+    --mount=type=secret,id=key,uid=7,gid=8,mode=0440 --mount=type=secret,id=key,target=/root/plain \
+    cat /whole/s/sub/f /part/f /file > /seen && stat -c '%a %u:%g' /run/secrets/key /root/plain >> /seen && \
+    wc -c < /run/secrets/key >> /seen && echo more > /written/g && ls /written /part >> /seen && \
+    if touch /part/x /whole/x 2>/dev/null; then exit 1; fi && \
+    grep -c -e ' /whole ' -e ' /part ' -e ' /file ' -e ' /written ' -e ' /run/secrets/key ' -e ' /root/plain ' /proc/self/mounts >> /seen
+RUN <<END
+#!/bin/sh
+echo by a document >> /seen
+END
+"#;
+
+fn has_parts(skiff: &Skiff) {
+    let context = skiff.folder().join("parts");
+    std::fs::create_dir_all(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), PARTS).unwrap();
+    std::fs::write(skiff.folder().join("key"), "secret").unwrap();
+    let (context, secret) =
+        (context.display().to_string(), format!("id=key,src={}", skiff.folder().join("key").display()));
+    let output = skiff.run(&[
+        "build",
+        "--progress=plain",
+        "--network=none",
+        "--secret",
+        &secret,
+        "-t",
+        "parts",
+        &context,
+    ]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let wanted = "deep\ndeep\nalone\n440 7:8\n400 0:0\n6\n/part:\nf\n\n/written:\nf\ng\n6\nby a document\n";
+    assert_eq!(skiff.ok(&["run", "--rm", "parts", "cat", "/seen"]), wanted);
+    let left = "ls -d /whole/s /part/f /written/g /run/secrets/key /root/plain 2>/dev/null; echo none";
+    assert_eq!(skiff.ok(&["run", "--rm", "parts", "sh", "-c", left]), "none\n");
+}
+
+#[test]
+fn parts_of_trees_and_files_in_memory_are_mounted_whoever_builds() {
+    has_parts(&Skiff::with_busybox().that_builds());
+    let user = testkit::User::new();
+    let skiff = Skiff::of(&user).that_builds();
+    skiff.load(&testkit::busybox());
+    has_parts(&skiff);
+}
+
 /// A mount point inside a cache that another step has, and changes: whatever it is at any moment, it leads nowhere out.
 #[test]
 fn a_mount_point_that_another_step_swaps_for_a_link_leads_nowhere_out() {

@@ -162,7 +162,7 @@ fn ids_beyond_those_that_are_lent_are_named() {
     skiff.load(&archive_of_layers("far:latest", &[&far], json!({ "Cmd": ["stat", "-c", "%u:%g", "/far"] })));
     let refused = skiff.run(&["run", "--rm", "far"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (125, ""), "{refused:?}");
-    let advice = "far/away belongs to user 70000, and the user ids of this user end at 65536; have more lent in /etc/subuid";
+    let advice = "far/away belongs to user 70000, and the user ids here end at 65536 (/proc/self/uid_map): have more lent in /etc/subuid";
     assert!(refused.stderr.contains(advice), "{refused:?}");
     assert!(names_in(&skiff.root().join("tmp")).is_empty(), "half-done work is left");
 

@@ -125,7 +125,7 @@ fn flags_of_later_versions_are_refused_by_name() {
         ("-p 80:80", "--publish is not supported yet: it comes with networks"),
         ("--publish=80", "--publish is not supported yet: it comes with networks"),
         ("--volumes-from x", "--volumes-from is not supported yet: it comes with volumes"),
-        ("--gpus all", "--gpus is not supported yet: it comes with device interfaces (CDI)"),
+        ("--gpus all", "--gpus asks for what has a name here: --device nvidia.com/gpu=all"),
         ("--isolation x", "--isolation is about Windows containers"),
     ] {
         check(&skiff, &format!("run {flag} busybox"), 125, "", &format!("skiff: {message}\n"));

@@ -137,6 +137,7 @@ impl Engine {
         let container_dir = self.prepare(id, spec)?;
         let layers = self.image_config(&found.head.image)?.rootfs.diff_ids;
         let around = Surroundings {
+            named: plan::DeviceEdits::default(),
             root: self.root_source(
                 &found.head.image,
                 &layers,

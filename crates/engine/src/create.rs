@@ -45,6 +45,7 @@ impl Engine {
         }
         check_sources(&spec)?;
         self.look_up_devices(&spec.host)?;
+        self.device_edits(&spec.host)?;
         let (name, id_base) = self.enter(&id, wanted, &image_id, &spec)?;
         self.container_event("create", &id, name.as_str(), &spec);
         Ok(Recorded { id, name, spec, id_base, warnings, image })

@@ -47,11 +47,11 @@ fn thermal_cpus() -> u32 {
     last.unwrap_or(0).saturating_add(1).min(8192)
 }
 
-/// The caller, unless it is root.
+/// The caller, unless it is the host's root. Root of another user namespace is a user to whom all the other ids of that are lent.
 pub(crate) fn rootless() -> Option<Rootless> {
     let uid = rustix::process::geteuid().as_raw();
     if uid == 0 {
-        return None;
+        return (!linux::process::in_initial_user_namespace()).then(root_of_a_namespace);
     }
     let gid = rustix::process::getegid().as_raw();
     let name = user_name(uid);
@@ -64,6 +64,33 @@ pub(crate) fn rootless() -> Option<Rootless> {
         false => (Vec::new(), Vec::new()),
     };
     Some(Rootless { uid, gid, uids, gids })
+}
+
+fn root_of_a_namespace() -> Rootless {
+    let ranges = |path: &str, own: u32| mapped(&read_bounded(path).unwrap_or_default(), own);
+    let gid = rustix::process::getegid().as_raw();
+    Rootless { uid: 0, gid, uids: ranges("/proc/self/uid_map", 0), gids: ranges("/proc/self/gid_map", gid) }
+}
+
+/// The ids of a user namespace by its map (`inside outside count`), but for the caller's `own`.
+fn mapped(text: &str, own: u32) -> Vec<(u32, u32)> {
+    let range = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (first, count) = (numbers.next()?.ok()?, numbers.nth(1)?.ok()?);
+        Some((first, count))
+    };
+    let mut ranges = Vec::new();
+    for (first, count) in text.lines().filter_map(range) {
+        match own.checked_sub(first).filter(|before| *before < count) {
+            // What lies before it and behind it.
+            Some(before) => ranges.extend([(first, before), (own + 1, count - before - 1)]),
+            None => ranges.push((first, count)),
+        }
+    }
+    ranges.retain(|(_, count)| *count > 0);
+    ranges.sort_unstable();
+    ranges.truncate(RANGES);
+    ranges
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -156,6 +183,26 @@ mod tests {
         assert_eq!(subordinate(text, Some("carol"), 1003, 1003), none);
         let many: String = (0..400).map(|number| format!("x:{}:1\n", 1000 + 2 * number)).collect();
         assert_eq!(subordinate(&many, Some("x"), 1, 1).len(), 339);
+    }
+
+    #[test]
+    fn root_of_a_namespace_has_what_is_mapped_there() {
+        for (map, own, ranges) in [
+            ("         0       1001          1\n", 0, &[][..]),
+            ("         0       1001          1\n         1     100000      65535\n", 0, &[(1, 65_535)]),
+            ("         0     100000      65536\n", 0, &[(1, 65_535)]),
+            ("         0     100000      65536\n", 5, &[(0, 5), (6, 65_530)]),
+            (
+                "      1000       1000          1\n         0     100000       1000\n",
+                0,
+                &[(1, 999), (1000, 1)],
+            ),
+            ("         0          0 4294967295\n", 0, &[(1, 4_294_967_294)]),
+            ("", 0, &[]),
+            ("what\n1 2\n", 0, &[]),
+        ] {
+            assert_eq!(mapped(map, own), ranges, "{map}");
+        }
     }
 
     #[test]

@@ -82,6 +82,19 @@ impl Engine {
         give().map_err(|source| Error::File { action: "give a file its owner", source })
     }
 
+    /// Bytes that a tree has on disk, without what lies at `but`, also where ids own it that are lent to this user. What nobody may read counts
+    /// as nothing.
+    pub(crate) fn allotted(&self, path: &Path, but: &[&Path]) -> u64 {
+        let own = file::allotted(path, but);
+        let lent =
+            self.facts().rootless.as_ref().filter(|user| !user.uids.is_empty() || !user.gids.is_empty());
+        let Some(user) = lent.filter(|_| own.is_partial) else { return own.bytes };
+        let measured = monitor::lent::measure(&self.config.monitor, plan::lent(user), path, but);
+        measured
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "measured in part"))
+            .unwrap_or(own.bytes)
+    }
+
     /// Removes trees in which a container's ids may have files. One that is not there is no error.
     pub(crate) fn remove_trees(&self, trees: &[PathBuf]) -> file::Result<()> {
         remover(&self.config.monitor).remove(trees)

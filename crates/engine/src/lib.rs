@@ -24,6 +24,7 @@
 mod boot;
 mod bootstrap;
 pub mod build;
+mod cdi;
 mod commit;
 mod container;
 mod copy;
@@ -71,6 +72,7 @@ use state::{Event, EventLog, State};
 
 pub use boot::Handled;
 pub use bootstrap::BootstrapError;
+pub use cdi::DeviceError;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use exec::Executed;
@@ -103,6 +105,8 @@ pub struct Config {
     pub snapshotter: Option<Snapshotter>,
     /// Each start appends one line per step to this file, for measurements.
     pub trace: Option<PathBuf>,
+    /// Folders of CDI specifications, those of the lowest precedence first.
+    pub cdi_folders: Vec<PathBuf>,
     /// How long a layer that a pull has begun is kept for one that goes on.
     pub kept_for: KeptFor,
 }

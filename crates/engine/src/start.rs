@@ -216,6 +216,7 @@ impl Engine {
         let (id, spec) = (start.id, start.spec);
         let (joined, peers) = self.joined(&spec.host)?;
         let devices = self.look_up_devices(&spec.host)?;
+        let named = self.device_edits(&spec.host)?;
         let directory = self.prepare(id, spec)?;
         let around = Surroundings {
             root: self.root_source(
@@ -225,6 +226,7 @@ impl Engine {
             )?,
             id_base: start.id_base,
             devices,
+            named,
             seccomp: self.seccomp(spec)?,
             files: self.etc_directory(id, &spec.host)?,
             volumes: directory.join("volumes"),

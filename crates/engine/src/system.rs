@@ -103,12 +103,21 @@ impl Engine {
             warnings.extend(missing.map(|(_, what)| format!("No {what} support")));
         }
         if let Some(user) = &self.facts().rootless {
-            if !runtime::helpers_exist() {
+            let lacks_ids = user.uids.is_empty() || user.gids.is_empty();
+            if user.uid == 0 {
+                if lacks_ids {
+                    warnings.push(
+                        "/proc/self/uid_map and gid_map have no ids but root's: containers have no users but root, and images no files of others; \
+                         see unshare --map-auto"
+                            .to_owned(),
+                    );
+                }
+            } else if !runtime::helpers_exist() {
                 warnings.push(
                     "newuidmap or newgidmap is missing: containers have no users but root, who owns all files"
                         .to_owned(),
                 );
-            } else if user.uids.is_empty() || user.gids.is_empty() {
+            } else if lacks_ids {
                 warnings.push(
                     "/etc/subuid or /etc/subgid lends this user no ids: containers have no users but root, who owns all files"
                         .to_owned(),

@@ -4,7 +4,6 @@
 //! tree or a log counts like a layer. A layer that several images share counts once in their sum.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use oci::{Digest, Reference, Timestamp};
@@ -95,7 +94,7 @@ impl Engine {
         let kept = Engine::size_of_own_layers(&build_cache);
         let all = ["layers", "blobs", "images", "trees", "partial", "tmp"]
             .iter()
-            .map(|name| allotted(&root.join(name), &[]))
+            .map(|name| self.allotted(&root.join(name), &[]))
             .sum::<u64>();
         let images_size = all.saturating_sub(kept);
         let needed = parts.bytes(|image| used.contains(image));
@@ -115,10 +114,10 @@ impl Engine {
                 let path = own.join(number.to_string());
                 if path.exists() {
                     let name = format!("{}-{number}", container.id);
-                    volumes.push(VolumeUsage { name, links: 1, size: allotted(&path, &[]) });
+                    volumes.push(VolumeUsage { name, links: 1, size: self.allotted(&path, &[]) });
                 }
             }
-            let size = allotted(&directory, &[&own]);
+            let size = self.allotted(&directory, &[&own]);
             containers.push(ContainerUsage { container, size });
         }
         Ok(DiskUsage {
@@ -167,7 +166,7 @@ impl Parts {
     }
 
     fn put(&mut self, path: PathBuf, user: &str) {
-        let part = self.0.entry(path).or_insert_with_key(|path| (allotted(path, &[]), Vec::new()));
+        let part = self.0.entry(path).or_insert_with_key(|path| (allotted(path), Vec::new()));
         if !part.1.iter().any(|id| id == user) {
             part.1.push(user.to_owned());
         }
@@ -203,30 +202,9 @@ impl Parts {
     }
 }
 
-/// Bytes that a file, or a directory with all that is in it, has on disk; without what lies at `but`. What cannot be read, or is
-/// gone by now, counts as nothing.
-pub(crate) fn allotted(path: &Path, but: &[&Path]) -> u64 {
-    let Ok(metadata) = path.symlink_metadata() else { return 0 };
-    let mut total = metadata.blocks() * 512;
-    let mut seen = HashSet::new();
-    let mut pending = if metadata.is_dir() { vec![path.to_owned()] } else { Vec::new() };
-    while let Some(directory) = pending.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-        for entry in entries.flatten() {
-            // The entry's own: links are never followed.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if but.contains(&entry.path().as_path()) {
-                continue;
-            }
-            if metadata.is_dir() {
-                pending.push(entry.path());
-            }
-            if metadata.is_dir() || metadata.nlink() < 2 || seen.insert((metadata.dev(), metadata.ino())) {
-                total += metadata.blocks() * 512;
-            }
-        }
-    }
-    total
+/// Bytes that a file, or a directory with all that is in it, has on disk. What cannot be read counts as nothing.
+pub(crate) fn allotted(path: &Path) -> u64 {
+    linux::file::allotted(path, &[]).bytes
 }
 
 #[cfg(test)]

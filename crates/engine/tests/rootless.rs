@@ -57,6 +57,7 @@ fn child_is_an_ordinary_user(base: &Path) {
         monitor: base.join("skiff-monitor"),
         snapshotter: None,
         trace: None,
+        cdi_folders: Vec::new(),
         kept_for: engine::KeptFor::default(),
     };
     let engine = Engine::open(config("root")).unwrap();

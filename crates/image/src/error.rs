@@ -201,8 +201,9 @@ pub enum Error {
     },
     /// A file whose owner does not exist in the user namespace that layers are unpacked in.
     #[error(
-        "unpack layer {layer}: {entry} belongs to {ids} {id}, and the {ids} ids of this user end at {highest}; have more \
-         lent in {}",
+        "unpack layer {layer}: {entry} belongs to {ids} {id}, and the {ids} ids here end at {highest} ({}): have more lent in {}, and map them \
+         all in a user namespace of your own (unshare --map-root-user --map-auto)",
+        ids.map(),
         ids.file()
     )]
     NoSuchId {

@@ -463,8 +463,8 @@ fn in_user_namespace(scratch: &Path) {
     trees.prepare(&store, &id, &layers[..1]).unwrap();
     // An id beyond the map is an error that names the entry, and leaves nothing behind.
     let error = trees.prepare(&store, &id, &layers).unwrap_err();
-    let reason =
-        "f belongs to user 70000, and the user ids of this user end at 65535; have more lent in /etc/subuid";
+    let reason = "f belongs to user 70000, and the user ids here end at 65535 (/proc/self/uid_map): have more lent in /etc/subuid, and map them all in a \
+         user namespace of your own (unshare --map-root-user --map-auto)";
     assert_eq!(error.to_string(), format!("unpack layer {}: {reason}", layers[1]));
     assert_eq!(std::fs::read_dir(scratch.join("root/tmp")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(scratch.join("root/trees")).unwrap().count(), 1);

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, IFlags, Mode, OFlags};
@@ -324,6 +324,58 @@ fn first_directory(dir: &OwnedFd, path: &Path) -> Result<Option<Vec<u8>>> {
         }
     }
     Ok(None)
+}
+
+/// What a tree has on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allotted {
+    /// Bytes, in whole blocks.
+    pub bytes: u64,
+    /// Whether there was something that may not be read, and counts as nothing.
+    pub is_partial: bool,
+}
+
+/// Bytes that a file, or a directory with all that is in it, has on disk; without what lies at `but`. What is gone by now counts as
+/// nothing. Files of several names count once.
+pub fn allotted(path: &Path, but: &[&Path]) -> Allotted {
+    let mut sum = Allotted::default();
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return Allotted { is_partial: refused(&error), ..sum },
+    };
+    sum.bytes = metadata.blocks() * 512;
+    let mut seen = std::collections::HashSet::new();
+    let mut pending = if metadata.is_dir() { vec![path.to_owned()] } else { Vec::new() };
+    while let Some(directory) = pending.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                sum.is_partial |= refused(&error);
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            // The entry's own: links are never followed.
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    sum.is_partial |= refused(&error);
+                    continue;
+                }
+            };
+            if but.contains(&entry.path().as_path()) {
+                continue;
+            }
+            if metadata.is_dir() {
+                pending.push(entry.path());
+            }
+            if metadata.is_dir() || metadata.nlink() < 2 || seen.insert((metadata.dev(), metadata.ino())) {
+                sum.bytes += metadata.blocks() * 512;
+            }
+        }
+    }
+    sum
 }
 
 #[cfg(test)]

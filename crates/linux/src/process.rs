@@ -8,6 +8,14 @@ use std::ptr;
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
+/// Whether this process lives in the user namespace that the kernel began with: only there is root the host's root. Without a `proc`
+/// nobody can tell, and it is taken to be so.
+pub fn in_initial_user_namespace() -> bool {
+    // The inode's number is part of the kernel's interface (PROC_USER_INIT_INO).
+    const INITIAL: u64 = 0xefff_fffd;
+    rustix::fs::stat("/proc/self/ns/user").map_or(true, |found| found.st_ino == INITIAL)
+}
+
 /// New namespaces for [`clone`], as `CLONE_NEW*` bits; anything else is refused.
 pub const NAMESPACES: u64 = NEW_TIME | NEW_NS | NEW_CGROUP | NEW_UTS | NEW_IPC | NEW_USER | NEW_PID | NEW_NET;
 /// `CLONE_NEWTIME`

@@ -116,6 +116,8 @@ enum Job {
     Read(ReadLayer),
     Fill(Fill),
     Own(Own),
+    /// What a tree has on disk, without some parts of it.
+    Measure(PathBuf, Vec<PathBuf>),
 }
 
 /// Has layers unpacked by a new process of the monitor `program`, with the owners that `maps` give; waits for it.
@@ -148,6 +150,25 @@ pub fn fill(program: &Path, maps: IdMaps, what: Fill) -> Result<()> {
 /// [`Error::Remote`] says why that is not possible.
 pub fn own(program: &Path, maps: IdMaps, what: Own) -> Result<()> {
     begin(program, maps, Job::Own(what), &[])?.finish()
+}
+
+/// Has a tree measured likewise: the bytes that it has on disk, without what lies at `but`.
+///
+/// # Errors
+/// [`Error::Remote`] says why that is not possible.
+pub fn measure(program: &Path, maps: IdMaps, path: &Path, but: &[&Path]) -> Result<u64> {
+    let (answer, out) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"))?;
+    let but = but.iter().map(|path| (*path).to_owned()).collect();
+    begin(program, maps, Job::Measure(path.to_owned(), but), &[out])?.finish()?;
+    let mut bytes = [0; 8];
+    // The worker has written before it answered, or it would have failed.
+    let read = rustix::io::read(&answer, &mut bytes).map_err(Error::system("read a measure"))?;
+    if read == bytes.len() {
+        Ok(u64::from_le_bytes(bytes))
+    } else {
+        Err(Error::Protocol { reason: "a measure is cut" })
+    }
 }
 
 /// Has a layer read likewise, into a pipe or a file. Returns while that goes on.
@@ -240,6 +261,7 @@ impl Job {
             Self::Read(_) => "read the writable layer",
             Self::Fill(_) => "unpack a layer as the owners of its files",
             Self::Own(_) => "give a file to a lent id",
+            Self::Measure(..) => "measure what lent ids own",
         }
     }
 }
@@ -253,6 +275,15 @@ fn perform(job: Job, with: &[OwnedFd]) -> std::result::Result<(), String> {
         Job::Remove(trees) => remove_all(&trees).map_err(|error| words(&error)),
         Job::Fill(what) => fill_from(&what).map_err(|error| words(&error)),
         Job::Own(what) => give(&what).map_err(|error| words(&error)),
+        Job::Measure(path, but) => match with {
+            [out] => {
+                let but: Vec<&Path> = but.iter().map(PathBuf::as_path).collect();
+                let bytes = file::allotted(&path, &but).bytes.to_le_bytes();
+                // Fewer than a pipe holds: all of them at once.
+                rustix::io::write(out, &bytes).map(drop).map_err(|errno| errno.to_string())
+            }
+            _ => Err("there is nothing to write to".to_owned()),
+        },
         Job::Read(what) => match with {
             [out] => read_layer(&what, out).map_err(|error| words(&error)),
             _ => Err("there is nothing to write to".to_owned()),

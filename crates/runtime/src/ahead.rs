@@ -50,7 +50,7 @@ pub fn clone_ahead(namespaces: Namespaces, cgroup: Option<&cgroup::Cgroup>) -> R
         let why = "only new namespaces can be made before the plan";
         return Err(Error::Unsupported { what: "joining ahead".to_owned(), why });
     }
-    let privileged = launch::is_privileged();
+    let privileged = launch::is_privileged_for(&namespaces, false);
     let joiner = cgroup.map(launch::joiner).transpose()?;
     let (link, far) = Link::pair().map_err(failed(Step::Dialogue, "the start"))?;
     let entry = Entry {

@@ -8,6 +8,7 @@ use linux::process::{Clone, Cloned, NEW_USER, clone, exit_now};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getegid, geteuid, waitid};
+use rustix::thread::CapabilitySet;
 
 use crate::error::failed;
 use crate::link::{Link, Order};
@@ -16,11 +17,11 @@ use crate::{InitFailure, Step};
 
 /// Writes the maps of `pid`'s user namespace.
 ///
-/// A privileged caller writes them itself. Otherwise the kernel lets a process map its own id alone; for more,
+/// A caller who may set ids, as root may also in a user namespace of less than all ids, writes them itself. Otherwise the kernel lets a process map its own id alone; for more,
 /// `newuidmap` and `newgidmap` check `/etc/subuid` and `/etc/subgid` and write in its stead.
 pub(crate) fn write(pid: Pid, maps: &IdMaps, privileged: bool) -> Result<(), InitFailure> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    if privileged {
+    if privileged || may_set_ids() {
         write_file(pid, "gid_map", &lines(&maps.gid))?;
         return write_file(pid, "uid_map", &lines(&maps.uid));
     }
@@ -34,6 +35,11 @@ pub(crate) fn write(pid: Pid, maps: &IdMaps, privileged: bool) -> Result<(), Ini
         return write_file(pid, "uid_map", &lines(&maps.uid));
     }
     ask_helper("newuidmap", pid, &maps.uid)
+}
+
+fn may_set_ids() -> bool {
+    let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
 }
 
 fn is_only(maps: &[IdMap], own: u32) -> bool {

@@ -48,7 +48,7 @@ pub fn clone_init(
     image: Option<OwnedFd>,
 ) -> Result<ParkedInit> {
     check(plan)?;
-    let privileged = is_privileged();
+    let privileged = is_privileged_for(&plan.namespaces, is_directory(plan));
     let joins = namespaces::open_joined(&plan.namespaces)?;
     let joiner = cgroup.map(joiner).transpose()?;
     let streams = prepare_streams(plan, stdio, privileged)?;
@@ -122,6 +122,13 @@ pub(crate) fn check(plan: &LaunchPlan) -> Result<()> {
 /// Whether this process may do what only root on the host may.
 pub(crate) fn is_privileged() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// The same for a container. Root of a user namespace that is not the host's maps no ids of mounts: a container with ids of its own is put
+/// together there as without root, but for bundles, whose files are where whoever made them wants them.
+pub(crate) fn is_privileged_for(namespaces: &crate::plan::Namespaces, is_bundle: bool) -> bool {
+    let is_hosts = is_bundle || namespaces.user == Namespace::Inherit;
+    is_privileged() && (is_hosts || linux::process::in_initial_user_namespace())
 }
 
 pub(crate) fn joiner(cgroup: &cgroup::Cgroup) -> Result<cgroup::Joiner> {

@@ -89,7 +89,7 @@ fn command(
     leash: Option<BorrowedFd<'_>>,
 ) -> Result<Option<Report>, InitFailure> {
     let at = |errno| failed(Step::IdMap, "a user namespace to work in")(errno);
-    id_map::write(child, maps, rustix::process::geteuid().is_root())?;
+    id_map::write(child, maps, false)?;
     near.send(&Order::Mapped, &[]).map_err(at)?;
     if let Some(leash) = leash {
         // Of the leash only its end matters, which is told without being asked for.

@@ -60,7 +60,7 @@ pub fn assemble<E: From<crate::Error>>(
     job: impl FnOnce(OwnedFd),
 ) -> Result<(), E> {
     launch::check(plan)?;
-    let privileged = launch::is_privileged();
+    let privileged = launch::is_privileged_for(&plan.namespaces, false);
     let (link, far) =
         Link::pair().map_err(|errno| crate::Error::from(failed(Step::Dialogue, "the visit")(errno)))?;
     let entry = Entry { new: namespaces::new_bits(&plan.namespaces), visits: privileged, ..Entry::default() };

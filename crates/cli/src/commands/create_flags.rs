@@ -43,7 +43,11 @@ pub(crate) const CREATE: &[Flag] = &[
     value("cidfile", "string", "Write the container's id to a new file"),
     value("cpu-count", "int", "CPUs").never(WINDOWS),
     value("cpu-percent", "int", "Per cent of the CPUs").never(WINDOWS),
-    list("device", "list", "Give a device of the host (host[:container][:rwm])"),
+    list(
+        "device",
+        "list",
+        "Give a device of the host (host[:container][:rwm]), or one by its CDI name (vendor.com/class=name)",
+    ),
     list("device-cgroup-rule", "list", "Add a rule on device access (c 10:200 rwm)"),
     list("device-read-bps", "list", "Limit reading from a device, in bytes per second (path:rate)"),
     list("device-read-iops", "list", "Limit reading from a device, in operations per second (path:rate)"),
@@ -61,7 +65,8 @@ pub(crate) const CREATE: &[Flag] = &[
     list("env", "list", "Set a variable (NAME=value), or pass the caller's (NAME)").short('e'),
     list("env-file", "list", "Read variables from a file, one a line"),
     list("expose", "list", "Mark a port as one the container listens on").later(NETWORKS),
-    list("gpus", "gpu-request", "Give GPUs").later("device interfaces (CDI)"),
+    list("gpus", "gpu-request", "Give GPUs")
+        .never("asks for what has a name here: --device nvidia.com/gpu=all"),
     list("group-add", "list", "Join a further group, by name or number"),
     value("health-cmd", "string", "Command that checks health"),
     value("health-interval", "duration", "Time between two checks"),

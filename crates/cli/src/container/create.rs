@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine::request::{
     AccessRule, AttachStreams, Create, DeviceRate, DeviceRequest, DriftMode, Healthcheck, HostOptions,
     LogOptions, MountRequest, OnUnhealthy, ProcessOptions, Pull, Resources, RestartPolicy, Ulimit,
-    parse_bytes, parse_cpus, parse_restart,
+    is_device_name, parse_bytes, parse_cpus, parse_restart,
 };
 
 use crate::configuration::Configuration;
@@ -164,6 +164,19 @@ fn labels(parsed: &Parsed) -> Result<Vec<(String, String)>> {
     Ok(labels)
 }
 
+/// `--device`: nodes of the host, and names of devices.
+fn devices(parsed: &Parsed) -> Result<(Vec<DeviceRequest>, Vec<String>)> {
+    let (mut nodes, mut names) = (Vec::new(), Vec::new());
+    parsed.values("device", |text| {
+        match is_device_name(text) {
+            true => names.push(text.to_owned()),
+            false => nodes.push(DeviceRequest::parse(text)?),
+        }
+        Ok::<_, engine::Error>(())
+    })?;
+    Ok((nodes, names))
+}
+
 fn host(parsed: &Parsed) -> Result<HostOptions> {
     let mode = |flag| parsed.text(flag).unwrap_or_default();
     let score = parsed.value("oom-score-adj", |text| match integer::<i32>(text) {
@@ -171,6 +184,7 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
         _ => Err("must be between -1000 and 1000"),
     })?;
     let restart = parse_restart(mode("restart"))?;
+    let (devices, named_devices) = devices(parsed)?;
     if restart != RestartPolicy::No && parsed.on("rm") {
         return Err(Error::Conflict("cannot specify both --restart and --rm"));
     }
@@ -192,7 +206,8 @@ fn host(parsed: &Parsed) -> Result<HostOptions> {
         network_mode: mode("network").parse()?,
         group_add: strings(parsed, "group-add"),
         mounts: mounts(parsed)?,
-        devices: parsed.values("device", DeviceRequest::parse)?,
+        devices,
+        named_devices,
         device_rules: parsed.values("device-cgroup-rule", AccessRule::parse)?,
         ulimits: parsed.values("ulimit", Ulimit::parse)?,
         sysctls: parsed.values("sysctl", pair)?.into_iter().collect(),

@@ -275,7 +275,7 @@ fn host(info: &ContainerInfo) -> Value {
             "CgroupPermissions": device.permissions,
         })).collect::<Vec<_>>(),
         "DeviceCgroupRules": list(&host.device_rules.iter().map(|rule| rule.as_str().to_owned()).collect::<Vec<_>>()),
-        "DeviceRequests": null,
+        "DeviceRequests": requests(host),
         "MemoryReservation": resources.memory_reservation,
         "MemorySwap": memory_and_swap(resources),
         "MemorySwappiness": resources.memory_swappiness,
@@ -296,6 +296,20 @@ fn host(info: &ContainerInfo) -> Value {
         }
     }
     document
+}
+
+/// Devices by name, as Docker's clients ask for them.
+fn requests(host: &HostOptions) -> Value {
+    if host.named_devices.is_empty() {
+        return Value::Null;
+    }
+    json!([{
+        "Driver": "cdi",
+        "Count": 0,
+        "DeviceIDs": host.named_devices,
+        "Capabilities": null,
+        "Options": null,
+    }])
 }
 
 /// Limits or weights of single devices.

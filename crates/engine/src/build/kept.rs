@@ -87,7 +87,7 @@ impl Engine {
                 in_use: leased.contains(record.layer.digest().encoded()),
                 shared: of_images.contains(&record.layer),
                 mutable: false,
-                size: if is_first { allotted(&self.store.layer_path(&record.layer), &[]) } else { 0 },
+                size: if is_first { allotted(&self.store.layer_path(&record.layer)) } else { 0 },
                 id: record.id,
                 parents: record.parents,
                 kind: record.kind,
@@ -145,7 +145,7 @@ impl Engine {
                 shared: false,
                 mutable: true,
                 // One that was never measured is being used for the first time, or was by who was killed.
-                size: if mount.size == 0 { allotted(&path, &[]) } else { mount.size },
+                size: if mount.size == 0 { self.allotted(&path, &[]) } else { mount.size },
                 created: mount.made,
                 last_used: mount.used,
                 uses: mount.uses,

@@ -106,7 +106,7 @@ impl Engine {
         session.together = part.map(|(_, together)| together);
         let (contexts, text) = contexts::Contexts::open(&session, progress)?;
         let work = frontend::work(&session, (text, &contexts), progress)?;
-        check_programs(request, &work)?;
+        check_programs(&session, &work)?;
         let cache = SharedCache::new(&session, progress)?;
         session.carry(Carried::import(&session, progress)?);
         let trees = solved(&session, &work, contexts, &cache, progress);
@@ -145,10 +145,10 @@ fn check(request: &Build) -> Result<()> {
 }
 
 /// Refuses programs that ask for what the build was not allowed: before anything is built, and also those whose result is known.
-fn check_programs(request: &Build, work: &Work) -> Result<()> {
+fn check_programs(session: &Session<'_>, work: &Work) -> Result<()> {
     for node in work.graph.nodes() {
         if let Op::Run(op) = &node.op {
-            run::check(request, op).map_err(|error| at_step(work, node, error))?;
+            run::check(session, op).map_err(|error| at_step(work, node, error))?;
         }
     }
     Ok(())
@@ -168,7 +168,12 @@ fn solved(
         is_step(&node.op)
             && (request.no_cache || work.is_anew || in_stage(&node.name, &request.no_cache_filter))
     };
-    let salt = |op: &Op| salt::of(request, session.timestamp(), op);
+    let salt = |op: &Op| {
+        let salt = salt::of(request, session.timestamp(), op);
+        let Op::Run(run) = op else { return salt };
+        // What it may not have was refused before.
+        salt + &salt::of_devices(&run::devices(session, run).unwrap_or_default())
+    };
     let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();

@@ -3,6 +3,7 @@
 //! | what | of which steps |
 //! |---|---|
 //! | `SOURCE_DATE_EPOCH` | all |
+//! | which devices are meant by those that it asks for (what their specifications say is none of it) | RUN |
 //! | no network by `--network=none`, the names of `--add-host`, `--ulimit`, `--shm-size`, `BUILDKIT_SANDBOX_HOSTNAME` | RUN |
 //!
 //! As in BuildKit, where hosts lie is none of it. Nor are limits of processors, memory and processes, and the control group: they decide how
@@ -14,13 +15,18 @@ use oci::Timestamp;
 
 use crate::request::{Build, BuildNetwork};
 
-/// All that decides over an operation; empty where there is nothing. `epoch` is that of the request or of the Dockerfile.
+/// What decides over an operation without a look at the host; empty where there is nothing. `epoch` is that of the request or of the Dockerfile.
 pub(super) fn of(request: &Build, epoch: Option<Timestamp>, op: &Op) -> String {
     let mut salt = epoch.map_or_else(String::new, |epoch| epoch.seconds().to_string());
     if let Op::Run(run) = op {
         add_surroundings(&mut salt, request, run);
     }
     salt
+}
+
+/// The same of the devices of these names, which a program gets.
+pub(super) fn of_devices(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("\ndevices {names:?}") }
 }
 
 fn add_surroundings(salt: &mut String, request: &Build, run: &RunOp) {
@@ -88,6 +94,9 @@ mod tests {
             different.iter().map(|build| of(build, &run(Network::Default))).collect();
         assert_eq!(salts.len(), different.len(), "{salts:#?}");
         assert!(salts.contains(""), "what nobody asked for adds nothing");
+        let (one, other) = ("v/c=a".to_owned(), "v/c=b".to_owned());
+        assert_ne!(of_devices(std::slice::from_ref(&one)), of_devices(&[one, other]));
+        assert_eq!(of_devices(&[]), "");
         let limits = BuildLimits {
             memory: Some(1 << 30),
             pids: Some(100),

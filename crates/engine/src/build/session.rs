@@ -49,6 +49,8 @@ pub(super) struct Session<'e> {
     pub(super) together: Option<&'e Together<'e>>,
     /// Cache mounts of others.
     carried: OnceLock<Carried>,
+    /// The devices that have names here.
+    devices: OnceLock<cdi::Registry>,
 }
 
 impl<'e> Session<'e> {
@@ -78,6 +80,7 @@ impl<'e> Session<'e> {
             found: Found::default(),
             together: None,
             carried: OnceLock::new(),
+            devices: OnceLock::new(),
         })
     }
 
@@ -101,6 +104,11 @@ impl<'e> Session<'e> {
     /// Cache mounts of others, and which ones this build has opened.
     pub(super) fn carried(&self) -> &Carried {
         self.carried.get_or_init(Carried::default)
+    }
+
+    /// The devices that have names here, as they were when the first was asked for: all programs of a build have the same.
+    pub(super) fn devices(&self) -> &cdi::Registry {
+        self.devices.get_or_init(|| self.engine.named_devices())
     }
 
     /// No time in what is made is later, and what is not a file has this one.

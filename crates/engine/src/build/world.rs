@@ -47,6 +47,7 @@ pub(super) fn engine(folder: &Path) -> Engine {
         monitor: PathBuf::from("/nonexistent"),
         snapshotter: None,
         trace: None,
+        cdi_folders: Vec::new(),
         kept_for: KeptFor::default(),
     })
     .unwrap()

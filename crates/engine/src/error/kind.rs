@@ -113,6 +113,7 @@ impl Error {
             | Error::InvalidDeviceRule { .. }
             | Error::InvalidDeviceRate { .. }
             | Error::NotADevice { .. }
+            | Error::NamedDevice(_)
             | Error::NotABlockDevice { .. }
             | Error::InvalidUlimit { .. }
             | Error::InvalidSecurityOption { .. }

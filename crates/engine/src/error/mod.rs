@@ -158,6 +158,8 @@ pub enum Error {
     InvalidDeviceRate { text: String, reason: &'static str },
     #[error("{path} is not a device node")]
     NotADevice { path: String },
+    #[error(transparent)]
+    NamedDevice(#[from] crate::DeviceError),
     #[error("{path} is not a block device")]
     NotABlockDevice { path: String },
     #[error("invalid ulimit {text}: {reason}")]

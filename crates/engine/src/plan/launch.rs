@@ -47,9 +47,10 @@ pub(crate) fn launch(
         rootless: facts.rootless.is_some(),
         host_mqueue: facts.mqueue,
     };
-    Ok(LaunchPlan {
+    let (mounts, id_map) = (mounts::mounts(&setting)?, setting.id_map());
+    let mut plan = LaunchPlan {
         id: id.to_owned(),
-        mounts: mounts::mounts(&setting)?,
+        mounts,
         devices: device::devices(&around.devices),
         masked_paths: masked,
         readonly_paths: readonly,
@@ -74,7 +75,13 @@ pub(crate) fn launch(
         ends_with_supervisor: false,
         id_maps: maps,
         namespaces,
-    })
+    };
+    around.named.apply(&mut plan, &id_map);
+    if plan.hooks != Hooks::default() {
+        let folder = around.volumes.parent().unwrap_or(&around.volumes);
+        plan.hooks.state.bundle = folder.display().to_string();
+    }
+    Ok(plan)
 }
 
 /// What of the kernel's file systems a container does not get.
@@ -135,7 +142,10 @@ pub(crate) fn ahead(
     let joins = matches!(host.pid_mode, PidMode::Container(_))
         || matches!(host.ipc_mode, IpcMode::Container(_))
         || matches!(host.network_mode, NetworkMode::Container(_));
-    let needs_look = asks_for_any(&host.resources) || host.privileged || !host.devices.is_empty();
+    let needs_look = asks_for_any(&host.resources)
+        || host.privileged
+        || !host.devices.is_empty()
+        || !host.named_devices.is_empty();
     // Where a parent is named, it has not been checked yet.
     if joins || needs_look || host.cgroup_parent.is_some() {
         return None;

@@ -13,6 +13,7 @@ mod launch;
 mod limits;
 mod log;
 mod mounts;
+mod named;
 pub(crate) mod order;
 mod process;
 mod quota;
@@ -33,6 +34,7 @@ pub use log::LogError;
 pub(crate) use log::{LOG_DRIVERS, Subject, log, log_plan};
 pub use mounts::Hidden;
 pub(crate) use mounts::{Volume, mount_points, volumes};
+pub(crate) use named::{DeviceEdits, NamedNode};
 pub(crate) use quota::quota;
 pub(crate) use spec::{ImageFacts, spec};
 pub(crate) use update::merge as merge_update;
@@ -89,6 +91,8 @@ pub(crate) struct Surroundings {
     pub(crate) id_base: Option<u32>,
     /// The devices it asked for; all of the host's when privileged.
     pub(crate) devices: Vec<DeviceNode>,
+    /// What the devices that it has by name change.
+    pub(crate) named: DeviceEdits,
     /// The containers whose namespaces it joins.
     pub(crate) joined: Joined,
     /// Its filter.

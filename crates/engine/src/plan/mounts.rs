@@ -160,7 +160,7 @@ pub(super) struct Setting<'a> {
 
 impl Setting<'_> {
     /// For what has the host's ids on disk and the container's inside.
-    fn id_map(&self) -> MountIdMap {
+    pub(super) fn id_map(&self) -> MountIdMap {
         if self.maps.uid.is_empty() || self.rootless { MountIdMap::None } else { MountIdMap::Container }
     }
 

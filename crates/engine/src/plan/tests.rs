@@ -20,11 +20,12 @@ pub(crate) fn facts() -> HostFacts {
     }
 }
 
-fn around() -> Surroundings {
+pub(in crate::plan) fn around() -> Surroundings {
     Surroundings {
         root: RootSource::Trees { layers: vec!["/layer".into()], writable: None },
         id_base: Some(0x8000_0000),
         devices: Vec::new(),
+        named: crate::plan::DeviceEdits::default(),
         joined: Joined::default(),
         seccomp: None,
         files: "/c".into(),

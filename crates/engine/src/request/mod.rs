@@ -25,6 +25,7 @@ pub use build::{
     Build, BuildContext, BuildLimits, BuildNetwork, DockerfileSource, Entitlement, Fields, NamedContext,
     OutputLimits, Secret,
 };
+pub use cdi::is_qualified as is_device_name;
 pub use device::{AccessRule, DeviceRate};
 pub use mode::{CgroupMode, IpcMode, NetworkMode, PidMode, UserMode, UtsMode};
 pub use monitor::{DriftMode, OnUnhealthy, RestartPolicy};
@@ -147,6 +148,9 @@ pub struct HostOptions {
     pub mounts: Vec<MountRequest>,
     /// `--device`.
     pub devices: Vec<DeviceRequest>,
+    /// `--device` by a name such as `vendor.com/class=name` (CDI).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named_devices: Vec<String>,
     /// `--device-cgroup-rule`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub device_rules: Vec<AccessRule>,

@@ -139,6 +139,7 @@ pub(crate) fn config(base: &Path, snapshotter: Option<Snapshotter>) -> Config {
         monitor,
         snapshotter,
         trace: None,
+        cdi_folders: Vec::new(),
         kept_for: engine::KeptFor::default(),
     }
 }

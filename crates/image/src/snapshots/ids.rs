@@ -23,13 +23,18 @@ impl Ids {
         }
     }
 
-    /// The highest id of this process's user namespace; 0 where that cannot be found out.
-    pub(super) fn highest(self) -> u32 {
-        let path = match self {
+    /// Where the kernel says which of them a process's user namespace has.
+    #[must_use]
+    pub fn map(self) -> &'static str {
+        match self {
             Self::User => "/proc/self/uid_map",
             Self::Group => "/proc/self/gid_map",
-        };
-        highest(&file::read_to_string(Path::new(path)).unwrap_or_default())
+        }
+    }
+
+    /// The highest id of this process's user namespace; 0 where that cannot be found out.
+    pub(super) fn highest(self) -> u32 {
+        highest(&file::read_to_string(Path::new(self.map())).unwrap_or_default())
     }
 }
 

@@ -16,7 +16,7 @@ use super::outputs::Output;
 use super::record::Records;
 use super::seat::Seat;
 use super::volumes::Filling;
-use super::{WHO, memfds, requests, share};
+use super::{WHO, hooks, memfds, requests, share};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::exit::LaunchFailure;
@@ -61,6 +61,20 @@ pub(super) fn start<T>(
     filling: Option<Filling>,
     meanwhile: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<(Started, T), LaunchFailure> {
+    let begun = begin(stage, ahead, filling, meanwhile);
+    if begun.is_err() {
+        // Why it did not begin is what matters.
+        drop(hooks::after_end(stage.plan));
+    }
+    begun
+}
+
+fn begin<T>(
+    stage: &Stage<'_>,
+    ahead: Option<(Status, Option<Cgroup>, runtime::Ahead)>,
+    filling: Option<Filling>,
+    meanwhile: impl FnOnce() -> Result<T>,
+) -> std::result::Result<(Started, T), LaunchFailure> {
     let Stage { plan, seat, signals, .. } = *stage;
     let image = share::find(plan);
     let image_is_shared = image.is_some();
@@ -72,11 +86,16 @@ pub(super) fn start<T>(
             (status, cgroup, parked, true)
         }
         None => {
+            let mut status = stage.status.clone();
+            status.cgroup = plan.launch.cgroup.as_ref().map(|cgroup| cgroup.path.clone());
+            if status.cgroup.is_some() {
+                // Before it is made: whoever finds this, should we die, need not know where it was to be.
+                seat.record(&status)?;
+            }
             let cgroup = make_cgroup(plan)?;
             trace::mark(WHO, "control group");
             let parked = runtime::clone_init(&plan.launch, cgroup.as_ref(), stdio, image)
                 .map_err(|error| LaunchFailure::from(&error))?;
-            let mut status = stage.status.clone();
             status.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
             status.init = Process::of(parked.pid().as_raw_nonzero().get());
             (status, cgroup, parked, false)
@@ -112,6 +131,7 @@ pub(super) fn start<T>(
         Some(drift) => wait_guarded(&parked, signals, drift, &Records::new(plan))?,
     }
     let init = parked.finish_release().map_err(launch)?;
+    hooks::after_start(plan, init.pid())?;
     status.started_at_ns = Some(clock::now_ns());
     status.phase = Phase::Running { intent: Intent::Keep };
     trace::mark(WHO, "released");

@@ -61,6 +61,8 @@ pub(crate) struct Container {
     pub(crate) dies_with_init: bool,
     /// The whole plan, for programs to be exec'd; kept out of our memory until then.
     pub(crate) plan: OwnedFd,
+    /// Whether that has hooks for after the end of a run.
+    pub(crate) has_last_hooks: bool,
     pub(crate) records: Records,
     /// Asked before every program that the container executes, where it was started so.
     pub(crate) drift: Option<Drift>,

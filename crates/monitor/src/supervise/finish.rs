@@ -50,6 +50,8 @@ pub(crate) fn end_run(container: &mut Container, trouble: Option<Error>) -> Exit
     }
     container.count_oom();
     container.note_lost_lines();
+    let said = container.run_last_hooks();
+    exit.error = exit.error.or(said);
     exit.oom_killed = container.status.oom_killed;
     runtime::trace::mark(super::WHO, "exit");
     container.records.died(&exit);

@@ -21,6 +21,7 @@ mod container;
 mod drift;
 mod execs;
 mod finish;
+mod hooks;
 mod input;
 mod memfds;
 mod outputs;
@@ -241,6 +242,7 @@ impl Container {
             ends_with_caller: plan.ends_with_caller,
             dies_with_init: plan.launch.namespaces.pid == Namespace::New,
             plan: plan_file,
+            has_last_hooks: !plan.launch.hooks.poststop.is_empty(),
             records: Records::new(plan),
             drift: None,
             log: None,

@@ -21,7 +21,7 @@ use crate::plan::{Hook, HookState, Hooks, LaunchPlan, Root, RootSource};
 use error::{Result, invalid, missing};
 
 pub use error::SpecError;
-pub use mounts::MOUNT_OPTIONS;
+pub use mounts::{MOUNT_OPTIONS, single as mount};
 pub use numbers::{MEMORY_FLAGS, MEMORY_MODES};
 pub use process::process;
 pub use resources::limits;

@@ -166,6 +166,13 @@ pub(super) fn mounts(
     documents.iter().enumerate().map(plan_mount).collect()
 }
 
+/// One mount that stands in no bundle; it has the container's id map if it asks for one without a map of its own.
+pub fn single(document: &spec::Mount) -> Result<Mount> {
+    let id = IdMap { inside: 0, outside: 0, count: 1 };
+    let any = IdMaps { uid: vec![id], gid: vec![id] };
+    mount(0, document, Path::new(""), &any, &mut Vec::new())
+}
+
 fn mount(
     index: usize,
     document: &spec::Mount,

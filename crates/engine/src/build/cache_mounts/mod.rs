@@ -37,7 +37,6 @@ use super::carried::Opened;
 use super::run::{RunError, refused};
 use super::session::Session;
 use super::tree::Tree;
-use crate::usage::allotted;
 use crate::{Engine, Result};
 
 use marks::Mark;
@@ -252,7 +251,7 @@ impl Engine {
     pub(super) fn measure_cache_mounts(&self, used: &Used) -> Result<()> {
         let names = std::mem::take(&mut *used.0.lock().unwrap_or_else(PoisonError::into_inner));
         for name in names {
-            let size = allotted(&self.cache_mount_path(&name), &[]);
+            let size = self.allotted(&self.cache_mount_path(&name), &[]);
             self.state().measure_cache_mount(&name, size)?;
         }
         Ok(())

@@ -48,7 +48,8 @@ impl Export<'_> {
             part.progress("copying files", 0, None, false);
             let target = directory(path)?;
             let (reader, writer) = std::io::pipe().map_err(pipe_failed)?;
-            let may_make_devices = rustix::process::geteuid().is_root();
+            let may_make_devices =
+                rustix::process::geteuid().is_root() && linux::process::in_initial_user_namespace();
             let stop = || self.session.cancel.is_cancelled();
             let (bytes, names) = scope(|scope| {
                 let stop = &stop;

@@ -10,8 +10,12 @@ use crate::Kind;
 pub enum RunError {
     #[error("{entitlement} is not allowed; --allow {entitlement} would allow it")]
     NotAllowed { entitlement: &'static str },
-    #[error("device {name}: devices by CDI names are not supported by this version")]
-    Device { name: String },
+    #[error(transparent)]
+    Device(#[from] cdi::FindError),
+    #[error("{} requested by the build but not allowed; --allow device={} would allow {}", several(.names), names.join(" --allow device="), if names.len() == 1 { "it" } else { "them" })]
+    DevicesNotAllowed { names: Vec<String> },
+    #[error("invalid entitlement device={text}: {why}")]
+    DeviceEntitlement { text: String, why: &'static str },
     #[error("invalid host {text:?}: wanted is NAME:ADDRESS or NAME=ADDRESS")]
     ExtraHost { text: String },
     #[error("process {words} could not be started")]
@@ -62,15 +66,23 @@ pub enum RunError {
     NoAgent { id: String },
 }
 
+fn several(names: &[String]) -> String {
+    match names {
+        [name] => format!("device {name} is"),
+        names => format!("devices {} are", names.join(", ")),
+    }
+}
+
 impl RunError {
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotAllowed { .. } => Kind::Unauthorized,
-            Self::Device { .. } | Self::NoEmulator { .. } | Self::EmulatorOutside { .. } => Kind::Unsupported,
-            Self::NoSecret { .. } | Self::NoAgent { .. } => Kind::NotFound,
+            Self::NotAllowed { .. } | Self::DevicesNotAllowed { .. } => Kind::Unauthorized,
+            Self::NoEmulator { .. } | Self::EmulatorOutside { .. } => Kind::Unsupported,
+            Self::NoSecret { .. } | Self::NoAgent { .. } | Self::Device(_) => Kind::NotFound,
             Self::SecretText { .. }
+            | Self::DeviceEntitlement { .. }
             | Self::CacheSource { .. }
             | Self::ExtraHost { .. }
             | Self::Start { .. }

@@ -26,6 +26,7 @@
 
 mod agent;
 mod clip;
+mod devices;
 mod emulator;
 mod error;
 mod follow;
@@ -45,6 +46,7 @@ use super::session::Session;
 use super::tree::Tree;
 use crate::Result;
 
+pub(super) use devices::granted as devices;
 pub use error::RunError;
 pub(super) use request::{check, refused};
 
@@ -65,7 +67,7 @@ pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: 
 
 /// Runs a program to its end, and stores what it has changed as a layer.
 pub(super) fn perform(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Record> {
-    check(session.request, op)?;
+    check(session, op)?;
     let mut room = room::Room::prepare(session, op, inputs, step)?;
     room.run(session, op, step)?;
     let layer = room.layer(session)?;

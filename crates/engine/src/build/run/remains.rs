@@ -48,7 +48,8 @@ impl Engine {
     }
 }
 
-/// The control group of a program whose monitor died before it wrote one down.
+/// The control group of a program whose monitor died before it wrote one down: monitors do so before they make it, so this is where one
+/// of another version would be.
 pub(super) fn planned_group(id: &ContainerId) -> PathBuf {
     Path::new("/skiff").join(id.as_str())
 }

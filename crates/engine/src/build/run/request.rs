@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use dockerfile::lower::RunOp;
 use dockerfile::syntax::{Network, Security};
 
+use super::devices;
 use super::error::RunError;
 use crate::Result;
 use crate::build::BuildError;
+use crate::build::session::Session;
 use crate::request::{
     Build, BuildLimits, BuildNetwork, Create, Entitlement, HostOptions, NetworkMode, ProcessOptions,
     Resources,
@@ -20,7 +22,8 @@ pub(super) const HOSTNAME: &str = "buildkitsandbox";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Refuses what the build was not allowed, and what there is not.
-pub(in crate::build) fn check(build: &Build, op: &RunOp) -> Result<()> {
+pub(in crate::build) fn check(session: &Session<'_>, op: &RunOp) -> Result<()> {
+    let build = session.request;
     let has = |entitlement| build.entitlements.contains(&entitlement);
     if op.network == Network::Host && !has(Entitlement::NetworkHost) {
         return Err(refused(RunError::NotAllowed { entitlement: "network.host" }));
@@ -28,10 +31,7 @@ pub(in crate::build) fn check(build: &Build, op: &RunOp) -> Result<()> {
     if op.security == Security::Insecure && !has(Entitlement::SecurityInsecure) {
         return Err(refused(RunError::NotAllowed { entitlement: "security.insecure" }));
     }
-    match op.devices.iter().find(|(_, is_required)| *is_required) {
-        Some((name, _)) => Err(refused(RunError::Device { name: name.clone() })),
-        None => Ok(()),
-    }
+    devices::granted(session, op).map(drop)
 }
 
 pub(in crate::build) fn refused(error: RunError) -> crate::Error {
@@ -47,8 +47,8 @@ pub(super) fn has_network(build: &Build, op: &RunOp) -> bool {
     }
 }
 
-/// The container that an operation asks for, without its mounts.
-pub(super) fn create(build: &Build, op: &RunOp) -> Create {
+/// The container that an operation asks for, without its mounts; with the devices of these names.
+pub(super) fn create(build: &Build, op: &RunOp, devices: &[String]) -> Create {
     let network_mode = if has_network(build, op) { NetworkMode::Host } else { NetworkMode::None };
     let limits = &build.limits;
     Create {
@@ -65,6 +65,7 @@ pub(super) fn create(build: &Build, op: &RunOp) -> Create {
             privileged: op.security == Security::Insecure,
             security_options: vec!["no-new-privileges=false".to_owned()],
             network_mode,
+            named_devices: devices.to_vec(),
             ulimits: limits.ulimits.clone(),
             shm_size: limits.shm_size,
             cgroup_parent: limits.cgroup_parent.clone(),

@@ -65,7 +65,8 @@ impl<'e> Room<'e> {
         let engine = session.engine;
         let id = ContainerId::from_bytes(crate::create::random()?);
         let run_dir = engine.build_run_directory(&id)?;
-        let create = request::create(session.request, op);
+        let devices = super::devices::granted(session, op)?;
+        let create = request::create(session.request, op, &devices);
         let monitor = start_monitor(engine, &id, &run_dir, &create)?;
         let spec = spec(engine, &id, &create, step)?;
         let files = Files::make(session)?;
@@ -75,6 +76,7 @@ impl<'e> Room<'e> {
             root: root.clone(),
             id_base: plan::needs_range(&spec.host, engine.facts()).then_some(IdPool::BUILDS),
             devices: engine.look_up_devices(&spec.host)?,
+            named: crate::cdi::edits(session.devices(), &devices)?,
             seccomp: engine.seccomp(&spec)?,
             files: files.directory.join("etc"),
             volumes: files.directory.join("volumes"),
@@ -86,9 +88,11 @@ impl<'e> Room<'e> {
         // The name of the host stands in /etc/hosts alone: the other file may be the image's.
         launch.mounts.retain(|mount| mount.target != Path::new("/etc/hostname"));
         launch.process.env = request::environment(op);
+        around.named.set_variables(&mut launch.process.env);
         launch.ends_with_supervisor = true;
         files.write_etc(session, op, plan::root_outside(&launch.id_maps))?;
         let mut mount_points = plan::mount_points(&spec);
+        mount_points.extend(around.named.mount_points());
         let held = mounts::add(session, (op, inputs), step, (&id, &files.directory), &mut launch)?;
         mount_points.extend(held.targets.iter().cloned());
         let directory = files.directory.clone();

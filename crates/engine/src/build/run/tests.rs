@@ -56,6 +56,7 @@ impl Site {
             monitor,
             snapshotter,
             trace: std::env::var_os("SKIFF_TEST_TRACE").map(PathBuf::from),
+            cdi_folders: vec![folder.join("cdi")],
             kept_for: KeptFor::default(),
         };
         let engine = Engine::open(config).unwrap();

@@ -306,6 +306,8 @@ fn overwrite(path: &[u8], reason: &'static str) -> Error {
 fn tolerate(owned: Result<(), Errno>) -> Result<(), Errno> {
     match owned {
         Err(Errno::PERM) if !rustix::process::geteuid().is_root() => Ok(()),
+        // Nor can root of a user namespace to an id that is not mapped there.
+        Err(Errno::INVAL) if !linux::process::in_initial_user_namespace() => Ok(()),
         owned => owned,
     }
 }

@@ -29,6 +29,7 @@ fn engine(base: &Path) -> Engine {
         monitor: "/nonexistent".into(),
         snapshotter: None,
         trace: None,
+        cdi_folders: Vec::new(),
         kept_for: KeptFor::default(),
     })
     .unwrap()
