@@ -62,6 +62,10 @@ pub(super) fn indent(_: &mut Host, it: &[Value]) -> Result<Value> {
     let (count, text) = (whole(&it[0])?, text(&it[1])?);
     let count = usize::try_from(count).map_err(|_| "the number of spaces must not be negative".to_owned())?;
     let lines = text.matches('\n').count();
+    if lines == 0 {
+        // So many spaces are never made that nobody gets.
+        return Ok(Value::String(text));
+    }
     check_length(lines.checked_mul(count).and_then(|more| more.checked_add(text.len())))?;
     Ok(Value::String(text.replace('\n', &format!("\n{}", " ".repeat(count)))))
 }

@@ -89,6 +89,7 @@ fn texts() {
             "trimsuffix(\"helloworld\", \"world\")",
             "chomp(\"a\\n\\n\")",
             "indent(2, \"a\\nb\")",
+            "indent(9223372036854775807, \"a\")",
             "join(\"-\", [\"a\", \"b\"], [\"c\"])",
             "split(\",\", \"a,b,\")",
             "replace(\"1.2.3\", \".\", \"-\")",
@@ -132,6 +133,7 @@ fn texts() {
             trimsuffix("helloworld", "world") = "hello"
             chomp("a\n\n") = "a"
             indent(2, "a\nb") = "a\n  b"
+            indent(9223372036854775807, "a") = "a"
             join("-", ["a", "b"], ["c"]) = "a-b-c"
             split(",", "a,b,") = ["a","b",""]
             replace("1.2.3", ".", "-") = "1-2-3"
