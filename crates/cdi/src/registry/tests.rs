@@ -1,3 +1,5 @@
+//! Specifications as vendors write them, and as they should not: which devices there are by them, and what each brings.
+
 use super::*;
 use crate::{DeviceNode, Hook, HookKind, Mount};
 

@@ -1,3 +1,5 @@
+//! Specifications in folders of this host, and what becomes of them where nodes, mounts and hooks are wanted.
+
 use testkit::Scratch;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What named devices make of a plan.
+
 use oci::ContainerId;
 use runtime::plan::{Hook, MountAttributes};
 
