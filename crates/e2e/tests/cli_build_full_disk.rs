@@ -8,11 +8,13 @@
 )]
 
 mod building;
+mod repositories;
 
 use std::io::Write as _;
 use std::path::Path;
 
 use building::{Workshop, files};
+use repositories::Repositories;
 use testkit::{Disk, Entry, Output, Peer, Reply, Skiff, layer};
 
 /// The kernel's words and ours for the database differ in their first letter.
@@ -69,6 +71,16 @@ impl Small {
         self.workshop.write(path, content);
         self
     }
+}
+
+#[test]
+fn while_the_pack_of_a_repository_comes() {
+    let repositories = Repositories::new();
+    // Digits of noise: half as large as a pack.
+    let digits: String = noise(6).iter().map(|byte| format!("{byte:02x}")).collect();
+    let url = repositories.commit("large", &[("digits", &digits)]);
+    let small = Small::new(&format!("FROM busybox\nADD {url} /large/\n"));
+    small.needs_more_than(4, &[], &["fetch a repository", "write what comes"]);
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl<'g> Checkout<'g> {
     /// Fetches all that belongs to it.
     pub(crate) fn fetch(git: &'g Git<'g>, request: &Request, revision: &Revision) -> Result<Self> {
         let remote = Remote::parse(&request.remote)?;
+        git.check_allowed(&remote, false)?;
         let credential = Credential::of_secrets(&remote, git.secret);
         let mut budget = Budget::new(git.limits, git.client);
         let mut part = {
@@ -261,10 +262,11 @@ impl<'g> Checkout<'g> {
         self.budget.take_submodule()?;
         let is_relative = module.url.starts_with("./") || module.url.starts_with("../");
         let remote = if is_relative { parent.remote.join(&module.url)? } else { Remote::parse(&module.url)? };
+        let at = |source| Error::Fetch { remote: remote.shown(), source: Box::new(source) };
+        self.git.check_allowed(&remote, true).map_err(at)?;
         let authorization = crate::authorization(self.credential.as_ref(), &remote);
         let fetched = Part::fetch(self.git, &remote, authorization, id, &mut self.budget);
-        let mut part =
-            fetched.map_err(|source| Error::Fetch { remote: remote.shown(), source: Box::new(source) })?;
+        let mut part = fetched.map_err(at)?;
         part.depth = depth;
         part.parent = Some((index, module.name));
         self.parts.push(part);

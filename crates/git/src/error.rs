@@ -52,6 +52,53 @@ pub enum Error {
         #[source]
         source: Box<registry_client::Error>,
     },
+    /// What is reached by the user's keys alone, for whoever may not use them.
+    #[error(
+        "{} uses your keys of ssh only if the build is given your agent, by --ssh default",
+        if *is_submodule { "a submodule" } else { "what a Dockerfile or a bake file names" }
+    )]
+    Keys {
+        /// Whether it is a submodule.
+        is_submodule: bool,
+    },
+    /// The program that leads to servers cannot be started.
+    #[error("start {program}, which leads to servers of ssh")]
+    Program {
+        /// It.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not lead there, or what is there fails.
+    #[error("ssh to {server} {end}: {said}{advice}")]
+    Ssh {
+        /// Where to.
+        server: String,
+        /// How it ended.
+        end: String,
+        /// What it said.
+        said: String,
+        /// What may help.
+        advice: &'static str,
+    },
+    /// A server of git's own protocol is not reached, or hangs up at once.
+    #[error("connect to {server}")]
+    Connect {
+        /// It.
+        server: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The other end says nothing.
+    #[error("{server} has said nothing for {seconds} s")]
+    Silent {
+        /// It.
+        server: String,
+        /// For so long.
+        seconds: u64,
+    },
     /// The conversation broke off.
     #[error("read the server's answer")]
     Transfer {

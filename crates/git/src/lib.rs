@@ -8,26 +8,29 @@
 //!                               │
 //!                               └─► visit: directories, files, links, in their order
 //!
-//! remote ── which repositories, which credentials      wire, advert, packet ── what is said to a server
-//! pack ── objects and deltas                           object, modules ── commits, trees, .gitmodules
+//! remote, place ── which repositories, which credentials   wire, advert, packet ── what is said to a server
+//! line, ssh ── to whom, but by the web                 pack ── objects and deltas
+//! object, modules ── commits, trees, .gitmodules
 //! checkout, part ── repositories in each other         gitdir ── a directory .git for those who want it
 //! ```
 //!
 //! ```ignore
-//! let git = Git { client: &client, spool: &|| unnamed_file(), secret: &|name| secrets.get(name), is_cancelled: &|| false, limits: Limits::default() };
+//! let git = Git { client: &client, spool: &|| unnamed_file(), secret: &|name| secrets.get(name), ssh, is_cancelled: &|| false, limits: Limits::default() };
 //! let revision = git.resolve(&request)?;
 //! let mut checkout = git.fetch(&request, &revision)?;
 //! checkout.visit(|entry| tar.append(entry))?;
 //! ```
 //!
-//! Spoken are version 2 of the protocol, and version 0 to those who know no other, over `https://` and `http://` ([`Error::Remote`] says what of the rest and why). Nothing is executed: no
-//! hooks, no filters, so that what `.gitattributes` would convert (LFS, line ends, keywords) comes as it was committed.
+//! Spoken are version 2 of the protocol, and version 0 to those who know no other, over `https://`, `http://`, `git://` and ssh ([`Error::Remote`] says
+//! what of the rest and why). Nothing that a repository says is executed: no hooks, no filters, so that what `.gitattributes` would convert (LFS, line
+//! ends, keywords) comes as it was committed. The user's own `ssh` is the only program that is started.
 //!
 //! What must hold:
 //! - Files are touched through what the caller gives alone: packs and large objects lie in files without a name of his.
 //! - Everything has a bound ([`Limits`]), which the error names; memory does not grow with the size of objects, and nothing recurses.
 //! - No path leads anywhere but below the root of the checkout, and no two entries have the same.
-//! - A credential is for the repository that is asked for, and for those of its submodules that it is for by name.
+//! - A credential is for the repository that is asked for, and for those of its submodules that it is for by name. The user's keys of ssh are
+//!   for what the caller says ([`Serves`]).
 
 mod advert;
 mod budget;
@@ -35,12 +38,15 @@ mod checkout;
 mod error;
 mod gitdir;
 mod id;
+mod line;
 mod modules;
 mod object;
 mod pack;
 mod packet;
 mod part;
+mod place;
 mod remote;
+mod ssh;
 mod wire;
 
 use std::fs::File;
@@ -53,8 +59,10 @@ pub use budget::Limits;
 pub use checkout::{Checkout, Entry, EntryKind};
 pub use error::{Error, Result};
 pub use id::{Format, ObjectId};
+pub use ssh::{Serves, Ssh, SshProgram};
 
 use advert::Reference;
+use place::Place;
 use remote::{Credential, Remote};
 use wire::Server;
 
@@ -73,6 +81,8 @@ pub struct Git<'a> {
     pub spool: &'a Spool<'a>,
     /// Gives a secret of the build by its name: `GIT_AUTH_TOKEN` and `GIT_AUTH_HEADER` are asked for, with and without `.<host>`.
     pub secret: &'a dyn Fn(&str) -> Option<String>,
+    /// How servers are reached over ssh.
+    pub ssh: Ssh<'a>,
     /// Whether it is to end. Asked whenever a part of a pack has come, or an object was made of it.
     pub is_cancelled: &'a dyn Fn() -> bool,
     /// How much a repository may be.
@@ -115,6 +125,16 @@ pub struct Revision {
     pub commit: ObjectId,
 }
 
+/// What an address names, however it is reached and whoever asks: for what is to be found again by others. The commit decides over the files,
+/// so that nothing else of it matters; with `.git`, whose configuration has the address, all of it does that is not secret.
+///
+/// # Errors
+/// If it is no address of a repository.
+pub fn identity(remote: &str, keep_git_dir: bool) -> Result<String> {
+    let remote = Remote::parse(remote)?;
+    Ok(if keep_git_dir { remote.shown() } else { remote.place.identity() })
+}
+
 impl Revision {
     /// What decides over the files: the commit. With `.git` the reference and the tag decide, too.
     #[must_use]
@@ -130,6 +150,20 @@ impl Git<'_> {
     /// Whether it may go on.
     fn check_cancelled(&self) -> Result<()> {
         if (self.is_cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// The same, and whether the client may.
+    fn go_on(&self) -> Result<()> {
+        if self.client.is_ended() { Err(Error::Cancelled) } else { self.check_cancelled() }
+    }
+
+    /// Whether a repository may be fetched at all.
+    fn check_allowed(&self, remote: &Remote, is_submodule: bool) -> Result<()> {
+        match (&remote.place, self.ssh.serves) {
+            (Place::Web(_) | Place::Daemon(_), _) | (Place::Ssh(_), Serves::All) => Ok(()),
+            (Place::Ssh(_), Serves::Named) if !is_submodule => Ok(()),
+            (Place::Ssh(_), Serves::Named | Serves::Nothing) => Err(Error::Keys { is_submodule }),
+        }
     }
 
     /// Finds what a request means. The name of a commit means itself, and nobody is asked.
@@ -161,6 +195,7 @@ impl Git<'_> {
         if let Some(id) = whole(&request.checksum).filter(|_| request.fetch_by_commit) {
             return Ok(Revision { reference: None, id, commit: id });
         }
+        self.check_allowed(remote, false)?;
         let credential = Credential::of_secrets(remote, self.secret);
         let server = Server::connect(self, remote, authorization(credential.as_ref(), remote))?;
         let Some(name) = request.reference.as_deref() else {
@@ -213,7 +248,7 @@ fn revision(reference: &Reference) -> Revision {
 
 /// Who we are at a repository.
 fn authorization<'a>(credential: Option<&'a Credential>, remote: &'a Remote) -> Option<&'a Authorization> {
-    credential.and_then(|credential| credential.at(&remote.url)).or(remote.authorization.as_ref())
+    credential.and_then(|credential| credential.at(&remote.place)).or(remote.authorization.as_ref())
 }
 
 /// A checksum must be the name, or the beginning of the name, of one of these.

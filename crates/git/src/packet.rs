@@ -104,6 +104,12 @@ pub(crate) fn write_line(to: &mut Vec<u8>, line: &str) {
     to.extend_from_slice(format!("{:04x}{line}\n", line.len() + 5).as_bytes());
 }
 
+/// Adds a packet that carries what it is given as it is.
+pub(crate) fn write_packet(to: &mut Vec<u8>, data: &[u8]) {
+    to.extend_from_slice(format!("{:04x}", data.len() + 4).as_bytes());
+    to.extend_from_slice(data);
+}
+
 /// Adds the end of a section.
 pub(crate) fn write_delimiter(to: &mut Vec<u8>) {
     to.extend_from_slice(b"0001");

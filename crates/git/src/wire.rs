@@ -1,10 +1,12 @@
-//! What is said to a server: git's protocol, version 2, over HTTP (gitprotocol-http, gitprotocol-v2); and version 0 to those that
-//! know no other (gitprotocol-pack), which tell all their references at once, and need not give what none of them leads to.
+//! What is said to a server: git's protocol, version 2 (gitprotocol-v2), and version 0 to those that know no other (gitprotocol-pack),
+//! which tell all their references at once, and need not give what none of them leads to. Servers of ssh are asked for version 2 by a
+//! variable that few let in, so that version 0 is what most of them speak.
 //!
 //! ```text
-//! GET  <repository>/info/refs?service=git-upload-pack      what the server can do
-//! POST <repository>/git-upload-pack  command=ls-refs       which references there are
-//! POST <repository>/git-upload-pack  command=fetch         one object and what it leads to, without its history
+//! over HTTP (gitprotocol-http)                             over a line, once connected
+//! GET  <repository>/info/refs?service=git-upload-pack      nothing          what the server can do
+//! POST <repository>/git-upload-pack  command=ls-refs       command=ls-refs  which references there are
+//! POST <repository>/git-upload-pack  command=fetch         command=fetch    one object and what it leads to, without its history
 //! ```
 //!
 //! A redirect of the first request says where the repository is, as git takes it: its credential follows only to the same origin.
@@ -21,8 +23,10 @@ use crate::advert::{Advertised, Reference, advertised, object_id, reference};
 use crate::budget::Budget;
 use crate::error::{Error, Result, excerpt};
 use crate::id::ObjectId;
+use crate::line::Line;
 use crate::pack::{self, Pack};
 use crate::packet::{Packets, SideBand, write_delimiter, write_flush, write_line};
+use crate::place::Place;
 use crate::remote::Remote;
 
 /// What follows the repository's address in the first request.
@@ -36,10 +40,35 @@ const SHALLOW_LIMIT: u64 = 10_000;
 /// A server that speaks, and what it can do.
 pub(crate) struct Server<'a> {
     git: &'a Git<'a>,
-    /// Where the repository is after redirects.
-    base: Url,
-    authorization: Option<Authorization>,
+    way: Way<'a>,
     advertised: Advertised,
+}
+
+/// How it is reached.
+enum Way<'a> {
+    /// By requests of the web.
+    Web {
+        /// Where the repository is after redirects.
+        base: Url,
+        authorization: Option<Authorization>,
+    },
+    /// By a connection of its own.
+    Line(Line<'a>),
+}
+
+/// What it answers.
+enum Reply<'s> {
+    Web(Box<Answer>),
+    Line(&'s Line<'s>),
+}
+
+impl Read for Reply<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Web(answer) => answer.read(buffer),
+            Self::Line(line) => line.read(buffer),
+        }
+    }
 }
 
 /// What came of a fetch.
@@ -56,8 +85,18 @@ impl<'a> Server<'a> {
         remote: &Remote,
         authorization: Option<&Authorization>,
     ) -> Result<Self> {
+        let line = match &remote.place {
+            Place::Web(url) => return Self::of_web(git, url, authorization),
+            Place::Ssh(server) => Line::through(git, server)?,
+            Place::Daemon(server) => Line::to_daemon(git, server)?,
+        };
+        let advertised = advertised(&mut Packets::new(&line))?;
+        Ok(Self { git, way: Way::Line(line), advertised })
+    }
+
+    fn of_web(git: &'a Git<'a>, remote: &Url, authorization: Option<&Authorization>) -> Result<Self> {
         let doing = "ask the server for its references";
-        let url = Url { path: format!("{}{DISCOVERY}", remote.url.path), ..remote.url.clone() };
+        let url = Url { path: format!("{}{DISCOVERY}", remote.path), ..remote.clone() };
         let headers = [(VERSION.0, VERSION.1.to_owned())];
         let request = Request { verb: Verb::Get, url: &url, authorization, headers: &headers, body: &[] };
         let answer = answered(git.client, &request, doing)?;
@@ -66,9 +105,10 @@ impl<'a> Server<'a> {
         let path = found.path.strip_suffix(DISCOVERY);
         let path = path.ok_or_else(|| Error::protocol("it leads to what is no repository"))?.to_owned();
         let advertised = advertised(&mut Packets::new(answer))?;
-        let is_same = found.origin == remote.url.origin;
+        let is_same = found.origin == remote.origin;
         let authorization = authorization.filter(|_| is_same).cloned();
-        Ok(Self { git, base: Url { path, ..found }, authorization, advertised })
+        let way = Way::Web { base: Url { path, ..found }, authorization };
+        Ok(Self { git, way, advertised })
     }
 
     fn can(&self, command: &str, feature: &str) -> bool {
@@ -93,18 +133,24 @@ impl<'a> Server<'a> {
         Ok(body)
     }
 
-    fn post(&self, body: &[u8], doing: &'static str) -> Result<Packets<Answer>> {
-        let url = Url { path: format!("{}/git-upload-pack", self.base.path), ..self.base.clone() };
+    fn post(&self, body: &[u8], doing: &'static str) -> Result<Packets<Reply<'_>>> {
+        let (base, authorization) = match &self.way {
+            Way::Web { base, authorization } => (base, authorization.as_ref()),
+            Way::Line(line) => {
+                line.say(body)?;
+                return Ok(Packets::new(Reply::Line(line)));
+            }
+        };
+        let url = Url { path: format!("{}/git-upload-pack", base.path), ..base.clone() };
         let headers = [
             (VERSION.0, VERSION.1.to_owned()),
             ("content-type", "application/x-git-upload-pack-request".to_owned()),
             ("accept", "application/x-git-upload-pack-result".to_owned()),
         ];
-        let authorization = self.authorization.as_ref();
         let request = Request { verb: Verb::Post, url: &url, authorization, headers: &headers, body };
         let answer = answered(self.git.client, &request, doing)?;
         expect_kind(&answer, "application/x-git-upload-pack-result")?;
-        Ok(Packets::new(answer))
+        Ok(Packets::new(Reply::Web(Box::new(answer))))
     }
 
     /// The references whose names begin with one of `prefixes`, as far as `wanted` wants them.
@@ -206,7 +252,7 @@ impl<'a> Server<'a> {
     /// The pack that comes last.
     fn receive(
         &self,
-        packets: Packets<Answer>,
+        packets: Packets<Reply<'_>>,
         shallow: Vec<ObjectId>,
         (file, budget): (File, &mut Budget),
     ) -> Result<Fetched> {
@@ -215,7 +261,7 @@ impl<'a> Server<'a> {
         Ok(Fetched { pack, shallow })
     }
 
-    fn shallow(&self, packets: &mut Packets<Answer>) -> Result<Vec<ObjectId>> {
+    fn shallow(&self, packets: &mut Packets<Reply<'_>>) -> Result<Vec<ObjectId>> {
         let mut shallow = Vec::new();
         while let Some(line) = packets.expect()?.line() {
             let Some(id) = line.strip_prefix(b"shallow ") else { continue };

@@ -382,8 +382,7 @@ fn limits_are_named() {
 
 #[test]
 fn other_repositories_are_refused_by_name() {
-    for remote in ["git@github.com:a/b", "ssh://git@host/a", "git://host/a", "/tmp", "file:///tmp", "ext::id"]
-    {
+    for remote in ["git@github.com:-a", "ssh://-v/a", "git://u@host/a", "/tmp", "file:///tmp", "ext::id"] {
         let request = Request { remote: remote.to_owned(), ..Request::default() };
         let error = files(&request).unwrap_err();
         assert!(matches!(error, Error::Remote { .. }), "{error}");

@@ -69,7 +69,7 @@ fn only_the_submodules_of_a_subdirectory_are_asked_for() {
     let peer = shelf.serve();
     let part = Request { subdirectory: Some("sub".to_owned()), ..request(&peer, "a.git") };
     assert_eq!(keys(&part).unwrap(), ["file"]);
-    assert!(keys(&request(&peer, "a.git")).unwrap_err().contains("ssh is not supported"));
+    assert!(keys(&request(&peer, "a.git")).unwrap_err().contains("uses your keys of ssh only"));
 }
 
 #[test]
@@ -84,7 +84,9 @@ fn what_a_submodule_says_of_itself_is_not_believed() {
         (module("sub", &format!("file://{path}")), "a path of this host"),
         (module("sub", "ext::sh -c touch% /tmp/x"), "helpers of git are not run"),
         (module("sub", "-u./x"), "it is no address"),
-        (module("sub", "git@host:x"), "ssh is not supported"),
+        (module("sub", "git@host:x"), "uses your keys of ssh only"),
+        (module("sub", "git@host:-x"), "its path is none"),
+        (module("sub", "ssh://-oProxyCommand=id/x"), "the host is neither"),
         (module("sub", "../../x"), "leads out of the server"),
         (module("sub", "../target.git/../../x"), "no plain path"),
         (module("sub", "\"http://host/\\nx\""), "it is no address"),

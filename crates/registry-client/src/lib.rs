@@ -138,6 +138,12 @@ impl Client {
         self.session.end.wish();
     }
 
+    /// How long it waits.
+    #[must_use]
+    pub fn patience(&self) -> &Patience {
+        &self.session.settings.patience
+    }
+
     /// Whether somebody has ended it.
     #[must_use]
     pub fn is_ended(&self) -> bool {

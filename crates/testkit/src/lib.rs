@@ -21,6 +21,7 @@ mod leftovers;
 pub mod peer;
 mod registry;
 mod repositories;
+mod repository_servers;
 mod scratch;
 mod skiff;
 mod terminal;
@@ -40,6 +41,7 @@ pub use killing::{
 pub use peer::{Peer, Reply, Seen};
 pub use registry::{Registry, RegistryOptions, Shelf, registry};
 pub use repositories::git_backend;
+pub use repository_servers::{Listener, SshAgent, Sshd, git_daemon};
 pub use scratch::Scratch;
 pub use skiff::{Output, Skiff, programs};
 pub use terminal::Terminal;

@@ -123,6 +123,9 @@ fn build(
 
 /// A request with what its target has of other targets.
 fn linked(name: &str, target: &Target, mut build: Build) -> Result<Build> {
+    // Whoever wrote the file is not the caller: his keys are for what he has named, the definition itself.
+    let named = target.contexts.values().chain([&target.context]);
+    build.ssh.serves_contexts = !named.into_iter().any(|context| place::is_remote(context));
     for (context, value) in &target.contexts {
         let Some(made) = value.strip_prefix("target:") else { continue };
         let context = sources::context_name(context)

@@ -63,6 +63,7 @@ pub(super) fn request(context: &Context, parsed: &Parsed, place: Place) -> Resul
         pull: if parsed.on("pull") { Pull::Always } else { Pull::Missing },
         secrets: sources::by_name(parsed.values("secret", |text| sources::secret(text, lookup))?),
         agents: sources::by_name(parsed.values("ssh", |text| sources::agent(text, lookup))?),
+        ssh: sources::ssh(true),
         network,
         extra_hosts: extra_hosts(parsed)?,
         entitlements,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use engine::request::{Entitlement, NamedContext, Secret};
+use engine::request::{CallersSsh, Entitlement, NamedContext, Secret, SshProgram};
 
 use super::csv;
 use super::place::is_remote;
 use crate::context::absolute;
+use crate::values::environment;
 
 /// The most bytes of a secret; BuildKit's number.
 const SECRET_LIMIT: u64 = 500 << 10;
@@ -85,6 +86,16 @@ pub(super) fn agent(text: &str, lookup: Lookup<'_>) -> Result<(String, PathBuf),
     }
     let socket = absolute(&socket).map_err(|error| error.chain())?;
     Ok((id.to_owned(), socket))
+}
+
+/// The caller's own ssh: the program that `git` would start for him, too.
+pub(super) fn ssh(serves_contexts: bool) -> CallersSsh {
+    let program = match (environment::caller("GIT_SSH_COMMAND"), environment::caller("GIT_SSH")) {
+        (Some(command), _) if !command.is_empty() => SshProgram::Shell(command.into()),
+        (_, Some(path)) if !path.is_empty() => SshProgram::Path(path.into()),
+        _ => SshProgram::Ssh,
+    };
+    CallersSsh { program, serves_contexts }
 }
 
 /// `--build-context name=value`. Names of images are as they are shown, without `:latest`.

@@ -40,6 +40,13 @@ impl Repositories {
     }
 }
 
+impl Repositories {
+    /// Where they lie on this host.
+    pub fn folder(&self) -> &Path {
+        &self.scratch
+    }
+}
+
 /// Runs git without anybody's configuration.
 fn git(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");

@@ -8,6 +8,7 @@ use oci::Digest;
 use super::frontend::Work;
 use super::session::Session;
 use super::shared::SharedCache;
+use super::sources::NamedBy;
 use super::tree::Tree;
 use super::{BuildError, contexts, copy, named, run, sources};
 use crate::{Error, Result};
@@ -36,7 +37,7 @@ impl Worker for Hands<'_> {
             }
             Op::Context { name, platform } => self.contexts.find(name, platform.as_deref()),
             Op::Http { url, checksum, .. } => sources::http(self.session, url, checksum.as_ref()),
-            Op::Git(git) => sources::git(self.session, git),
+            Op::Git(git) => sources::git(self.session, git, NamedBy::Dockerfile),
             // The text is part of what the node is.
             Op::Inline { .. } => Ok(Source::There { identity: node.digest.clone() }),
             Op::Scratch | Op::Run(_) | Op::Copy(_) | Op::MakeDirectory { .. } | Op::Merge => {
@@ -76,7 +77,7 @@ impl Worker for Hands<'_> {
             Op::Http { url, name, checksum } => {
                 sources::fetch_http(self.session, url, name, checksum.as_ref(), step)
             }
-            Op::Git(git) => sources::fetch_git(self.session, git, step),
+            Op::Git(git) => sources::fetch_git(self.session, git, NamedBy::Dockerfile, step),
             Op::Context { name, .. } if !name.is_empty() => named::Named::fetch(self.session, name, step),
             // These are here, and have no layer of their own.
             Op::Scratch | Op::Image { .. } | Op::Context { .. } => {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use git::SshProgram;
 use oci::Timestamp;
 
 use super::{Pull, Ulimit, parse_bool};
@@ -52,6 +53,9 @@ pub struct Build {
     pub secrets: BTreeMap<String, Secret>,
     /// `--ssh`: sockets of agents, by id.
     pub agents: BTreeMap<String, PathBuf>,
+    /// How repositories are reached over ssh. The agent `default` serves those that anybody names; without it this serves those of
+    /// contexts that the caller has named.
+    pub ssh: CallersSsh,
     /// `--network` of programs that ask for none of their own.
     pub network: BuildNetwork,
     /// `--add-host`, each `name:address`.
@@ -108,6 +112,15 @@ pub(crate) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Key-value pairs of a flag: `type=local,dest=out`.
 pub type Fields = Vec<(String, String)>;
+
+/// The caller's own ssh, with his keys and his configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallersSsh {
+    /// What leads to servers.
+    pub program: SshProgram,
+    /// Whether it is the caller himself who has named the contexts, not a file of somebody else's.
+    pub serves_contexts: bool,
+}
 
 /// The files that a build may use.
 #[derive(Debug, Default)]

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::EPOCH;
 pub use build::{
-    Build, BuildContext, BuildLimits, BuildNetwork, DockerfileSource, Entitlement, Fields, NamedContext,
-    OutputLimits, Secret,
+    Build, BuildContext, BuildLimits, BuildNetwork, CallersSsh, DockerfileSource, Entitlement, Fields,
+    NamedContext, OutputLimits, Secret, SshProgram,
 };
 pub use cdi::is_qualified as is_device_name;
 pub use device::{AccessRule, DeviceRate};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use git::{Checkout, Entry, EntryKind, Error, Git, Limits, Request};
+use git::{Checkout, Entry, EntryKind, Error, Git, Limits, Request, Serves, Ssh, SshProgram};
 use registry_client::{Client, Patience, Settings};
 use testkit::{Peer, Scratch, git_backend};
 
@@ -118,9 +118,12 @@ pub fn spool() -> std::io::Result<File> {
     std::fs::OpenOptions::new().read(true).write(true).custom_flags(O_TMPFILE).open(folder)
 }
 
+/// Nothing is fetched over ssh.
+pub const NO_SSH: Ssh<'static> = Ssh { program: &SshProgram::Ssh, agent: None, serves: Serves::Nothing };
+
 /// What repositories are fetched with here, and never cancelled.
 pub fn git_of<'a>(client: &'a Client, secret: &'a dyn Fn(&str) -> Option<String>) -> Git<'a> {
-    Git { client, spool: &spool, secret, is_cancelled: &|| false, limits: Limits::default() }
+    Git { client, spool: &spool, secret, ssh: NO_SSH, is_cancelled: &|| false, limits: Limits::default() }
 }
 
 pub fn request(peer: &Peer, name: &str) -> Request {

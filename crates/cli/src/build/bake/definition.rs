@@ -21,7 +21,7 @@ use engine::request::Secret;
 
 use super::allow;
 use crate::build::fault::Fault;
-use crate::build::place;
+use crate::build::{place, sources};
 use crate::context::Context;
 use crate::error::Result;
 use crate::flags::Parsed;
@@ -151,7 +151,8 @@ fn fetched(context: &Context, url: &str, names: &[&str]) -> Result<RemoteFiles> 
     .filter_map(|(id, variable)| {
         Some((id.to_owned(), Secret::new(environment::caller(variable)?.as_bytes())))
     });
-    let wanted = ReadRemote { url, names, limit: LIMIT, secrets: secrets.collect() };
+    let wanted =
+        ReadRemote { url, names, limit: LIMIT, secrets: secrets.collect(), ssh: sources::ssh(true) };
     let client = registries::client(context)?;
     Ok(context.engine()?.read_remote(&client, &wanted, &Cancel::new())?)
 }

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use build::{Key, Record, Source, Step};
 use dockerfile::lower::GitSource;
-use git::{Entry, EntryKind, Git, Limits, Request};
+use git::{Entry, EntryKind, Git, Limits, Request, Serves, Ssh};
 use image::LayerWriter;
 use image::tar::{self, Body, Member, Time};
 use rustix::fs::{Mode, OFlags};
@@ -18,21 +19,40 @@ use crate::images::failed;
 
 const ACTION: &str = "make a layer of a repository";
 
+/// The agent that answers for the caller to servers of git.
+const AGENT: &str = "default";
+
+/// Who has named a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::build) enum NamedBy {
+    /// A Dockerfile.
+    Dockerfile,
+    /// Whoever wants the build, as one of its contexts.
+    Caller,
+}
+
 /// What a repository is at present.
-pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource) -> Result<Source<Tree>> {
+pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource, by: NamedBy) -> Result<Source<Tree>> {
     let (request, refused) = (request(source), refused(source));
-    let revision = with(session, |git| git.resolve(&request)).map_err(refused)?;
+    let revision = with(session, by, |git| git.resolve(&request)).map_err(&refused)?;
     session.found.put_revision(source, &revision);
     let flags = format!("{} {} {}", source.keep_git_dir, source.submodules, source.commit_times);
     let directory = source.subdirectory.as_deref().unwrap_or_default();
-    let identity = Key::of("git", [&source.remote, &revision.key(source.keep_git_dir), directory, &flags]);
+    // Neither who we are there, nor by which of its ways it is reached.
+    let remote = git::identity(&source.remote, source.keep_git_dir).map_err(refused)?;
+    let identity = Key::of("git", [&remote, &revision.key(source.keep_git_dir), directory, &flags]);
     Ok(Source::There { identity: identity.digest().clone() })
 }
 
 /// Fetches a repository.
-pub(in crate::build) fn fetch(session: &Session<'_>, source: &GitSource, step: &Step<'_>) -> Result<Record> {
+pub(in crate::build) fn fetch(
+    session: &Session<'_>,
+    source: &GitSource,
+    by: NamedBy,
+    step: &Step<'_>,
+) -> Result<Record> {
     let (request, refused) = (request(source), refused(source));
-    with(session, |git| {
+    with(session, by, |git| {
         let revision = match session.found.revision(source) {
             Some(known) => known,
             None => {
@@ -127,7 +147,7 @@ fn refused(_: &GitSource) -> impl Fn(git::Error) -> crate::Error + use<> {
 }
 
 /// Has `work` done with the session's client and secrets; what is large lies below the session's folder.
-fn with<T>(session: &Session<'_>, work: impl FnOnce(&Git<'_>) -> T) -> T {
+fn with<T>(session: &Session<'_>, by: NamedBy, work: impl FnOnce(&Git<'_>) -> T) -> T {
     let spool = || {
         let folder = session.engine.config.root.join("tmp");
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -139,10 +159,18 @@ fn with<T>(session: &Session<'_>, work: impl FnOnce(&Git<'_>) -> T) -> T {
         String::from_utf8(secret.value().to_vec()).ok()
     };
     let is_cancelled = || session.cancel.is_cancelled();
+    let (ssh, agent) = (&session.request.ssh, session.request.agents.get(AGENT));
+    let serves = match (agent, by) {
+        // Whoever gives an agent to a build gives it to all that the build names, as to BuildKit's.
+        (Some(_), _) => Serves::All,
+        (None, NamedBy::Caller) if ssh.serves_contexts => Serves::Named,
+        (None, NamedBy::Caller | NamedBy::Dockerfile) => Serves::Nothing,
+    };
     work(&Git {
         client: session.client,
         spool: &spool,
         secret: &secret,
+        ssh: Ssh { program: &ssh.program, agent: agent.map(PathBuf::as_path), serves },
         is_cancelled: &is_cancelled,
         limits: Limits::default(),
     })

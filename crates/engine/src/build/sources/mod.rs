@@ -75,7 +75,7 @@ impl Found {
     }
 }
 
-pub(super) use git::{fetch as fetch_git, find as git};
+pub(super) use git::{NamedBy, fetch as fetch_git, find as git};
 pub use remote::{ReadRemote, RemoteFiles};
 pub(super) use remote::{fetch_named, named, parted, remote};
 pub(super) use web::{fetch_http, http};

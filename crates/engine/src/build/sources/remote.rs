@@ -11,13 +11,13 @@ use image::LoadedLayer;
 use linux::file::{self, Named as _};
 use registry_client::Client;
 
-use super::web;
+use super::{NamedBy, web};
 use crate::build::BuildError;
 use crate::build::context::{self, Received};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::tree::Tree;
-use crate::request::{Build, Secret};
+use crate::request::{Build, CallersSsh, Secret};
 use crate::{Engine, Result};
 
 /// What the addresses of repositories may begin with that name no scheme.
@@ -47,6 +47,8 @@ pub struct ReadRemote<'a> {
     pub limit: u64,
     /// Secrets by which repositories and servers know the caller, as builds have them.
     pub secrets: BTreeMap<String, Secret>,
+    /// How repositories are reached over ssh.
+    pub ssh: CallersSsh,
 }
 
 /// What was read.
@@ -69,7 +71,8 @@ impl Engine {
         wanted: &ReadRemote<'_>,
         cancel: &Cancel,
     ) -> Result<RemoteFiles> {
-        let request = Build { secrets: wanted.secrets.clone(), ..Build::default() };
+        let (secrets, ssh) = (wanted.secrets.clone(), wanted.ssh.clone());
+        let request = Build { secrets, ssh, ..Build::default() };
         let session = Session::new(self, client, &request, cancel)?;
         let tree = match remote(&session, wanted.url, &Progress::new(&|_| {}))? {
             Received::Dockerfile(text) => {
@@ -98,7 +101,7 @@ pub(in crate::build) fn parted(url: &str) -> (&str, Option<&str>) {
 /// What a context with a name is at present, a repository, a folder of an archive, or a file of the web.
 pub(in crate::build) fn named(session: &Session<'_>, url: &str) -> Result<Source<Tree>> {
     match is_repository(url) {
-        true => super::git(session, &parsed(url, None)?),
+        true => super::git(session, &parsed(url, None)?, NamedBy::Caller),
         false if parted(url).1.is_some() => {
             let silent = Progress::new(&|_| {});
             match silent.internal("", |part| archive(session, url, part))? {
@@ -113,7 +116,7 @@ pub(in crate::build) fn named(session: &Session<'_>, url: &str) -> Result<Source
 /// Fetches a context with a name. A file is alone in it, whatever it holds.
 pub(in crate::build) fn fetch_named(session: &Session<'_>, url: &str, step: &Step<'_>) -> Result<Record> {
     match is_repository(url) {
-        true => super::fetch_git(session, &parsed(url, None)?, step),
+        true => super::fetch_git(session, &parsed(url, None)?, NamedBy::Caller, step),
         false => super::fetch_http(session, url, &file_name(url), None, step),
     }
 }
@@ -134,7 +137,8 @@ fn repository(session: &Session<'_>, url: &str) -> Result<Received> {
     let keep = keep.map(|text| matches!(text.as_str(), "1" | "true"));
     let source = parsed(url, keep)?;
     let silent = |_: build::Event<'_>| {};
-    let made = super::fetch_git(session, &source, &Step::new(0, session.cancel, &silent))?;
+    let step = Step::new(0, session.cancel, &silent);
+    let made = super::fetch_git(session, &source, NamedBy::Caller, &step)?;
     let layer = LoadedLayer { diff_id: made.layer, size: made.size, blob: None };
     Ok(Received::Tree(Tree::empty().with(layer)))
 }
