@@ -98,10 +98,16 @@ fn what_a_dockerfile_names_takes_an_agent_that_is_given() {
     let given = format!("--ssh=default={}", agent.socket().display());
     workshop.build(&workshop.sshd.command_without_key(), &[&given, &context]);
     assert_eq!(workshop.in_image("cat /tools/tool; ls -a /tools | grep -c git || true"), "tool\n0\n");
+    // It is known by host, path and commit, whoever asks.
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let nobody = format!("{scheme}://{}", rest.split_once('@').unwrap().1);
+    workshop.dockerfile(&format!("FROM busybox\nADD {nobody} /tools/\n"));
+    let again = workshop.build(&workshop.sshd.command_without_key(), &[&given, &context]);
+    assert!(again.contains(" CACHED\n"), "{again}");
 }
 
 #[test]
-fn a_commit_is_the_same_however_it_is_reached() {
+fn a_repository_is_fetched_by_gits_own_protocol() {
     let workshop = Workshop::new();
     workshop.repositories.commit("tools", &[("tool", "tool\n")]);
     let daemon = git_daemon(workshop.repositories.folder());

@@ -125,8 +125,9 @@ pub struct Revision {
     pub commit: ObjectId,
 }
 
-/// What an address names, however it is reached and whoever asks: for what is to be found again by others. The commit decides over the files,
-/// so that nothing else of it matters; with `.git`, whose configuration has the address, all of it does that is not secret.
+/// What an address names, whoever asks: for what is to be found again by others. Host and path, by whichever way that proves who answers; and
+/// apart from these by any that does not, for a commit is as good as its hash, which for most repositories is SHA-1, so that no other
+/// repository's files stand in for those of this one. With `.git`, whose configuration has the address, all of it that is not secret.
 ///
 /// # Errors
 /// If it is no address of a repository.
@@ -185,6 +186,26 @@ impl Git<'_> {
     pub fn fetch(&self, request: &Request, revision: &Revision) -> Result<Checkout<'_>> {
         let remote = Remote::parse(&request.remote)?;
         Checkout::fetch(self, request, revision).map_err(|source| at(&remote, source))
+    }
+
+    /// When the commit of what a request means was made, in seconds since 1970. Its files are left where they are, if the server can do that.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn committed(&self, request: &Request, revision: &Revision) -> Result<i64> {
+        let remote = Remote::parse(&request.remote)?;
+        let fetch = || {
+            self.check_allowed(&remote, false)?;
+            let credential = Credential::of_secrets(&remote, self.secret);
+            let authorization = authorization(credential.as_ref(), &remote);
+            let mut budget = budget::Budget::new(self.limits, self.client);
+            let part = part::Part::of_commit(self, &remote, authorization, &revision.id, &mut budget)?;
+            match part.commit_id == revision.commit || part.id == revision.commit {
+                true => Ok(part.commit.time),
+                false => Err(Error::protocol("a tag is not one of the commit that it was said to be")),
+            }
+        };
+        fetch().map_err(|source| at(&remote, source))
     }
 
     fn resolve_at(&self, remote: &Remote, request: &Request) -> Result<Revision> {

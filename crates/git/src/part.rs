@@ -9,7 +9,7 @@ use crate::modules::{self, Module};
 use crate::object::{self, Commit, Mode, TreeEntry};
 use crate::pack::{Kind, Pack};
 use crate::remote::Remote;
-use crate::wire::Server;
+use crate::wire::{Server, Wanted};
 use crate::{Git, Spool};
 
 /// How many tags may be tags of each other.
@@ -51,12 +51,33 @@ impl Part {
         want: &ObjectId,
         budget: &mut Budget,
     ) -> Result<Self> {
+        Self::fetch_some(git, remote, credential, (want, Wanted::Files), budget)
+    }
+
+    /// The same without the files, where the server can leave them out.
+    pub(crate) fn of_commit(
+        git: &Git<'_>,
+        remote: &Remote,
+        credential: Option<&registry_client::web::Authorization>,
+        want: &ObjectId,
+        budget: &mut Budget,
+    ) -> Result<Self> {
+        Self::fetch_some(git, remote, credential, (want, Wanted::Commit), budget)
+    }
+
+    fn fetch_some(
+        git: &Git<'_>,
+        remote: &Remote,
+        credential: Option<&registry_client::web::Authorization>,
+        (want, wanted): (&ObjectId, Wanted),
+        budget: &mut Budget,
+    ) -> Result<Self> {
         let mut failed = 0;
         let (mut pack, shallow) = loop {
             let before = budget.clone();
             let file = (git.spool)().map_err(|source| Error::Spool { doing: "keep a pack", source })?;
-            let fetched =
-                Server::connect(git, remote, credential).and_then(|server| server.fetch(want, file, budget));
+            let fetched = Server::connect(git, remote, credential)
+                .and_then(|server| server.fetch((want, wanted), file, budget));
             match fetched {
                 Ok(fetched) => break (fetched.pack, fetched.shallow),
                 Err(error) => {

@@ -116,12 +116,15 @@ impl Place {
         }
     }
 
-    /// The same however it is reached: host and path.
+    /// The same by each way that proves who answers, and by each that does not: host and path.
     pub(crate) fn identity(&self) -> String {
         match self {
-            Self::Web(url) => format!("{}{}", url.origin.authority(), url.path),
+            Self::Web(url) if url.origin.is_secure => format!("{}{}", url.origin.authority(), url.path),
+            Self::Web(url) => format!("unproven {}{}", url.origin.authority(), url.path),
             Self::Ssh(server) => format!("{}/{}", server.authority(), server.path.trim_start_matches('/')),
-            Self::Daemon(server) => format!("{}/{}", server.authority(), server.path.trim_start_matches('/')),
+            Self::Daemon(server) => {
+                format!("unproven {}/{}", server.authority(), server.path.trim_start_matches('/'))
+            }
         }
     }
 }
@@ -426,7 +429,8 @@ mod tests {
             ("git@host:a/b.git", "host:a/b.git", "host/a/b.git"),
             ("ssh://me@host/a/b.git", "ssh://host/a/b.git", "host/a/b.git"),
             ("ssh://me@host:2222/~me/b", "ssh://host:2222/~me/b", "host:2222/~me/b"),
-            ("git://host/a/b.git", "git://host/a/b.git", "host/a/b.git"),
+            ("git://host/a/b.git", "git://host/a/b.git", "unproven host/a/b.git"),
+            ("http://me@host/a/b.git", "http://host/a/b.git", "unproven host/a/b.git"),
             ("git@[::1]:a", "[::1]:a", "[::1]/a"),
         ] {
             let place = parsed(text).unwrap();

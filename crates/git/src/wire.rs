@@ -33,6 +33,7 @@ use crate::remote::Remote;
 const DISCOVERY: &str = "/info/refs?service=git-upload-pack";
 const AGENT: &str = concat!("agent=skiff/", env!("CARGO_PKG_VERSION"));
 const VERSION: (&str, &str) = ("git-protocol", "version=2");
+const COMMIT_ALONE: &str = "filter tree:0";
 /// The most references and ends of history that a server may tell of.
 const REFERENCES_LIMIT: u64 = 4_000_000;
 const SHALLOW_LIMIT: u64 = 10_000;
@@ -69,6 +70,15 @@ impl Read for Reply<'_> {
             Self::Line(line) => line.read(buffer),
         }
     }
+}
+
+/// How much is wanted of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All that it leads to.
+    Files,
+    /// Itself (git-rev-list, `--filter=tree:0`), where the server knows filters.
+    Commit,
 }
 
 /// What came of a fetch.
@@ -185,7 +195,12 @@ impl<'a> Server<'a> {
     }
 
     /// One object and all that it leads to, without the history behind it where the server can do that.
-    pub(crate) fn fetch(&self, want: &ObjectId, file: File, budget: &mut Budget) -> Result<Fetched> {
+    pub(crate) fn fetch(
+        &self,
+        (want, wanted): (&ObjectId, Wanted),
+        file: File,
+        budget: &mut Budget,
+    ) -> Result<Fetched> {
         if want.format() != self.advertised.format {
             return Err(Error::protocol(format!(
                 "its objects are named by {}",
@@ -193,13 +208,16 @@ impl<'a> Server<'a> {
             )));
         }
         if self.advertised.references.is_some() {
-            return self.fetch_by_version_0(want, file, budget);
+            return self.fetch_by_version_0((want, wanted), file, budget);
         }
         let mut body = self.command("fetch")?;
         write_line(&mut body, "no-progress");
         write_line(&mut body, "ofs-delta");
         if self.can("fetch", "shallow") {
             write_line(&mut body, "deepen 1");
+        }
+        if wanted == Wanted::Commit && self.can("fetch", "filter") {
+            write_line(&mut body, COMMIT_ALONE);
         }
         write_line(&mut body, &format!("want {want}"));
         write_line(&mut body, "done");
@@ -222,13 +240,20 @@ impl<'a> Server<'a> {
     }
 
     /// The same of a server that speaks version 0.
-    fn fetch_by_version_0(&self, want: &ObjectId, file: File, budget: &mut Budget) -> Result<Fetched> {
+    fn fetch_by_version_0(
+        &self,
+        (want, wanted): (&ObjectId, Wanted),
+        file: File,
+        budget: &mut Budget,
+    ) -> Result<Fetched> {
         let has = |name: &str| self.advertised.capabilities.contains_key(name);
         if !has("side-band-64k") {
             return Err(Error::protocol("it cannot tell a pack from what it says of it"));
         }
         let mut line = format!("want {want} side-band-64k");
-        for name in ["ofs-delta", "no-progress"].into_iter().filter(|name| has(name)) {
+        let filters = wanted == Wanted::Commit && has("filter");
+        let names = ["ofs-delta", "no-progress"].into_iter().chain(filters.then_some("filter"));
+        for name in names.filter(|name| has(name)) {
             line.push_str(&format!(" {name}"));
         }
         if has("object-format") {
@@ -238,6 +263,9 @@ impl<'a> Server<'a> {
         write_line(&mut body, &line);
         if has("shallow") {
             write_line(&mut body, "deepen 1");
+        }
+        if filters {
+            write_line(&mut body, COMMIT_ALONE);
         }
         write_flush(&mut body);
         write_line(&mut body, "done");

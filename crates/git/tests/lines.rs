@@ -236,10 +236,11 @@ fn servers_that_talk_nonsense_are_errors_and_no_more() {
 }
 
 #[test]
-fn what_is_kept_for_others_tells_neither_user_nor_way() {
+fn what_is_kept_for_others_tells_no_user() {
     let named = |remote: &str| git::identity(remote, false).unwrap();
     assert_eq!(named("git@host:a/b.git"), named("https://token@host/a/b.git"));
-    assert_eq!(named("ssh://me@host/a/b.git"), named("git://host/a/b.git"));
+    assert_eq!(named("http://me@host/a/b.git"), named("git://host/a/b.git"));
+    assert_ne!(named("ssh://host/a/b.git"), named("git://host/a/b.git"));
     assert_ne!(named("ssh://host:2222/a/b.git"), named("ssh://host/a/b.git"));
     assert!(!git::identity("git@host:a/b.git", true).unwrap().contains("git@"));
 }

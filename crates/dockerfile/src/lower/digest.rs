@@ -59,11 +59,10 @@ pub(super) fn effect(op: &Op) -> Digest {
             encoder.text("http");
             encoder.text(name);
         }
-        // A commit is as good as its hash, which for most repositories is SHA-1: no other repository's files stand in for this
-        // one's. The name that led to the commit is written into the repository's own directory alone.
+        // Which repository, without who we are there, is part of what is found. The name that led to the commit is written into the
+        // repository's own directory alone.
         Op::Git(git) => {
             encoder.text("git");
-            encoder.text(&git.remote);
             encoder.option(git.reference.as_deref().filter(|_| git.keep_git_dir));
             encoder.option(git.subdirectory.as_deref());
             for flag in [git.keep_git_dir, git.submodules, git.commit_times] {

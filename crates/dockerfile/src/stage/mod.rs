@@ -6,6 +6,7 @@
 //! name others.
 
 mod arguments;
+mod epoch;
 mod graph;
 mod resolver;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::source::{Result, Span};
 use crate::syntax::{Dockerfile, Instruction};
 
 pub use arguments::{PREDEFINED_PROXIES, global_arguments, is_image_name};
+pub use epoch::{Fetched, fetched_by};
 
 /// What a build is asked for.
 #[derive(Clone, Debug)]

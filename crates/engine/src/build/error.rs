@@ -54,7 +54,9 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
-    #[error("invalid SOURCE_DATE_EPOCH: {text:?} is no number of seconds")]
+    #[error(
+        "invalid SOURCE_DATE_EPOCH: {text:?} is neither a number of seconds, nor \"context\", nor the name of a stage or a context"
+    )]
     Epoch { text: String },
     #[error("there is no context {name:?}")]
     NoContext { name: String },

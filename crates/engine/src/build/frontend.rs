@@ -8,12 +8,13 @@ use dockerfile::ignore::Matcher;
 use dockerfile::lint::{Config, Linter, Warning, check_tree};
 use dockerfile::lower::{self, ContextConfigs, Graph, Made};
 use dockerfile::source::{Diagnostic, Source, Span};
-use dockerfile::stage::{Base, ImageKey, Images, Options, global_arguments, resolve};
+use dockerfile::stage::{Base, ImageKey, Images, Options, resolve};
 use dockerfile::syntax::{Dockerfile, Stage};
 use dockerfile::{parse, stage};
 use oci::Platform;
 
 use super::contexts::Contexts;
+use super::epoch;
 use super::error::{BuildError, Faulty, Place};
 use super::images::Bases;
 use super::progress::Progress;
@@ -64,7 +65,8 @@ pub(super) fn work(
     let Text { name, bytes, ignored } = text;
     let (source, file) = parsed(name, bytes)?;
     let faulty = |error: Diagnostic| faulty(&source, vec![error], false);
-    declare_epoch(session, &file, faulty)?;
+    let host = options(session.request, (Platform::host(), false), None);
+    let epoch = epoch::declare(session, &file, &host, faulty, progress)?;
     let given = session.request.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
     let given = given.transpose().map_err(|message| BuildError::CheckOptions { message })?;
     let mut linter = Linter::new(&file, given).map_err(faulty)?;
@@ -72,7 +74,7 @@ pub(super) fn work(
     let (mut graph, mut images, mut targets) = (Graph::default(), Images::new(), Vec::new());
     let platforms = platforms(session.request)?;
     for platform in &platforms {
-        let options = options(session.request, platform.clone(), platforms.len() > 1);
+        let options = options(session.request, (platform.clone(), platforms.len() > 1), epoch.as_deref());
         if targets.is_empty() {
             check_tree(&file, &options, &mut linter);
         }
@@ -123,24 +125,6 @@ fn faulty(source: &Arc<Source>, errors: Vec<Diagnostic>, is_syntax: bool) -> cra
     BuildError::Dockerfile(Box::new(Faulty { errors, source: Arc::clone(source), is_syntax })).into()
 }
 
-/// A time that stands before the first stage (`ARG SOURCE_DATE_EPOCH=0`) holds for all that is made, if none is given.
-fn declare_epoch(
-    session: &Session<'_>,
-    file: &Dockerfile,
-    faulty: impl Fn(Diagnostic) -> crate::Error,
-) -> Result<()> {
-    if session.request.arguments.contains_key(EPOCH) {
-        return Ok(());
-    }
-    let globals = global_arguments(file, &options(session.request, Platform::host(), false), "", true);
-    let globals = globals.map_err(faulty)?;
-    let Some(text) = globals.get(EPOCH).filter(|text| !text.trim().is_empty()) else { return Ok(()) };
-    let time =
-        Build::time_of(text).ok_or_else(|| BuildError::Epoch { text: text.chars().take(80).collect() })?;
-    session.declared.get_or_init(|| time);
-    Ok(())
-}
-
 /// Stages and their bases. Triggers of one image may name others, so it takes several rounds.
 fn plan(
     session: &Session<'_>,
@@ -181,11 +165,13 @@ fn no_base(key: &ImageKey, error: crate::Error, plan: &stage::Plan, source: &Arc
     BuildError::Step { name: stage.base_name.clone(), place, source: Box::new(base.into()) }.into()
 }
 
-/// What the stages are told by the request.
-fn options(request: &Build, platform: Platform, several: bool) -> Options {
+/// What the stages are told by the request. `epoch` takes the place of an argument that says whose time counts.
+fn options(request: &Build, (platform, several): (Platform, bool), epoch: Option<&str>) -> Options {
+    let mut arguments = request.arguments.clone();
+    arguments.extend(epoch.map(|epoch| (EPOCH.to_owned(), epoch.to_owned())));
     Options {
         target: request.target.clone().filter(|target| !target.is_empty()),
-        arguments: request.arguments.clone(),
+        arguments,
         platform,
         several,
         builder: Platform::host(),

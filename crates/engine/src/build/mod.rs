@@ -17,6 +17,7 @@ mod carried;
 mod context;
 mod contexts;
 mod copy;
+mod epoch;
 mod error;
 mod export;
 mod frontend;
@@ -138,9 +139,6 @@ impl Engine {
 /// Refuses what cannot be done, before anything is.
 fn check(request: &Build) -> Result<()> {
     export::check(request)?;
-    if let Some(text) = request.bad_epoch() {
-        return Err(BuildError::Epoch { text: text.chars().take(80).collect() }.into());
-    }
     Ok(())
 }
 

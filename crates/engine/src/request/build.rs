@@ -95,15 +95,21 @@ impl Build {
         self.arguments.get("BUILDKIT_SANDBOX_HOSTNAME").map(String::as_str).filter(|name| !name.is_empty())
     }
 
+    /// Whether what is made is one of several platforms' even where there is one: an index, and folders by platform
+    /// (`BUILDKIT_MULTI_PLATFORM`). `None` where the number of platforms decides.
+    ///
+    /// # Errors
+    /// The text, if it says neither.
+    pub(crate) fn multi_platform(&self) -> Result<Option<bool>, &str> {
+        match self.arguments.get("BUILDKIT_MULTI_PLATFORM").filter(|text| !text.is_empty()) {
+            Some(text) => parse_bool(text).map(Some).ok_or(text),
+            None => Ok(None),
+        }
+    }
+
     /// Whether an argument asks for what `--cache-to type=inline` does.
     pub(crate) fn wants_inline_cache(&self) -> bool {
         self.arguments.get("BUILDKIT_INLINE_CACHE").is_some_and(|text| parse_bool(text) == Some(true))
-    }
-
-    /// The argument's text, where it is no time.
-    pub(crate) fn bad_epoch(&self) -> Option<&str> {
-        let text = self.arguments.get(EPOCH)?;
-        (!text.trim().is_empty() && self.epoch().is_none()).then_some(text)
     }
 }
 

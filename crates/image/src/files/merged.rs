@@ -29,6 +29,8 @@ pub struct Regular<'m> {
     pub size: u64,
     /// Permission bits: 12 bits.
     pub mode: u16,
+    /// When it was changed, in seconds since 1970.
+    pub modified: i64,
 }
 
 /// A directory whose children are being visited, the last of them first.
@@ -73,7 +75,8 @@ impl Merged {
             match inode.body {
                 erofs::Body::Directory => stack.push(Open::new(&self.tree, number, path.len())),
                 erofs::Body::File { size } => {
-                    visit(&path, Regular { merged: self, number, size, mode: inode.mode })?;
+                    let (mode, modified) = (inode.mode, inode.mtime.secs);
+                    visit(&path, Regular { merged: self, number, size, mode, modified })?;
                 }
                 erofs::Body::Symlink(_)
                 | erofs::Body::CharDevice(_)
@@ -98,7 +101,10 @@ impl Merged {
         }
         let inode = self.tree.inode(number);
         match inode.body {
-            erofs::Body::File { size } => Some(Regular { merged: self, number, size, mode: inode.mode }),
+            erofs::Body::File { size } => {
+                let (mode, modified) = (inode.mode, inode.mtime.secs);
+                Some(Regular { merged: self, number, size, mode, modified })
+            }
             erofs::Body::Directory
             | erofs::Body::Symlink(_)
             | erofs::Body::CharDevice(_)

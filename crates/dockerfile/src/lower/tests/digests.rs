@@ -75,7 +75,8 @@ fn what_an_operation_does_is_apart_from_where_its_sources_are() {
     assert_ne!(http("FROM a\nADD https://h/f /"), http("FROM a\nADD https://h/g /"));
     let git = |text: &str| effect(text, |op| matches!(op, Op::Git(_)));
     assert_eq!(git("FROM a\nADD https://h/r.git#v1 /"), git("FROM a\nADD https://h/r.git#v2 /"));
-    for other in ["https://i/r.git#v1", "https://h/r.git#v1:sub", "--keep-git-dir=true https://h/r.git#v1"] {
+    assert_eq!(git("FROM a\nADD https://h/r.git#v1 /"), git("FROM a\nADD git@h:r.git#v1 /"));
+    for other in ["https://h/r.git#v1:sub", "--keep-git-dir=true https://h/r.git#v1"] {
         assert_ne!(git("FROM a\nADD https://h/r.git#v1 /"), git(&format!("FROM a\nADD {other} /")));
     }
     assert_ne!(

@@ -111,7 +111,7 @@ impl Export<'_> {
         }
         // Nor have they anything that could be attested.
         let types = if attested.is_empty() { types } else { Types { is_docker: false } };
-        if images.len() < 2 && attested.is_empty() {
+        if !self.is_multi() && attested.is_empty() {
             if options.annotations.need_index() {
                 let reason = "index annotations need an index, which one platform does not make";
                 let text = "index".to_owned();

@@ -40,7 +40,7 @@ use super::tree::Tree;
 use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
-pub(super) use archive::{at_output, directory as output_directory};
+pub(super) use archive::{at_output, directory as output_directory, write_layout};
 pub(super) use attest::Origin;
 pub(super) use options::codec_of;
 use options::{Format, Output};
@@ -76,7 +76,15 @@ pub(super) fn check(request: &crate::request::Build) -> Result<()> {
     let outputs = options::outputs(request)?;
     let platforms: BTreeSet<&String> = request.platforms.iter().collect();
     let is_docker = |output: &Output| matches!(output, Output::Archive { format: Format::Docker, .. });
-    if platforms.len() > 1 && outputs.iter().any(is_docker) {
+    let refuse = |text: &str, reason: &str| super::BuildError::Output {
+        output: format!("BUILDKIT_MULTI_PLATFORM={}", text.chars().take(20).collect::<String>()),
+        reason: reason.to_owned(),
+    };
+    let multi = request.multi_platform().map_err(|text| refuse(text, "it is neither true nor false"))?;
+    if multi == Some(false) && platforms.len() > 1 {
+        return Err(refuse("false", "several platforms are asked for").into());
+    }
+    if multi.unwrap_or(platforms.len() > 1) && outputs.iter().any(is_docker) {
         let reason = "docker exporter does not currently support exporting manifest lists; type=oci does";
         let output = "type=docker".to_owned();
         return Err(super::BuildError::Output { output, reason: reason.to_owned() }.into());
@@ -179,6 +187,11 @@ impl Compressor<'_> {
 impl Export<'_> {
     /// Whether each platform gets a directory of its own.
     fn is_split(&self, options: &options::TreeOptions) -> bool {
-        options.splits.unwrap_or(self.products.len() > 1)
+        options.splits.unwrap_or(self.is_multi())
+    }
+
+    /// Whether it is made for several platforms, or as if it were.
+    fn is_multi(&self) -> bool {
+        self.products.len() > 1 || self.session.request.multi_platform() == Ok(Some(true))
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use build::{Key, Record, Source, Step};
 use dockerfile::lower::GitSource;
-use git::{Entry, EntryKind, Git, Limits, Request, Serves, Ssh};
+use git::{Entry, EntryKind, Git, Limits, Request, Revision, Serves, Ssh};
 use image::LayerWriter;
 use image::tar::{self, Body, Member, Time};
 use rustix::fs::{Mode, OFlags};
@@ -34,14 +34,43 @@ pub(in crate::build) enum NamedBy {
 /// What a repository is at present.
 pub(in crate::build) fn find(session: &Session<'_>, source: &GitSource, by: NamedBy) -> Result<Source<Tree>> {
     let (request, refused) = (request(source), refused(source));
-    let revision = with(session, by, |git| git.resolve(&request)).map_err(&refused)?;
-    session.found.put_revision(source, &revision);
+    let revision = with(session, by, |git| revision(session, source, git, &request)).map_err(&refused)?;
     let flags = format!("{} {} {}", source.keep_git_dir, source.submodules, source.commit_times);
     let directory = source.subdirectory.as_deref().unwrap_or_default();
-    // Neither who we are there, nor by which of its ways it is reached.
+    // Not who we are there.
     let remote = git::identity(&source.remote, source.keep_git_dir).map_err(refused)?;
     let identity = Key::of("git", [&remote, &revision.key(source.keep_git_dir), directory, &flags]);
     Ok(Source::There { identity: identity.digest().clone() })
+}
+
+/// When the commit of a repository was made, in seconds since 1970.
+pub(in crate::build) fn committed(session: &Session<'_>, source: &GitSource, by: NamedBy) -> Result<i64> {
+    let (request, refused) = (request(source), refused(source));
+    with(session, by, |git| {
+        let revision = revision(session, source, git, &request)?;
+        if let Some(time) = session.found.committed(&revision) {
+            return Ok(time);
+        }
+        let time = git.committed(&request, &revision)?;
+        session.found.put_committed(&revision, time);
+        Ok(time)
+    })
+    .map_err(refused)
+}
+
+/// What it was when it was looked up; from now on it is that for this build.
+fn revision(
+    session: &Session<'_>,
+    source: &GitSource,
+    git: &Git<'_>,
+    request: &Request,
+) -> git::Result<Revision> {
+    if let Some(known) = session.found.revision(source) {
+        return Ok(known);
+    }
+    let revision = git.resolve(request)?;
+    session.found.put_revision(source, &revision);
+    Ok(revision)
 }
 
 /// Fetches a repository.
@@ -53,18 +82,12 @@ pub(in crate::build) fn fetch(
 ) -> Result<Record> {
     let (request, refused) = (request(source), refused(source));
     with(session, by, |git| {
-        let revision = match session.found.revision(source) {
-            Some(known) => known,
-            None => {
-                let revision = git.resolve(&request).map_err(&refused)?;
-                session.found.put_revision(source, &revision);
-                revision
-            }
-        };
+        let revision = revision(session, source, git, &request).map_err(&refused)?;
         let mut checkout = git.fetch(&request, &revision).map_err(&refused)?;
         let mut layer = session.draft.layer().map_err(failed(ACTION))?;
         // That of the commit, as a checkout has none that would be the same twice.
         let committed = checkout.committed();
+        session.found.put_committed(&revision, committed);
         let mtime = Time { secs: session.epoch().map_or(committed, |epoch| committed.min(epoch)), nanos: 0 };
         let mut files = 0;
         let visited = checkout.visit(|entry| {

@@ -22,6 +22,8 @@ use registry_client::web::Known;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     revisions: Mutex<Vec<(GitSource, Revision)>>,
+    /// When the commits of repositories were made, by those that were fetched.
+    commits: Mutex<BTreeMap<String, i64>>,
     files: Mutex<BTreeMap<String, Known>>,
     /// What each address stood for when its key was made.
     identities: Mutex<BTreeMap<String, Digest>>,
@@ -33,6 +35,17 @@ impl Found {
     fn put_revision(&self, source: &GitSource, revision: &Revision) {
         let mut revisions = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
         revisions.push((source.clone(), revision.clone()));
+    }
+
+    fn put_committed(&self, revision: &Revision, time: i64) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.insert(revision.commit.to_string(), time);
+    }
+
+    /// When a commit was made, if it was fetched.
+    fn committed(&self, revision: &Revision) -> Option<i64> {
+        let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.get(&revision.commit.to_string()).copied()
     }
 
     /// What a repository was when it was looked up.
@@ -75,7 +88,7 @@ impl Found {
     }
 }
 
-pub(super) use git::{NamedBy, fetch as fetch_git, find as git};
+pub(super) use git::{NamedBy, committed, fetch as fetch_git, find as git};
 pub use remote::{ReadRemote, RemoteFiles};
-pub(super) use remote::{fetch_named, named, parted, remote};
+pub(super) use remote::{fetch_named, modified, named, parted, remote, time_of_context};
 pub(super) use web::{fetch_http, http};

@@ -8,6 +8,7 @@ use build::{Cancel, Record, Source, Step};
 use dockerfile::lower::{GitSource, file_name, is_git, parse_git};
 use dockerfile::source::FILE_LIMIT;
 use image::LoadedLayer;
+use image::files::Merged;
 use linux::file::{self, Named as _};
 use registry_client::Client;
 
@@ -17,6 +18,7 @@ use crate::build::context::{self, Received};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::tree::Tree;
+use crate::images::failed;
 use crate::request::{Build, CallersSsh, Secret};
 use crate::{Engine, Result};
 
@@ -119,6 +121,35 @@ pub(in crate::build) fn fetch_named(session: &Session<'_>, url: &str, step: &Ste
         true => super::fetch_git(session, &parsed(url, None)?, NamedBy::Caller, step),
         false => super::fetch_http(session, url, &file_name(url), None, step),
     }
+}
+
+/// The time of a context, in seconds since 1970, if it has one.
+pub(in crate::build) fn time_of_context(
+    session: &Session<'_>,
+    url: &str,
+    part: &Part<'_>,
+) -> Result<Option<i64>> {
+    match is_repository(url) {
+        true => super::committed(session, &parsed(url, None)?, NamedBy::Caller).map(Some),
+        false => modified(session, url, part),
+    }
+}
+
+/// When a file of the web was changed, as its server says; else, if it is an archive, when the last file in it was.
+pub(in crate::build) fn modified(session: &Session<'_>, url: &str, part: &Part<'_>) -> Result<Option<i64>> {
+    if let Some(seconds) = web::modified(session, url)? {
+        return Ok(Some(seconds));
+    }
+    let Received::Tree(tree) = file(session, url, part)? else { return Ok(None) };
+    let action = "look up the times of an archive";
+    let merged = Merged::open(&session.engine.store, &tree.diff_ids()).map_err(failed(action))?;
+    let mut newest = None;
+    let visited = merged.files(&mut |_, file| {
+        newest = newest.max(Some(file.modified));
+        Ok(())
+    });
+    visited.map_err(failed(action))?;
+    Ok(newest)
 }
 
 /// Whether an address that a caller gives as a context is that of a repository.

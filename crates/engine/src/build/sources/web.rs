@@ -72,6 +72,14 @@ pub(in crate::build) fn http(
     Ok(Source::There { identity: identity.digest().clone() })
 }
 
+/// When a file was changed, in seconds since 1970, if its server says so.
+pub(super) fn modified(session: &Session<'_>, url: &str) -> Result<Option<i64>> {
+    let place = Place::new(session, url)?;
+    let about = session.client.about(&place.address.url, place.authorization.as_ref());
+    let about = about.map_err(|source| fetch_failed(url, source))?;
+    Ok(about.modified.and_then(|seconds| i64::try_from(seconds).ok()))
+}
+
 /// Begins to download a file.
 pub(super) fn open(
     session: &Session<'_>,
