@@ -96,6 +96,7 @@ fn the_next_machine_finds_what_the_last_one_kept() {
             format!("type=local,dest={local},tag=gz,compression=gzip"),
             format!("type=local,src={local},tag=gz"),
         ),
+        (format!("type=tar,dest={local}.tar"), format!("type=tar,src={local}.tar")),
         (format!("type=registry,ref={reference}"), reference.clone()),
         (
             format!("type=registry,ref={reference}-tar,compression=uncompressed"),
@@ -272,7 +273,7 @@ fn what_is_not_to_be_had_costs_a_warning() {
     for (flag, words) in [
         (to("type=inline"), "an image has no cache mounts"),
         (from("type=gha"), "a service of one company"),
-        (to("type=tape"), "there are registry and local"),
+        (to("type=tape"), "there are registry, local and tar"),
         (to("type=local"), "dest="),
         (from("type=registry"), "ref="),
         (to("type=local,dest=x,mode=max"), "there is no option \"mode\""),
@@ -330,6 +331,35 @@ fn raw(members: &[Raw<'_>]) -> Vec<u8> {
     }
     bytes.resize(bytes.len() + 1024, 0);
     bytes
+}
+
+#[test]
+fn an_archive_that_is_no_layout_is_told_of_and_costs_what_it_would_have_had() {
+    let shared = Scratch::new();
+    let good = shared.join("good.tar");
+    Machine::new(DOCKERFILE).build(&[&to(&format!("type=tar,dest={}", good.display()))]);
+    let good = std::fs::read(good).unwrap();
+    let machine = Machine::new(DOCKERFILE);
+    let index = ('0', "index.json", "", &b"{}"[..]);
+    let cases = [
+        ("cut", good[..good.len() / 2].to_vec(), "archive"),
+        ("two of a name", raw(&[index, index]), "two of its files have the same name"),
+        ("a link for an index", raw(&[('2', "index.json", "/etc/passwd", b"")]), "it has no index.json"),
+        ("nothing", Vec::new(), "it has no index.json"),
+        ("no tar", vec![b'x'; 5000], "archive"),
+    ];
+    let bad = shared.join("bad.tar");
+    for (name, bytes, why) in cases {
+        std::fs::write(&bad, bytes).unwrap();
+        let told = machine.build(&["--no-cache", &from(&format!("type=tar,src={}", bad.display()))]);
+        assert!(told.contains(why), "{name}: {told}");
+    }
+    // Nobody writes to that pipe.
+    std::fs::remove_file(&bad).unwrap();
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, &bad, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let told = machine.build(&["--no-cache", &from(&format!("type=tar,src={}", bad.display()))]);
+    assert!(told.contains("it is no file"), "{told}");
 }
 
 #[test]

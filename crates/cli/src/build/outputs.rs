@@ -114,7 +114,7 @@ pub(super) fn cache(text: &str) -> Result<Fields, String> {
     if kind.is_empty() {
         return Err(format!("type required form> {text:?}"));
     }
-    if kind == "local" {
+    if matches!(kind.as_str(), "local" | "tar") {
         for (key, value) in &mut given {
             if matches!(key.as_str(), "src" | "dest") {
                 *value = absolute_text(value)?;

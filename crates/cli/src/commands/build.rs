@@ -121,14 +121,14 @@ const FILES: &[Flag] = &[
 const RESULTS: &[Flag] = &[
     list("annotation", "list", "Add an annotation ([type:]key=value)"),
     list("attest", "list", "What to attest (type=sbom|provenance[,…])"),
-    list("cache-from", "list", "Cache of earlier builds (name, or type=registry|local,…)"),
+    list("cache-from", "list", "Cache of earlier builds (name, or type=registry|local|tar,…)"),
     list(
         "cache-mounts-from",
         "list",
-        "Where to fill empty cache mounts from (name, or type=registry|local,…)",
+        "Where to fill empty cache mounts from (name, or type=registry|local|tar,…)",
     ),
-    list("cache-mounts-to", "list", "Where to keep cache mounts (name, or type=registry|local,…)"),
-    list("cache-to", "list", "Where to keep the cache (name, or type=registry|local|inline,…)"),
+    list("cache-mounts-to", "list", "Where to keep cache mounts (name, or type=registry|local|tar,…)"),
+    list("cache-to", "list", "Where to keep the cache (name, or type=registry|local|tar|inline,…)"),
     value("iidfile", "string", "Write the image's id to a file"),
     list("label", "list", "Set a label (key=value)"),
     switch("load", "Keep the image here; the default unless --output says otherwise"),

@@ -16,7 +16,8 @@ fn what_a_file_asks_for_has_to_be_allowed() {
             "work/docker-bake.hcl",
             "target \"host\" {\n network = \"host\"\n tags = [\"host\"]\n secret = [\"id=s,src=docker-bake.hcl\"]\n}\n\
              target \"secret\" {\n tags = [\"secret\"]\n args = { T = \"secret\" }\n secret = [\"id=s,src=../secret\"]\n}\n\
-             target \"out\" {\n output = [\"type=local,dest=link/out\"]\n secret = [\"id=s,src=docker-bake.hcl\"]\n}\n",
+             target \"out\" {\n output = [\"type=local,dest=link/out\"]\n secret = [\"id=s,src=docker-bake.hcl\"]\n}\n\
+             target \"kept\" {\n cache-to = [\"type=tar,dest=../kept\"]\n secret = [\"id=s,src=docker-bake.hcl\"]\n}\n",
         ),
     ]);
     let work = workshop.skiff.folder().join("work");
@@ -29,10 +30,12 @@ fn what_a_file_asks_for_has_to_be_allowed() {
     let base = std::fs::canonicalize(workshop.skiff.folder()).unwrap();
     let secret = format!("fs.read={}", base.join("secret").display());
     let out = format!("fs.write={}", base.join("out").display());
+    let kept = format!("fs.write={}", base.join("kept").display());
     for (target, flag, wide) in [
         ("host", "network.host", "network.host"),
         ("secret", secret.as_str(), "fs=.."),
         ("out", out.as_str(), "fs.write=*"),
+        ("kept", kept.as_str(), "fs.write=*"),
     ] {
         let refused = bake(&[], &[target]);
         assert_eq!(refused.code, 1, "{}", refused.stderr);

@@ -1,19 +1,25 @@
-//! Documents and blobs of an artifact, where others keep it: in a repository of a registry, or in an OCI layout on this disk.
+//! Documents and blobs of an artifact, where others keep it: in a repository of a registry, or in an OCI layout on this disk, which is a
+//! folder or one tar.
 //!
 //! ```text
 //! registry   reference ──────────► manifest or index ─► blobs by digest
 //! layout     index.json, by a tag ─► blobs/sha256/…  ─► blobs/sha256/…
+//! tar        the same, each file where it lies in the tar
 //! ```
 //!
 //! What is read is from anywhere. Documents have a limit and the digest that led to them; a blob is what its digest says, or an
 //! error at its end, as long as whoever reads it looks at what came of it. Of a layout only files are opened, beneath its folder and
-//! through no link.
+//! through no link. A tar is read where it lies: only its headers are looked at before a blob is wanted, and nothing of it is unpacked.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::LoadedLayer;
+use image::tar::{self, Kind, Limits, ReadError};
 use oci::{Descriptor, DiffId, Digest, Document, Index, Platform, Reference};
 use registry_client::Repository;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -27,6 +33,8 @@ use crate::{Error, Result};
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// How many indexes may lead to each other.
 const DEPTH: usize = 4;
+/// The most files that a layout in one tar may have.
+const MEMBERS_LIMIT: u64 = 100_000;
 /// The largest layer that is believed in, in bytes.
 const LAYER_LIMIT: u64 = 1 << 40;
 
@@ -34,6 +42,34 @@ const LAYER_LIMIT: u64 = 1 << 40;
 pub(super) enum Blobs {
     Registry(Box<Repository>),
     Layout(PathBuf),
+    Tar(Tar),
+}
+
+/// A layout in one tar.
+pub(super) struct Tar {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Where each of its files lies: offset and length.
+    members: BTreeMap<String, (u64, u64)>,
+}
+
+/// A file of a tar.
+struct Section {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Section {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..most], self.at)?;
+        (self.at, self.left) = (self.at + read as u64, self.left - read as u64);
+        match read == 0 && most > 0 {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(read),
+        }
+    }
 }
 
 /// Which of the entries of a layout is meant.
@@ -58,7 +94,16 @@ impl Blobs {
 
     /// What an entry of a layout leads to.
     pub(super) fn in_layout(directory: &Path, wanted: &Entry) -> Result<(Blobs, Document)> {
-        let blobs = Blobs::Layout(directory.to_owned());
+        Blobs::Layout(directory.to_owned()).found(wanted)
+    }
+
+    /// The same of a layout that is one tar.
+    pub(super) fn in_tar(path: &Path, wanted: &Entry) -> Result<(Blobs, Document)> {
+        Blobs::Tar(Tar::open(path)?).found(wanted)
+    }
+
+    fn found(self, wanted: &Entry) -> Result<(Blobs, Document)> {
+        let blobs = self;
         let index = blobs.file("index.json", oci::MANIFEST_LIMIT)?;
         let index = Index::parse(&index).map_err(|error| blobs.bad(error.to_string()))?;
         let entry = wanted.find(&index).ok_or_else(|| blobs.bad(format!("it has no {wanted}")))?;
@@ -73,7 +118,7 @@ impl Blobs {
                 .manifest_of_index(entry)
                 .map_err(|source| fetch_failed(entry, source))?
                 .document),
-            Blobs::Layout(_) => {
+            Blobs::Layout(_) | Blobs::Tar(_) => {
                 let bytes = self.small(entry, oci::MANIFEST_LIMIT)?;
                 Document::parse(&bytes, &entry.media_type).map_err(|error| self.bad(error.to_string()))
             }
@@ -102,7 +147,7 @@ impl Blobs {
             Blobs::Registry(repository) => {
                 repository.small_blob(blob, limit).map_err(|source| fetch_failed(blob, source))
             }
-            Blobs::Layout(_) => {
+            Blobs::Layout(_) | Blobs::Tar(_) => {
                 let bytes = self.file(&path(&blob.digest), limit)?;
                 blob.verify(&bytes).map_err(|error| self.bad(error.to_string()))?;
                 Ok(bytes)
@@ -116,7 +161,7 @@ impl Blobs {
             Blobs::Registry(repository) => {
                 Ok(Box::new(repository.blob(blob).map_err(|source| fetch_failed(blob, source))?))
             }
-            Blobs::Layout(_) => Ok(Box::new(self.open_file(&path(&blob.digest))?)),
+            Blobs::Layout(_) | Blobs::Tar(_) => self.open_file(&path(&blob.digest)),
         }
     }
 
@@ -158,8 +203,16 @@ impl Blobs {
     }
 
     /// A file of a layout; no link leads out of it, and nothing else is opened by that name and then waited for.
-    fn open_file(&self, name: &str) -> Result<File> {
-        let Blobs::Layout(directory) = self else { return Err(self.bad("it is in a registry".to_owned())) };
+    fn open_file(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        let directory = match self {
+            Blobs::Registry(_) => return Err(self.bad("it is in a registry".to_owned())),
+            Blobs::Tar(tar) => {
+                let found = tar.members.get(name).copied();
+                let (at, left) = found.ok_or_else(|| self.bad(format!("it has no {name}")))?;
+                return Ok(Box::new(Section { file: Arc::clone(&tar.file), at, left }));
+            }
+            Blobs::Layout(directory) => directory,
+        };
         let failed = |errno: rustix::io::Errno| Error::System {
             action: "open",
             path: directory.join(name),
@@ -174,7 +227,7 @@ impl Blobs {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(self.bad(format!("{name} is no file")));
         }
-        Ok(File::from(file))
+        Ok(Box::new(File::from(file)))
     }
 
     /// It cannot be used, for a reason.
@@ -182,8 +235,57 @@ impl Blobs {
         let place = match self {
             Blobs::Registry(_) => "what the registry has".to_owned(),
             Blobs::Layout(directory) => format!("the layout {}", directory.display()),
+            Blobs::Tar(tar) => format!("the archive {}", tar.path.display()),
         };
         BuildError::Artifact { place, reason }.into()
+    }
+}
+
+impl Tar {
+    /// Opens one, and looks where its files lie.
+    fn open(path: &Path) -> Result<Tar> {
+        let system = |source| Error::System { action: "open", path: path.to_owned(), source };
+        let bad = |reason: String| {
+            Error::from(BuildError::Artifact { place: format!("the archive {}", path.display()), reason })
+        };
+        // Nobody waits for whoever may write to a pipe.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(CWD, path, flags, Mode::empty()).map_err(|e| system(e.into()))?);
+        if !file.metadata().map_err(system)?.is_file() {
+            return Err(bad("it is no file".to_owned()));
+        }
+        let mut members = BTreeMap::new();
+        let limits = Limits { entries: MEMBERS_LIMIT, ..Limits::default() };
+        let read = tar::read_entries::<Unread>(&file, limits, &mut |entry| {
+            let Kind::File(content) = &entry.kind else { return Ok(()) };
+            let Ok(name) = String::from_utf8(entry.path.as_bytes().to_vec()) else { return Ok(()) };
+            let at = match content.extents() {
+                [] if content.size == 0 => 0,
+                [one] if one.length == content.size => one.source,
+                _ => return Err(Unread(format!("{name} has holes"))),
+            };
+            match members.insert(name, (at, content.size)) {
+                None => Ok(()),
+                Some(_) => Err(Unread("two of its files have the same name".to_owned())),
+            }
+        });
+        read.map_err(|Unread(reason)| bad(reason))?;
+        Ok(Tar { path: path.to_owned(), file: Arc::new(file), members })
+    }
+}
+
+/// Why a tar is not read.
+struct Unread(String);
+
+impl From<tar::Error> for Unread {
+    fn from(error: tar::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<ReadError> for Unread {
+    fn from(error: ReadError) -> Self {
+        Self(error.to_string())
     }
 }
 

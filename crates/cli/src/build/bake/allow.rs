@@ -118,7 +118,7 @@ fn words(target: &Target) -> Vec<String> {
 
 /// What a target asks for that is not allowed, of the caller's files and agent.
 fn paths(target: &Target, allowed: &Allowed) -> Result<Vec<String>> {
-    let local = |entry: &&Entry| entry.kind == "local";
+    let local = |entry: &&Entry| matches!(entry.kind.as_str(), "local" | "tar");
     let value = |key: &'static str| move |entry: &Entry| entry.attributes.get(key).cloned();
     let outputs = target.output.iter().filter_map(value("dest")).filter(|dest| dest != "-");
     let writes = outputs.chain(target.cache_to.iter().filter(local).filter_map(value("dest")));

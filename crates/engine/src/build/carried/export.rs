@@ -25,7 +25,7 @@ use super::{Carried, Imported, Opened, check};
 use crate::build::BuildError;
 use crate::build::blobs::{Blobs, REF_NAME};
 use crate::build::cache_mounts::{self, Lock, Wish};
-use crate::build::export::{Compressor, output_directory};
+use crate::build::export::{Compressor, output_directory, write_layout};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::shared::{MountsTo, Place, mounts_to, send};
@@ -170,6 +170,12 @@ impl Carried {
                 let stop = || session.cancel.is_cancelled();
                 layout.write_directory(store, &directory, &stop).map_err(failed("write cache mounts"))
             }
+            Place::Tar(path) => {
+                layout.document(&top.digest, manifest);
+                top.artifact_type = Some(MediaType::from(document::ARTIFACT));
+                layout.index = vec![top];
+                write_layout(session, path, &layout)
+            }
             Place::Inline => Ok(()),
         }
     }
@@ -224,7 +230,8 @@ impl Holder {
                 Holder::Registry(Box::new(target), reference.clone())
             }
             Place::Local { directory, .. } => Holder::Layout(Blobs::Layout(directory.clone())),
-            Place::Inline => Holder::Nobody,
+            // It is written anew as a whole.
+            Place::Tar(_) | Place::Inline => Holder::Nobody,
         })
     }
 

@@ -135,6 +135,7 @@ impl Imported {
                 let entry = digest.clone().map_or_else(|| Entry::Tag(tag.clone()), Entry::Digest);
                 Blobs::in_layout(directory, &entry)?
             }
+            Place::Tar(path) => Blobs::in_tar(path, &Entry::Usual)?,
             Place::Inline => {
                 let place = "inline".to_owned();
                 return Err(

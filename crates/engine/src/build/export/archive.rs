@@ -20,6 +20,7 @@ use super::Export;
 use super::describe::{Described, Image, Way};
 use super::options::{Format, ImageOptions, Target};
 use crate::build::BuildError;
+use crate::build::session::Session;
 use crate::images::failed;
 use crate::info::Built;
 use crate::{Error, Result};
@@ -220,6 +221,18 @@ pub(super) fn begin(path: &Path) -> Result<Partial> {
         return Err(BuildError::Output { output: "dest".to_owned(), reason }.into());
     }
     Partial::create(path).map_err(file_failed)
+}
+
+/// Writes a layout as a tar, which takes the place of what is there when it is whole.
+pub(in crate::build) fn write_layout(session: &Session<'_>, path: &Path, layout: &Outgoing) -> Result<()> {
+    let partial = begin(path)?;
+    let outlet = Outlet { out: &partial.file, cancel: session.cancel };
+    let mut out = BufWriter::with_capacity(1 << 20, outlet);
+    let written = layout.write_tar(&session.engine.store, &mut out);
+    written.map_err(|source| at_output(path, failed("write the archive")(source)))?;
+    out.flush().named("write", path).map_err(file_failed)?;
+    drop(out);
+    partial.finish().map_err(file_failed)
 }
 
 /// A directory of the caller's, made where it is missing, with those above it.

@@ -9,7 +9,7 @@ use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, Layer, Record};
 use super::options::{Place, Target, exports};
 use super::{SharedCache, Used};
 use crate::build::blobs::refused;
-use crate::build::export::{Compressor, at_output, output_directory};
+use crate::build::export::{Compressor, at_output, output_directory, write_layout};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::images::failed;
@@ -56,6 +56,7 @@ impl SharedCache<'_> {
             let name = match &target.place {
                 Place::Registry(_) => "exporting cache to registry",
                 Place::Local { .. } => "exporting cache to client directory",
+                Place::Tar(_) => "exporting cache to an archive",
                 Place::Inline => continue,
             };
             let done = progress.internal(name, |part| self.write(&target, results, compressor, part));
@@ -127,6 +128,11 @@ impl SharedCache<'_> {
                 let stop = || self.session.cancel.is_cancelled();
                 let written = layout.write_directory(store, &opened, &stop);
                 written.map_err(|source| at_output(directory, failed("write the cache")(source)))
+            }
+            Place::Tar(path) => {
+                layout.document(&top.digest, bytes);
+                layout.index = vec![top];
+                write_layout(self.session, path, &layout)
             }
             Place::Inline => Ok(()),
         }

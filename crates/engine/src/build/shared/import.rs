@@ -18,6 +18,7 @@ pub(super) fn import(session: &Session<'_>, place: &Place) -> Result<Imported> {
             let entry = digest.clone().map_or_else(|| Entry::Tag(tag.clone()), Entry::Digest);
             Blobs::in_layout(directory, &entry)?
         }
+        Place::Tar(path) => Blobs::in_tar(path, &Entry::Usual)?,
         Place::Inline => return Err(bad("there is no image yet".to_owned())),
     };
     let (bytes, layers) = document(top, &blobs)?;

@@ -19,6 +19,8 @@ pub(in crate::build) enum Place {
     Registry(Reference),
     /// In an OCI layout, by a tag or a digest.
     Local { directory: PathBuf, tag: String, digest: Option<Digest> },
+    /// In an OCI layout that is one tar, and has nothing else in it.
+    Tar(PathBuf),
     /// In the image that is exported.
     Inline,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Place {
                 write!(f, "local:{}@{digest}", directory.display())
             }
             Place::Local { directory, tag, digest: None } => write!(f, "local:{}:{tag}", directory.display()),
+            Place::Tar(path) => write!(f, "tar:{}", path.display()),
             Place::Inline => f.write_str("inline"),
         }
     }
@@ -133,15 +136,23 @@ impl Asked<'_> {
                 let tag = self.take("tag").unwrap_or("latest").to_owned();
                 Ok(Place::Local { directory: PathBuf::from(path), tag, digest })
             }
+            "tar" => {
+                let path = self.take(directory).filter(|path| !path.is_empty());
+                let path = path.ok_or_else(|| self.refuse(format!("it takes a file: {directory}=…")))?;
+                Ok(Place::Tar(PathBuf::from(path)))
+            }
             "gha" | "s3" | "azblob" => {
                 let reason = "it is kept by a service of one company; use type=registry or type=local";
                 Err(self.refuse(reason.to_owned()))
             }
             "" => Err(self.refuse("it has no type".to_owned())),
             _ if self.option.starts_with("--cache-mounts") => {
-                Err(self.refuse("there is no such type; there are registry and local".to_owned()))
+                Err(self.refuse("there is no such type; there are registry, local and tar".to_owned()))
             }
-            _ => Err(self.refuse("there is no such type; there are registry, local and inline".to_owned())),
+            _ => {
+                Err(self
+                    .refuse("there is no such type; there are registry, local, tar and inline".to_owned()))
+            }
         }
     }
 
