@@ -21,7 +21,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::error::{Error, Result, excerpt};
 use crate::place::Server;
@@ -158,6 +158,13 @@ impl Program {
         }
     }
 
+    /// Whether it has ended; it stays to be waited for.
+    fn has_ended(&self) -> bool {
+        let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return true };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(rustix::process::waitid(WaitId::Pid(id), options), Ok(None))
+    }
+
     fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(id) = id {
@@ -174,10 +181,13 @@ impl Drop for Program {
             return;
         }
         self.signal(Signal::TERM);
-        if self.waited(Instant::now() + LAST_WORDS).is_none() {
-            self.signal(Signal::KILL);
-            drop(self.child.wait());
+        let end = Instant::now() + LAST_WORDS;
+        while !self.has_ended() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
         }
+        // What it has started may not have heard of it. As long as it is not waited for, its number is nobody else's.
+        self.signal(Signal::KILL);
+        drop(self.child.wait());
     }
 }
 

@@ -184,7 +184,8 @@ fn who_does_not_want_it_any_more_waits_for_nobody_and_leaves_no_program() {
         let error = asked.join().unwrap();
         assert!(matches!(error.root(), Error::Cancelled), "{error:?}");
     });
-    assert!(!runs(&word), "the program has ended before its caller goes on");
+    // It was killed before its caller has gone on, with what it had started; the kernel may take a moment.
+    wait_until("nothing of the program is left", || !runs(&word));
 }
 
 #[test]
@@ -198,9 +199,8 @@ fn a_long_silence_is_an_end() {
     let error = git.resolve(&request(remote)).unwrap_err();
     assert!(matches!(error.root(), Error::Silent { .. }), "{error:?}");
     assert!(begun.elapsed() >= Duration::from_millis(300));
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let error = told(&git.resolve(&request(format!("git://{address}/a"))).unwrap_err());
+    // Nobody listens there, nor will another test.
+    let error = told(&git.resolve(&request("git://127.0.0.1:1/a".to_owned())).unwrap_err());
     assert!(error.contains("connect to 127.0.0.1") && error.contains("refused"), "{error}");
 }
 
@@ -227,7 +227,7 @@ fn servers_that_talk_nonsense_are_errors_and_no_more() {
         (b"000aversio0000", "no version"),
         (b"000eversion 2\n0000", "does not know the command ls-refs"),
         (b"000eversion 2\n000cls-refs\n0000003eERR \x1b]0;title\x07 no such thing as this one here for you\n\n\n\n\n", "refuses"),
-        (b"0031ERR access denied or repository not exported", "refuses"),
+        (b"0030ERR access denied or repository not exported", "refuses"),
     ] {
         let error = told(&files(&request(says(text)), common::NO_SSH).unwrap_err());
         assert!(error.contains(want), "{:?}: {error}", String::from_utf8_lossy(text));
