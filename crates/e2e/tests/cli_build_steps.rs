@@ -81,6 +81,21 @@ fn steps_that_fail_are_told_of_as_by_buildkit() {
 }
 
 #[test]
+fn an_unknown_user_is_named_once_with_the_line_of_the_step() {
+    let workshop = Workshop::new();
+    for (user, words) in [
+        ("nobody-here", "unable to find user nobody-here: no matching entries in passwd file"),
+        ("root:none", "unable to find group none: no matching entries in group file"),
+    ] {
+        let said = workshop.fails(&format!("FROM busybox\nUSER {user}\nRUN id\n"), &[words]);
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("ERROR: ") && last.ends_with(words), "{said}");
+        assert_eq!(last.matches("find ").count(), words.matches("find ").count(), "{last}");
+        assert!(said.contains("3 | >>> RUN id"), "{said}");
+    }
+}
+
+#[test]
 fn a_first_process_is_a_step_as_any_other() {
     // It is the first of its pid namespace, whom signals without a handler do not end; nor must a child of its that ends.
     let workshop = Workshop::new();

@@ -121,6 +121,10 @@ pub(crate) fn cut(mut text: String) -> String {
 
 impl fmt::Display for InitFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Which user was not found, and where, the reason says in Docker's words.
+        if self.step == Step::User && self.subject.is_empty() {
+            return out.write_str(&self.detail);
+        }
         write!(out, "{} {}", self.step, self.subject)?;
         if !self.detail.is_empty() {
             write!(out, ": {}", self.detail)?;

@@ -60,9 +60,8 @@ pub(crate) fn find(root: BorrowedFd<'_>, user: &User) -> Result<Identity, InitFa
         User::Named { spec, extra_groups } => {
             let passwd = read(root, "/etc/passwd")?;
             let group = read(root, "/etc/group")?;
-            let named = if spec.is_empty() { "root" } else { spec };
             resolve(spec, extra_groups, &passwd, &group)
-                .map_err(|why| InitFailure::because(Step::User, format!("{named:?}"), why))
+                .map_err(|why| InitFailure::because(Step::User, "", why))
         }
     }
 }
@@ -139,7 +138,7 @@ fn written(text: &str) -> Result<Written<'_>, String> {
     if !numeric.is_empty() && numeric.bytes().all(|byte| byte.is_ascii_digit()) {
         return id(text)
             .map(Written::Number)
-            .ok_or_else(|| format!("{text} is not an id from 0 to {LARGEST}"));
+            .ok_or_else(|| format!("the user or group {text} is not an id from 0 to {LARGEST}"));
     }
     Ok(Written::Name(text))
 }

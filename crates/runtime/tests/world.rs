@@ -275,7 +275,7 @@ const BROKEN: [(&str, Break); 12] = [
         plan.sysctls.push(("kernel.nothing".into(), "1".into()));
     }),
     ("set sysctl kernel/../../x", |plan| plan.sysctls.push(("kernel/../../x".into(), "1".into()))),
-    ("find user \"nobody\": unable to find user nobody", |plan| {
+    ("unable to find user nobody: no matching entries in passwd file", |plan| {
         plan.process.user = User::Named { spec: "nobody".into(), extra_groups: Vec::new() };
     }),
     ("change to working directory /missing", |plan| plan.process.cwd = "/missing".into()),
