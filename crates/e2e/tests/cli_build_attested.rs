@@ -263,3 +263,51 @@ fn by_default_what_leaves_says_how_it_was_made_and_nothing_else_does() {
     workshop.build(&["-o", out.to_str().unwrap()]);
     assert!(out.join("Dockerfile").exists() && !out.join("provenance.json").exists());
 }
+
+/// As `docker buildx imagetools inspect --format` has it, of what is here and of what a registry has.
+#[test]
+fn what_is_attested_can_be_read_here_and_there() {
+    let workshop = Workshop::new();
+    workshop.dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let folder = Scratch::new();
+    let registry = Registry::start(&folder, &RegistryOptions::default());
+    let [one, several, none] =
+        ["one", "several", "none"].map(|name| format!("{}/{name}:1", registry.address()));
+    workshop.build(&["-t", &one, "--push", "--sbom=true", "--provenance=mode=max"]);
+    workshop.build(&["-t", &several, "--push", "--sbom=true", "--platform=linux/amd64,linux/arm64"]);
+    workshop.build(&["-t", &none, "--push", "--provenance=false"]);
+    for command in [["image", "inspect"], ["manifest", "inspect"]] {
+        let said = |name: &str, template: &str| {
+            let words = [&command[..], &["--format", template, name]].concat();
+            workshop.skiff.ok(&words).trim_end().to_owned()
+        };
+        let json =
+            |name: &str, template: &str| -> Value { serde_json::from_str(&said(name, template)).unwrap() };
+        let definition = &json(&one, "{{json .Provenance.SLSA}}")["buildDefinition"];
+        assert!(definition["internalParameters"]["buildConfig"].is_object(), "{definition}");
+        assert_eq!(json(&one, "{{json .Provenance}}").as_object().unwrap().len(), 1);
+        assert_eq!(said(&one, "{{.SBOM.SPDX.spdxVersion}}"), "SPDX-2.3");
+        let platforms = json(&several, "{{json .Provenance}}");
+        let names: Vec<&String> = platforms.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["linux/amd64", "linux/arm64"]);
+        assert!(platforms["linux/arm64"]["SLSA"]["runDetails"].is_object());
+        assert_eq!(said(&several, r#"{{(index .SBOM "linux/arm64").SPDX.spdxVersion}}"#), "SPDX-2.3");
+        assert_eq!(said(&none, "{{json .Provenance}} {{json .SBOM}} {{json .SBOM.SPDX}}"), "{} {} null");
+        assert!(!said(&one, "{{json .}}").contains("SLSA"), "nobody has asked for it");
+    }
+    let said = |words: &[&str]| workshop.skiff.ok(words).trim_end().to_owned();
+    let here =
+        ["image", "inspect", "--platform=linux/arm64", "--format", "{{.SBOM.SPDX.spdxVersion}}", &several];
+    assert_eq!(said(&here), "SPDX-2.3");
+    let digest = said(&["manifest", "inspect", "--format", "{{.Manifest.Digest}}", &several]);
+    assert_eq!(
+        said(&["manifest", "inspect", "--format", "{{.Name}} {{len .Manifest.Manifests}}", &several]),
+        format!("{several} 4")
+    );
+    assert!(said(&["image", "inspect", "--format", "{{json .RepoDigests}}", &several]).contains(&digest));
+    let architectures = r#"{{range $name, $image := .Image}}{{$name}}={{$image.architecture}} {{end}}"#;
+    assert_eq!(
+        said(&["manifest", "inspect", "--format", architectures, &several]),
+        "linux/amd64=amd64 linux/arm64=arm64"
+    );
+}

@@ -78,8 +78,8 @@ pub use error::{Error, Kind, Result};
 pub use exec::Executed;
 pub use image::KeptFor;
 pub use images::{
-    Archive, Inspected, ListedManifest, Pressure, PullEvent, PullStep, PullWatch, PushEvent, PushStep,
-    PushWatch, PushedList, Relief, copy_image,
+    Archive, Inspected, ListedManifest, Predicate, Pressure, PullEvent, PullStep, PullWatch, PushEvent,
+    PushStep, PushWatch, PushedList, Relief, RemoteImages, Statements, WantedPredicates, copy_image,
 };
 use oci::Digest;
 pub use oci::{ContainerId, ContainerName, Timestamp};

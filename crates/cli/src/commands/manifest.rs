@@ -50,7 +50,16 @@ static INSPECT: Verb = Verb {
     aliases: &[],
     arguments: Arguments::Between(1, 2),
     interspersed: true,
-    flags: &[&[INSECURE, switch("verbose", "Also print platforms, and the manifests of a list").short('v')]],
+    flags: &[&[
+        value(
+            "format",
+            "string",
+            "Go template over what a registry has: .Name, .Manifest, .Image, .SBOM, .Provenance",
+        )
+        .short('f'),
+        INSECURE,
+        switch("verbose", "Also print platforms, and the manifests of a list").short('v'),
+    ]],
     run: manifest::inspect,
 };
 

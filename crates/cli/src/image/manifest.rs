@@ -2,17 +2,20 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use engine::registries::Client;
 use engine::request::AnnotateManifest;
 use engine::{Inspected, ListedManifest};
 use oci::MediaType;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
+use template::Template;
 
 use super::registries;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::Parsed;
+use crate::inspect::AttestedFields;
 use crate::output;
 
 /// How Docker indents manifests, and lists.
@@ -46,6 +49,9 @@ pub(crate) fn annotate(context: &Context, parsed: &Parsed) -> Result<u8> {
 /// `skiff manifest inspect`.
 pub(crate) fn inspect(context: &Context, parsed: &Parsed) -> Result<u8> {
     let client = registries::client_of(context, parsed.on("insecure"))?;
+    if let Some(format) = parsed.text("format").filter(|text| !text.is_empty()) {
+        return formatted(context, parsed, (&client, format));
+    }
     let (list, name) = match parsed.arguments.as_slice() {
         [list, name] => (Some(list.as_str()), name),
         names => (None, &names[0]),
@@ -61,6 +67,37 @@ pub(crate) fn inspect(context: &Context, parsed: &Parsed) -> Result<u8> {
         Inspected::List { document, .. } => indented(&parse(&document)?, LIST_INDENT),
     };
     output::print(&format!("{text}\n"));
+    Ok(0)
+}
+
+/// By a template: what a registry has under a name, as `docker buildx imagetools inspect` tells it.
+fn formatted(context: &Context, parsed: &Parsed, (client, format): (&Client, &str)) -> Result<u8> {
+    let [name] = parsed.arguments.as_slice() else {
+        return Err(Error::Conflict("--format is for one name of a registry"));
+    };
+    if parsed.on("verbose") {
+        return Err(Error::Conflict("--format and --verbose exclude each other"));
+    }
+    let template = Template::parse(format).map_err(Error::Template)?;
+    let attested = AttestedFields::of(Some(format));
+    let asks_for_configs = format.contains(".Image") || format.contains("json .}");
+    let wanted = |kind: &str| attested.want(kind);
+    let found = context.engine()?.remote_images(client, name, (asks_for_configs, &wanted))?;
+    let mut top = json!(found.descriptor);
+    if let (Value::Object(top), Value::Object(document), true) =
+        (&mut top, parse(&found.document)?, found.descriptor.media_type.is_index())
+    {
+        top.extend(document);
+    }
+    let image = match found.statements.is_several {
+        true => found.configs.into_iter().collect(),
+        false => found.configs.into_values().next().unwrap_or(Value::Null),
+    };
+    let mut document = json!({ "Name": found.reference, "Manifest": top, "Image": image });
+    if attested.any() {
+        attested.add(&mut document, found.statements);
+    }
+    output::print(&(template.execute(&document).map_err(Error::Template)? + "\n"));
     Ok(0)
 }
 

@@ -1,7 +1,10 @@
 //! `inspect`, `container inspect`, `image inspect`: everything about things, as the JSON that Docker prints.
 
+mod attested;
 mod container;
 mod image;
+
+pub(crate) use attested::Fields as AttestedFields;
 
 use engine::Kind;
 use serde::Serialize;
@@ -45,7 +48,16 @@ pub(crate) fn container_document(context: &Context, name: &str) -> Result<Value>
 pub(crate) fn images(context: &Context, parsed: &Parsed) -> Result<u8> {
     // `skiff inspect --type image` has no such flag.
     let platform = if parsed.path == "inspect" { None } else { parsed.text("platform") };
-    run(context, parsed, &|context, _, name| image::document(context, name, platform))
+    let attested = attested::Fields::of(parsed.text("format"));
+    run(context, parsed, &|context, _, name| {
+        let mut document = image::document(context, name, platform)?;
+        if attested.any() {
+            let platform = platform.filter(|text| !text.is_empty());
+            let wanted = |kind: &str| attested.want(kind);
+            attested.add(&mut document, context.engine()?.image_statements(name, platform, &wanted)?);
+        }
+        Ok(document)
+    })
 }
 
 type Lookup<'a> = &'a dyn Fn(&Context, &Parsed, &str) -> Result<Value>;

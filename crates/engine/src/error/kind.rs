@@ -97,6 +97,7 @@ impl Error {
             | Error::UnknownPlatform { .. }
             | Error::NoPlatform { .. }
             | Error::BadManifest { .. }
+            | Error::BadStatement { .. }
             | Error::NotAnImage { .. }
             | Error::IndexTooDeep { .. }
             | Error::TooManyPlatforms { .. }

@@ -316,6 +316,8 @@ pub enum Error {
         #[source]
         source: oci::Error,
     },
+    #[error("the statement {digest} is none of in-toto's")]
+    BadStatement { digest: String },
     #[error("write a manifest list")]
     WriteList {
         #[source]

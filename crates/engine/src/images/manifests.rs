@@ -54,7 +54,7 @@ pub struct PushedList {
 }
 
 /// A name as these commands take it.
-fn parse(text: &str) -> Result<Reference> {
+pub(super) fn parse(text: &str) -> Result<Reference> {
     let invalid = |source| Error::InvalidReference { text: text.chars().take(80).collect(), source };
     text.parse::<Reference>().map(Reference::or_latest).map_err(invalid)
 }
@@ -214,11 +214,15 @@ fn listed_under(list: &Reference, entry: DraftEntry) -> ListedManifest {
     }
 }
 
-fn refused(action: &'static str, name: &Reference, source: registry_client::Error) -> Error {
+pub(super) fn refused(action: &'static str, name: &Reference, source: registry_client::Error) -> Error {
     Error::Registry { action, name: name.familiar(), source: Box::new(source) }
 }
 
-fn manifest_at(repository: &Repository, reference: &Reference, action: &'static str) -> Result<Fetched> {
+pub(super) fn manifest_at(
+    repository: &Repository,
+    reference: &Reference,
+    action: &'static str,
+) -> Result<Fetched> {
     repository.manifest(reference).map_err(|source| {
         if matches!(source, registry_client::Error::NotFound { .. }) {
             return Error::NoSuchManifest { name: reference.to_string(), source: Box::new(source) };
@@ -259,7 +263,11 @@ fn entry_of(
 }
 
 /// The images of an index, each by its digest. What is attested of them is left out, and so are indexes within it.
-fn images_of(repository: &Repository, reference: &Reference, top: Fetched) -> Result<Vec<DraftEntry>> {
+pub(super) fn images_of(
+    repository: &Repository,
+    reference: &Reference,
+    top: Fetched,
+) -> Result<Vec<DraftEntry>> {
     let Document::Index(index) = top.document else { return Ok(Vec::new()) };
     let images: Vec<&Descriptor> = index
         .manifests

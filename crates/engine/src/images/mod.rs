@@ -12,6 +12,7 @@ mod push;
 mod remove;
 mod repair;
 mod save;
+mod statements;
 mod transfer;
 mod tree;
 
@@ -23,6 +24,7 @@ pub use pressure::{Pressure, Relief};
 pub use pull::{PullEvent, PullStep, PullWatch};
 pub(crate) use push::PushBuilt;
 pub use push::{PushEvent, PushStep, PushWatch};
+pub use statements::{Predicate, RemoteImages, Statements, WantedPredicates};
 
 use image::snapshots::{Erofs, RootFs, Snapshots};
 use linux::file;

@@ -204,36 +204,16 @@ impl Engine {
 
     /// What is attested of an image by the indexes through which names lead to it: each statement once.
     pub(crate) fn attested(&self, id: &Digest) -> Result<Vec<crate::info::Attestation>> {
-        let mut indexes = BTreeSet::new();
-        let tags = self.state().tags_of(id)?;
-        for tag in tags {
-            indexes.extend(self.state().index_of(&tag)?);
-        }
-        let mut listings = Vec::new();
-        for index in &indexes {
-            listings.push(self.listing(index)?);
-        }
-        if indexes.is_empty() {
-            // No name stands for it: it is there for another platform than that of the host.
-            listings.extend(self.indexed()?.names.into_iter().map(|(_, _, listing)| listing));
-        }
-        let mut found = BTreeMap::new();
-        for listing in &listings {
-            let is_it = |entry: &&Entry| entry.image.as_ref().is_some_and(|image| image.id == *id);
-            for entry in listing.entries.iter().filter(is_it) {
-                let own = listing.attested.iter().filter(|(about, _)| *about == entry.manifest.digest);
-                for (_, statement) in own {
-                    let kind = statement.annotations.get("in-toto.io/predicate-type").cloned();
-                    let attestation = crate::info::Attestation {
-                        predicate_type: kind.unwrap_or_default(),
-                        digest: statement.digest.to_string(),
-                        size: statement.size,
-                    };
-                    found.insert(statement.digest.clone(), attestation);
-                }
-            }
-        }
-        Ok(found.into_values().collect())
+        let told = |statement: Descriptor| crate::info::Attestation {
+            predicate_type: statement
+                .annotations
+                .get("in-toto.io/predicate-type")
+                .cloned()
+                .unwrap_or_default(),
+            digest: statement.digest.to_string(),
+            size: statement.size,
+        };
+        Ok(self.statements_of(id)?.into_iter().map(told).collect())
     }
 
     /// Whether that document is here, and an index.
