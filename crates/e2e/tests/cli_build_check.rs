@@ -6,7 +6,9 @@
     reason = "tests handle their own files and may fail"
 )]
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use testkit::{Skiff, build_context};
 
 #[test]
@@ -91,4 +93,56 @@ fn variables_of_a_base_image_that_is_here_are_known() {
         "{}",
         found.stdout
     );
+}
+
+/// Warnings of lines before the first error are there in every form, with what BuildKit's JSON has.
+#[test]
+fn what_was_found_before_an_error_is_said_with_it() {
+    let skiff = Skiff::new();
+    let text = "FROM scratch as x\nMAINTAINER a \\\n  b\nCOPPY a \\\n  b\nMAINTAINER c\n";
+    let (_scratch, path) = build_context(text);
+    let found = skiff.run(&["build", "--check", &path]);
+    assert_eq!(found.code, 1);
+    assert!(found.stdout.starts_with("Check complete, 2 warnings have been found!\n"), "{}", found.stdout);
+    assert!(found.stdout.contains("FromAsCasing") && found.stdout.contains("MaintainerDeprecated"));
+    assert!(!found.stdout.contains("MAINTAINER c\n---"), "{}", found.stdout);
+    assert!(found.stderr.ends_with("on line 4: unknown instruction: COPPY (did you mean COPY?)\n"));
+
+    let found = skiff.run(&["build", "--call=check,format=json", &path]);
+    assert_eq!(found.code, 1);
+    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    let line = |number: u32| json!({ "start": { "line": number }, "end": { "line": number } });
+    assert_eq!(json["warnings"][0]["ruleName"], "FromAsCasing");
+    assert_eq!(json["warnings"][1]["location"], json!({ "ranges": [line(2), line(3)] }));
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 2);
+    let error = &json["buildError"];
+    let message = "dockerfile parse error on line 4: unknown instruction: COPPY (did you mean COPY?)";
+    assert_eq!(error["message"], message);
+    assert_eq!(error["location"]["ranges"][0]["start"]["line"], 4);
+    let source = &json["sources"][0];
+    assert_eq!(
+        (source["filename"].as_str(), source["language"].as_str()),
+        (Some("Dockerfile"), Some("Dockerfile"))
+    );
+    assert_eq!(STANDARD.decode(source["data"].as_str().unwrap()).unwrap(), text.as_bytes());
+
+    let found = skiff.run(&["build", "--call=check,format=sarif", &path]);
+    let sarif: Value = serde_json::from_str(&found.stdout).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let levels: Vec<&str> = results.iter().filter_map(|result| result["level"].as_str()).collect();
+    assert_eq!((found.code, levels), (1, vec!["warning", "warning", "error"]));
+
+    // What is wrong only with the values of variables, or with the stages, is an error of the same kind.
+    for (text, message) in [
+        ("FROM scratch as x\nEXPOSE a/b/c\n", "invalid proto: b/c"),
+        ("FROM scratch as x\nFROM ${X:?no}\n", "failed to process \"${X:?no}\": X: no"),
+    ] {
+        let (_scratch, path) = build_context(text);
+        let found = skiff.run(&["build", "--call=check,format=json", &path]);
+        let json: Value = serde_json::from_str(&found.stdout).unwrap();
+        assert_eq!(json["warnings"][0]["ruleName"], "FromAsCasing", "{text}");
+        assert_eq!(json["sources"].as_array().unwrap().len(), 1);
+        assert_eq!(json["buildError"]["message"], message);
+        assert_eq!(json["buildError"]["location"], json!({ "ranges": [line(2)] }));
+    }
 }

@@ -39,20 +39,31 @@ use lines::{Lines, Logical};
 /// # Errors
 /// If it cannot be built whatever its variables are; all such errors up to a bound, in the file's order.
 pub fn parse(source: &Source) -> Result<Dockerfile, Errors> {
+    parse_or_part(source).map_err(|(_, errors)| errors)
+}
+
+/// Reads a Dockerfile, or as much of it as can be read, for whoever has something to say of that.
+///
+/// # Errors
+/// As of [`parse`], with all instructions in which there is no error.
+pub fn parse_or_part(source: &Source) -> Result<Dockerfile, (Box<Dockerfile>, Errors)> {
     let mut reader = Reader::new(source);
     if let Err(error) = reader.read() {
         reader.errors.push(error);
     }
-    Errors::of(reader.errors)?;
-    if !reader.any {
-        return Err(Diagnostic::error("file with no instructions", None).into());
-    }
-    if reader.file.stages.is_empty() {
-        let error = Diagnostic::error("dockerfile contains no stages to build", None);
-        return Err(error.with_help("begin a stage by `FROM`").into());
-    }
     reader.file.directives = reader.directives.finish();
-    Ok(reader.file)
+    let mut found = Errors::of(reader.errors);
+    if found.is_ok() && !reader.any {
+        found = Err(Diagnostic::error("file with no instructions", None).into());
+    }
+    if found.is_ok() && reader.file.stages.is_empty() {
+        let error = Diagnostic::error("dockerfile contains no stages to build", None);
+        found = Err(error.with_help("begin a stage by `FROM`").into());
+    }
+    match found {
+        Ok(()) => Ok(reader.file),
+        Err(errors) => Err((Box::new(reader.file), errors)),
+    }
 }
 
 /// Reads the one instruction of a trigger (ONBUILD), whose text comes from another stage or from an image.

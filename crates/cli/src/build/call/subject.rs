@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dockerfile::ignore::Matcher;
 use dockerfile::lint::{Config, Linter, Report, check_tree};
 use dockerfile::lower::{Graph, Inputs, lower};
-use dockerfile::parse::parse;
+use dockerfile::parse::{parse, parse_or_part};
 use dockerfile::source::{Diagnostic, Source, Span};
 use dockerfile::stage::{Base, ImageKey, Images, Options, Plan, resolve};
 use dockerfile::syntax::Dockerfile;
@@ -37,19 +37,11 @@ pub(super) struct Checked {
 
 impl Subject<'_> {
     pub(super) fn check(&self, configs: Configs<'_>) -> Checked {
-        let file = match parse(self.source) {
+        let file = match parse_or_part(self.source) {
             Ok(file) => file,
-            Err(errors) => {
-                let errors: Vec<Diagnostic> = errors.iter().cloned().collect();
-                return self.broken(Linter::default(), errors, true);
-            }
+            Err((part, errors)) => return self.unreadable(&part, errors.iter().cloned().collect()),
         };
-        let given = self.options.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
-        let linter = match given.transpose() {
-            Ok(given) => Linter::new(&file, given),
-            Err(message) => Err(Diagnostic::error(format!("failed to parse check options: {message}"), None)),
-        };
-        let mut linter = match linter {
+        let mut linter = match self.linter(&file) {
             Ok(linter) => linter,
             Err(error) => return self.broken(Linter::default(), vec![error], false),
         };
@@ -78,6 +70,27 @@ impl Subject<'_> {
             }
             Err(error) => self.broken(linter, vec![error], false),
         }
+    }
+
+    fn linter(&self, file: &Dockerfile) -> std::result::Result<Linter, Diagnostic> {
+        let given = self.options.arguments.get("BUILDKIT_DOCKERFILE_CHECK").map(|text| Config::parse(text));
+        let given = given.transpose().map_err(|message| {
+            Diagnostic::error(format!("failed to parse check options: {message}"), None)
+        })?;
+        Linter::new(file, given)
+    }
+
+    /// A file that cannot be read to its end: what is said of all lines before the first error. Which case most instructions are
+    /// written in, all of them decide.
+    fn unreadable(&self, part: &Dockerfile, errors: Vec<Diagnostic>) -> Checked {
+        let mut linter = self.linter(part).unwrap_or_default();
+        check_tree(part, self.options, &mut linter);
+        let line = errors.first().and_then(Diagnostic::span).map(|span| self.source.lines_of(span).0);
+        let mut checked = self.broken(linter, errors, true);
+        let report = &mut checked.report;
+        report.warnings.retain(|warning| line.is_none_or(|line| self.source.lines_of(warning.span).1 < line));
+        report.is_error &= !report.warnings.is_empty();
+        checked
     }
 
     fn broken(&self, linter: Linter, errors: Vec<Diagnostic>, is_syntax: bool) -> Checked {

@@ -44,6 +44,26 @@ fn what_cannot_be_built_is_said_with_its_line() {
 }
 
 #[test]
+fn what_was_found_before_the_first_error_is_said() {
+    let rules = |text: &str| {
+        let report = checked(text, &[]).1.report;
+        assert!(report.build_error.is_some(), "{text}");
+        report.warnings.iter().map(|warning| warning.rule.name).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        rules("FROM a as b\nMAINTAINER x\nRUM c\nMAINTAINER y\n"),
+        "FromAsCasing MaintainerDeprecated"
+    );
+    assert_eq!(rules("RUM c\nFROM a as b\n"), "");
+    assert_eq!(rules("FROM a as b\nRUN <<EOF\n"), "FromAsCasing");
+    assert_eq!(rules("# check=skip=FromAsCasing\nFROM a as b\nRUM c\n"), "");
+    // Most instructions are written otherwise, also behind the error.
+    assert_eq!(rules("from a\nRUM c\nRUN d\nRUN e\n"), "ConsistentInstructionCasing");
+    // Without a stage there is no line at fault.
+    assert_eq!(rules("arg A\nARG B\n"), "");
+}
+
+#[test]
 fn calls_have_a_method_and_a_format() {
     let call = |text: &str| call_of(text).map(|call| call.map(|call| (call.method, call.format)));
     for (text, want) in [
