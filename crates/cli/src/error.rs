@@ -219,8 +219,8 @@ impl Error {
         if error.kind() == std::io::ErrorKind::BrokenPipe { Error::ReaderGone } else { Error::Output(error) }
     }
 
-    /// The whole chain of causes on one line.
+    /// The whole chain of causes on one line. What it tells of arguments has no credentials of addresses.
     pub(crate) fn chain(&self) -> String {
-        linux::chain(self)
+        oci::without_credentials(&linux::chain(self)).into_owned()
     }
 }

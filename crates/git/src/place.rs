@@ -292,15 +292,9 @@ fn unescaped(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "it is no text")
 }
 
-/// An address without a user and a password.
+/// An address without credentials.
 fn redacted(text: &str) -> String {
-    let text = excerpt(text.as_bytes());
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => text,
-    }
+    excerpt(oci::address_without_credentials(text).as_bytes())
 }
 
 #[cfg(test)]

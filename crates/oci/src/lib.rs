@@ -10,6 +10,7 @@
 //! keep those bytes beside the parsed value.
 
 mod config;
+mod credentials;
 mod descriptor;
 mod digest;
 mod error;
@@ -24,6 +25,9 @@ mod timestamp;
 pub mod runtime;
 
 pub use config::{ContainerConfig, ExposedPort, Healthcheck, History, ImageConfig, Protocol, RootFs};
+pub use credentials::{
+    Known as KnownCredentials, address_without_credentials, credentials, masked_part, without_credentials,
+};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher};
 pub use error::{Error, Result};

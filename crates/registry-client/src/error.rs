@@ -280,9 +280,10 @@ fn advice(anonymous: bool, registry: &str) -> String {
     }
 }
 
-/// Text of a stranger's, printable and short.
+/// Text of a stranger's, printable and short, without credentials of addresses.
 pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 300;
+    let text = oci::without_credentials(text);
     let mut shown: String = text.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
     if text.chars().count() > LIMIT {
         shown.push('…');

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dockerfile::expand::{Environment, Lexer};
 use dockerfile::parse::resolve_mount;
-use dockerfile::source::{Diagnostic, Source, Span};
+use dockerfile::source::{Diagnostic, Source, Span, ranges};
 use dockerfile::stage::{Options, Plan};
 use dockerfile::syntax::{Argument, Dockerfile, Instruction, Kind, MountKind};
 use serde_json::{Map, Value, json};
@@ -119,6 +119,7 @@ fn globals_used(file: &Dockerfile, plan: &Plan, lexer: Lexer) -> BTreeSet<String
 impl Outline {
     fn argument(&mut self, argument: &Argument, value: String, comments: &[String], span: Span) {
         let name = &argument.name.value;
+        let value = oci::without_credentials(&value).into_owned();
         match self.arguments.iter_mut().find(|known| known.0 == *name) {
             // What one place leaves open another may say.
             Some(known) if known.1.is_empty() => known.1 = value,
@@ -275,12 +276,11 @@ fn description<'c>(comments: &'c [String], name: &str) -> &'c str {
 }
 
 fn location(source: &Source, span: Span) -> Value {
-    let (first, last) = source.lines_of(span);
-    json!({ "ranges": [{ "start": { "line": first }, "end": { "line": last } }] })
+    json!({ "ranges": ranges(source, span) })
 }
 
 fn data(source: &Source) -> String {
-    BASE64_STANDARD.encode(source.text())
+    BASE64_STANDARD.encode(source.shown())
 }
 
 fn pretty(value: &Value) -> String {

@@ -135,7 +135,10 @@ fn tell_as(what: &str, error: &engine::Error) {
         let source: &Source = &place.source;
         output::warn(&source.excerpt(place.span));
     }
-    output::warn(&format!("ERROR: {what}: failed to solve: {}\n", harmless(&cause(error))));
+    output::warn(&format!(
+        "ERROR: {what}: failed to solve: {}\n",
+        harmless(&oci::without_credentials(&cause(error)))
+    ));
 }
 
 fn of_build(error: &engine::Error) -> Option<&BuildError> {

@@ -91,6 +91,7 @@ impl Linter {
         let configs = || [Some(&self.config), self.local.as_ref()].into_iter().flatten();
         let wanted = !rule.experimental || configs().any(|config| config.experiments(rule.name));
         if wanted && !configs().any(|config| config.skips(rule.name)) {
+            let message = oci::without_credentials(&message).into_owned();
             self.warnings.push(Warning { rule, message, span });
         }
     }

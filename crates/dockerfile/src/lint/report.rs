@@ -7,7 +7,7 @@ use oci::Digest;
 use serde_json::{Value, json};
 
 use super::{RULES, Warning};
-use crate::source::{Diagnostic, Source, plain};
+use crate::source::{self, Diagnostic, Source, plain};
 
 /// The checks' result.
 #[derive(Clone, Debug)]
@@ -68,10 +68,7 @@ impl Report {
     /// For programs: the members that BuildKit's `format=json` has.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let ranges = |span| {
-            let (first, last) = self.source.lines_of(span);
-            json!([{ "start": { "line": first }, "end": { "line": last } }])
-        };
+        let ranges = |span| source::ranges(&self.source, span);
         let warnings: Vec<Value> = self
             .warnings
             .iter()
@@ -85,7 +82,7 @@ impl Report {
                 })
             })
             .collect();
-        let data = base64(self.source.text().as_bytes());
+        let data = base64(self.source.shown().as_bytes());
         let sources = json!([{
             "filename": self.source.name(),
             "language": "Dockerfile",
@@ -149,13 +146,13 @@ pub fn sarif(reports: &[&Report], version: &str) -> Value {
             json!({ "id": rule.name, "shortDescription": { "text": rule.description }, "helpUri": rule.url })
         })
         .collect();
-    let region = |source: &Source, span: crate::source::Span| {
+    let region = |source: &Source, span: source::Span| {
         let (start, end) = (source.position(span.start), source.position(span.end));
         json!({
             "startLine": start.line, "startColumn": start.column, "endLine": end.line, "endColumn": end.column,
         })
     };
-    let place = |source: &Source, span: Option<crate::source::Span>| {
+    let place = |source: &Source, span: Option<source::Span>| {
         let mut physical = json!({ "artifactLocation": { "uri": source.name() } });
         if let Some(span) = span {
             physical["region"] = region(source, span);

@@ -335,7 +335,7 @@ fn words(values: &Values, transfer: &Transfer, manner: &Manner<'_>) -> String {
     words.extend(manner.parents.then(|| "--parents".to_owned()));
     words.extend(values.chown.as_ref().map(|owner| format!("--chown={owner}")));
     words.extend(values.chmod.as_ref().map(|mode| format!("--chmod={mode}")));
-    words.extend(values.paths.iter().map(|path| git::without_credentials(path)));
+    words.extend(values.paths.iter().map(|path| oci::address_without_credentials(path).into_owned()));
     words.extend(transfer.inline.iter().map(|heredoc| format!("<<{}", heredoc.name)));
     words.push(values.destination.clone());
     format!("{} # buildkit", words.join(" "))

@@ -42,18 +42,6 @@ pub fn is_git(source: &str) -> bool {
     })
 }
 
-/// An address as others may see it, in histories: without a password, and of web servers without the user, who may be a token.
-pub(super) fn without_credentials(source: &str) -> String {
-    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let Some((user, host)) = authority.rsplit_once('@') else { return source.to_owned() };
-    match (user.contains(':'), scheme) {
-        (true, _) => format!("{scheme}://xxxxx:xxxxx@{host}{path}"),
-        (false, "http" | "https") => format!("{scheme}://xxxxx@{host}{path}"),
-        (false, _) => source.to_owned(),
-    }
-}
-
 /// Takes a source apart: `remote#reference:directory`, or `remote?ref=…&subdir=…`. `keep` is `--keep-git-dir`.
 ///
 /// # Errors

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use oci::{Digest, Reference};
+use oci::{Digest, ImageConfig, KnownCredentials, Reference};
 
+use super::history::COMMENT;
 use super::{GitSource, digest};
 use crate::source::{Diagnostic, Result, Span};
 use crate::syntax::{Mount, Network, Security};
@@ -184,6 +185,31 @@ impl Graph {
         self.known.insert(digest.clone(), number);
         self.nodes.push(Node { op, inputs, digest, name: name(), span });
         Ok(number)
+    }
+
+    /// Masks what addresses of the graph have shown to be secret in all that people are shown: an argument may be the token of an
+    /// address, and is told by the history of each program that sees it.
+    pub(super) fn mask(&mut self, config: &mut ImageConfig) {
+        let addresses = self.nodes.iter().filter_map(|node| match &node.op {
+            Op::Http { url, .. } => Some(url.as_str()),
+            Op::Git(source) => Some(source.remote.as_str()),
+            Op::Scratch
+            | Op::Image { .. }
+            | Op::Context { .. }
+            | Op::Inline { .. }
+            | Op::Run(_)
+            | Op::Copy(_)
+            | Op::MakeDirectory { .. }
+            | Op::Merge => None,
+        });
+        let known = KnownCredentials::of(addresses);
+        if known.is_empty() {
+            return;
+        }
+        let mask = |text: &mut String| *text = known.mask(text).into_owned();
+        self.nodes.iter_mut().for_each(|node| mask(&mut node.name));
+        let own = config.history.iter_mut().filter(|step| step.comment == COMMENT);
+        own.for_each(|step| mask(&mut step.created_by));
     }
 
     /// Notes that a context's path is used.

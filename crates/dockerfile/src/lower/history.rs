@@ -9,7 +9,7 @@ use crate::source::Diagnostic;
 /// The most steps of an image, and so the longest chain of stages.
 const LIMIT: usize = 8192;
 /// The note of every step.
-const COMMENT: &str = "buildkit.dockerfile.v0";
+pub(super) const COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// Steps, the last one first: a stage goes on where its base ends, without a copy of what is before.
 #[derive(Clone, Debug, Default)]
@@ -37,14 +37,14 @@ impl Steps {
         self.count += 1;
     }
 
-    /// Adds a step, and whether it makes a layer.
+    /// Adds a step, and whether it makes a layer. Its words have values of variables in them, which may be addresses.
     pub(super) fn commit(&mut self, words: String, layer: bool) -> Result<(), Diagnostic> {
         if self.count >= LIMIT {
             let message = format!("the image would have more than {LIMIT} steps");
             return Err(Diagnostic::error(message, None));
         }
         self.push(History {
-            created_by: words,
+            created_by: oci::without_credentials(&words).into_owned(),
             comment: COMMENT.to_owned(),
             empty_layer: !layer,
             ..History::default()

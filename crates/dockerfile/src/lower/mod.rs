@@ -102,5 +102,7 @@ pub fn lower(graph: &mut Graph, inputs: &Inputs<'_>, linter: &mut Linter) -> Res
     }
     let target = done.take(inputs.plan.target);
     let target = target.ok_or_else(|| Diagnostic::error("there is no target stage", None))?;
-    Ok(target.finish(inputs))
+    let mut made = target.finish(inputs);
+    graph.mask(&mut made.config);
+    Ok(made)
 }

@@ -1,12 +1,12 @@
 //! What people are shown of steps: `[linux/amd64 build 2/5] RUN make VERSION=7`.
 //!
 //! The place says for which platform it is, where there are several, of which stage, where there are several, and which of the stage's
-//! steps it is. The words are those of the file with the values of variables that are set, as BuildKit shows them; passwords in
+//! steps it is. The words are those of the file with the values of variables that are set, as BuildKit shows them; credentials of
 //! addresses are not shown, nor what a secret gives a program by a variable. Names decide nothing: they are in no digest.
 
+use super::Inputs;
 use super::stage::Context;
 use super::state::State;
-use super::{Inputs, git};
 use crate::expand::{Environment, Lexer};
 use crate::parse::heredoc_operator;
 use crate::source::plain;
@@ -50,7 +50,7 @@ impl Context<'_, '_> {
         {
             words.extend(run.heredocs.first().map(summary));
         }
-        let words: String = plain(&words).chars().take(SHOWN).collect();
+        let words: String = plain(&oci::without_credentials(&words)).chars().take(SHOWN).collect();
         place(self.inputs, self.stage, &self.cross(state), self.step) + trigger + &words
     }
 
@@ -65,8 +65,7 @@ impl Context<'_, '_> {
             false => None,
         };
         let rest = expanded.as_deref().unwrap_or(rest);
-        let words: Vec<String> = rest.split(' ').map(git::without_credentials).collect();
-        format!("{} {}", instruction.to_uppercase(), words.join(" "))
+        format!("{} {rest}", instruction.to_uppercase())
     }
 
     /// `->arm64`, where a step runs on one platform and makes something for another, and knows.

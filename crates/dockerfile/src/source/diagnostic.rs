@@ -45,14 +45,14 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// An error, with its place.
+    /// An error, with its place. Messages tell values, of which some are addresses: their credentials are masked.
     #[must_use]
     pub fn error(message: impl Into<String>, span: impl Into<Option<Span>>) -> Self {
         let labels = span.into().map(|span| Label { span, text: String::new() });
         Self {
             severity: Severity::Error,
             code: None,
-            message: message.into(),
+            message: oci::without_credentials(&message.into()).into_owned(),
             labels: labels.into_iter().collect(),
             help: None,
         }

@@ -3,13 +3,19 @@
 //! A [`Source`] is made once of the file's bytes; everything else borrows from it and names places by
 //! [`Span`]. Bytes that are not UTF-8 become U+FFFD: in a comment they harm nobody, in an instruction the
 //! parser refuses them. A byte order mark at the beginning is dropped.
+//!
+//! What is shown of it, to people and to programs, has no credentials of addresses ([`Source::shown`]).
 
 mod diagnostic;
+mod ranges;
 mod render;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 pub use diagnostic::{Diagnostic, Errors, Label, Result, Severity};
+pub use ranges::ranges;
 pub(crate) use render::plain;
 
 /// The most bytes a Dockerfile may have: far more than anybody writes, and little enough to be read at once.
@@ -56,7 +62,7 @@ impl Span {
 
     /// Its bytes as a range.
     #[must_use]
-    pub fn range(self) -> std::ops::Range<usize> {
+    pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
@@ -100,6 +106,8 @@ pub struct Source {
     starts: Vec<u32>,
     /// Where U+FFFD stands for bytes that were not UTF-8.
     damaged: Vec<u32>,
+    /// Where addresses have credentials.
+    credentials: Vec<Range<usize>>,
 }
 
 impl Source {
@@ -121,7 +129,8 @@ impl Source {
         }
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| offset(at + 1));
         let starts = std::iter::once(0).chain(ends).collect();
-        Ok(Self { name: name.into(), text, starts, damaged })
+        let credentials = oci::credentials(&text);
+        Ok(Self { name: name.into(), text, starts, damaged, credentials })
     }
 
     /// What messages call the file.
@@ -134,6 +143,17 @@ impl Source {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// All of the text as others may see it: without credentials in addresses. It has the same lines.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.shown_part(0..self.text.len())
+    }
+
+    /// A part of it as others may see it.
+    pub(crate) fn shown_part(&self, part: Range<usize>) -> String {
+        oci::masked_part(&self.text, &self.credentials, part)
     }
 
     /// How many lines there are; one that the last line end begins does not count.

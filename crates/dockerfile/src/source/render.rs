@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The text is someone else's: what would move the cursor or turn the direction of writing is shown as U+FFFD,
-//! a long line is cut around the mark, so that a message has a bounded size.
+//! a long line is cut around the mark, so that a message has a bounded size. Credentials of addresses are masked.
 
 use std::fmt::Write as _;
 
@@ -75,8 +75,9 @@ pub(super) fn excerpt(source: &Source, span: Span) -> String {
     let mut out = format!("{}:{first}\n{rule}\n", plain(source.name()));
     for line in (from..=to).take(EXCERPT) {
         let mark = if (first..=last).contains(&line) { ">>>" } else { "   " };
-        let text = source.line(line as usize - 1).trim_end_matches(['\r', '\n']);
-        let text: String = text.chars().take(MESSAGE).collect();
+        let start = source.line_start(line as usize - 1);
+        let length = source.line(line as usize - 1).trim_end_matches(['\r', '\n']).len();
+        let text: String = source.shown_part(start..start + length).chars().take(MESSAGE).collect();
         let _ = writeln!(out, " {line:3} | {mark} {}", shown(&text));
     }
     if (to - from) as usize >= EXCERPT {
@@ -96,7 +97,8 @@ fn snippet(out: &mut String, source: &Source, label: &Label, gutter: usize, main
     let from = (label.span.start as usize - start).min(line.len());
     let to = (label.span.end as usize).saturating_sub(start).clamp(from, line.len());
     let continues = label.span.end as usize > start + source.line(index).len();
-    let (before, marked, after) = cut(&line[..from], &line[from..to], &line[to..]);
+    let part = |from: usize, to: usize| source.shown_part(start + from..start + to);
+    let (before, marked, after) = cut(&part(0, from), &part(from, to), &part(to, line.len()));
     let sign = if main { "^" } else { "-" };
     let mark = sign.repeat(width(&marked).max(1));
     let more = if continues { "..." } else { "" };

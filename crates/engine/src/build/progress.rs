@@ -79,8 +79,9 @@ impl<'w> Progress<'w> {
         (self.watch)(event);
     }
 
-    /// Tells of a vertex, by the build's name where there are several.
+    /// Tells of a vertex, by the build's name where there are several. No address in its name has credentials.
     fn vertex(&self, mut vertex: Vertex) {
+        vertex.name = oci::without_credentials(&vertex.name).into_owned();
         if let Some(prefix) = &self.prefix {
             vertex.name = match vertex.name.strip_prefix('[') {
                 Some(rest) => format!("[{prefix} {rest}"),
@@ -156,7 +157,9 @@ impl<'w> Progress<'w> {
         if self.cancel.is_cancelled() {
             return self.tell(BuildEvent::Failed { id, ran, error: "", is_cancelled: true });
         }
-        self.tell(BuildEvent::Failed { id, ran, error: &linux::chain(error), is_cancelled: false });
+        let error = linux::chain(error);
+        let error = &oci::without_credentials(&error);
+        self.tell(BuildEvent::Failed { id, ran, error, is_cancelled: false });
     }
 }
 

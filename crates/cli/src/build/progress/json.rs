@@ -158,7 +158,7 @@ impl RawJson {
         warning["vertex"] = vertex.unwrap_or_default().into();
         warning["sourceInfo"] = json!({
             "filename": source.name(),
-            "data": BASE64_STANDARD.encode(source.text()),
+            "data": BASE64_STANDARD.encode(source.shown()),
             "language": "Dockerfile",
         });
         json!({ "warnings": [warning] })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dockerfile::lint::Warning;
-use dockerfile::source::{Position, Source};
+use dockerfile::source::{Position, Source, ranges};
 use engine::build::BuildEvent;
 
 use super::screen::Screen;
@@ -111,8 +111,8 @@ pub(super) struct Finding {
     pub(super) url: &'static str,
     /// The lines it is about.
     pub(super) excerpt: String,
-    /// First and last line.
-    pub(super) lines: (u32, u32),
+    /// Its lines, as BuildKit tells them.
+    pub(super) ranges: serde_json::Value,
 }
 
 impl Finding {
@@ -123,7 +123,7 @@ impl Finding {
             description: warning.rule.description,
             url: warning.rule.url,
             excerpt: source.excerpt(warning.span),
-            lines: source.lines_of(warning.span),
+            ranges: ranges(source, warning.span),
         }
     }
 }
@@ -132,13 +132,12 @@ impl Finding {
     /// As a member of `buildx.build.warnings`.
     pub(super) fn to_json(&self) -> serde_json::Value {
         let encoded = |text: &str| BASE64_STANDARD.encode(text);
-        let (first, last) = self.lines;
         serde_json::json!({
             "level": 1,
             "short": encoded(&self.short),
             "detail": [encoded(self.description)],
             "url": self.url,
-            "range": [{ "start": { "line": first }, "end": { "line": last } }],
+            "range": self.ranges,
         })
     }
 }

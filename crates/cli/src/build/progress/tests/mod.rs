@@ -96,7 +96,7 @@ fn at_the_end_stands_what_was_found_and_where_the_time_went() {
         description: "Stage names should be lowercase",
         url: "https://docs.docker.com/go/dockerfile/rule/stage-name-casing/",
         excerpt: "Dockerfile:1\n".to_owned(),
-        lines: (1, 1),
+        ranges: serde_json::json!([{ "start": { "line": 1 }, "end": { "line": 1 } }]),
     };
     assert_eq!(
         summary::warnings(&[found.clone(), found.clone()], false, ""),

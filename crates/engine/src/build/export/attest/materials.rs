@@ -46,7 +46,7 @@ impl Material {
 
     fn new(uri: &str, digest: Option<&Digest>) -> Self {
         let digest = digest.map(|digest| (digest.algorithm_name().to_owned(), digest.encoded().to_owned()));
-        Self { uri: without_password(uri), digest }
+        Self { uri: without_credentials(uri), digest }
     }
 }
 
@@ -127,7 +127,7 @@ impl Materials {
             }
             BuildContext::Remote(url) => {
                 let material = remote(export, url);
-                self.context = Some(Material { uri: without_password(url), ..material.clone() });
+                self.context = Some(Material { uri: without_credentials(url), ..material.clone() });
                 self.add(material);
             }
         }
@@ -157,6 +157,11 @@ impl Materials {
         let id = export.facts.work.and_then(|work| work.bases.found().get(&key).cloned());
         self.add(image(export, reference, platform, id));
     }
+}
+
+/// An address as others may know it.
+pub(super) fn without_credentials(address: &str) -> String {
+    oci::address_without_credentials(address).into_owned()
 }
 
 /// An image that a stage begins with. Its registry's digest counts; of one that was made here, that of its config.
@@ -199,7 +204,7 @@ fn repository(export: &Export<'_>, source: &GitSource) -> Material {
     let commit = export.session.found.revision(source).map(|revision| revision.commit.to_string());
     let algorithm = |commit: &str| if commit.len() == 64 { "sha256" } else { "sha1" };
     Material {
-        uri: format!("{}{reference}", without_password(&source.remote)),
+        uri: format!("{}{reference}", without_credentials(&source.remote)),
         digest: commit.map(|commit| (algorithm(&commit).to_owned(), commit)),
     }
 }
@@ -230,33 +235,9 @@ fn digest_of_file(export: &Export<'_>, op: &Op, url: &str) -> Option<Digest> {
     digest.filter(|_| read.is_ok())
 }
 
-/// An address without what a user gives for a password in it.
-pub(super) fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://xxxxx@{host}{path}"),
-        None => address.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_password_is_told() {
-        for (address, told) in [
-            ("https://u:p@h/x#y", "https://xxxxx@h/x#y"),
-            ("https://token@h:1/x@y", "https://xxxxx@h:1/x@y"),
-            ("https://a@b@h", "https://xxxxx@h"),
-            ("https://h/x?a@b", "https://h/x?a@b"),
-            ("git@h:x", "git@h:x"),
-        ] {
-            assert_eq!(without_password(address), told);
-        }
-    }
 
     #[test]
     fn images_are_package_urls() {

@@ -11,6 +11,7 @@
 //! They lie in the index as BuildKit lays them out, so that its clients find them: the config of an attestation manifest names the
 //! statements as if they were layers. Nothing of a secret is in them, only that one was used.
 
+mod credentials;
 mod materials;
 mod origin;
 mod provenance;

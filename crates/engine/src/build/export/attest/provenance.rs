@@ -6,18 +6,18 @@
 //! | build arguments, labels, ids of secrets and agents | no | yes |
 //! | steps with their variables, the Dockerfile, layers | no | yes |
 //!
-//! Never: values of secrets, proxies, and passwords in addresses. Who asks for provenance and says no mode gets `max`; what is told
+//! Never: values of secrets, proxies, and credentials of addresses (`credentials`). Who asks for provenance and says no mode gets `max`; what is told
 //! of images that leave this host, without anybody asking, is `min`. With `SOURCE_DATE_EPOCH` no time and no number of the build
 //! is told, so that equal builds attest the same; without it each build is told apart, as by BuildKit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci::{Descriptor, Platform};
+use oci::{Descriptor, KnownCredentials, Platform};
 use serde_json::{Map, Value, json};
 
-use super::materials::{Material, without_password};
+use super::materials::{Material, without_credentials};
 use super::origin::Origin;
-use super::{Predicate, refuse, steps};
+use super::{Predicate, credentials, refuse, steps};
 use crate::Result;
 use crate::build::export::{Export, Product};
 use crate::request::{BuildNetwork, Fields, NamedContext, parse_bool};
@@ -102,8 +102,9 @@ impl Provenance {
         layers: &[Descriptor],
     ) -> Predicate {
         let facts = Facts::of(self, export, product, layers);
-        let (kind, content) =
+        let (kind, mut content) =
             if self.is_old { (V02, self.earlier(&facts)) } else { (V1, self.current(&facts)) };
+        credentials::mask(&mut content, &facts.known);
         Predicate { kind, file: self.file.clone(), content, inline_only: self.inline_only }
     }
 
@@ -181,6 +182,7 @@ struct Facts {
     times: Option<(String, String, String)>,
     steps: Option<Value>,
     extra: Value,
+    known: KnownCredentials,
 }
 
 impl Facts {
@@ -188,6 +190,7 @@ impl Facts {
         let request = export.session.request;
         let nodes = steps::nodes(export, product);
         let origin = Origin::of(export, product);
+        let known = credentials::known(export, &nodes);
         let (arguments, is_complete) = arguments(export, provenance.is_max);
         let mut told = json!({ "frontend": "dockerfile.v0", "args": arguments });
         if !origin.materials.locals.is_empty() {
@@ -212,19 +215,22 @@ impl Facts {
             is_complete,
             builder: Platform::host().to_string(),
             times,
-            steps: provenance.is_max.then(|| steps::config(&nodes)),
+            steps: provenance.is_max.then(|| steps::config(&nodes, &known)),
             extra: {
                 let mut extra = match provenance.is_max {
-                    true => steps::metadata(export, product, &nodes, layers),
+                    true => steps::metadata(export, product, &nodes, (layers, &known)),
                     false => json!({}),
                 };
                 if !request.vcs.is_empty() {
-                    let told =
-                        request.vcs.iter().map(|(key, value)| (key.clone(), json!(without_password(value))));
+                    let told = request
+                        .vcs
+                        .iter()
+                        .map(|(key, value)| (key.clone(), json!(without_credentials(value))));
                     extra["vcs"] = Value::Object(told.collect());
                 }
                 extra
             },
+            known,
         }
     }
 
@@ -290,7 +296,7 @@ fn arguments(export: &Export<'_>, is_max: bool) -> (BTreeMap<String, String>, bo
             NamedContext::Image(image) => format!("docker-image://{image}"),
             // Where it lies is the caller's own matter.
             NamedContext::Layout { .. } => format!("oci-layout:{name}"),
-            NamedContext::Remote(address) => without_password(address),
+            NamedContext::Remote(address) => without_credentials(address),
             NamedContext::Made(target) => format!("target:{target}"),
         };
         add(&format!("context:{name}"), told);

@@ -1,18 +1,20 @@
 //! The steps of a build as its provenance tells them (`mode=max`): what each does, where it is written, and which layers it made.
 //!
 //! The shape is that of BuildKit: operations in the JSON form of its definitions, numbered `step0`, `step1` …, each after what it
-//! takes from. Proxies are left out, for they may hold a password; secrets are mounts that have nothing but an id.
+//! takes from. Proxies are left out, for they may hold a password; secrets are mounts that have nothing but an id. What is encoded here
+//! (the Dockerfile, documents in it) has no credentials of addresses; of all else the predicate is rid as a whole.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dockerfile::lower::{Graph, Node, Op, RunOp, Selection};
+use dockerfile::lower::{GitSource, Graph, Node, Op, RunOp, Selection};
+use dockerfile::source::ranges;
 use dockerfile::syntax::{MountKind, Network, Security};
-use oci::Descriptor;
+use oci::{Descriptor, KnownCredentials};
 use serde_json::{Map, Value, json};
 
-use super::materials::without_password;
+use super::materials::without_credentials;
 use crate::build::export::{Export, Product};
 use crate::build::frontend::Target;
 
@@ -49,7 +51,7 @@ fn places(nodes: &[(usize, &Node)]) -> BTreeMap<usize, usize> {
 }
 
 /// What each step does, and from which it takes.
-pub(super) fn config(nodes: &[(usize, &Node)]) -> Value {
+pub(super) fn config(nodes: &[(usize, &Node)], known: &KnownCredentials) -> Value {
     let places = places(nodes);
     let mut digests = Map::new();
     let mut definition = Vec::with_capacity(nodes.len());
@@ -58,7 +60,7 @@ pub(super) fn config(nodes: &[(usize, &Node)]) -> Value {
         digests.insert(node.digest.to_string(), json!(id));
         let inputs: Vec<String> =
             node.inputs.iter().filter_map(|input| Some(format!("step{}:0", places.get(input)?))).collect();
-        let mut step = json!({ "id": id, "op": operation(&node.op) });
+        let mut step = json!({ "id": id, "op": operation(&node.op, known) });
         if !inputs.is_empty() {
             step["inputs"] = json!(inputs);
         }
@@ -72,7 +74,7 @@ pub(super) fn metadata(
     export: &Export<'_>,
     product: &Product,
     nodes: &[(usize, &Node)],
-    layers: &[Descriptor],
+    (layers, known): (&[Descriptor], &KnownCredentials),
 ) -> Value {
     let mut metadata = Map::new();
     if let Some(work) = export.facts.work {
@@ -80,11 +82,10 @@ pub(super) fn metadata(
         let mut locations = Map::new();
         for (place, (_, node)) in nodes.iter().enumerate() {
             let Some(span) = node.span else { continue };
-            let (first, last) = source.lines_of(span);
-            let range = json!({ "start": { "line": first }, "end": { "line": last } });
-            locations.insert(format!("step{place}"), json!({ "locations": [{ "ranges": [range] }] }));
+            let ranges = ranges(source, span);
+            locations.insert(format!("step{place}"), json!({ "locations": [{ "ranges": ranges }] }));
         }
-        let data = STANDARD.encode(source.text());
+        let data = STANDARD.encode(known.mask(source.text()).as_bytes());
         let info = json!({ "filename": source.name(), "language": "Dockerfile", "data": data });
         metadata.insert("source".to_owned(), json!({ "locations": locations, "infos": [info] }));
     }
@@ -127,7 +128,7 @@ fn layers_of(
     told
 }
 
-fn operation(op: &Op) -> Value {
+fn operation(op: &Op, known: &KnownCredentials) -> Value {
     let source = |identifier: String| json!({ "Op": { "source": { "identifier": identifier } } });
     match op {
         Op::Scratch => json!({ "Op": null }),
@@ -144,10 +145,18 @@ fn operation(op: &Op) -> Value {
         Op::Context { name, .. } => {
             source(format!("local://{}", if name.is_empty() { "context" } else { name.as_str() }))
         }
-        Op::Http { url, .. } => source(without_password(url)),
-        Op::Git(git) => source(format!("git://{}", without_password(&git.remote))),
+        Op::Http { url, name, checksum } => {
+            let mut operation = source(without_credentials(url));
+            let attributes = &mut operation["Op"]["source"]["attrs"];
+            *attributes = json!({ "http.filename": name });
+            if let Some(checksum) = checksum {
+                attributes["http.checksum"] = json!(checksum);
+            }
+            operation
+        }
+        Op::Git(git) => repository(git, &source),
         Op::Inline { name, content, mode } => {
-            let data = STANDARD.encode(content);
+            let data = STANDARD.encode(known.mask(content).as_bytes());
             let made = json!({ "mkfile": { "path": format!("/{name}"), "mode": mode, "data": data } });
             json!({ "Op": { "file": { "actions": [{ "input": -1, "secondaryInput": -1, "Action": made }] } } })
         }
@@ -166,6 +175,30 @@ fn operation(op: &Op) -> Value {
         }
         Op::Merge => json!({ "Op": { "merge": { "inputs": [{ "input": 0 }, { "input": 1 }] } } }),
     }
+}
+
+/// The same repository is called the same by whichever protocol it is reached: by its host and its path.
+fn repository(git: &GitSource, source: &dyn Fn(String) -> Value) -> Value {
+    let address = without_credentials(&git.remote);
+    let place = address.split_once("://").map_or(address.as_str(), |(_, place)| place);
+    let host = place.find('/').unwrap_or(place.len());
+    let place = place[..host].rfind('@').map_or(place, |at| &place[at + 1..]);
+    let mut part = git.reference.clone().unwrap_or_default();
+    if let Some(directory) = &git.subdirectory {
+        part.push(':');
+        part.push_str(directory);
+    }
+    let part = if part.is_empty() { part } else { format!("#{part}") };
+    let mut operation = source(format!("git://{place}{part}"));
+    let attributes = &mut operation["Op"]["source"]["attrs"];
+    *attributes = json!({ "git.fullurl": address });
+    if git.keep_git_dir {
+        attributes["git.keepgitdir"] = json!("true");
+    }
+    if let Some(checksum) = &git.checksum {
+        attributes["git.checksum"] = json!(checksum);
+    }
+    operation
 }
 
 fn exec(run: &RunOp) -> Value {
