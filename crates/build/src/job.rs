@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Source ─► what a node without inputs is
+//! Define ─► what it takes of inputs that have no name
 //! Hint   ─► whether its definition is known, so that its base alone is needed
 //! Look   ─► by its keys; with all inputs by its content too  ─► Claim ─► Perform
 //! Adopt  ─► what another node of this build has made of the same content
@@ -28,6 +29,8 @@ pub(crate) struct Job<T> {
 /// The kinds of jobs.
 pub(crate) enum Task<T> {
     Source,
+    /// Of these inputs, each at its place; whether all others are there, too.
+    Define(Vec<Option<T>>, bool),
     Hint(Key),
     /// With the base alone, or with all inputs.
     Look(Inputs<T>),
@@ -61,6 +64,8 @@ pub(crate) struct Inputs<T> {
 /// What has come of a job.
 pub(crate) enum Outcome<T> {
     Source(Source<T>),
+    /// What it takes; none if that could not be told, which whoever needs its content is told.
+    Defined(Option<Key>),
     /// Whether the definition is known.
     Hint(bool),
     /// With the base alone it is not known.
@@ -142,6 +147,7 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
                 let found = self.crew.worker.source(self.node, &self.step());
                 found.map(Outcome::Source).map_err(|error| self.failed(error))
             }
+            Task::Define(given, is_whole) => Ok(self.define(&given, is_whole)),
             Task::Hint(key) => Ok(Outcome::Hint(self.find(&key)?.is_some())),
             Task::Look(inputs) => self.look(inputs),
             Task::Adopt(inputs, record) => {
@@ -158,6 +164,18 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
                 }
             }
         }
+    }
+
+    /// Before its base is there the node does not begin for those who watch, and they hear nothing of it.
+    fn define(&mut self, given: &[Option<W::Tree>], is_whole: bool) -> Outcome<W::Tree> {
+        if is_whole {
+            self.start();
+        }
+        let quiet = |_: Event<'_>| {};
+        let watch: &Watch<'_> = if is_whole { self.crew.watch } else { &quiet };
+        let taken =
+            self.crew.worker.taken(self.node, given, &Step::new(self.number, self.crew.cancel, watch));
+        Outcome::Defined(taken.ok().map(|taken| Key::taken(&taken)))
     }
 
     /// By its keys, and by its content if all inputs are there.

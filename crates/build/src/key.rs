@@ -47,10 +47,14 @@ impl Key {
     pub(crate) fn upon<'a>(
         effect: &'a Digest,
         base: &'a Self,
-        others: impl IntoIterator<Item = &'a Self>,
+        others: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let parts = std::iter::once(base).chain(others).map(Self::as_str);
-        Self::of("upon", std::iter::once(effect.as_str()).chain(parts))
+        Self::of("upon", [effect.as_str(), base.as_str()].into_iter().chain(others))
+    }
+
+    /// Of files without a name: what is taken of them.
+    pub(crate) fn taken(content: &Digest) -> Self {
+        Self::of("taken", [content.as_str()])
     }
 
     /// Of what is done with these trees.

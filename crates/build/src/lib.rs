@@ -9,7 +9,8 @@
 //!
 //! A node's **definition** is what it does and the definitions of its inputs, down to sources, which the worker names by what
 //! they hold at present (the config of an image, a commit, the digest of a file). It is known before anything is run: of a node
-//! that the cache knows by it, nothing is needed but the file tree it stands on. Files of the caller have no such name.
+//! that the cache knows by it, nothing is needed but the file tree it stands on. Files of the caller have no such name: who takes some
+//! of them is defined by what it takes ([`Worker::taken`]).
 //!
 //! A layer counts only for what it was made for. So results are kept by keys that are finer than definitions, and those decide:
 //!
@@ -24,6 +25,8 @@
 //! in as [`Options::salt`]. What is made is kept by all of them, what is
 //! found by one by those above it, so that the next build finds it sooner: the build after any build writes nothing.
 //!
+//! Whoever hands the cache on wants to hear of all that is known of a graph, also of what no target needed: [`Options::asks_all`].
+//!
 //! What must hold:
 //! - Nothing is run that no target needs, and nothing twice: equal work is one node, equal content is made by one of those that have it,
 //!   and two builds of it at once share it by a [`Cache::claim`].
@@ -34,7 +37,7 @@
 //!
 //! ```text
 //! reach      what the targets need of a graph
-//! schedule   which job is next, without threads; queue has what could be done at once
+//! schedule   which job is next, without threads; queue has what could be done at once, demand who needs what, survey the rest
 //! job        what is done between two looks at the schedule
 //! solve      the threads
 //! ```

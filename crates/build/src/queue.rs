@@ -23,6 +23,8 @@ pub(crate) enum Place {
 /// Nodes with a next step.
 pub(crate) enum Next {
     Source,
+    /// What it takes of inputs without a name.
+    Define,
     Hint,
     /// With its base alone, or with all inputs.
     Look,

@@ -30,6 +30,8 @@ pub struct Options<'a> {
     /// What else decides over what an operation makes, such as the latest time that files may have, or the network of programs. What
     /// was made with something else is not found. Asked for before anything is done; empty where there is nothing.
     pub salt: &'a Salt<'a>,
+    /// Whether the cache is asked, at the end of a build that went well, for what no target needed as well.
+    pub asks_all: bool,
 }
 
 /// Why a graph has no solution.
@@ -93,9 +95,11 @@ pub fn solve<W: Worker, C: Cache<Error = W::Error>>(
     if let Some(panic) = panic {
         resume_unwind(panic);
     }
+    let mut schedule = schedule;
+    let surveyed = if options.asks_all && schedule.is_well() { schedule.survey(cache) } else { Ok(()) };
     let (result, news) = schedule.finish(targets);
     news.into_iter().for_each(watch);
-    result
+    surveyed.map_err(Failure::Cache).and(result)
 }
 
 /// What the threads of a build share.

@@ -35,6 +35,18 @@ pub trait Worker: Sync {
     /// If it cannot be found.
     fn source(&self, node: &Node, step: &Step<'_>) -> Result<Source<Self::Tree>, Self::Error>;
 
+    /// The digest of what a node gets from the content of some of its inputs, never of its base: those that are given, each at its place.
+    /// Asked for where such an input has no name of its own. Equal digests are of equal content, whatever else is given.
+    ///
+    /// # Errors
+    /// As [`Worker::content`].
+    fn taken(
+        &self,
+        node: &Node,
+        given: &[Option<Self::Tree>],
+        step: &Step<'_>,
+    ) -> Result<Digest, Self::Error>;
+
     /// The digest of all that a node gets from the content of its inputs: of a copy the selected files (path, mode, owner,
     /// content; no times), of a program the layers it runs in and the files that are mounted.
     ///

@@ -72,8 +72,23 @@ impl<T: Clone, E: std::error::Error> Schedule<'_, T, E> {
     fn look_if_complete(&mut self, node: usize) {
         let slot = self.slot(node);
         if slot.missing == 0 && matches!(slot.wait, Wait::Base | Wait::All) {
-            self.queues.look(node, Next::Look);
+            if self.seeks(node) {
+                self.slot_mut(node).held = true;
+            } else {
+                self.queues.look(node, Next::Look);
+            }
         }
+    }
+
+    /// Whether what a node takes of files without a name is being looked at, or will be: it is not looked for meanwhile.
+    fn seeks(&self, node: usize) -> bool {
+        let is_taken = |input: &usize| {
+            let slot = self.slot(*input);
+            slot.definition == Definition::Nameless && slot.tree.is_some()
+        };
+        let inputs = &self.graph.nodes()[node].inputs;
+        matches!(self.slot(node).definition, Definition::Open(_) | Definition::Sought)
+            && inputs.iter().skip(1).any(is_taken)
     }
 
     /// A node's tree is here: tells those that wait for it.
@@ -102,16 +117,22 @@ impl<T: Clone, E: std::error::Error> Schedule<'_, T, E> {
             for edge in self.reach.users(node) {
                 let user = self.reach.user(edge).node;
                 let Definition::Open(open) = self.slot(user).definition else { continue };
-                let definition = match (&self.slot(node).definition, open) {
-                    (Definition::Nameless, _) => Definition::Nameless,
-                    (Definition::Known(_) | Definition::Open(_), 2..) => Definition::Open(open - 1),
-                    (Definition::Known(_) | Definition::Open(_), _) => self.definition_of(user),
+                // What is made of such files will be there later than those who need its definition.
+                let is_lost = self.slot(node).definition == Definition::Nameless
+                    && (self.reach.user(edge).stands_on || self.slot(node).tree.is_none());
+                let definition = match open {
+                    _ if is_lost => Definition::Nameless,
+                    2.. => Definition::Open(open - 1),
+                    _ => self.definition_of(user),
                 };
-                let defined = !matches!(definition, Definition::Open(_));
-                self.slot_mut(user).definition = definition;
-                if defined {
-                    left.push(user);
-                    self.defined(user);
+                self.slot_mut(user).definition = definition.clone();
+                match definition {
+                    Definition::Open(_) => {}
+                    Definition::Sought => self.queues.look(user, Next::Define),
+                    Definition::Nameless | Definition::Known(_) => {
+                        left.push(user);
+                        self.defined(user);
+                    }
                 }
             }
         }
@@ -119,21 +140,60 @@ impl<T: Clone, E: std::error::Error> Schedule<'_, T, E> {
 
     fn definition_of(&self, node: usize) -> Definition {
         let inputs = &self.graph.nodes()[node].inputs;
-        let keys: Option<Vec<&str>> = inputs
-            .iter()
-            .map(|input| match &self.slot(*input).definition {
-                Definition::Known(key) => Some(key.as_str()),
-                Definition::Open(_) | Definition::Nameless => None,
-            })
-            .collect();
-        match keys {
+        match self.defined_by(node, inputs) {
             Some(keys) => Definition::Known(Key::definition(&self.slot(node).effect, keys)),
-            None => Definition::Nameless,
+            None => Definition::Sought,
         }
+    }
+
+    /// What some of a node's inputs are defined by, each at its place, and last what it takes of those without a name. None if one of them
+    /// has neither.
+    pub(super) fn defined_by(&self, node: usize, inputs: &[usize]) -> Option<Vec<&str>> {
+        let taken = self.slot(node).taken.as_ref();
+        let mut keys = Vec::with_capacity(inputs.len() + 1);
+        let mut is_taken = false;
+        for input in inputs {
+            match &self.slot(*input).definition {
+                Definition::Known(key) => keys.push(key.as_str()),
+                Definition::Nameless if taken.is_some() => {
+                    keys.push("");
+                    is_taken = true;
+                }
+                Definition::Open(_) | Definition::Sought | Definition::Nameless => return None,
+            }
+        }
+        keys.extend(taken.filter(|_| is_taken).map(Key::as_str));
+        Some(keys)
+    }
+
+    /// The inputs of a node that have no name, each at its place, and whether all others are there.
+    pub(super) fn nameless(&self, node: usize) -> (Vec<Option<T>>, bool) {
+        let inputs = &self.graph.nodes()[node].inputs;
+        let given = |input: &usize| match self.slot(*input).definition {
+            Definition::Nameless => self.slot(*input).tree.clone(),
+            Definition::Open(_) | Definition::Sought | Definition::Known(_) => None,
+        };
+        let is_whole = inputs.iter().all(|input| self.slot(*input).tree.is_some());
+        (inputs.iter().map(given).collect(), is_whole)
+    }
+
+    /// What a node takes of inputs without a name is known, or nobody can tell.
+    pub(super) fn sought(&mut self, node: usize, taken: Option<Key>) {
+        let slot = self.slot_mut(node);
+        let could_be = taken.is_some();
+        slot.taken = taken;
+        let definition = if could_be { self.definition_of(node) } else { Definition::Nameless };
+        // It first: those that it tells of it may want it, which is to choose for it once more.
+        self.slot_mut(node).definition = definition.clone();
+        self.defined(node);
+        self.define(node, definition);
     }
 
     /// A node that had to wait for its definition does so no more.
     fn defined(&mut self, node: usize) {
+        if std::mem::take(&mut self.slot_mut(node).held) {
+            self.queues.look(node, Next::Look);
+        }
         if self.slot(node).wait == Wait::Undecided {
             let mut wanted = Vec::new();
             self.choose(node, &mut wanted);
@@ -157,12 +217,19 @@ impl<T: Clone, E: std::error::Error> Schedule<'_, T, E> {
         }
     }
 
-    /// What was looked for is not fetched.
+    /// What was looked for is not fetched, and what is known is not needed.
     pub(super) fn forget(&mut self, node: usize) {
         let slot = self.slot_mut(node);
-        if slot.started && !slot.closed {
-            slot.closed = true;
-            self.news.push(Event::Cached { node });
+        // Who is still looked for begins when he was found.
+        let is_found = matches!(slot.definition, Definition::Nameless | Definition::Known(_));
+        if slot.closed || !(slot.started || is_found) {
+            return;
         }
+        slot.closed = true;
+        if !slot.started {
+            slot.started = true;
+            self.news.push(Event::Started { node });
+        }
+        self.news.push(Event::Cached { node });
     }
 }

@@ -9,6 +9,7 @@
 
 mod demand;
 mod slot;
+mod survey;
 
 use std::collections::HashMap;
 
@@ -105,6 +106,11 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
         (self.open == 0 || self.failure.is_some()) && self.queues.is_idle()
     }
 
+    /// Whether nothing has failed.
+    pub(crate) fn is_well(&self) -> bool {
+        self.failure.is_none()
+    }
+
     /// Whether nobody does anything, and nobody could: never, unless this file is wrong.
     pub(crate) fn is_stuck(&self) -> bool {
         !self.is_over() && self.queues.is_idle() && !self.queues.has_next()
@@ -132,9 +138,15 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
     fn task(&mut self, node: usize, next: Next) -> Task<T> {
         match next {
             Next::Source => Task::Source,
+            Next::Define => {
+                let (given, is_whole) = self.nameless(node);
+                Task::Define(given, is_whole)
+            }
             Next::Hint => match &self.slot(node).definition {
                 Definition::Known(key) => Task::Hint(key.clone()),
-                Definition::Open(_) | Definition::Nameless => Task::Look(self.inputs(node)),
+                Definition::Open(_) | Definition::Sought | Definition::Nameless => {
+                    Task::Look(self.inputs(node))
+                }
             },
             Next::Look => self.merged(node).unwrap_or_else(|| Task::Look(self.inputs(node))),
             Next::Adopt(record) => Task::Adopt(self.inputs(node), record),
@@ -179,7 +191,7 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
         let slot = self.slot(node);
         let definition = |node: &usize| match &self.slot(*node).definition {
             Definition::Known(key) => Some(key),
-            Definition::Open(_) | Definition::Nameless => None,
+            Definition::Open(_) | Definition::Sought | Definition::Nameless => None,
         };
         let inputs = self.graph.nodes()[node].inputs.as_slice();
         let Some((base, others)) = inputs.split_first() else {
@@ -187,11 +199,11 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
             look.clone_from(keep);
             return;
         };
-        // Of one input, its tree is all that counts.
-        if !others.is_empty() {
+        // Where nothing else has to be made, the tree of the base is all that counts.
+        if others.iter().any(|input| definition(input).is_some()) {
             keep.extend(definition(&node).cloned());
         }
-        let defined: Option<Vec<&Key>> = others.iter().map(definition).collect();
+        let defined = self.defined_by(node, others);
         if let (Some(base), Some(others_defined)) = (&self.slot(*base).result, defined) {
             let key = Key::upon(&slot.effect, base, others_defined);
             // What was made of an input that is made anew is not what would be made of it now.
@@ -228,6 +240,7 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
     fn proceed(&mut self, node: usize, outcome: Outcome<T>) {
         match outcome {
             Outcome::Source(source) => self.found(node, source),
+            Outcome::Defined(taken) => self.sought(node, taken),
             Outcome::Hint(true) => self.wait_for_base(node),
             Outcome::Hint(false) | Outcome::Unknown => self.gather(node),
             Outcome::Unmade(key) => self.take_off(node, key),
@@ -260,11 +273,14 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
         if is_here {
             (slot.tree, slot.result, slot.closed) = (tree, key.clone(), true);
         }
-        // First that it is here: whoever learns of its definition must not begin to wait for it.
+        // First that it is here: whoever learns of its definition must not begin to wait for it. But who takes files without a name begins
+        // with these.
+        let definition = key.map_or(Definition::Nameless, Definition::Known);
+        self.slot_mut(node).definition = definition.clone();
         if is_here {
             self.complete(node);
         }
-        self.define(node, key.map_or(Definition::Nameless, Definition::Known));
+        self.define(node, definition);
         let slot = self.slot(node);
         match (is_here, slot.wait) {
             (true, _) => {}
@@ -309,17 +325,22 @@ impl<'g, T: Clone, E: std::error::Error + 'static> Schedule<'g, T, E> {
                 waiting.into_iter().for_each(|other| self.queues.look(other, Next::Adopt(record.clone())));
             }
         }
+        self.name(node, &record);
+        let slot = self.slot_mut(node);
+        (slot.tree, slot.record, slot.cached) = (Some(tree), Some(record), cached);
+        slot.closed = true;
+        self.complete(node);
+    }
+
+    /// What a node's tree is, once its layer is known.
+    fn name(&mut self, node: usize, record: &Record) {
         let base = self.graph.nodes()[node].inputs.first();
-        let result = match base.map(|base| &self.slot(*base).result) {
+        self.slot_mut(node).result = match base.map(|base| &self.slot(*base).result) {
             // Upon files without a name there is none either.
             Some(None) => None,
             Some(Some(base)) => Some(Key::tree(Some(base), &record.layer)),
             None => Some(Key::tree(None, &record.layer)),
         };
-        let slot = self.slot_mut(node);
-        (slot.tree, slot.record, slot.cached) = (Some(tree), Some(record), cached);
-        (slot.result, slot.closed) = (result, true);
-        self.complete(node);
     }
 
     /// A node's tree is here.

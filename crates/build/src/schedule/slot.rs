@@ -24,7 +24,9 @@ pub(super) enum Wait {
 pub(super) enum Definition {
     /// So many inputs are not defined yet; of a source, it was not looked for yet.
     Open(usize),
-    /// By files that have no name: of the caller, or made of them.
+    /// By what it takes of the caller's files, which is being looked at.
+    Sought,
+    /// By files that have no name: of the caller, or a tree that stands on them.
     Nameless,
     /// By this.
     Known(Key),
@@ -37,6 +39,10 @@ pub(super) struct Slot<T> {
     pub(super) missing: usize,
     pub(super) effect: Digest,
     pub(super) definition: Definition,
+    /// Whether it is to be looked for as soon as it is defined.
+    pub(super) held: bool,
+    /// What it takes of inputs without a name.
+    pub(super) taken: Option<Key>,
     /// The key of its content, once that is known not to be made.
     pub(super) content: Option<Key>,
     pub(super) claim: Option<Claim>,
@@ -62,6 +68,8 @@ impl<T> Slot<T> {
             missing: 0,
             effect,
             definition: Definition::Open(inputs),
+            held: false,
+            taken: None,
             content: None,
             claim: None,
             tree: None,

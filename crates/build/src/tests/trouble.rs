@@ -121,7 +121,7 @@ fn a_panic_reaches_the_caller_and_nobody_waits_for_ever() {
     let (graph, target) = lowered(TWO);
     let store = Store::default();
     let solved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let options = Options { programs: 2, anew: &|_| false, salt: &|_| String::new() };
+        let options = Options { programs: 2, anew: &|_| false, salt: &|_| String::new(), asks_all: false };
         solve(&graph, &[target], (&world, &store), &options, (&Cancel::new(), &|_| {}))
     }));
     assert_eq!(solved.err().unwrap().downcast_ref::<&str>(), Some(&"oh"));
@@ -161,7 +161,7 @@ impl Pair {
     }
 
     fn build(&self, cancel: &Cancel) -> Result<Vec<Tree>, Failure<Oops>> {
-        let options = Options { programs: 1, anew: &|_| false, salt: &|_| String::new() };
+        let options = Options { programs: 1, anew: &|_| false, salt: &|_| String::new(), asks_all: false };
         let diary = Diary::default();
         let work = (&self.world, &*self.store);
         solve(&self.graph, &[self.target], work, &options, (cancel, &|event| diary.hear(event)))
@@ -211,7 +211,7 @@ fn who_waits_for_another_build_takes_no_place() {
         while store.claimed() == 0 {
             std::thread::yield_now();
         }
-        let options = Options { programs: 1, anew: &|_| false, salt: &|_| String::new() };
+        let options = Options { programs: 1, anew: &|_| false, salt: &|_| String::new(), asks_all: false };
         let work = (&slow.world, &*store);
         solve(&graph, &[target], work, &options, (&Cancel::new(), &|_| {})).unwrap();
         first.join().unwrap().unwrap();

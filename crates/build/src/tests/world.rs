@@ -147,6 +147,15 @@ impl Worker for World {
         }
     }
 
+    fn taken(&self, node: &Node, given: &[Option<Tree>], step: &Step<'_>) -> Result<Digest, Oops> {
+        self.note(step, "taken");
+        assert!(given.len() == node.inputs.len() && given[0].is_none());
+        let trees: Vec<&str> =
+            given.iter().map(|tree| tree.as_ref().map_or("", |tree| tree.0.as_str())).collect();
+        assert!(trees.iter().any(|tree| !tree.is_empty()));
+        Ok(digest(&trees))
+    }
+
     fn content(&self, node: &Node, inputs: &[Tree], step: &Step<'_>) -> Result<Digest, Oops> {
         self.note(step, "content");
         assert_eq!(inputs.len(), node.inputs.len());
@@ -214,6 +223,8 @@ pub(super) struct Store {
     claims: Arc<Claims>,
     pub(super) reads: AtomicUsize,
     pub(super) writes: AtomicUsize,
+    /// The keys by which something was found.
+    pub(super) found: Mutex<BTreeSet<Key>>,
     /// The keys that were kept together, each time.
     pub(super) kept: Mutex<Vec<Vec<Key>>>,
     /// How many wait for a claim.
@@ -266,7 +277,11 @@ impl Cache for Store {
         if self.broken.load(Ordering::SeqCst) {
             return Err(Oops::Failed("the cache".to_owned()));
         }
-        Ok(self.records.lock().unwrap().get(key).cloned())
+        let found = self.records.lock().unwrap().get(key).cloned();
+        if found.is_some() {
+            self.found.lock().unwrap().insert(key.clone());
+        }
+        Ok(found)
     }
 
     fn keep(&self, keys: &[Key], record: &Record, _: &Node) -> Result<(), Oops> {

@@ -19,8 +19,9 @@ use std::time::Duration;
 use build::{Cache, Cancel, Claim, Key, Record};
 use dockerfile::lower::{Node, Op};
 use linux::file::{self, Named as _};
+use oci::Digest;
 use rustix::fs::{Mode, OFlags};
-use state::{CacheKind, NewBuildRecord};
+use state::{CacheKind, FoundRecord, NewBuildRecord};
 
 use crate::{Engine, Error, Result};
 
@@ -43,6 +44,28 @@ impl<'e> RecordCache<'e> {
 
     fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known by a key.
+    pub(super) fn look(&self, key: &Key) -> Result<Option<FoundRecord>> {
+        let found = self.engine.state().find_build_record(key.digest())?;
+        if let Some(found) = &found {
+            *self.found().entry(found.id.clone()).or_default() += 1;
+        }
+        Ok(found)
+    }
+
+    /// Keeps a record, and tells by which id it is known.
+    pub(super) fn keep_as(&self, keys: &[Key], record: &Record, node: &Node) -> Result<String> {
+        let keys: Vec<_> = keys.iter().map(Key::digest).collect();
+        let (layer, size, kind) = (&record.layer, record.size, kind_of(node));
+        let record = NewBuildRecord { keys: &keys, layer, size, kind, parents: &[], description: &node.name };
+        Ok(self.engine.state().keep_build_record(&record)?)
+    }
+
+    /// All keys by which a record is known, the newest first.
+    pub(super) fn keys_of(&self, id: &str) -> Result<Vec<Digest>> {
+        Ok(self.engine.state().keys_of_build_record(id)?)
     }
 
     fn claims_path(&self) -> PathBuf {
@@ -70,19 +93,11 @@ impl Cache for RecordCache<'_> {
     type Error = Error;
 
     fn find(&self, key: &Key) -> Result<Option<Record>> {
-        let found = self.engine.state().find_build_record(key.digest())?;
-        Ok(found.map(|found| {
-            *self.found().entry(found.id).or_default() += 1;
-            Record { layer: found.layer, size: found.size }
-        }))
+        Ok(self.look(key)?.map(|found| Record { layer: found.layer, size: found.size }))
     }
 
     fn keep(&self, keys: &[Key], record: &Record, node: &Node) -> Result<()> {
-        let keys: Vec<_> = keys.iter().map(Key::digest).collect();
-        let (layer, size, kind) = (&record.layer, record.size, kind_of(node));
-        let record = NewBuildRecord { keys: &keys, layer, size, kind, parents: &[], description: &node.name };
-        self.engine.state().keep_build_record(&record)?;
-        Ok(())
+        self.keep_as(keys, record, node).map(drop)
     }
 
     fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>> {
@@ -149,7 +164,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
-    use oci::{DiffId, Digest};
+    use oci::DiffId;
 
     use super::*;
     use crate::build::world::engine;

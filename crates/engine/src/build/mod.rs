@@ -44,7 +44,7 @@ mod worker;
 mod world;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ::build::{Cancel, Failure, Options, solve};
 use dockerfile::lower::{Node, Op};
@@ -124,7 +124,7 @@ impl Engine {
                 .map(|node| work.graph.nodes()[*node].name.clone())
                 .collect(),
         });
-        let products = export::finished(&session, products.collect())?;
+        let products = export::finished(&session, Some(&cache), products.collect())?;
         let facts = export::Facts { started: Some(started), work: Some(&work), cache: Some(&cache) };
         if let Some((name, together)) = part
             && together.is_wanted(name)
@@ -160,7 +160,7 @@ fn solved(
     cache: &SharedCache<'_>,
     progress: &Progress<'_>,
 ) -> Result<Vec<tree::Tree>> {
-    let hands = Hands { session, work, contexts, cache };
+    let hands = Hands { session, work, contexts, cache, taken: Mutex::default() };
     let request = session.request;
     let anew = |node: &Node| {
         is_step(&node.op)
@@ -172,7 +172,12 @@ fn solved(
         // What it may not have was refused before.
         salt + &salt::of_devices(&run::devices(session, run).unwrap_or_default())
     };
-    let options = Options { programs: request.parallel.unwrap_or(PROGRAMS).max(1), anew: &anew, salt: &salt };
+    let options = Options {
+        programs: request.parallel.unwrap_or(PROGRAMS).max(1),
+        anew: &anew,
+        salt: &salt,
+        asks_all: cache.exports_all()?,
+    };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
     later::written(&session.draft, cache, |cache| {

@@ -1,5 +1,8 @@
 //! Does what the nodes of the graph say: each kind has a file or a folder of its own beside this one.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use build::{Record, Source, Step, Worker};
 use dockerfile::lower::{Node, Op};
 use image::LoadedLayer;
@@ -23,6 +26,8 @@ pub(super) struct Hands<'s> {
     pub(super) contexts: contexts::Contexts<'s>,
     /// Has layers of caches that others have made.
     pub(super) cache: &'s SharedCache<'s>,
+    /// What copies take, by their numbers, where that is all that they get: none walks through its files twice.
+    pub(super) taken: Mutex<HashMap<usize, Digest>>,
 }
 
 impl Worker for Hands<'_> {
@@ -46,10 +51,37 @@ impl Worker for Hands<'_> {
         }
     }
 
+    fn taken(&self, node: &Node, given: &[Option<Tree>], step: &Step<'_>) -> Result<Digest> {
+        match &node.op {
+            Op::Run(op) => run::taken(self.session, op, given, step),
+            Op::Copy(op) => {
+                let taken = copy::taken(self.session, op, given, step)?;
+                if given.iter().skip(1).all(Option::is_some) {
+                    self.known_taken().insert(step.number, taken.clone());
+                }
+                Ok(taken)
+            }
+            Op::MakeDirectory { .. }
+            | Op::Merge
+            | Op::Scratch
+            | Op::Image { .. }
+            | Op::Context { .. }
+            | Op::Http { .. }
+            | Op::Git(_)
+            | Op::Inline { .. } => Err(BuildError::NoLayer { what: node.name.clone() }.into()),
+        }
+    }
+
     fn content(&self, node: &Node, inputs: &[Tree], step: &Step<'_>) -> Result<Digest> {
         match &node.op {
             Op::Run(op) => run::content(self.session, op, inputs, step),
-            Op::Copy(op) => copy::content(self.session, op, inputs, step),
+            Op::Copy(op) => {
+                let known = self.known_taken().get(&step.number).cloned();
+                match known {
+                    Some(taken) => Ok(copy::content_upon(inputs.first(), &taken)),
+                    None => copy::content(self.session, op, inputs, step),
+                }
+            }
             Op::MakeDirectory { .. }
             | Op::Merge
             | Op::Scratch
@@ -95,6 +127,12 @@ impl Worker for Hands<'_> {
             false => self.cache.bring(record),
         };
         Ok(layer.map(|layer| base.cloned().unwrap_or_else(Tree::empty).with(layer)))
+    }
+}
+
+impl Hands<'_> {
+    fn known_taken(&self) -> MutexGuard<'_, HashMap<usize, Digest>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -111,6 +111,18 @@ impl State {
         })
     }
 
+    /// The keys that lead to a record, the newest first.
+    pub fn keys_of_build_record(&self, id: &str) -> Result<Vec<Digest>> {
+        let keys: Vec<Vec<u8>> = self.query("list the keys of a result of a build", |connection| {
+            connection
+                .prepare_cached("SELECT key FROM build_keys WHERE record = ?1 ORDER BY made DESC, key")?
+                .query_map([id], |row| row.get(0))?
+                .collect()
+        })?;
+        // A row of another length is no key of anything.
+        Ok(keys.into_iter().filter_map(|key| key.try_into().ok()).map(Digest::from_sha256).collect())
+    }
+
     fn put_build_record(&self, id: &str, record: &NewBuildRecord<'_>, now: i64) -> Result<()> {
         self.query("keep a result of a build", |connection| {
             connection

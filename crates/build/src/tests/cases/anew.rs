@@ -29,7 +29,7 @@ fn lost_layers_are_made_anew() {
         done   [stage-1 4/4] RUN three: content perform
         # one that nobody needs
         done   [build 1/2] FROM docker.io/library/a:latest: source
-        -      [build 2/2] RUN one
+        cached [build 2/2] RUN one
         done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
@@ -111,7 +111,7 @@ fn keys_are_learnt_from_one_another() {
         done   [stage-1 4/4] RUN three: content perform
         # what the second build has learnt
         done   [build 1/2] FROM docker.io/library/a:latest: source
-        -      [build 2/2] RUN one
+        cached [build 2/2] RUN one
         done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
@@ -190,7 +190,7 @@ fn what_is_done_anew_is_kept_and_tells_the_rest() {
         done   [stage-1 4/4] RUN three: content perform
         # what was made last counts
         done   [build 1/2] FROM docker.io/library/a:latest: source
-        -      [build 2/2] RUN date
+        cached [build 2/2] RUN date
         done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
@@ -230,7 +230,7 @@ fn the_last_result_of_a_definition_is_the_one_that_is_known() {
         cached [stage-1 2/2] COPY --from=build /x /y
         # what was made at first is known
         done   [build 1/2] FROM docker.io/library/a:latest: source
-        -      [build 2/2] RUN one
+        cached [build 2/2] RUN one
         done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         cached [stage-1 2/2] COPY --from=build /x /y
     "#]]);

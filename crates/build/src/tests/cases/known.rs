@@ -1,5 +1,7 @@
 //! What is known, and what is needed for that.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -58,7 +60,7 @@ fn what_a_known_copy_was_taken_from_is_not_needed() {
         done   [stage-1 4/4] RUN three: content perform
         # again
         done   [build 1/2] FROM docker.io/library/a:latest: source
-        -      [build 2/2] RUN one
+        cached [build 2/2] RUN one
         done   [stage-1 1/4] FROM docker.io/library/b:latest: source
         cached [stage-1 2/4] RUN two
         cached [stage-1 3/4] COPY --from=build /x /y
@@ -85,21 +87,21 @@ fn files_of_the_caller_count_by_their_content() {
         # first
         done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
-        done   [stage-0 2/3] COPY . /src: content perform
+        done   [stage-0 2/3] COPY . /src: taken content perform
         done   [stage-0 3/3] RUN make: content perform
         done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=0 /x /: content perform
         # again: the copy of what was made needs no look at files
         done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
-        cached [stage-0 2/3] COPY . /src: content
+        cached [stage-0 2/3] COPY . /src: taken
         cached [stage-0 3/3] RUN make
         done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         cached [stage-1 2/2] COPY --from=0 /x /
         # other files
         done   [stage-0 1/3] FROM docker.io/library/a:latest: source
         done   [internal] load build context: source
-        done   [stage-0 2/3] COPY . /src: content perform
+        done   [stage-0 2/3] COPY . /src: taken content perform
         done   [stage-0 3/3] RUN make: content perform
         done   [stage-1 1/2] FROM docker.io/library/b:latest: source
         done   [stage-1 2/2] COPY --from=0 /x /: content perform
@@ -210,4 +212,73 @@ fn a_cache_that_has_it_all_is_read_alone() {
         assert_eq!(scene.store.writes.load(Ordering::SeqCst), writes, "{text}");
     }
     assert!(scene.store.reads.load(Ordering::SeqCst) > 0);
+}
+
+const COPIED: &str = "FROM a AS s\nCOPY . /src\nRUN make\nFROM b\nCOPY --from=s /x /\nRUN --mount=target=/c --mount=from=s,target=/m end";
+
+/// Who has no files of the stages before needs none of them, though these are made of files of the caller.
+#[test]
+fn what_was_made_of_the_callers_files_is_known_without_what_made_it() {
+    let mut scene = Scene::default();
+    scene.build("first", COPIED);
+    scene.world.lose("COPY . /src");
+    scene.world.lose("RUN make");
+    scene.build("without the layers of the first stage", COPIED);
+    scene.world.set("", "2");
+    scene.build("other files", COPIED);
+    scene.check(expect![[r#"
+        # first
+        done   [s 1/3] FROM docker.io/library/a:latest: source
+        done   [internal] load build context: source
+        done   [s 2/3] COPY . /src: taken content perform
+        done   [s 3/3] RUN make: content perform
+        done   [stage-1 1/3] FROM docker.io/library/b:latest: source
+        done   [stage-1 2/3] COPY --from=s /x /: content perform
+        done   [stage-1 3/3] RUN --mount=target=/c --mount=from=s,target=/m end: taken content perform
+        # without the layers of the first stage
+        done   [s 1/3] FROM docker.io/library/a:latest: source
+        done   [internal] load build context: source
+        cached [s 2/3] COPY . /src: taken
+        cached [s 3/3] RUN make
+        done   [stage-1 1/3] FROM docker.io/library/b:latest: source
+        cached [stage-1 2/3] COPY --from=s /x /
+        cached [stage-1 3/3] RUN --mount=target=/c --mount=from=s,target=/m end: taken
+        # other files
+        done   [s 1/3] FROM docker.io/library/a:latest: source
+        done   [internal] load build context: source
+        done   [s 2/3] COPY . /src: taken content perform
+        done   [s 3/3] RUN make: content perform
+        done   [stage-1 1/3] FROM docker.io/library/b:latest: source
+        done   [stage-1 2/3] COPY --from=s /x /: content perform
+        done   [stage-1 3/3] RUN --mount=target=/c --mount=from=s,target=/m end: taken content perform
+    "#]]);
+}
+
+/// A build that needs next to nothing hears of all there is, so that its cache is of use to whoever needs more.
+#[test]
+fn who_asks_for_all_hears_of_what_nobody_needed() {
+    for text in [
+        STAGES,
+        COPIED,
+        "FROM a AS s\nADD https://h/f /f\nCOPY --link . /t\nFROM s AS t\nRUN x\nFROM b\nCOPY --from=t /x /",
+    ] {
+        let mut scene = Scene::default();
+        scene.build("", text);
+        let all = scene.store.all();
+        scene.store.found.lock().unwrap().clear();
+        scene.build("", text);
+        assert_eq!(scene.world.count("perform"), 0, "{text}");
+        let found = scene.store.found.lock().unwrap().clone();
+        let heard: BTreeSet<&str> = all
+            .iter()
+            .filter(|(key, _)| found.contains(key))
+            .map(|(_, record)| record.layer.as_str())
+            .collect();
+        let made: BTreeSet<&str> = all.values().map(|record| record.layer.as_str()).collect();
+        assert_eq!(heard, made, "{text}");
+        // With what it has heard of, nothing is made anew.
+        scene.store.forget(|key| !found.contains(key));
+        scene.build("", text);
+        assert_eq!(scene.world.count("perform"), 0, "{text}");
+    }
 }

@@ -56,20 +56,35 @@ pub(super) fn content(
     inputs: &[Tree],
     step: &Step<'_>,
 ) -> Result<Digest> {
-    let all = select::select(session, op, inputs)?;
-    content_of(session, (op, &all), inputs, step)
+    let taken = taken_of(session, (op, &select::select(session, op, inputs)?), step)?;
+    Ok(content_upon(inputs.first(), &taken))
 }
 
-fn content_of(
+/// The same, of what it takes.
+pub(super) fn content_upon(base: Option<&Tree>, taken: &Digest) -> Digest {
+    let mut fields = Fields::new("copy 3");
+    fields.add(base.map(Tree::chain).map_or_else(String::new, |chain| chain.to_string()).as_bytes());
+    fields.add(taken.as_str().as_bytes());
+    fields.finish()
+}
+
+/// The digest of what a copy takes of some of its inputs.
+pub(super) fn taken(
     session: &Session<'_>,
-    (op, all): (&CopyOp, &[Picked]),
-    inputs: &[Tree],
+    op: &CopyOp,
+    given: &[Option<Tree>],
     step: &Step<'_>,
 ) -> Result<Digest> {
+    let is_given = |selection: &&Selection| given.get(selection.input).is_some_and(Option::is_some);
+    let selections = op.selections.iter().filter(is_given).cloned().collect();
+    let op = CopyOp { selections, ..op.clone() };
+    let inputs: Vec<Tree> = given.iter().map(|tree| tree.clone().unwrap_or_else(Tree::empty)).collect();
+    taken_of(session, (&op, &select::select(session, &op, &inputs)?), step)
+}
+
+fn taken_of(session: &Session<'_>, (op, all): (&CopyOp, &[Picked]), step: &Step<'_>) -> Result<Digest> {
     key::hash(session, all, step)?;
-    let mut fields = Fields::new("copy 2");
-    fields
-        .add(inputs.first().map(Tree::chain).map_or_else(String::new, |chain| chain.to_string()).as_bytes());
+    let mut fields = Fields::new("taken 1");
     fields.add(op.destination.as_bytes());
     for text in [&op.owner, &op.mode] {
         fields.add(text.as_deref().unwrap_or_default().as_bytes());
@@ -158,7 +173,7 @@ pub(super) fn as_layer(session: &Session<'_>, tree: &Tree, path: &str, step: &St
     let op = part(path);
     let inputs = [Tree::empty(), tree.clone()];
     let all = select_whole(session, &op, &inputs)?;
-    let digest = content_of(session, (&op, &all), &inputs, step)?;
+    let digest = taken_of(session, (&op, &all), step)?;
     let known = || {
         let parts = session.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().find(|(known, _)| *known == digest).map(|(_, layer)| layer.clone())
@@ -245,7 +260,7 @@ pub(super) fn part_content(
 ) -> Result<Digest> {
     let (op, inputs) = (part(path), [Tree::empty(), tree.clone()]);
     let all = select_whole(session, &op, &inputs)?;
-    content_of(session, (&op, &all), &inputs, step)
+    taken_of(session, (&op, &all), step)
 }
 
 /// As [`select::select`], but a directory stands for itself too: it is shown with its own mode.

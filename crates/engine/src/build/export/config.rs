@@ -2,7 +2,8 @@
 //!
 //! Without `SOURCE_DATE_EPOCH` a step was done when its layer was stored, a step without a layer when the one before it was (or,
 //! where no layer comes before it, the first of this build), and an image was made when its last step was. So a build of
-//! which the cache knows every step gives the image that it gave before.
+//! which the cache knows every step gives the image that it gave before; also where the cache is another machine's, for that says when
+//! its layers were made.
 
 use oci::{DiffId, History, ImageConfig, Timestamp};
 use rustix::fs::stat;
@@ -10,16 +11,20 @@ use rustix::fs::stat;
 use super::Product;
 use crate::Result;
 use crate::build::session::Session;
+use crate::build::shared::SharedCache;
 
 /// A product with the digests of its layers, and all times in its config.
-pub(super) fn finished(session: &Session<'_>, product: Product) -> Result<Product> {
+pub(super) fn finished(
+    session: &Session<'_>,
+    cache: Option<&SharedCache<'_>>,
+    product: Product,
+) -> Result<Product> {
     let Product { platform, mut config, tree, layer_names } = product;
     config.rootfs.diff_ids = tree.diff_ids();
     complete_history(&mut config, &layer_names);
     let stored = |layer: &DiffId| {
-        let found = stat(session.engine.store.layer_path(layer)).ok()?;
-        // A second is enough for people, and what file systems agree on.
-        Timestamp::new(found.st_mtime, 0)
+        let known = stored(session, layer)?;
+        Some(cache.and_then(|cache| cache.claimed_time(layer)).map_or(known, |claimed| claimed.min(known)))
     };
     let times: Vec<Option<Timestamp>> = match session.timestamp() {
         Some(epoch) => vec![Some(epoch); config.rootfs.diff_ids.len()],
@@ -36,6 +41,13 @@ pub(super) fn finished(session: &Session<'_>, product: Product) -> Result<Produc
         config.created = config.history.iter().rev().find_map(|step| step.created);
     }
     Ok(Product { platform, config, tree, layer_names })
+}
+
+/// When a layer was stored here.
+pub(in crate::build) fn stored(session: &Session<'_>, layer: &DiffId) -> Option<Timestamp> {
+    let found = stat(session.engine.store.layer_path(layer)).ok()?;
+    // A second is enough for people, and what file systems agree on.
+    Timestamp::new(found.st_mtime, 0)
 }
 
 /// Sees to it that each layer has its line in the history.

@@ -42,6 +42,7 @@ use crate::images::failed;
 use crate::info::Built;
 pub(super) use archive::{at_output, directory as output_directory, write_layout};
 pub(super) use attest::Origin;
+pub(super) use config::stored;
 pub(super) use options::codec_of;
 use options::{Format, Output};
 
@@ -93,8 +94,12 @@ pub(super) fn check(request: &crate::request::Build) -> Result<()> {
 }
 
 /// Products as they are exported, with all that their configs have.
-pub(super) fn finished(session: &Session<'_>, products: Vec<Product>) -> Result<Vec<Product>> {
-    products.into_iter().map(|product| config::finished(session, product)).collect()
+pub(super) fn finished(
+    session: &Session<'_>,
+    cache: Option<&SharedCache<'_>>,
+    products: Vec<Product>,
+) -> Result<Vec<Product>> {
+    products.into_iter().map(|product| config::finished(session, cache, product)).collect()
 }
 
 /// Where each of some finished products comes from, for what is made of them.

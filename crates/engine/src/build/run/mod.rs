@@ -38,9 +38,9 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use build::{Record, Step};
+use build::{Key, Record, Step};
 use dockerfile::lower::RunOp;
-use oci::{Digest, Hasher};
+use oci::Digest;
 
 use super::session::Session;
 use super::tree::Tree;
@@ -53,16 +53,26 @@ pub(super) use request::{check, refused};
 /// The digest of all that a program gets from the content of its inputs: the layers that it runs in, and those of what is
 /// mounted. No secret, agent or cache is part of it.
 pub(super) fn content(session: &Session<'_>, op: &RunOp, inputs: &[Tree], step: &Step<'_>) -> Result<Digest> {
-    let mut hasher = Hasher::sha256();
-    let mut part = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    if let Some(root) = inputs.first() {
-        part(root.chain().as_str());
-    }
-    mounts::contents(session, op, inputs, step, &mut part)?;
-    Ok(hasher.finish())
+    let mut parts: Vec<String> = inputs.first().map(|root| root.chain().to_string()).into_iter().collect();
+    mounts::contents(session, op, inputs, step, &mut |text| parts.push(text.to_owned()))?;
+    Ok(Key::of("run", parts.iter().map(String::as_str)).digest().clone())
+}
+
+/// The digest of what a program has mounted of some of its inputs.
+pub(super) fn taken(
+    session: &Session<'_>,
+    op: &RunOp,
+    given: &[Option<Tree>],
+    step: &Step<'_>,
+) -> Result<Digest> {
+    let is_given = |input: usize| given.get(input).is_some_and(Option::is_some);
+    let mut op = op.clone();
+    op.mounts.retain(|(_, input)| input.is_some_and(is_given));
+    op.document = op.document.filter(|(input, _)| is_given(*input));
+    let inputs: Vec<Tree> = given.iter().map(|tree| tree.clone().unwrap_or_else(Tree::empty)).collect();
+    let mut parts = Vec::new();
+    mounts::contents(session, &op, &inputs, step, &mut |text| parts.push(text.to_owned()))?;
+    Ok(Key::of("mounted", parts.iter().map(String::as_str)).digest().clone())
 }
 
 /// Runs a program to its end, and stores what it has changed as a layer.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use build::Record as Known;
 use image::{Content, Outgoing};
 use oci::{Descriptor, DiffId, Index, Manifest, MediaType, Reference};
 
-use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, Layer, Record};
+use super::document::{ANNOTATION, ARTIFACT, CONFIG, Document, INLINE, LAYERS};
 use super::options::{Place, Target, exports};
 use super::{SharedCache, Used};
 use crate::build::blobs::refused;
@@ -24,27 +25,30 @@ pub(in crate::build) fn annotation(
 ) -> Result<Option<(String, String)>> {
     let is_inline = exports(request)?.iter().any(|target| target.place == Place::Inline);
     let Some(cache) = cache.filter(|_| is_inline) else { return Ok(None) };
-    let used = cache.used();
+    let (used, claims) = (cache.used().clone(), cache.claims());
     let mut document = Document::default();
     for (diff_id, size, blob) in layers {
         if let Some(known) = used.get(diff_id) {
-            document.add(diff_id, *size, blob, known);
+            let keys = cache.keys_of(known, &claims, diff_id)?;
+            document.add((diff_id, *size, cache.made(diff_id)), blob, keys);
         }
     }
+    document.fit(INLINE);
     let text = serde_json::to_string(&document).map_err(|source| Error::WriteList { source })?;
     Ok(Some((ANNOTATION.to_owned(), text)))
 }
 
-impl Document {
-    fn add(&mut self, diff_id: &DiffId, size: u64, blob: &Descriptor, used: &Used) {
-        let place = self.layers.len();
-        let blob = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
-        self.layers.push(Layer { diff_id: diff_id.clone(), size, blob });
-        self.records.extend(used.keys.iter().map(|key| Record { key: key.clone(), layer: place }));
-    }
-}
-
 impl SharedCache<'_> {
+    /// The size of a layer, which is here from now on; none if it is nowhere. A build hears of layers that it has no need of.
+    fn present(&self, layer: &DiffId, used: &Used) -> Result<Option<u64>> {
+        const ACTION: &str = "export the cache";
+        let draft = &self.session.draft;
+        draft.keep_layers([layer]).map_err(failed(ACTION))?;
+        let size = draft.layer_size(layer).map_err(failed(ACTION))?;
+        let brought = || self.bring(&Known { layer: layer.clone(), size: used.size });
+        Ok(size.or_else(|| brought().map(|layer| layer.size)))
+    }
+
     /// Writes all caches that were asked for. `results` are the layers of what was built.
     pub(in crate::build) fn export(
         &self,
@@ -76,17 +80,18 @@ impl SharedCache<'_> {
     ) -> Result<()> {
         let mut layout = Outgoing::default();
         let mut document = Document::default();
-        let used: BTreeMap<DiffId, Used> = self.used().clone();
-        for (diff_id, used) in used.iter().filter(|(layer, _)| target.is_max || results.contains(*layer)) {
-            // A layer that was only heard of need not be here.
-            let size = self.session.engine.store.layer_size(diff_id).map_err(failed("export the cache"))?;
-            let Some(size) = size else { continue };
+        let (used, claims): (BTreeMap<DiffId, Used>, _) = (self.used().clone(), self.claims());
+        let wanted = used.iter().filter(|(layer, _)| target.is_max || results.contains(*layer));
+        for (diff_id, used) in wanted.take(LAYERS) {
+            let Some(size) = self.present(diff_id, used)? else { continue };
             let made = compressor.compressed(diff_id, target.codec)?;
             part.progress(&format!("writing layer {}", made.descriptor.digest), size, Some(size), true);
-            document.add(diff_id, size, &made.descriptor, used);
+            let keys = self.keys_of(used, &claims, diff_id)?;
+            document.add((diff_id, size, self.made(diff_id)), &made.descriptor, keys);
             let content = (made.descriptor.size, Content::File(made.path));
             layout.blobs.insert(made.descriptor.digest, content);
         }
+        document.fit(oci::CONFIG_LIMIT);
         let json = |source| Error::WriteList { source };
         let config = serde_json::to_vec(&document).map_err(json)?;
         let described = Descriptor::of(MediaType::from(CONFIG), &config);

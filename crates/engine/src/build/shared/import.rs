@@ -1,6 +1,6 @@
 //! Reads caches, and fetches of them what is wanted.
 
-use oci::{Descriptor, Document as OciDocument, Manifest};
+use oci::{Document as OciDocument, ImageConfig, Index, Manifest, Platform};
 
 use super::Imported;
 use super::document::{ANNOTATION, CONFIG, Document};
@@ -9,6 +9,9 @@ use crate::build::BuildError;
 use crate::build::blobs::{Blobs, Entry};
 use crate::build::session::Session;
 use crate::{Error, Result};
+
+/// The most images of an index that are looked at.
+const IMAGES: usize = 64;
 
 /// Reads what a cache says.
 pub(super) fn import(session: &Session<'_>, place: &Place) -> Result<Imported> {
@@ -21,29 +24,53 @@ pub(super) fn import(session: &Session<'_>, place: &Place) -> Result<Imported> {
         Place::Tar(path) => Blobs::in_tar(path, &Entry::Usual)?,
         Place::Inline => return Err(bad("there is no image yet".to_owned())),
     };
-    let (bytes, layers) = document(top, &blobs)?;
-    Document::read(&bytes, &layers, blobs)
+    let documents = match &top {
+        OciDocument::Index(index) => match of_index(index, &blobs)? {
+            found if found.is_empty() => vec![of_manifest(&blobs.image(top, &Platform::host())?, &blobs)?],
+            found => found,
+        },
+        OciDocument::Manifest(manifest) => vec![of_manifest(manifest, &blobs)?],
+    };
+    Ok(Document::joined(documents, blobs))
 }
 
-/// The document of a cache, and the blobs that its manifest names.
-fn document(top: OciDocument, blobs: &Blobs) -> Result<(Vec<u8>, Vec<Descriptor>)> {
-    if let OciDocument::Index(index) = &top
-        && let Some(config) = index.manifests.iter().find(|entry| entry.media_type.as_str() == CONFIG)
-    {
-        return Ok((blobs.small(config, oci::CONFIG_LIMIT)?, index.manifests.clone()));
+/// What an index has: one cache, or images for several platforms with one each.
+fn of_index(index: &Index, blobs: &Blobs) -> Result<Vec<Document>> {
+    if let Some(config) = index.manifests.iter().find(|entry| entry.media_type.as_str() == CONFIG) {
+        return Ok(vec![Document::read(&blobs.small(config, oci::CONFIG_LIMIT)?, &index.manifests)?]);
     }
-    // An image for several platforms: that of this host.
-    of_manifest(&blobs.image(top, &oci::Platform::host())?, blobs)
+    let mut found = Vec::new();
+    // What belongs to an image, such as what is attested of it, has no platform.
+    let images = index.manifests.iter().filter(|entry| entry.platform.is_some());
+    for entry in images.take(IMAGES) {
+        // An index may lie somewhere where not all of its images do.
+        match blobs.document(entry) {
+            Ok(OciDocument::Manifest(manifest)) => found.extend(inline(&manifest, blobs).transpose()?),
+            Ok(OciDocument::Index(_)) => {}
+            Err(error) => {
+                tracing::warn!(%error, image = %entry.digest, "an image has no cache that is to be had")
+            }
+        }
+    }
+    Ok(found)
 }
 
-fn of_manifest(manifest: &Manifest, blobs: &Blobs) -> Result<(Vec<u8>, Vec<Descriptor>)> {
+fn of_manifest(manifest: &Manifest, blobs: &Blobs) -> Result<Document> {
     if manifest.config.media_type.as_str() == CONFIG {
-        return Ok((blobs.small(&manifest.config, oci::CONFIG_LIMIT)?, manifest.layers.clone()));
+        return Document::read(&blobs.small(&manifest.config, oci::CONFIG_LIMIT)?, &manifest.layers);
     }
-    match manifest.annotations.get(ANNOTATION) {
-        Some(text) => Ok((text.clone().into_bytes(), manifest.layers.clone())),
-        None => Err(bad("it is no cache, and no image with one".to_owned())),
-    }
+    inline(manifest, blobs).unwrap_or_else(|| Err(bad("it is no cache, and no image with one".to_owned())))
+}
+
+/// The cache that an image is.
+fn inline(manifest: &Manifest, blobs: &Blobs) -> Option<Result<Document>> {
+    let text = manifest.annotations.get(ANNOTATION)?;
+    let diff_ids = || {
+        let config = blobs.small(&manifest.config, oci::CONFIG_LIMIT)?;
+        let config = ImageConfig::parse(&config).map_err(|error| blobs.bad(error.to_string()))?;
+        Ok(config.rootfs.diff_ids)
+    };
+    Some(Document::read_inline(text.as_bytes(), &manifest.layers, diff_ids))
 }
 
 fn bad(reason: String) -> Error {

@@ -3,8 +3,12 @@
 //! ```text
 //! keys ──► this root's records ──no──► what was imported: a claim that a key's layer is this one
 //!                                        └ the layer is fetched when its step is restored, and only then
-//! layers and keys of this build ──► a manifest with layers and a config ([`document`]) ──► registry, layout, the image itself
+//! layers and keys of this build ──► all other keys of the same results ──► a manifest with layers and a config ([`document`]) ──► registry, layout, the image itself
 //! ```
+//!
+//! A build that finds everything asks for few keys, by which another one need not find it: one whose base came differently, say, or which
+//! has the same files from elsewhere. So what is handed on are all keys of each result, as this root or an imported cache has them, and
+//! with `mode=max` all results of the graph, needed or not ([`build::Options::asks_all`]).
 //!
 //! The carrier is that of BuildKit, an OCI image of layers with a config of a type of its own; the keys are ours, so neither reads the
 //! other's.
@@ -33,10 +37,11 @@ use std::sync::{Mutex, PoisonError};
 use build::{Cache, Cancel, Claim, Key, Record};
 use dockerfile::lower::Node;
 use image::LoadedLayer;
-use oci::{DiffId, Digest};
+use oci::{DiffId, Digest, Timestamp};
 
 use super::blobs::Blobs;
 use super::cache::RecordCache;
+use super::export::stored;
 use super::progress::Progress;
 use super::session::Session;
 use crate::{Error, Result};
@@ -71,6 +76,8 @@ struct Used {
     size: u64,
     keys: BTreeSet<Digest>,
     name: String,
+    /// The records of this root that it was found by or kept as.
+    records: BTreeSet<String>,
     /// Somebody else claims it to be right.
     is_claimed: bool,
 }
@@ -131,6 +138,62 @@ impl<'s> SharedCache<'s> {
         None
     }
 
+    /// Whether somebody is to have all that is known of the graph.
+    pub(super) fn exports_all(&self) -> Result<bool> {
+        Ok(options::exports(self.session.request)?.iter().any(|target| target.is_max))
+    }
+
+    /// Keys that lead to a result: first those of this build, in which nobody can be wrong who builds the same, then all others.
+    fn keys_of(
+        &self,
+        used: &Used,
+        claims: &BTreeMap<&DiffId, Vec<&Digest>>,
+        layer: &DiffId,
+    ) -> Result<Vec<Digest>> {
+        let mut keys: Vec<Digest> = used.keys.iter().cloned().collect();
+        for record in &used.records {
+            keys.extend(self.local.keys_of(record)?);
+        }
+        keys.extend(claims.get(layer).into_iter().flatten().map(|key| (*key).clone()));
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
+        Ok(keys)
+    }
+
+    /// What the imported caches claim, by layers.
+    fn claims(&self) -> BTreeMap<&DiffId, Vec<&Digest>> {
+        let mut claims: BTreeMap<&DiffId, Vec<&Digest>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for imported in &self.imported {
+            for (key, layer) in &imported.records {
+                // What another cache or this build says otherwise counts there.
+                if let Some(layer) = imported.layers.get(*layer).filter(|_| seen.insert(key)) {
+                    claims.entry(&layer.diff_id).or_default().push(key);
+                }
+            }
+        }
+        claims
+    }
+
+    /// When a layer was made, as somebody claims who has it.
+    pub(super) fn claimed_time(&self, layer: &DiffId) -> Option<Timestamp> {
+        self.imported.iter().find_map(|imported| {
+            let layer = imported.layers.iter().find(|known| known.diff_id == *layer)?;
+            Timestamp::new(layer.made?, 0)
+        })
+    }
+
+    /// When a layer was made that is here.
+    fn made(&self, layer: &DiffId) -> Option<i64> {
+        let known = stored(self.session, layer)?;
+        Some(self.claimed_time(layer).map_or(known, |claimed| claimed.min(known)).seconds())
+    }
+
+    /// A record of this root has been used.
+    fn note_record(&self, layer: &DiffId, id: String) {
+        self.used().entry(layer.clone()).or_default().records.insert(id);
+    }
+
     fn note(&self, keys: &[Key], record: &Record, name: &str, is_claimed: bool) {
         let mut used = self.used();
         let known = used.entry(record.layer.clone()).or_default();
@@ -147,8 +210,10 @@ impl Cache for SharedCache<'_> {
     type Error = Error;
 
     fn find(&self, key: &Key) -> Result<Option<Record>> {
-        if let Some(record) = self.local.find(key)? {
+        if let Some(found) = self.local.look(key)? {
+            let record = Record { layer: found.layer, size: found.size };
             self.note(std::slice::from_ref(key), &record, "", false);
+            self.note_record(&record.layer, found.id);
             return Ok(Some(record));
         }
         let salted = self.salted(key).map(|key| self.local.find(&key)).transpose()?.flatten();
@@ -170,7 +235,9 @@ impl Cache for SharedCache<'_> {
             return Ok(());
         }
         if !self.is_tainted.load(Ordering::SeqCst) {
-            return self.local.keep(keys, record, node);
+            let id = self.local.keep_as(keys, record, node)?;
+            self.note_record(&record.layer, id);
+            return Ok(());
         }
         let keys: Vec<Key> = keys.iter().filter_map(|key| self.salted(key)).collect();
         self.local.keep(&keys, record, node)

@@ -87,7 +87,7 @@ fn export_watched(
         config.config.cmd = Some(vec!["/x".to_owned()]);
         products.push(Product { platform, config, tree, layer_names: vec!["COPY . .".to_owned()] });
     }
-    run(&session, finished(&session, products)?, &Facts::default(), &Progress::new(watch))
+    run(&session, finished(&session, None, products)?, &Facts::default(), &Progress::new(watch))
 }
 
 fn skopeo(arguments: &[&str]) -> Value {
