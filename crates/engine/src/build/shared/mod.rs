@@ -154,7 +154,9 @@ impl<'s> SharedCache<'s> {
         for record in &used.records {
             keys.extend(self.local.keys_of(record)?);
         }
-        keys.extend(claims.get(layer).into_iter().flatten().map(|key| (*key).clone()));
+        // Of a cache that was of no use here nothing is handed on.
+        let claims = claims.get(layer).filter(|_| used.is_claimed);
+        keys.extend(claims.into_iter().flatten().map(|key| (*key).clone()));
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.clone()));
         Ok(keys)
@@ -179,7 +181,8 @@ impl<'s> SharedCache<'s> {
     pub(super) fn claimed_time(&self, layer: &DiffId) -> Option<Timestamp> {
         self.imported.iter().find_map(|imported| {
             let layer = imported.layers.iter().find(|known| known.diff_id == *layer)?;
-            Timestamp::new(layer.made?, 0)
+            // Before 1970 nothing was built.
+            Timestamp::new(layer.made?.max(0), 0)
         })
     }
 

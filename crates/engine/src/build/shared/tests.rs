@@ -224,6 +224,9 @@ fn a_bad_cache_costs_its_hits_and_nothing_else() {
         ("/layers/0/size", Value::from(10)),
         ("/layers/0/diffId", wrong()),
         ("/layers/0/blob/digest", wrong()),
+        ("/layers/0/made", "soon".into()),
+        ("/layers/0/made", i64::MAX.into()),
+        ("/layers/0/made", i64::MIN.into()),
         ("/records", Value::Null),
     ] {
         std::fs::remove_dir_all(&local).unwrap();
@@ -261,6 +264,109 @@ fn a_bad_cache_costs_its_hits_and_nothing_else() {
     }
     let (again, known) = build(&Scratch::new(), &context, &[&from], &[], &[]);
     assert!(again.id() == built.id() && known.is_empty());
+}
+
+/// The document of a cache in a layout.
+fn document(layout: &Path) -> Value {
+    let document = std::cell::RefCell::new(Value::Null);
+    craft(layout, &|config| *document.borrow_mut() = config.clone());
+    document.into_inner()
+}
+
+#[test]
+fn what_others_claim_is_handed_on_by_those_alone_who_have_used_it() {
+    let (first, other, base) = (Scratch::new(), Scratch::new(), Scratch::new());
+    let context = context(&base);
+    let (crafted, exported) = (base.join("crafted"), base.join("exported"));
+    let to = |place: &Path| format!("type=local,dest={},mode=max", place.display());
+    let from = format!("type=local,src={}", crafted.display());
+    build(&first, &context, &[], &[&to(&crafted)], &[]);
+    let lie = oci::Digest::of(b"a key of somebody else's step").to_string();
+    craft(&crafted, &|config| {
+        let layers = config["layers"].as_array().unwrap().len();
+        let records = config["records"].as_array_mut().unwrap();
+        records.extend((0..layers).map(|layer| serde_json::json!({ "key": lie, "layer": layer })));
+    });
+    let has_lie = |place: &Path| document(place).to_string().contains(&lie);
+    // Who knows all of it hands on what he knows.
+    build(&first, &context, &[&from], &[&to(&exported)], &[]);
+    assert!(!has_lie(&exported) && !document(&exported)["records"].as_array().unwrap().is_empty());
+    // Who has believed a cache hands on that he did, for whom he is believed by: the whole of it, or it would be of no use.
+    std::fs::remove_dir_all(&exported).unwrap();
+    build(&other, &context, &[&from], &[&to(&exported)], &[]);
+    let keys = |place: &Path| -> std::collections::BTreeSet<String> {
+        let document = document(place);
+        let records = document["records"].as_array().unwrap();
+        records.iter().map(|record| record["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys(&exported), keys(&crafted));
+    // And it is written down nowhere.
+    assert_eq!(engine(&other).state().build_records().unwrap().len(), 0);
+}
+
+#[test]
+fn a_cache_that_is_too_long_or_leads_to_itself_has_nothing() {
+    let (first, base) = (Scratch::new(), Scratch::new());
+    let context = context(&base);
+    let local = base.join("cache");
+    let to = format!("type=local,dest={},mode=max", local.display());
+    let (built, _) = build(&first, &context, &[], &[&to], &[]);
+    let from = format!("type=local,src={}", local.display());
+    let is_passed_over = |what: &str| {
+        let (again, known) = build(&Scratch::new(), &context, &[&from], &[], &[]);
+        assert!(again.id() == built.id() && known.is_empty(), "{what}: {known:?}");
+    };
+    // Longer than any that is written, though each part of it could be right.
+    let key = |number: u64| serde_json::json!({ "key": oci::Digest::of(&number.to_le_bytes()), "layer": 0 });
+    let good = document(&local);
+    craft(&local, &|config| config["records"] = (0..60_000).map(key).collect());
+    is_passed_over("60,000 keys");
+    craft(&local, &|config| config["padding"] = "x".repeat(5 << 20).into());
+    is_passed_over("5 MiB of one name");
+    // Brackets that no reader may follow one by one down its stack.
+    craft(&local, &|config| config["records"] = Value::Null);
+    let deep = "[".repeat(200_000);
+    let blobs = local.join("blobs/sha256");
+    put_top(&local, &deep_manifest(&blobs, deep.as_bytes()));
+    is_passed_over("brackets without an end");
+    // Indexes that lead to each other, as far as digests let them.
+    let mut inner = deep_manifest(&blobs, good.to_string().as_bytes());
+    for _ in 0..20 {
+        let bytes =
+            serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] }).to_string();
+        inner = described(&blobs, INDEX, bytes.as_bytes());
+    }
+    put_top(&local, &inner);
+    is_passed_over("twenty indexes in each other");
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Puts a blob into a layout; what leads to it.
+fn described(blobs: &Path, kind: &str, bytes: &[u8]) -> Value {
+    let digest = oci::Digest::of(bytes);
+    std::fs::write(blobs.join(digest.encoded()), bytes).unwrap();
+    serde_json::json!({ "mediaType": kind, "digest": digest, "size": bytes.len() })
+}
+
+/// A manifest of a cache with this document.
+fn deep_manifest(blobs: &Path, document: &[u8]) -> Value {
+    let config = described(blobs, super::document::CONFIG, document);
+    let manifest =
+        serde_json::json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [] });
+    described(blobs, MANIFEST, manifest.to_string().as_bytes())
+}
+
+/// Makes something else what a layout leads to.
+fn put_top(layout: &Path, entry: &Value) {
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let annotations = index["manifests"][0]["annotations"].clone();
+    let mut entry = entry.clone();
+    entry["annotations"] = annotations;
+    index["manifests"] = vec![entry].into();
+    std::fs::write(path, index.to_string()).unwrap();
 }
 
 #[test]
