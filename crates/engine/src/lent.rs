@@ -41,21 +41,21 @@ impl Engine {
     /// `member` there to `target`. All of it is beside each other, where nobody else is.
     pub(crate) fn unpack_member(
         &self,
-        layer: &DiffId,
+        (layer, tar): (&DiffId, &Path),
         scratch: &Path,
         (member, target): (&str, &Path),
     ) -> Result<()> {
         const ACTION: &str = "unpack a layer";
         let Some(maps) = self.facts().rootless.as_ref().and_then(plan::lent_for_files) else {
             Privilege::of_this_process()
-                .and_then(|privilege| snapshots::unpack_alone(&self.store, layer, scratch, privilege))
+                .and_then(|privilege| snapshots::unpack_alone(tar, layer, scratch, privilege))
                 .map_err(failed(ACTION))?;
             return file::rename(&scratch.join(member), target)
                 .map_err(|source| Error::File { action: ACTION, source });
         };
         let what = Fill {
-            root: self.store.root().to_owned(),
             layer: layer.clone(),
+            tar: tar.to_owned(),
             scratch: scratch.to_owned(),
             member: member.to_owned(),
             target: target.to_owned(),

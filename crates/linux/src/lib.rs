@@ -10,6 +10,7 @@ pub mod clock;
 pub mod detach;
 pub mod fanotify;
 pub mod file;
+pub mod held;
 pub mod lock;
 pub mod loopback;
 pub mod memory;

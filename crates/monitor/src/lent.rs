@@ -54,10 +54,10 @@ pub struct Unpack {
 /// A part of one layer, which is unpacked as [`image::snapshots::unpack_alone`] does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fill {
-    /// The root of the store; absolute.
-    pub root: PathBuf,
     /// The layer.
     pub layer: DiffId,
+    /// Where its tar lies; absolute.
+    pub tar: PathBuf,
     /// The directory that is made of it.
     pub scratch: PathBuf,
     /// The name in that of what is wanted.
@@ -310,8 +310,8 @@ fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
 }
 
 /// Nobody but its owner, and root here, may rename a directory to where it has another parent.
-fn fill_from(Fill { root, layer, scratch, member, target }: &Fill) -> image::Result<()> {
-    unpack_alone(&Store::open(root)?, layer, scratch, Privilege::UserNamespace)?;
+fn fill_from(Fill { layer, tar, scratch, member, target }: &Fill) -> image::Result<()> {
+    unpack_alone(tar, layer, scratch, Privilege::UserNamespace)?;
     Ok(file::rename(&scratch.join(member), target)?)
 }
 

@@ -18,6 +18,7 @@ mod disk;
 mod image;
 mod killing;
 mod leftovers;
+mod moments;
 pub mod peer;
 mod registry;
 mod repositories;
@@ -34,10 +35,8 @@ pub use context::build_context;
 pub use cutter::Cutter;
 pub use disk::Disk;
 pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, busybox_layer, layer};
-pub use killing::{
-    Call, Killed, Moment, Victims, Whose, calls_of, held_up_at, kill_any_at, kill_at, kill_those_at,
-    moments_of,
-};
+pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};
+pub use moments::{Killed, Kind, Moment, Victims, Whose, kill_those_at, moments_of, moments_of_threads};
 pub use peer::{Peer, Reply, Seen};
 pub use registry::{Registry, RegistryOptions, Shelf, registry};
 pub use repositories::git_backend;

@@ -165,8 +165,20 @@ impl Blobs {
         }
     }
 
-    /// Fetches a layer into the store: not a byte more than `size`, where it is known, and with the digest that was said.
+    /// Fetches a layer into the store, as [`Blobs::fetch`] does.
     pub(super) fn bring(
+        &self,
+        session: &Session<'_>,
+        layer: (&DiffId, Option<u64>),
+        blob: &Descriptor,
+    ) -> Result<LoadedLayer> {
+        let fetched = self.fetch(session, layer, blob)?;
+        session.draft.publish(&fetched.diff_id).map_err(failed("store a layer"))?;
+        Ok(fetched)
+    }
+
+    /// Fetches a layer for this build alone: not a byte more than `size`, where it is known, and with the digest that was said.
+    pub(super) fn fetch(
         &self,
         session: &Session<'_>,
         (layer, size): (&DiffId, Option<u64>),
@@ -184,7 +196,7 @@ impl Blobs {
             return Err(self.bad(format!("the layer {name} is not as long as was said")));
         }
         writer.flush().map_err(read).map_err(failed("store a layer"))?;
-        let stored = writer.finish().map_err(failed("store a layer"))?;
+        let stored = writer.hand_in().map_err(failed("store a layer"))?;
         if stored.diff_id != *layer {
             return Err(self.bad(format!("the layer {name} has the digest {}", stored.diff_id)));
         }

@@ -1,18 +1,24 @@
 //! Records of what was made, written behind who made it.
 //!
 //! ```text
-//! step made ──keep──► queue ──► its layer synced and published ──► its keys written ──► its claim ends
+//! step made ──keep──► queue ──► its tar synced ──► linked into layers/ ──► layers/ synced ──► its keys written ──► its claim ends
 //!    └► the next step begins
 //! ```
+//!
+//! One thread writes, in the order in which steps are done. The order of what it does is what a loss of power is survived by: a row of
+//! the database is not synced, and so may be lost, or be there, at any time after it was written; what it names is synced
+//! before that, and so is the directory that the layer has its name in. `cli_build_killed` reads that order off the system calls.
 //!
 //! What must hold:
 //! - No record names a layer that is not in the store for good: who writes a record has published the layer.
 //! - Who waits for a claim finds the record when he gets it: a claim ends after its record is written.
 //! - What this build has kept it finds, written or not.
 //! - A build that went well has written all of it. What cannot be written ends it, at the next step or at its end.
+//! - Steps are not far ahead of the disk: who keeps more than the queue takes waits. The thread waits for nobody but the disk and the
+//!   database, so none of them waits for ever, whoever panics.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{Builder, Scope, scope};
 
@@ -23,6 +29,9 @@ use image::Draft;
 use crate::images::failed;
 use crate::{Error, Result};
 
+/// Records that may wait to be written.
+const WAITING: usize = 64;
+
 /// A claim that two let go of: the step, and who writes its record.
 type Shared = Mutex<Claim>;
 
@@ -31,7 +40,7 @@ pub(super) struct Later<'scope, 'env, C> {
     writer: &'env Writer<'env, C>,
     scope: &'scope Scope<'scope, 'env>,
     /// To the thread, which begins when there is something to write; none if there can be none.
-    queue: OnceLock<Option<Sender<Made>>>,
+    queue: OnceLock<Option<SyncSender<Made>>>,
     /// Claims of steps that are being done.
     claims: Mutex<HashMap<Key, Weak<Shared>>>,
 }
@@ -76,9 +85,9 @@ pub(super) fn written<C: Cache<Error = Error>, T>(
 }
 
 impl<C: Cache<Error = Error>> Later<'_, '_, C> {
-    fn queue(&self) -> Option<&Sender<Made>> {
+    fn queue(&self) -> Option<&SyncSender<Made>> {
         let begin = || {
-            let ((queue, made), writer) = (channel(), self.writer);
+            let ((queue, made), writer) = (sync_channel(WAITING), self.writer);
             let thread = Builder::new().name("records".to_owned());
             thread.spawn_scoped(self.scope, move || writer.run(&made)).is_ok().then_some(queue)
         };
@@ -159,3 +168,6 @@ impl<C: Cache<Error = Error>> Writer<'_, C> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

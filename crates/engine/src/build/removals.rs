@@ -1,13 +1,22 @@
 //! Files that programs have left behind, removed while the build goes on: a program may leave a hundred thousand.
 //!
 //! They lie among the half-done work of the build. So what is not removed when it is killed goes as all of that does.
+//!
+//! What must hold:
+//! - Each is removed when this is dropped, or was tried: whoever drops it has none of it left but what nobody can remove.
+//! - Programs are not far ahead of the removal, as what waits for it takes room on the disk: who has more removed than the queue
+//!   takes waits.
+//! - Of one that cannot be removed the others hear nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use image::store::Remover;
+
+/// Directories that may wait to be removed.
+const WAITING: usize = 64;
 
 /// Who removes. Dropping it waits for him.
 #[derive(Debug)]
@@ -19,7 +28,7 @@ pub(super) struct Removals {
 /// Begins when there is something to remove.
 #[derive(Debug)]
 struct Thread {
-    queue: Sender<PathBuf>,
+    queue: SyncSender<PathBuf>,
     handle: JoinHandle<()>,
 }
 
@@ -58,7 +67,7 @@ impl Drop for Removals {
 }
 
 fn begin(remover: &Remover) -> Option<Thread> {
-    let (queue, paths) = channel::<PathBuf>();
+    let (queue, paths) = sync_channel::<PathBuf>(WAITING);
     let remover = remover.clone();
     let thread = Builder::new().name("removals".to_owned());
     let handle = thread.spawn(move || paths.iter().for_each(|path| remove(&remover, &path))).ok()?;
@@ -71,3 +80,6 @@ fn remove(remover: &Remover, path: &Path) {
         tracing::debug!(path = %path.display(), %error, "left for later");
     }
 }
+
+#[cfg(test)]
+mod tests;

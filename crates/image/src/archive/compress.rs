@@ -69,7 +69,7 @@ pub fn compress(
     (threads, stop): (usize, &Stop<'_>),
 ) -> Result<Compressed> {
     let path = draft.fresh("blob");
-    let written = write(draft.store(), layer, codec, (threads, stop), &path);
+    let written = write(draft, layer, codec, (threads, stop), &path);
     if written.is_err() {
         // The first error is the one to tell.
         drop(file::remove_if_exists(&path));
@@ -78,7 +78,7 @@ pub fn compress(
 }
 
 fn write(
-    store: &Store,
+    draft: &Draft<'_>,
     layer: &DiffId,
     codec: Codec,
     (threads, stop): (usize, &Stop<'_>),
@@ -87,13 +87,15 @@ fn write(
     let out = stop::Stopping::new(file::create_new(path, 0o600)?, stop);
     let mut out =
         Hashing { out: BufWriter::with_capacity(256 << 10, out), hasher: Hasher::sha256(), size: 0 };
+    // Published or not.
+    let tar = draft.layer_path(layer);
     let done = match codec {
-        Codec::Tar => io::copy(&mut Verified::open(store, layer)?, &mut out).map(drop),
-        Codec::Gzip(level) => Gzip::new(store, layer, threads)
+        Codec::Tar => io::copy(&mut Verified::at(&tar, layer)?, &mut out).map(drop),
+        Codec::Gzip(level) => Gzip::at(tar, layer, threads)
             .with_level(level)
             .open(0)
             .and_then(|mut gzip| io::copy(&mut gzip, &mut out).map(drop)),
-        Codec::Zstd(level) => zstd(&mut Verified::open(store, layer)?, level, &mut out),
+        Codec::Zstd(level) => zstd(&mut Verified::at(&tar, layer)?, level, &mut out),
     };
     done.and_then(|()| out.out.flush()).named("write", path)?;
     let digest = out.hasher.finish();
@@ -136,7 +138,12 @@ pub(super) struct Verified {
 
 impl Verified {
     pub(super) fn open(store: &Store, layer: &DiffId) -> Result<Self> {
-        let tar = match file::open(&store.layer_path(layer)) {
+        Self::at(&store.layer_path(layer), layer)
+    }
+
+    /// A layer that lies there.
+    fn at(path: &Path, layer: &DiffId) -> Result<Self> {
+        let tar = match file::open(path) {
             Ok(tar) => tar,
             Err(error) if error.is_missing() => {
                 return Err(Error::NotStored { what: "layer", digest: layer.to_string() });

@@ -66,7 +66,11 @@ impl Gzip {
     /// A layer of the store, to be compressed by so many threads.
     #[must_use]
     pub fn new(store: &Store, layer: &DiffId, threads: usize) -> Self {
-        let path = store.layer_path(layer);
+        Self::at(store.layer_path(layer), layer, threads)
+    }
+
+    /// A layer that lies there.
+    pub(super) fn at(path: PathBuf, layer: &DiffId, threads: usize) -> Self {
         Self { path, layer: layer.clone(), threads: threads.max(1), level: LEVEL, lengths: Arc::default() }
     }
 

@@ -166,14 +166,14 @@ impl Snapshots for Trees {
     }
 }
 
-/// Unpacks one layer into the new directory `target`, as it is upon nothing, and syncs it. What `target` lies in is nobody
+/// Unpacks one layer, whose tar lies at `path`, into the new directory `target`, as it is upon nothing, and syncs it. What `target` lies in is nobody
 /// else's.
 ///
 /// # Errors
 /// If the layer is missing from the store or damaged, or something cannot be written.
-pub fn unpack_alone(store: &Store, layer: &DiffId, target: &Path, privilege: Privilege) -> Result<()> {
-    let tar = open_layer(store, layer)?;
-    let bytes = tar.metadata().named("examine", &store.layer_path(layer))?.len();
+pub fn unpack_alone(path: &Path, layer: &DiffId, target: &Path, privilege: Privilege) -> Result<()> {
+    let tar = open_at(path, layer)?;
+    let bytes = tar.metadata().named("examine", path)?.len();
     let layers = [Layer { diff_id: layer, tar: &tar }];
     let mut merger = Merger::new(Limits::default());
     merge_layer(&mut merger, &layers[0]).map_err(|source| Error::Index { source })?;
@@ -195,7 +195,11 @@ fn missing(stacks: &[PathBuf]) -> Result<usize> {
 }
 
 fn open_layer(store: &Store, layer: &DiffId) -> Result<File> {
-    match file::open(&store.layer_path(layer)) {
+    open_at(&store.layer_path(layer), layer)
+}
+
+fn open_at(path: &Path, layer: &DiffId) -> Result<File> {
+    match file::open(path) {
         Ok(file) => Ok(file),
         Err(error) if error.is_missing() => {
             Err(Error::NotStored { what: "layer", digest: layer.to_string() })

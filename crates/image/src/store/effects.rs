@@ -17,6 +17,8 @@ use linux::file::{self, Named as _};
 pub enum Fault {
     /// The effect fails with `EIO` and has not happened.
     Error,
+    /// The effect fails with `ENOSPC` and has not happened.
+    Full,
     /// The process is killed before the effect.
     Kill,
 }
@@ -59,7 +61,11 @@ impl Faults {
             // The process does not outlive this call, so its result does not matter.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
-        Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())).named(action, path)
+        let errno = match armed.fault {
+            Fault::Full => rustix::io::Errno::NOSPC,
+            Fault::Error | Fault::Kill => rustix::io::Errno::IO,
+        };
+        Err(io::Error::from(errno)).named(action, path)
     }
 
     pub(crate) fn create(&self, path: &Path, mode: u32) -> file::Result<File> {

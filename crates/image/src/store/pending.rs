@@ -2,7 +2,8 @@
 //! disk.
 //!
 //! ```text
-//! tmp/<scratch>/layer-7 ──publish: synced──► linked into layers/ ──the draft ends──► has no name but that one, and is guarded
+//! tmp/<scratch>/layer-7 ──publish: synced──► linked into layers/ ──layers/ synced──► may be named
+//!                                                    └──the draft ends──► has no name but that one, and is guarded
 //! ```
 //!
 //! What must hold:

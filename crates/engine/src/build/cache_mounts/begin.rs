@@ -41,12 +41,9 @@ pub(super) fn make(session: &Session<'_>, folder: &Path, wish: &Wish<'_>, step: 
         }
         Some(Seed { tree, .. }) => {
             let layer = copy::as_data(session, tree, wish.source, step)?;
-            // It is unpacked from where everybody finds it.
-            session
-                .draft
-                .publish(&layer)
-                .map_err(crate::images::failed("store what a cache mount begins as"))?;
-            engine.unpack_member(&layer, &unpacked, ("data", &half_done))?;
+            // Nothing will name it: it goes with the draft.
+            let tar = session.draft.layer_path(&layer);
+            engine.unpack_member((&layer, &tar), &unpacked, ("data", &half_done))?;
             if !std::fs::symlink_metadata(&half_done).is_ok_and(|made| made.is_dir()) {
                 let path = wish.source.to_owned();
                 return Err(refused(RunError::CacheSource { path }));

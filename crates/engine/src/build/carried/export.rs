@@ -323,7 +323,7 @@ fn packed(session: &Session<'_>, key: &str, used: &Opened, part: &Part<'_>) -> R
     let layer = pack(session, &cache_mounts::data(&session.engine.cache_mount_path(key)))?;
     part.progress(&format!("packing cache mount {}", used.id), layer.size, Some(layer.size), true);
     // What nobody could take in is not given out.
-    match check::layer(&session.engine.store.layer_path(&layer.diff_id)) {
+    match check::layer(&session.draft.layer_path(&layer.diff_id)) {
         Ok(()) => Ok(Some(layer)),
         Err(reason) => {
             tracing::warn!(id = %used.id, %reason, "a cache mount is not written");
@@ -346,7 +346,8 @@ fn pack(session: &Session<'_>, data: &Path) -> Result<LoadedLayer> {
         copied.map_err(system)?;
         packed
     })?;
-    layer.finish().map_err(failed(ACTION))
+    // No record will ever name it: it goes with the draft.
+    layer.hand_in().map_err(failed(ACTION))
 }
 
 fn copy(reader: &mut PipeReader, layer: &mut impl Write) -> io::Result<()> {

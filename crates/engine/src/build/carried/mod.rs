@@ -154,11 +154,13 @@ impl Imported {
     fn unpack(&self, session: &Session<'_>, mount: &Mount, (unpacked, target): (&Path, &Path)) -> Result<()> {
         let engine = session.engine;
         session.draft.keep_layers([&mount.layer]).map_err(failed("keep a cache mount"))?;
-        let here = engine.store.layer_size(&mount.layer).map_err(failed("look for a cache mount"))?;
+        let here = session.draft.layer_size(&mount.layer).map_err(failed("look for a cache mount"))?;
         if here != Some(mount.size) {
-            self.blobs.bring(session, (&mount.layer, Some(mount.size)), &mount.blob)?;
+            // Nothing will name it: it goes with the draft.
+            self.blobs.fetch(session, (&mount.layer, Some(mount.size)), &mount.blob)?;
         }
-        check::layer(&engine.store.layer_path(&mount.layer)).map_err(|reason| self.blobs.bad(reason))?;
-        engine.unpack_member(&mount.layer, unpacked, (document::ROOT, target))
+        let tar = session.draft.layer_path(&mount.layer);
+        check::layer(&tar).map_err(|reason| self.blobs.bad(reason))?;
+        engine.unpack_member((&mount.layer, &tar), unpacked, (document::ROOT, target))
     }
 }
