@@ -51,14 +51,10 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Outcome {
         ("html", values) => Ok(Value::String(escape_html(&print(values)))),
         ("js", values) => Ok(Value::String(escape_js(&print(values)))),
         ("urlquery", values) => Ok(Value::String(escape_query(&print(values)))),
-        ("json", [Value::Object(entries)]) if entries.keys().any(|key| key.starts_with('\0')) => {
-            let data = entries.iter().filter(|(key, _)| !key.starts_with('\0'));
-            Ok(Value::String(
-                Value::Object(data.map(|(key, item)| (key.clone(), item.clone())).collect()).to_string(),
-            ))
-        }
         ("json", [value]) => {
-            serde_json::to_string(value).map(Value::String).map_err(|error| error.to_string())
+            let mut data = value.clone();
+            without_methods(&mut data);
+            Ok(Value::String(data.to_string()))
         }
         ("split", [value, separator]) => {
             let (text, separator) = (text(value)?, text(separator)?);
@@ -148,6 +144,18 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
         }
         _ if show::kind(a) != show::kind(b) => Err("incompatible types for comparison".to_owned()),
         _ => Ok(a == b),
+    }
+}
+
+/// Leaves the data alone, as deep as it goes: methods are not shown.
+fn without_methods(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.retain(|key, _| !key.starts_with('\0'));
+            entries.values_mut().for_each(without_methods);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_methods),
+        _ => {}
     }
 }
 

@@ -176,6 +176,8 @@ fn endless_and_deep_templates_end() {
 fn methods_are_no_part_of_the_data() {
     let row = json!({ "Names": "a", "\u{0}Label": { "tier": "front" } });
     assert_eq!(render("{{.Label \"tier\"}} {{json .}} {{.}}", &row), "front {\"Names\":\"a\"} map[Names:a]");
+    let deep = json!({ "of": [{ "\u{0}Label": null, "n": { "\u{0}m": 1 } }] });
+    assert_eq!(render("{{json .}} {{json .of}}", &deep), r#"{"of":[{"n":{}}]} [{"n":{}}]"#);
 }
 
 proptest::proptest! {

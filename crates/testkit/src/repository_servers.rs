@@ -4,6 +4,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -180,7 +181,8 @@ impl Sshd {
             child: child.expect("ssh-agent (scripts/install-packages test)"),
             _folder: folder,
         };
-        crate::wait_until("an agent listens", || agent.socket.exists());
+        // Its name is there before anybody listens.
+        crate::wait_until("an agent listens", || UnixStream::connect(&agent.socket).is_ok());
         let key = self.folder.join("key");
         run(Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.socket));
         agent

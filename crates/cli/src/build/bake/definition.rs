@@ -151,8 +151,7 @@ fn fetched(context: &Context, url: &str, names: &[&str]) -> Result<RemoteFiles> 
     .filter_map(|(id, variable)| {
         Some((id.to_owned(), Secret::new(environment::caller(variable)?.as_bytes())))
     });
-    let wanted =
-        ReadRemote { url, names, limit: LIMIT, secrets: secrets.collect(), ssh: sources::ssh(true) };
+    let wanted = ReadRemote { url, names, limit: LIMIT, secrets: secrets.collect(), ssh: sources::ssh(true) };
     let client = registries::client(context)?;
     Ok(context.engine()?.read_remote(&client, &wanted, &Cancel::new())?)
 }
