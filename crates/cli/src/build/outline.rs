@@ -64,6 +64,8 @@ struct Outline {
     secrets: Vec<(String, bool, Span)>,
     agents: Vec<(String, bool, Span)>,
     caches: Vec<(String, Span)>,
+    /// What is fetched: an argument may be the token of an address.
+    addresses: Vec<String>,
 }
 
 /// The parameters of a target.
@@ -89,6 +91,7 @@ pub(super) fn outline(
             outline.instruction(&step.instruction, &mut env, (lexer, options, plan));
         }
     }
+    outline.mask();
     outline.sort();
     let target = plan.stages.get(plan.target);
     let name = target.and_then(|target| target.name.as_deref()).unwrap_or_default();
@@ -119,7 +122,6 @@ fn globals_used(file: &Dockerfile, plan: &Plan, lexer: Lexer) -> BTreeSet<String
 impl Outline {
     fn argument(&mut self, argument: &Argument, value: String, comments: &[String], span: Span) {
         let name = &argument.name.value;
-        let value = oci::without_credentials(&value).into_owned();
         match self.arguments.iter_mut().find(|known| known.0 == *name) {
             // What one place leaves open another may say.
             Some(known) if known.1.is_empty() => known.1 = value,
@@ -157,6 +159,9 @@ impl Outline {
                 env.set(pair.name.value.as_str(), value);
             }
         }
+        if let Kind::Add(add) = &instruction.kind {
+            self.addresses.extend(add.transfer.paths.iter().map(|path| expanded(&path.value, env)));
+        }
         let Kind::Run(run) = &instruction.kind else { return };
         for flag in &run.mounts {
             let expand = |text: &str| Ok::<_, Diagnostic>(expanded(text, env));
@@ -170,6 +175,14 @@ impl Outline {
                 }
                 MountKind::Bind { .. } | MountKind::Tmpfs { .. } => {}
             }
+        }
+    }
+
+    /// Masks credentials in values, and values that are those of addresses.
+    fn mask(&mut self) {
+        let known = oci::KnownCredentials::of(self.addresses.iter().map(String::as_str));
+        for (_, value, ..) in &mut self.arguments {
+            *value = known.mask(value).into_owned();
         }
     }
 

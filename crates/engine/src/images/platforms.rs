@@ -75,6 +75,11 @@ impl AttestedNames {
 }
 
 impl Listing {
+    /// The statements about a manifest.
+    pub(crate) fn about(&self, manifest: &Digest) -> impl Iterator<Item = &Descriptor> {
+        self.attested.iter().filter(move |(about, _)| about == manifest).map(|(_, statement)| statement)
+    }
+
     /// Reads what is here of an index, or of a manifest that stands alone. A document that is missing or damaged leads
     /// nowhere; `image verify` tells of those.
     pub(crate) fn read(store: &Store, state: &State, top: &Digest) -> Result<Listing> {

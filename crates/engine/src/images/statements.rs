@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::failed;
 use super::manifests::{images_of, manifest_at, parse, refused};
-use super::platforms::Entry;
+use super::platforms::{Entry, Listing};
 use crate::{Engine, Error, Result};
 
 /// The largest statement that is read of a registry: bills of materials are long.
@@ -76,26 +76,26 @@ impl Engine {
         wanted: WantedPredicates<'_>,
     ) -> Result<Statements> {
         let (_, reference) = self.resolve_reference(name)?;
-        let index = match (&reference, platform) {
-            (Some(reference), None) => self.index_of(reference)?,
-            _ => None,
-        };
+        let index = reference.as_ref().map(|reference| self.index_of(reference)).transpose()?.flatten();
+        let listing = index.map(|index| self.listing(&index)).transpose()?;
         let mut found = Statements::default();
-        if let Some(index) = index {
-            let listing = self.listing(&index)?;
+        if let (Some(listing), None) = (&listing, platform) {
             found.is_several = listing.entries.len() > 1;
             for Entry { platform, manifest, image } in &listing.entries {
-                let own = listing.attested.iter().filter(|(about, _)| *about == manifest.digest);
-                let own = own.map(|(_, statement)| statement);
                 if image.is_some() {
-                    found.platforms.insert(platform.to_string(), self.predicates_here(own, wanted)?);
+                    let own = self.predicates_here(listing.about(&manifest.digest), wanted)?;
+                    found.platforms.insert(platform.to_string(), own);
                 }
             }
         }
         if found.platforms.is_empty() {
             let id = self.resolve_for(name, platform)?;
             let platform = self.image_record(&id)?.platform.normalized().to_string();
-            let own = self.statements_of(&id)?;
+            // Of a name counts what that name leads to; other names may attest the same image.
+            let own = match reference {
+                Some(_) => among(listing.as_slice(), &id),
+                None => self.statements_of(&id)?,
+            };
             found.platforms.insert(platform, self.predicates_here(own.iter(), wanted)?);
         }
         Ok(found)
@@ -169,16 +169,21 @@ impl Engine {
             // No name stands for it: it is there for another platform than that of the host.
             listings.extend(self.indexed()?.names.into_iter().map(|(_, _, listing)| listing));
         }
-        let mut found = BTreeMap::new();
-        for listing in &listings {
-            let is_it = |entry: &&Entry| entry.image.as_ref().is_some_and(|image| image.id == *id);
-            for entry in listing.entries.iter().filter(is_it) {
-                let own = listing.attested.iter().filter(|(about, _)| *about == entry.manifest.digest);
-                found.extend(own.map(|(_, statement)| (statement.digest.clone(), statement.clone())));
-            }
-        }
-        Ok(found.into_values().collect())
+        Ok(among(&listings, id))
     }
+}
+
+/// The statements about an image in some indexes, each once.
+fn among(listings: &[Listing], id: &Digest) -> Vec<Descriptor> {
+    let mut found = BTreeMap::new();
+    for listing in listings {
+        let is_it = |entry: &&Entry| entry.image.as_ref().is_some_and(|image| image.id == *id);
+        for entry in listing.entries.iter().filter(is_it) {
+            let own = listing.about(&entry.manifest.digest);
+            found.extend(own.map(|statement| (statement.digest.clone(), statement.clone())));
+        }
+    }
+    found.into_values().collect()
 }
 
 impl RemoteImages {
