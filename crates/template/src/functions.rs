@@ -155,7 +155,7 @@ fn without_methods(value: &mut Value) {
             entries.values_mut().for_each(without_methods);
         }
         Value::Array(items) => items.iter_mut().for_each(without_methods),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
