@@ -144,6 +144,8 @@ pub(crate) enum Error {
     Registries(#[source] Box<engine::registries::Error>),
     #[error(transparent)]
     Monitor(#[from] monitor::Error),
+    #[error(transparent)]
+    Thread(#[from] linux::thread::Refused),
     #[error("nobody reads the output")]
     ReaderGone,
     /// Every failure was printed when it happened; only the exit code is left.

@@ -5,6 +5,7 @@
 //! container's namespaces is started after it and ended before it.
 
 use std::collections::BTreeMap;
+use std::thread::Builder;
 use std::time::Duration;
 
 use oci::ContainerId;
@@ -138,10 +139,13 @@ impl Engine {
         }
         std::thread::scope(|scope| {
             let one = &one;
-            let threads: Vec<_> = some.iter().map(|found| scope.spawn(move || one(found))).collect();
-            let done = threads.into_iter().map(|thread| match thread.join() {
-                Ok(handled) => handled,
-                Err(panic) => std::panic::resume_unwind(panic),
+            let begin = |found| Builder::new().spawn_scoped(scope, move || one(found));
+            let threads: Vec<_> = some.iter().map(|found| (found, begin(found))).collect();
+            let done = threads.into_iter().map(|(found, thread)| match thread.map(|thread| thread.join()) {
+                Ok(Ok(handled)) => handled,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // There is no thread to be had: its turn comes after the others'.
+                Err(_) => one(found),
             });
             done.collect()
         })

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::files::{self, Change, Item, Marks, MountPoints, Stack, Times};
+use linux::thread::Refused;
 use monitor::lent::{Form, ReadLayer};
 use runtime::plan::{IdMaps, RootSource};
 
@@ -112,7 +113,7 @@ impl WritableLayer<'_> {
         std::thread::scope(|scope| {
             let pack = move || files::layer(stack, &points, times, writer.as_fd());
             let packer = std::thread::Builder::new().stack_size(files::STACK);
-            let packer = packer.spawn_scoped(scope, pack).map_err(stream_failed)?;
+            let packer = packer.spawn_scoped(scope, pack).map_err(Refused::to("read the writable layer"))?;
             let taken = take(&mut reader);
             drop(reader);
             let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -17,6 +17,9 @@ pub enum Error {
     /// A file of the store, or one that the user named.
     #[error(transparent)]
     File(#[from] linux::file::Error),
+    /// A thread that there is none to be had for.
+    #[error(transparent)]
+    Thread(#[from] linux::thread::Refused),
     /// A stream that cannot be read.
     #[error("read {entry}")]
     Read {

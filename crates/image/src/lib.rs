@@ -64,7 +64,7 @@ pub use archive::{
     assemble, commit, compress, decompressed, fetch, import, is_stored, load, save,
 };
 pub use error::{Error, Result};
-pub use ingest::Compression;
+pub use ingest::{Compression, spool};
 pub use stop::{Stop, Stopping};
 pub use store::{Collected, Draft, Finding, Hold, Kept, KeptFor, LayerWriter, Live, Store, verify};
 pub use view::View;

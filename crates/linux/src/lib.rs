@@ -21,6 +21,7 @@ pub mod process;
 pub mod project;
 pub mod signal;
 pub mod terminal;
+pub mod thread;
 pub mod writeback;
 
 pub use chain::chain;

@@ -205,7 +205,7 @@ fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static, end: &End
     const TURN: Duration = Duration::from_millis(20);
     let (done, wait) = std::sync::mpsc::sync_channel(1);
     // Whoever does not wait any more does not want to know.
-    std::thread::spawn(move || drop(done.send(work())));
+    linux::thread::spawn("look up a name", move || drop(done.send(work())))?;
     loop {
         match wait.recv_timeout(TURN) {
             Ok(found) => return Ok(found),

@@ -25,6 +25,9 @@ pub enum Error {
     /// Its caller wished the end of the client.
     #[error("it was given up, as its caller wished")]
     Ended,
+    /// A thread that there is none to be had for.
+    #[error(transparent)]
+    Thread(#[from] linux::thread::Refused),
     /// Nobody answers there.
     #[error("connect to {origin}")]
     Connect {
@@ -304,6 +307,7 @@ impl Error {
             Self::Proxy { status, .. } => is_passing(*status),
             Self::Address { .. }
             | Self::Ended
+            | Self::Thread(_)
             | Self::Tls { .. }
             | Self::Content { .. }
             | Self::Unsupported { .. }

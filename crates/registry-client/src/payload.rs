@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::thread;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use oci::{Digest, Hasher};
@@ -114,7 +113,7 @@ impl Outgoing {
     ) -> io::Result<Self> {
         let (parts, taken) = sync_channel(AHEAD);
         let reader = Reader { content, at, left, tally };
-        thread::Builder::new().name("read a blob".to_owned()).spawn(move || reader.run(&parts))?;
+        linux::thread::spawn("read a blob", move || reader.run(&parts))?;
         Ok(Self { parts: taken, left, passed: Arc::default() })
     }
 

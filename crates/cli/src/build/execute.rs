@@ -12,6 +12,7 @@ use engine::info::Built;
 use engine::registries::Client;
 use engine::request::Build;
 use linux::signal::{self, SignalFd};
+use linux::thread::spawn_scoped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -60,12 +61,12 @@ fn attempt<T, E>(
         client.end();
     };
     let (built, signal) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&signals, &over, &end, display));
+        let watcher = spawn_scoped(scope, "wait for signals", || watch(&signals, &over, &end, display))?;
         let built = work(engine, &client, &|event| display.show(event), &cancel);
         // The watcher hears of the end by this.
         drop(keep);
-        (built, watcher.join().unwrap_or_default())
-    });
+        Ok::<_, Error>((built, watcher.join().unwrap_or_default()))
+    })?;
     signal::unblock(&ENDING);
     display.finish();
     match (built, signal) {

@@ -113,13 +113,14 @@ fn whole(mut stdin: File, start: Option<u64>, head: Vec<u8>) -> Result<OwnedFd> 
     }
     let failed = |source| Error::System { attempt: "make a pipe for stdin", source };
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
-    std::thread::spawn(move || {
+    let passing = move || {
         // What is to end the build in good order must not end the program by way of this thread.
         signal::block(&super::execute::ENDING);
         let mut writer = File::from(writer);
         // Who stops reading has had enough.
         let _copied = writer.write_all(&head).and_then(|()| std::io::copy(&mut stdin, &mut writer));
-    });
+    };
+    linux::thread::spawn("pass on stdin", passing).map_err(|refused| Error::Input(refused.into()))?;
     Ok(reader)
 }
 

@@ -59,11 +59,16 @@ where
     for names in names.chunks(PARALLEL) {
         std::thread::scope(|scope| {
             let act = &act;
-            let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || act(engine, name))).collect();
-            outcomes.extend(threads.into_iter().map(|thread| match thread.join() {
-                Ok(outcome) => outcome,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }));
+            let begin = |name| std::thread::Builder::new().spawn_scoped(scope, move || act(engine, name));
+            let threads: Vec<_> = names.iter().map(|name| (name, begin(name))).collect();
+            outcomes.extend(threads.into_iter().map(
+                |(name, thread)| match thread.map(|thread| thread.join()) {
+                    Ok(Ok(outcome)) => outcome,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // There is no thread to be had: its turn comes after the others'.
+                    Err(_) => act(engine, name),
+                },
+            ));
         });
     }
     Ok(outcomes)

@@ -1,6 +1,7 @@
 //! `stop`, `restart`, `pause`, `unpause`, `kill` and `wait`.
 
 use engine::request::{Stop, WaitFor};
+use linux::thread::spawn_scoped;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -50,9 +51,11 @@ pub(crate) fn wait(context: &Context, parsed: &Parsed) -> Result<u8> {
     let mut code = 0;
     std::thread::scope(|scope| {
         let wait = |name: &str| Ok(engine.wait(name, condition)?);
-        let waiting: Vec<_> = parsed.arguments.iter().map(|name| scope.spawn(move || wait(name))).collect();
+        let begin = |name| spawn_scoped(scope, "wait for a container", move || wait(name));
+        let waiting: Vec<_> = parsed.arguments.iter().map(|name| begin(name)).collect();
         for one in waiting {
-            match one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            let ended = one.map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            match ended.unwrap_or_else(|refused| Err(refused.into())) {
                 Ok(status) => output::print(&format!("{status}\n")),
                 Err(error) => {
                     code = 1;

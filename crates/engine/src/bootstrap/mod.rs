@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use debian::{Base, Package, Universe, Wanted, resolve};
 use image::ImportOptions;
 use linux::file;
+use linux::thread::spawn_scoped;
 use oci::{Platform, Timestamp};
 use registry_client::Client;
 
@@ -153,10 +154,10 @@ impl Engine {
         };
         let (mut reader, writer) = std::io::pipe().map_err(Failure::Stream)?;
         let mut loaded = std::thread::scope(|scope| {
-            let writing = scope.spawn(move || {
+            let writing = spawn_scoped(scope, "write the layer of packages", move || {
                 let mut out = BufWriter::with_capacity(1 << 20, writer);
                 tree.write(&mut out, made.seconds()).and_then(|()| out.flush())
-            });
+            })?;
             let imported =
                 image::import(&self.store, &mut reader, &options).map_err(failed("store the packages"));
             // A writer that nobody reads any more must not wait for ever.

@@ -11,6 +11,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::Builder;
 
 use debian::{Package, hex};
 use linux::file::{self, Named as _};
@@ -89,9 +90,13 @@ impl Pool {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..PARALLEL.min(packages.len()) {
-                scope.spawn(work);
+            for _ in 1..PARALLEL.min(packages.len()) {
+                // With fewer where there are no more to be had.
+                if Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
+            work();
         });
         match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(failure) => Err(failure),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use linux::thread::spawn_scoped;
 use monitor::{AttachStdio, ExecStdio, Running};
 use oci::{ContainerId, Timestamp};
 use rustix::fs::OFlags;
@@ -79,10 +80,10 @@ impl<'e> Room<'e> {
         let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let request = Exec { command, ..Exec::default() };
         let mut executed = self.engine.exec(self.id.as_str(), &request, stdio)?;
-        let reading = std::thread::spawn(move || last_of(said));
+        let reading = linux::thread::spawn("read what a script says", move || last_of(said))?;
         let (sender, receiver) = channel();
         // It ends with the container, if the script does not.
-        std::thread::spawn(move || drop(sender.send(executed.handle.wait())));
+        linux::thread::spawn("wait for a script", move || drop(sender.send(executed.handle.wait())))?;
         let ended = receiver.recv_timeout(limit);
         if let Ok(Ok(0)) = ended {
             return Ok(());
@@ -104,7 +105,8 @@ impl<'e> Room<'e> {
         let mut tree = Tree::new(&engine.config.root.join("tmp"), &plan.architecture)?;
         let (mut reader, writer) = std::io::pipe().map_err(Failure::Stream)?;
         std::thread::scope(|scope| {
-            let exporting = scope.spawn(move || engine.export(id, writer.as_fd()));
+            let exporting =
+                spawn_scoped(scope, "read the new system", move || engine.export(id, writer.as_fd()))?;
             let added = tree.add("the configured system", &mut reader, &|_| Clash::Replace);
             // A writer that nobody reads any more must not wait for ever.
             drop(reader);

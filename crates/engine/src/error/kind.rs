@@ -83,6 +83,7 @@ impl Error {
             }
             Error::File { source, .. } => of_io(source.kind()),
             Error::System { source, .. } => of_io(source.kind()),
+            Error::Thread(_) => Kind::Unavailable,
             Error::Image { .. }
             | Error::Layers { .. }
             | Error::Lent { .. }

@@ -59,6 +59,10 @@ pub enum Error {
         source: monitor::Error,
     },
 
+    // What there is no thread for.
+    #[error(transparent)]
+    Thread(#[from] linux::thread::Refused),
+
     // What cannot be made from packages.
     #[error("make an image from packages")]
     Bootstrap(#[source] Box<crate::BootstrapError>),

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 use super::push::{PushEvent, PushStep, PushWatch};
@@ -68,32 +68,40 @@ pub(super) fn send_all<P: Part, T: Send>(
     let (next, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcome = Mutex::new(Ok(Vec::new()));
     let watcher = thread::current();
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(parts.len()) {
-            running.fetch_add(1, Ordering::SeqCst);
-            let (next, running, outcome, watcher) = (&next, &running, &outcome, &watcher);
-            scope.spawn(move || {
-                loop {
-                    let place = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(part) = parts.get(place) else { break };
-                    let sent = send(part);
-                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (sent, &mut *outcome) {
-                        (Ok(sent), Ok(all)) => all.push((place, sent)),
-                        (Err(error), Ok(_)) => {
-                            // The first failure is told; the others are given up for it.
-                            *outcome = Err(error);
-                            next.store(parts.len(), Ordering::SeqCst);
-                            for part in parts {
-                                part.course().is_given_up.store(true, Ordering::SeqCst);
-                            }
-                        }
-                        (_, Err(_)) => {}
+    let work = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::SeqCst);
+            let Some(part) = parts.get(place) else { break };
+            let sent = send(part);
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            match (sent, &mut *outcome) {
+                (Ok(sent), Ok(all)) => all.push((place, sent)),
+                (Err(error), Ok(_)) => {
+                    // The first failure is told; the others are given up for it.
+                    *outcome = Err(error);
+                    next.store(parts.len(), Ordering::SeqCst);
+                    for part in parts {
+                        part.course().is_given_up.store(true, Ordering::SeqCst);
                     }
                 }
-                running.fetch_sub(1, Ordering::SeqCst);
-                watcher.unpark();
-            });
+                (_, Err(_)) => {}
+            }
+        }
+        running.fetch_sub(1, Ordering::SeqCst);
+        watcher.unpark();
+    };
+    thread::scope(|scope| {
+        for number in 0..AT_ONCE.min(parts.len()) {
+            running.fetch_add(1, Ordering::SeqCst);
+            if Builder::new().spawn_scoped(scope, work).is_ok() {
+                continue;
+            }
+            // With fewer threads where there are no more to be had; without any here, untold of meanwhile.
+            match number {
+                0 => work(),
+                _ => drop(running.fetch_sub(1, Ordering::SeqCst)),
+            }
+            break;
         }
         while running.load(Ordering::SeqCst) > 0 {
             thread::park_timeout(EVERY);

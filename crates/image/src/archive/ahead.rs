@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::thread::{self, Builder};
 
 use oci::Digest;
 
@@ -30,10 +30,12 @@ pub(super) fn read(
     };
     thread::scope(|scope| {
         let (sender, receiver) = channel();
-        let merging = scope.spawn(move || merge(&image.layers, &receiver, staged));
+        let merging = Builder::new().spawn_scoped(scope, move || merge(&image.layers, &receiver, staged));
         let tell = |layer: &PlannedLayer, found: &Found| drop(sender.send((key(layer), found.clone())));
         let layers = Layers::read(planned, workers, read, &tell);
         drop(sender);
+        // Without a thread nothing is ahead.
+        let Ok(merging) = merging else { return Ok((layers?, None)) };
         let ahead = merging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((layers?, ahead))
     })

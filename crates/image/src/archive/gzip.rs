@@ -13,7 +13,6 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use linux::file;
@@ -104,11 +103,11 @@ impl Gzip {
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..self.threads {
             let (waiting, level) = (Arc::clone(&waiting), self.level);
-            thread::Builder::new().name("compress".to_owned()).spawn(move || compress(&waiting, level))?;
+            linux::thread::spawn("compress a layer", move || compress(&waiting, level))?;
         }
         let hasher = self.layer.digest().hasher();
         let source = Source { tar, size, first, hasher, layer: self.layer.clone(), jobs, parts };
-        thread::Builder::new().name("read a layer".to_owned()).spawn(move || source.run())?;
+        linux::thread::spawn("read a layer", move || source.run())?;
         let head = if begin == 0 { HEAD.to_vec() } else { Vec::new() };
         let reader =
             Compressed { order, current: head, place: 0, next: first, lengths: Arc::clone(&self.lengths) };

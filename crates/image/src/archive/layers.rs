@@ -79,7 +79,10 @@ impl Layers {
         };
         thread::scope(|scope| {
             for _ in 1..workers.min(jobs.len()) {
-                scope.spawn(work);
+                // With fewer where there are no more to be had.
+                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
             work();
         });

@@ -21,6 +21,7 @@ mod window;
 
 pub use compression::Compression;
 pub(crate) use compression::{decoder, wants_larger_window};
+pub use pipeline::spool;
 pub(crate) use pipeline::{Expected, Ingested, Layer, fill, ingest};
 pub(crate) use window::{LARGE as LARGEST_WINDOW, Window, Windows};
 

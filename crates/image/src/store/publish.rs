@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{Builder, JoinHandle};
 
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
@@ -23,7 +24,7 @@ const SYNCS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Staged<'a> {
     store: &'a Store,
-    syncs: Mutex<VecDeque<JoinHandle<file::Result<()>>>>,
+    syncs: Mutex<VecDeque<Syncing>>,
     scratch: Scratch,
     lease: Lease,
     windows: Windows,
@@ -100,7 +101,7 @@ impl<'a> Staged<'a> {
         let oldest = if syncs.len() < SYNCS { None } else { syncs.pop_front() };
         let effects = self.store.effects().clone();
         let path = path.to_owned();
-        syncs.push_back(thread::spawn(move || {
+        syncs.push_back(Syncing::begin(move || {
             oldest.map_or(Ok(()), join)?;
             effects.sync(&file::open(&path)?, &path)?;
             then(&effects)
@@ -208,8 +209,33 @@ impl<'a> Staged<'a> {
     }
 }
 
-fn join(sync: JoinHandle<file::Result<()>>) -> file::Result<()> {
-    sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// A layer that is synced beside the other work.
+#[derive(Debug)]
+enum Syncing {
+    Begun(JoinHandle<file::Result<()>>),
+    /// At once, where no thread was to be had.
+    Done(file::Result<()>),
+}
+
+impl Syncing {
+    fn begin(work: impl FnOnce() -> file::Result<()> + Send + 'static) -> Self {
+        // The thread first: one that there is not must not take the work with it.
+        let (sender, receiver) = channel::<Box<dyn FnOnce() -> file::Result<()> + Send>>();
+        match Builder::new().spawn(move || receiver.recv().map_or(Ok(()), |work| work())) {
+            Err(_) => Syncing::Done(work()),
+            Ok(thread) => {
+                drop(sender.send(Box::new(work)));
+                Syncing::Begun(thread)
+            }
+        }
+    }
+}
+
+fn join(sync: Syncing) -> file::Result<()> {
+    match sync {
+        Syncing::Begun(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Syncing::Done(done) => done,
+    }
 }
 
 /// Keeps even root from changing a layer by accident. Best effort: it takes a privilege and a file system

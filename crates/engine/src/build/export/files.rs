@@ -5,10 +5,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::thread::{Builder, scope};
+use std::thread::scope;
 
 use image::files::{Flattener, Owner, Place, Rules, prune, unpack};
 use image::tar::Time;
+use linux::thread::spawn_scoped;
 
 use super::Export;
 use super::archive::{at_output, begin, directory, file_failed};
@@ -53,7 +54,7 @@ impl Export<'_> {
             let stop = || self.session.cancel.is_cancelled();
             let (bytes, names) = scope(|scope| {
                 let stop = &stop;
-                let packed = Builder::new().name("pack".to_owned()).spawn_scoped(scope, move || {
+                let packed = spawn_scoped(scope, "read the layers", move || {
                     let mut flattener = Flattener::new(writer.as_fd()).stopping(stop).with_time(self.time());
                     if deletes {
                         flattener = flattener.with_names();
@@ -64,11 +65,7 @@ impl Export<'_> {
                     self.flatten(&mut flattener, options)?;
                     flattener.finish().map_err(failed(WRITE))
                 });
-                let packed = packed.map_err(|source| Error::System {
-                    action: "start a thread for",
-                    path: path.to_owned(),
-                    source,
-                })?;
+                let packed = packed?;
                 let rules = Rules {
                     owner: Owner::Creator,
                     follows_links: false,

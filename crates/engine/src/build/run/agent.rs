@@ -40,8 +40,9 @@ impl Agent {
         listener.set_nonblocking(true).map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
         let socket = socket.to_owned();
-        let thread = Builder::new().name("agent".to_owned());
-        let thread = thread.spawn(move || serve(&listener, &stopped, &socket)).map_err(failed)?;
+        let serving = move || serve(&listener, &stopped, &socket);
+        let thread =
+            linux::thread::spawn("lead to an agent", serving).map_err(|error| failed(error.into()))?;
         Ok(Agent { stop: Some(stop), thread: Some(thread) })
     }
 }
