@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use image::Stop;
 use image::snapshots::{self, Privilege, RootFs, Snapshots, Trees};
 use image::store::Remover;
 use linux::file::{self, Named as _};
@@ -38,17 +39,18 @@ impl Engine {
     }
 
     /// Unpacks one layer into the new directory `scratch`, with the owners that containers see, and renames what is called
-    /// `member` there to `target`. All of it is beside each other, where nobody else is.
+    /// `member` there to `target`. All of it is beside each other, where nobody else is. What is to stop leaves what it has made.
     pub(crate) fn unpack_member(
         &self,
         (layer, tar): (&DiffId, &Path),
         scratch: &Path,
         (member, target): (&str, &Path),
+        stop: &Stop<'_>,
     ) -> Result<()> {
         const ACTION: &str = "unpack a layer";
         let Some(maps) = self.facts().rootless.as_ref().and_then(plan::lent_for_files) else {
             Privilege::of_this_process()
-                .and_then(|privilege| snapshots::unpack_alone(tar, layer, scratch, privilege))
+                .and_then(|privilege| snapshots::unpack_alone(tar, layer, scratch, privilege, stop))
                 .map_err(failed(ACTION))?;
             return file::rename(&scratch.join(member), target)
                 .map_err(|source| Error::File { action: ACTION, source });
@@ -60,7 +62,7 @@ impl Engine {
             member: member.to_owned(),
             target: target.to_owned(),
         };
-        monitor::lent::fill(&self.config.monitor, maps, what)
+        monitor::lent::fill(&self.config.monitor, maps, what, stop)
             .map_err(|source| Error::Lent { action: ACTION, source })
     }
 

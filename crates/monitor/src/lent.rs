@@ -21,14 +21,16 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use image::Store;
 use image::files::{self, Change, ChangeKind, Item, Marks, MountPoints, Stack, Times};
 use image::snapshots::{Privilege, Snapshots, Trees, unpack_alone};
+use image::{Stop, Store};
 use linux::file::{self, Named as _};
 use oci::{DiffId, Digest};
 use runtime::plan::IdMaps;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
-use rustix::net::SendFlags;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Connection, Outcome, Received, unexpected};
@@ -136,12 +138,12 @@ pub fn remove(program: &Path, maps: IdMaps, trees: Vec<PathBuf>) -> Result<()> {
     begin(program, maps, Job::Remove(trees), &[])?.finish()
 }
 
-/// Has a part of a layer unpacked likewise.
+/// Has a part of a layer unpacked likewise, unless that is to stop.
 ///
 /// # Errors
-/// [`Error::Remote`] has the words of what could not be unpacked.
-pub fn fill(program: &Path, maps: IdMaps, what: Fill) -> Result<()> {
-    begin(program, maps, Job::Fill(what), &[])?.finish()
+/// [`Error::Remote`] has the words of what could not be unpacked; what was stopped is an error, too, once nobody works on it any more.
+pub fn fill(program: &Path, maps: IdMaps, what: Fill, stop: &Stop<'_>) -> Result<()> {
+    begin(program, maps, Job::Fill(what), &[])?.finish_unless(stop)
 }
 
 /// Gives a file away likewise.
@@ -216,6 +218,30 @@ pub struct Working {
 }
 
 impl Working {
+    /// Waits for the end, or has it ended once it is to stop; then, too, nobody is at work any more when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] has the words of what went wrong; that it was stopped is the system's `ECANCELED`.
+    fn finish_unless(mut self, stop: &Stop<'_>) -> Result<()> {
+        /// Between two looks.
+        const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let at = |errno| Error::System { attempt: "wait for the process that unpacks", errno };
+        loop {
+            if stop() {
+                rustix::net::shutdown(&self.worker, Shutdown::Write).map_err(at)?;
+                // The worker closes its end when its child is gone; an answer on its way says nothing new.
+                while self.worker.receive().is_ok() {}
+                return Err(at(Errno::CANCELED));
+            }
+            let mut watched = [PollFd::new(&self.worker, PollFlags::IN)];
+            match poll(&mut watched, Some(&TURN)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.finish(),
+                Err(errno) => return Err(at(errno)),
+            }
+        }
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -311,7 +337,8 @@ fn read_layer(what: &ReadLayer, out: &OwnedFd) -> image::Result<()> {
 
 /// Nobody but its owner, and root here, may rename a directory to where it has another parent.
 fn fill_from(Fill { layer, tar, scratch, member, target }: &Fill) -> image::Result<()> {
-    unpack_alone(tar, layer, scratch, Privilege::UserNamespace)?;
+    // Who does not want it any more ends this process.
+    unpack_alone(tar, layer, scratch, Privilege::UserNamespace, &|| false)?;
     Ok(file::rename(&scratch.join(member), target)?)
 }
 

@@ -92,9 +92,9 @@ fn command(
     id_map::write(child, maps, false)?;
     near.send(&Order::Mapped, &[]).map_err(at)?;
     if let Some(leash) = leash {
-        // Of the leash only its end matters, which is told without being asked for.
+        // Of the leash only its end matters, also where its holder only says no more, and waits.
         let mut watched =
-            [PollFd::new(near, PollFlags::IN), PollFd::from_borrowed_fd(leash, PollFlags::empty())];
+            [PollFd::new(near, PollFlags::IN), PollFd::from_borrowed_fd(leash, PollFlags::RDHUP)];
         while watched.iter().all(|watched| watched.revents().is_empty()) {
             match poll(&mut watched, None) {
                 Ok(_) | Err(Errno::INTR) => {}

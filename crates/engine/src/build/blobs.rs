@@ -18,8 +18,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::LoadedLayer;
 use image::tar::{self, Kind, Limits, ReadError};
+use image::{LoadedLayer, Stop, Stopping};
 use oci::{Descriptor, DiffId, Digest, Document, Index, Platform, Reference};
 use registry_client::Repository;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -171,18 +171,21 @@ impl Blobs {
         session: &Session<'_>,
         layer: (&DiffId, Option<u64>),
         blob: &Descriptor,
+        stop: &Stop<'_>,
     ) -> Result<LoadedLayer> {
-        let fetched = self.fetch(session, layer, blob)?;
+        let fetched = self.fetch(session, layer, blob, stop)?;
         session.draft.publish(&fetched.diff_id).map_err(failed("store a layer"))?;
         Ok(fetched)
     }
 
-    /// Fetches a layer for this build alone: not a byte more than `size`, where it is known, and with the digest that was said.
+    /// Fetches a layer for this build alone: not a byte more than `size`, where it is known, and with the digest that was said. What is to
+    /// stop is an error.
     pub(super) fn fetch(
         &self,
         session: &Session<'_>,
         (layer, size): (&DiffId, Option<u64>),
         blob: &Descriptor,
+        stop: &Stop<'_>,
     ) -> Result<LoadedLayer> {
         let mut bytes = self.open(blob)?;
         let name = layer.to_string();
@@ -190,7 +193,7 @@ impl Blobs {
         let mut writer = session.draft.layer().map_err(failed("store a layer"))?;
         let read = |source| image::Error::Read { entry: name.clone(), source };
         let most = size.unwrap_or(LAYER_LIMIT).saturating_add(1);
-        let copied = io::copy(&mut tar.take(most), &mut writer);
+        let copied = io::copy(&mut tar.take(most), &mut Stopping::new(&mut writer, stop));
         let copied = copied.map_err(read).map_err(failed("fetch a layer"))?;
         if copied == most || size.is_some_and(|size| size != copied) {
             return Err(self.bad(format!("the layer {name} is not as long as was said")));

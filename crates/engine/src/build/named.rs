@@ -167,13 +167,14 @@ impl LayoutImage {
 
     /// Its layers, each of which is fetched unless it is here.
     fn tree(&self, session: &Session<'_>) -> Result<Tree> {
+        let stop = || session.cancel.is_cancelled();
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, blob) in &self.layers {
             session.draft.keep_layers([layer]).map_err(failed("keep a layer"))?;
             let size = session.engine.store.layer_size(layer).map_err(failed("look for a layer"))?;
             layers.push(match size {
                 Some(size) => LoadedLayer { diff_id: layer.clone(), size, blob: None },
-                None => self.blobs.bring(session, (layer, None), blob)?,
+                None => self.blobs.bring(session, (layer, None), blob, &stop)?,
             });
         }
         Ok(Tree::Layers(layers.into_iter().map(Arc::new).collect()))

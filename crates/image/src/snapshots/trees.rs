@@ -21,6 +21,7 @@ use super::{RootFs, Snapshots};
 use crate::error::{Error, Result};
 use crate::index::{Layer, merge_layer};
 use crate::merge::{Limits, Merger};
+use crate::stop::Stop;
 use crate::store::{Scratch, Store};
 use linux::file::{self, Named as _};
 use oci::{ChainId, DiffId, Digest};
@@ -170,15 +171,22 @@ impl Snapshots for Trees {
 /// else's.
 ///
 /// # Errors
-/// If the layer is missing from the store or damaged, or something cannot be written.
-pub fn unpack_alone(path: &Path, layer: &DiffId, target: &Path, privilege: Privilege) -> Result<()> {
+/// If the layer is missing from the store or damaged, something cannot be written, or it is to stop.
+pub fn unpack_alone(
+    path: &Path,
+    layer: &DiffId,
+    target: &Path,
+    privilege: Privilege,
+    stop: &Stop<'_>,
+) -> Result<()> {
     let tar = open_at(path, layer)?;
     let bytes = tar.metadata().named("examine", path)?.len();
     let layers = [Layer { diff_id: layer, tar: &tar }];
     let mut merger = Merger::new(Limits::default());
     merge_layer(&mut merger, &layers[0]).map_err(|source| Error::Index { source })?;
     let (changes, budget) = (merger.changes(), Cell::new(bytes));
-    let tree = Unpacker::new(&changes, &layers, layer, privilege, &budget).unpack(target)?;
+    let unpacker = Unpacker::new(&changes, &layers, layer, privilege, &budget).stopped_by(stop);
+    let tree = unpacker.unpack(target)?;
     rustix::fs::syncfs(&tree).named("sync", target)?;
     Ok(())
 }

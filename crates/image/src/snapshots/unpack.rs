@@ -10,6 +10,7 @@ use super::ids::Ids;
 use crate::error::{Error, Result};
 use crate::index::Layer;
 use crate::merge::{Body, Change, Changes, Inode};
+use crate::stop::Stop;
 use crate::tar::{Device, Extent};
 use oci::DiffId;
 use rustix::fs::{
@@ -26,6 +27,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+/// Bytes that the kernel copies between two looks at whether to go on.
+const AT_ONCE: usize = 32 << 20;
+
 /// Unpacks the changes of one layer.
 pub(super) struct Unpacker<'a> {
     changes: &'a Changes<'a>,
@@ -34,6 +38,7 @@ pub(super) struct Unpacker<'a> {
     privilege: Privilege,
     /// Bytes of lower layers that may still be copied.
     budget: &'a Cell<u64>,
+    stop: &'a Stop<'a>,
 }
 
 /// What is known while the tree is walked.
@@ -53,7 +58,12 @@ impl<'a> Unpacker<'a> {
         privilege: Privilege,
         budget: &'a Cell<u64>,
     ) -> Self {
-        Self { changes, layers, layer, privilege, budget }
+        Self { changes, layers, layer, privilege, budget, stop: &|| false }
+    }
+
+    /// The same, which `stop` ends between two pieces of work.
+    pub(super) fn stopped_by(self, stop: &'a Stop<'a>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Makes the directory `target` and unpacks into it; returns it, open.
@@ -89,6 +99,7 @@ impl<'a> Unpacker<'a> {
     }
 
     fn add(&self, parent: BorrowedFd<'_>, change: &Change<'_>, walk: &mut Walk) -> Result<()> {
+        self.go_on().map_err(self.at("create", &walk.path))?;
         let name = OsStr::from_bytes(change.name);
         let Some((number, inode)) = change.inode else {
             return self.whiteout(parent, name).map_err(self.at("mark as deleted", &walk.path));
@@ -142,9 +153,46 @@ impl<'a> Unpacker<'a> {
             self.spend(extents.iter().map(|extent| extent.length).sum(), walk)?;
         }
         for extent in extents {
-            copy(layer.tar, &file, extent).map_err(at("write"))?;
+            self.copy(layer.tar, &file, extent).map_err(at("write"))?;
         }
         self.set_attributes(parent, name, inode, walk)
+    }
+
+    fn go_on(&self) -> Result<(), Errno> {
+        if (self.stop)() { Err(Errno::CANCELED) } else { Ok(()) }
+    }
+
+    /// Copies a piece of data within the kernel, or by reading and writing where that is not possible.
+    fn copy(&self, tar: &File, file: &File, extent: Extent) -> Result<(), Errno> {
+        let (mut from, mut to, mut left) = (extent.source, extent.offset, extent.length);
+        while left > 0 {
+            self.go_on()?;
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(AT_ONCE);
+            match rustix::fs::copy_file_range(tar, Some(&mut from), file, Some(&mut to), most) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(copied) => left -= copied as u64,
+                Err(Errno::INTR) => {}
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    return self.copy_by_hand(tar, file, Extent { offset: to, source: from, length: left });
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_by_hand(&self, tar: &File, file: &File, extent: Extent) -> Result<(), Errno> {
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let mut buffer = vec![0; 128 << 10];
+        let mut done = 0;
+        while done < extent.length {
+            self.go_on()?;
+            let piece = usize::try_from(extent.length - done).unwrap_or(usize::MAX).min(buffer.len());
+            tar.read_exact_at(&mut buffer[..piece], extent.source + done).map_err(errno)?;
+            file.write_all_at(&buffer[..piece], extent.offset + done).map_err(errno)?;
+            done += piece as u64;
+        }
+        Ok(())
     }
 
     /// Counts a copy of a lower layer's file, which costs an attacker one header and us the whole file.
@@ -275,35 +323,4 @@ const DIRECTORY: OFlags =
 fn device_node(parent: BorrowedFd<'_>, name: &OsStr, kind: FileType, device: Device) -> Result<(), Errno> {
     let number = rustix::fs::makedev(device.major, device.minor);
     mknodat(parent, name, kind, Mode::RUSR, number)
-}
-
-/// Copies a piece of data within the kernel, or by reading and writing where that is not possible.
-fn copy(tar: &File, file: &File, extent: Extent) -> Result<(), Errno> {
-    let (mut from, mut to, mut left) = (extent.source, extent.offset, extent.length);
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(tar, Some(&mut from), file, Some(&mut to), most) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(copied) => left -= copied as u64,
-            Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                return copy_by_hand(tar, file, Extent { offset: to, source: from, length: left });
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-fn copy_by_hand(tar: &File, file: &File, extent: Extent) -> Result<(), Errno> {
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let mut buffer = vec![0; 128 << 10];
-    let mut done = 0;
-    while done < extent.length {
-        let piece = usize::try_from(extent.length - done).unwrap_or(usize::MAX).min(buffer.len());
-        tar.read_exact_at(&mut buffer[..piece], extent.source + done).map_err(errno)?;
-        file.write_all_at(&buffer[..piece], extent.offset + done).map_err(errno)?;
-        done += piece as u64;
-    }
-    Ok(())
 }

@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use build::{Key, Step};
 use dockerfile::syntax::{Identity, Sharing};
@@ -45,6 +45,8 @@ use marks::Mark;
 const FOLDER: &str = "cache/mounts";
 /// How long is waited between two looks at a cache that another has.
 const NAP: Duration = Duration::from_millis(10);
+/// Who waits no longer than this says nothing of it.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Caches of one key that are used at once, each by one.
 const PRIVATE: u32 = 1000;
 
@@ -172,8 +174,10 @@ impl Attempt<'_> {
     fn lock(&self, name: &str, wait: Wait) -> Result<Option<CacheMount>> {
         let engine = self.session.engine;
         let folder = engine.cache_mount_path(name);
+        let mut queue = Queue::new(self.wish.id);
         loop {
             if let Some(lock) = self.try_lock(&folder)? {
+                queue.ends(&|what| self.step.progress(what, 0, Some(0)));
                 engine.state().use_cache_mount(name, self.wish.id)?;
                 let mark = Mark::leave(&folder, self.program, self.is_alone()).map_err(failed)?;
                 return Ok(Some(CacheMount { folder, mark, _lock: lock }));
@@ -181,6 +185,7 @@ impl Attempt<'_> {
             if wait == Wait::Never {
                 return Ok(None);
             }
+            queue.goes_on(&|what| self.step.progress(what, 0, None));
             if self.step.cancel.wait(NAP) {
                 return Err(BuildError::Cancelled.into());
             }
@@ -221,6 +226,36 @@ impl Attempt<'_> {
         // Between the two locks somebody else may have had it.
         let is_ready = is_same(&lock, folder) && data(folder).exists();
         Ok((is_ready && marks::have_ended(engine, folder, false)?).then_some(lock))
+    }
+}
+
+/// Somebody who waits for a cache mount that another step has, maybe of another build. That is told once it takes long.
+pub(super) struct Queue<'a> {
+    id: &'a str,
+    since: Instant,
+    told: Option<String>,
+}
+
+impl<'a> Queue<'a> {
+    /// For the cache that steps call `id`.
+    pub(super) fn new(id: &'a str) -> Self {
+        Queue { id, since: Instant::now(), told: None }
+    }
+
+    /// It still has to be waited for. `tell` shows what begins, once.
+    pub(super) fn goes_on(&mut self, tell: &dyn Fn(&str)) {
+        if self.told.is_none() && self.since.elapsed() >= SILENCE {
+            let what = format!("waiting for cache mount {}, which another step has", self.id);
+            tell(&what);
+            self.told = Some(what);
+        }
+    }
+
+    /// It is to be had, or nobody waits any more. `tell` shows that what was told of is over.
+    pub(super) fn ends(self, tell: &dyn Fn(&str)) {
+        if let Some(what) = self.told {
+            tell(&what);
+        }
     }
 }
 

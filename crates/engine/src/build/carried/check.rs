@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use image::Stop as Wish;
 use image::tar::{self, Entry, EntryPath, Kind, Limits, Parser};
 use linux::file;
 
@@ -28,14 +29,17 @@ impl From<tar::Error> for Stop {
     }
 }
 
-/// Refuses a layer that holds anything but one directory of files, directories, links and pipes.
-pub(super) fn layer(path: &Path) -> Result<(), String> {
+/// Refuses a layer that holds anything but one directory of files, directories, links and pipes, and one that is no more wanted.
+pub(super) fn layer(path: &Path, wish: &Wish<'_>) -> Result<(), String> {
     let mut tar = file::open(path).map_err(|error| linux::chain(&error))?;
     let mut parser = Parser::new(Limits::default());
     let mut portion = vec![0; PORTION];
     let mut is_first = true;
     let mut look = |found: Entry| entry(&found, &mut is_first).map_err(Stop::Entry);
     loop {
+        if wish() {
+            return Err("nobody wants to know any more".to_owned());
+        }
         let read = tar.read(&mut portion).map_err(|error| error.to_string())?;
         if read == 0 {
             break;

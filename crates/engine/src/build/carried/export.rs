@@ -7,7 +7,7 @@
 //! | not opened and not imported | what this root has, if anything |
 //!
 //! A mount is packed under the lock that is its holder's alone: nobody writes to it meanwhile. One that a program of another build
-//! keeps longer than is waited for is written as it was imported, or not at all.
+//! keeps longer than is waited for is written as it was imported, or not at all. A build that is cancelled packs no further.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,14 +17,15 @@ use std::time::{Duration, Instant};
 
 use dockerfile::lower::{Graph, Op};
 use dockerfile::syntax::MountKind;
-use image::{Codec, Content, LoadedLayer, Outgoing};
+use image::{Codec, Content, LoadedLayer, Outgoing, Stop, Stopping};
+use linux::thread::spawn_scoped;
 use oci::{Descriptor, Hasher, MediaType};
 
 use super::document::{self, Mount};
 use super::{Carried, Imported, Opened, check};
 use crate::build::BuildError;
 use crate::build::blobs::{Blobs, REF_NAME};
-use crate::build::cache_mounts::{self, Lock, Wish};
+use crate::build::cache_mounts::{self, Lock, Queue, Wish};
 use crate::build::export::{Compressor, output_directory, write_layout};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
@@ -134,6 +135,7 @@ impl Carried {
     ) -> Result<()> {
         let mut layout = Outgoing::default();
         let holder = Holder::of(session, &target.place)?;
+        let stop = || session.cancel.is_cancelled();
         let mut layers = Vec::new();
         for mount in outbound.iter().filter(|mount| target.wants(&mount.used.id)) {
             let (blob, content) = self.blob(mount, target.codec, compressor)?;
@@ -143,7 +145,7 @@ impl Carried {
                 Some(blob.size),
                 true,
             );
-            if !layout.blobs.contains_key(&blob.digest) && !holder.has(&blob)? {
+            if !layout.blobs.contains_key(&blob.digest) && !holder.has(&blob, &stop)? {
                 let content = match content {
                     Source::File(path) => Content::File(path),
                     Source::Elsewhere(imported) => fetched(session, imported, &blob)?,
@@ -167,7 +169,6 @@ impl Carried {
                 layout.index = vec![top];
                 let directory = output_directory(directory)?;
                 let store = &session.engine.store;
-                let stop = || session.cancel.is_cancelled();
                 layout.write_directory(store, &directory, &stop).map_err(failed("write cache mounts"))
             }
             Place::Tar(path) => {
@@ -235,15 +236,15 @@ impl Holder {
         })
     }
 
-    fn has(&self, blob: &Descriptor) -> Result<bool> {
+    fn has(&self, blob: &Descriptor, stop: &Stop<'_>) -> Result<bool> {
         match self {
             Holder::Registry(target, reference) => {
                 target.has_blob(blob).map_err(|source| crate::build::blobs::refused(reference, source))
             }
             // One that was damaged is written once more.
-            Holder::Layout(blobs) => Ok(blobs
-                .open(blob)
-                .is_ok_and(|bytes| same_bytes(bytes, blob, &mut io::sink()).unwrap_or(false))),
+            Holder::Layout(blobs) => Ok(blobs.open(blob).is_ok_and(|bytes| {
+                same_bytes(bytes, blob, &mut Stopping::new(io::sink(), stop)).unwrap_or(false)
+            })),
             Holder::Nobody => Ok(false),
         }
     }
@@ -271,7 +272,10 @@ fn fetched(session: &Session<'_>, imported: &Imported, blob: &Descriptor) -> Res
     let system = |source| Error::System { action: "keep a cache mount", path: path.clone(), source };
     let mut file: File = linux::file::create_new(&path, 0o600)
         .map_err(|source| Error::File { action: "keep a cache mount", source })?;
-    match same_bytes(imported.blobs.open(blob)?, blob, &mut file).map_err(system)? {
+    let stop = || session.cancel.is_cancelled();
+    match same_bytes(imported.blobs.open(blob)?, blob, &mut Stopping::new(&mut file, &stop))
+        .map_err(system)?
+    {
         true => Ok(Content::File(path)),
         false => Err(imported.blobs.bad(format!("{} is not what its digest says", blob.digest))),
     }
@@ -306,7 +310,7 @@ fn packed(session: &Session<'_>, key: &str, used: &Opened, part: &Part<'_>) -> R
     if !is_here(session, key) {
         return Ok(None);
     }
-    let begun = Instant::now();
+    let (begun, mut queue) = (Instant::now(), Queue::new(&used.id));
     // Held until all is read.
     let _lock = loop {
         match session.engine.lock_cache_mount(key)? {
@@ -317,14 +321,18 @@ fn packed(session: &Session<'_>, key: &str, used: &Opened, part: &Part<'_>) -> R
                 return Ok(None);
             }
             Lock::Taken if session.cancel.wait(NAP) => return Err(BuildError::Cancelled.into()),
-            Lock::Taken => {}
+            Lock::Taken => queue.goes_on(&|what| part.progress(what, 0, None, false)),
         }
     };
-    let layer = pack(session, &cache_mounts::data(&session.engine.cache_mount_path(key)))?;
+    queue.ends(&|what| part.progress(what, 0, None, true));
+    let packed = pack(session, &cache_mounts::data(&session.engine.cache_mount_path(key)));
+    let stop = || session.cancel.is_cancelled();
+    let layer = packed.map_err(|error| if stop() { BuildError::Cancelled.into() } else { error })?;
     part.progress(&format!("packing cache mount {}", used.id), layer.size, Some(layer.size), true);
     // What nobody could take in is not given out.
-    match check::layer(&session.draft.layer_path(&layer.diff_id)) {
+    match check::layer(&session.draft.layer_path(&layer.diff_id), &stop) {
         Ok(()) => Ok(Some(layer)),
+        Err(_) if stop() => Err(BuildError::Cancelled.into()),
         Err(reason) => {
             tracing::warn!(id = %used.id, %reason, "a cache mount is not written");
             Ok(None)
@@ -337,9 +345,11 @@ fn pack(session: &Session<'_>, data: &Path) -> Result<LoadedLayer> {
     let system = |source| Error::System { action: ACTION, path: "pipe(2)".into(), source };
     let (mut reader, writer) = io::pipe().map_err(system)?;
     let mut layer = session.draft.layer().map_err(failed(ACTION))?;
+    let stop = || session.cancel.is_cancelled();
     std::thread::scope(|scope| {
-        let packer = scope.spawn(move || session.engine.pack_data(data, writer.into()));
-        let copied = copy(&mut reader, &mut layer);
+        let packing = move || session.engine.pack_data(data, writer.into());
+        let packer = spawn_scoped(scope, "pack a cache mount", packing)?;
+        let copied = copy(&mut reader, &mut Stopping::new(&mut layer, &stop));
         // A writer that nobody reads any more must not wait for ever.
         drop(reader);
         let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

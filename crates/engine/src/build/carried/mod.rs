@@ -16,6 +16,7 @@
 //! - What is fetched is from anybody: it is what its digest says, not a byte longer than was said, and holds nothing but files,
 //!   directories, links and pipes below one directory. It is unpacked as layers are, by descriptors and never by its names.
 //! - What is not to be had, or is not good, is told of, and the build goes on with an empty mount.
+//! - A build that is cancelled reads and writes no further, and leaves neither a part of a mount nor a layer of one.
 //! - What was fetched and not used is kept as it was, by its digest, when the same build writes an artifact.
 
 mod check;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use build::{Step, Stream};
+use build::{Cancel, Step, Stream};
 use oci::Document as OciDocument;
 
 use super::BuildError;
@@ -91,29 +92,30 @@ impl Carried {
     }
 
     /// Makes the directory `target` of what others kept of a mount, by way of `unpacked` beside it; whether that could be done. To be
-    /// called under the mount's lock.
+    /// called under the mount's lock. Only that the build is cancelled is an error.
     pub(super) fn fill(
         &self,
         session: &Session<'_>,
         key: &str,
         (unpacked, target): (&Path, &Path),
         step: &Step<'_>,
-    ) -> bool {
-        let Some((imported, mount)) = self.found(key) else { return false };
+    ) -> Result<bool> {
+        let Some((imported, mount)) = self.found(key) else { return Ok(false) };
         let part = format!("filling cache mount {}", mount.id);
         step.progress(&part, 0, Some(mount.size));
-        match imported.unpack(session, mount, (unpacked, target)) {
+        match imported.unpack(session, mount, (unpacked, target), step.cancel) {
             Ok(()) => {
                 step.progress(&part, mount.size, Some(mount.size));
-                true
+                Ok(true)
             }
+            Err(_) if step.cancel.is_cancelled() => Err(BuildError::Cancelled.into()),
             Err(error) => {
                 let words = format!("cache mount {} begins empty: {}\n", mount.id, linux::chain(&error));
                 step.output(Stream::Stderr, words.as_bytes());
                 tracing::warn!(%error, id = %mount.id, "a cache mount cannot be filled");
                 // Whoever makes it empty wants the place for it.
                 drop(session.engine.remove_trees(&[unpacked.to_owned(), target.to_owned()]));
-                false
+                Ok(false)
             }
         }
     }
@@ -151,16 +153,23 @@ impl Imported {
         Ok(Imported { blobs, mounts })
     }
 
-    fn unpack(&self, session: &Session<'_>, mount: &Mount, (unpacked, target): (&Path, &Path)) -> Result<()> {
+    fn unpack(
+        &self,
+        session: &Session<'_>,
+        mount: &Mount,
+        (unpacked, target): (&Path, &Path),
+        cancel: &Cancel,
+    ) -> Result<()> {
         let engine = session.engine;
+        let stop = || cancel.is_cancelled();
         session.draft.keep_layers([&mount.layer]).map_err(failed("keep a cache mount"))?;
         let here = session.draft.layer_size(&mount.layer).map_err(failed("look for a cache mount"))?;
         if here != Some(mount.size) {
             // Nothing will name it: it goes with the draft.
-            self.blobs.fetch(session, (&mount.layer, Some(mount.size)), &mount.blob)?;
+            self.blobs.fetch(session, (&mount.layer, Some(mount.size)), &mount.blob, &stop)?;
         }
         let tar = session.draft.layer_path(&mount.layer);
-        check::layer(&tar).map_err(|reason| self.blobs.bad(reason))?;
-        engine.unpack_member((&mount.layer, &tar), unpacked, (document::ROOT, target))
+        check::layer(&tar, &stop).map_err(|reason| self.blobs.bad(reason))?;
+        engine.unpack_member((&mount.layer, &tar), unpacked, (document::ROOT, target), &stop)
     }
 }

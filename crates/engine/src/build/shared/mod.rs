@@ -128,7 +128,8 @@ impl<'s> SharedCache<'s> {
                 continue;
             };
             let size = Some(layer.size);
-            match imported.source.bring(self.session, (&layer.diff_id, size), &layer.blob) {
+            let stop = || self.session.cancel.is_cancelled();
+            match imported.source.bring(self.session, (&layer.diff_id, size), &layer.blob, &stop) {
                 Ok(layer) => return Some(layer),
                 Err(error) => {
                     tracing::warn!(%error, layer = %record.layer, "a layer of a cache is not to be had")
