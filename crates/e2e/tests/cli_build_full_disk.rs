@@ -218,3 +218,34 @@ fn where_outputs_go() {
     disk.free();
     assert!(!Path::new(&dest("id")).exists());
 }
+
+#[test]
+fn while_a_small_archive_becomes_large() {
+    // 96 MB of zeros in less than a hundredth of that.
+    let small = Small::new("FROM scratch\nADD bomb.tar.gz /\n");
+    let folder = small.workshop.skiff.folder();
+    let script = "truncate -s 96M zeros && tar --no-same-owner -cf - zeros | gzip -9 > context/bomb.tar.gz && rm zeros";
+    let made = std::process::Command::new("sh").args(["-c", script]).current_dir(folder).status().unwrap();
+    assert!(made.success());
+    assert!(small.workshop.context.join("bomb.tar.gz").metadata().unwrap().len() < 1 << 20);
+    for _ in 0..2 {
+        let output = small.workshop.try_build(&["-t", "made"]);
+        assert_eq!(output.code, 1, "{}", output.stderr);
+        let last = output.stderr.lines().last().unwrap_or_default();
+        for word in ["bomb.tar.gz", "bytes are left in", "reading stopped before the file system is full"] {
+            assert!(last.contains(word), "no {word:?} in the last line of:\n{}", output.stderr);
+        }
+        assert_eq!(small.workshop.skiff.left_by_builds(&[]), "");
+    }
+    // One that fits is unpacked on the same disk.
+    small.workshop.write("bomb.tar.gz", gzipped(&layer(&[Entry::File("fits", 0o644, b"content")])));
+    small.workshop.build(&[]);
+}
+
+fn gzipped(content: &[u8]) -> Vec<u8> {
+    let mut gzip = std::process::Command::new("gzip");
+    let piped = std::process::Stdio::piped;
+    let mut child = gzip.arg("-c").stdin(piped()).stdout(piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(content).unwrap();
+    child.wait_with_output().unwrap().stdout
+}

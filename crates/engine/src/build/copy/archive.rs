@@ -1,7 +1,7 @@
 //! Archives that ADD unpacks: tars, compressed in any way that layers may be, told by their content.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read, Write as _};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use build::{Cancel, Step};
@@ -111,20 +111,13 @@ fn content<'c>(picked: &Picked, cancel: &'c Cancel) -> Result<Content<'c>> {
     Ok(Content { file, pieces: pieces.into_iter(), hole: 0, at: 0, left: 0, cancel })
 }
 
-/// Puts what comes out of an archive's compression where it can be read at any place, in a file without a name.
+/// Puts what comes out of an archive's compression where it can be read at any place, in a file without a name. A small file may hold
+/// more than the disk: the rules of layers that are pulled bound it.
 fn spool(session: &Session<'_>, plain: &mut dyn BufRead, path: &str) -> std::result::Result<File, CopyError> {
     let place = session.draft.fresh("archive");
-    let failed = |source: io::Error| CopyError::Archive {
-        path: path.to_owned(),
-        source: Box::new(image::Error::Read { entry: path.to_owned(), source }),
-    };
-    let named = |source: linux::file::Error| CopyError::Archive {
-        path: path.to_owned(),
-        source: Box::new(source.into()),
-    };
-    let mut file = linux::file::create_new(&place, 0o600).map_err(named)?;
-    linux::file::remove(&place).map_err(named)?;
-    io::copy(plain, &mut file).map_err(failed)?;
-    file.flush().map_err(failed)?;
+    let failed = |source| CopyError::Archive { path: path.to_owned(), source: Box::new(source) };
+    let file = linux::file::create_new(&place, 0o600).map_err(|error| failed(error.into()))?;
+    linux::file::remove(&place).map_err(|error| failed(error.into()))?;
+    image::spool(path, plain, &file, &place).map_err(failed)?;
     Ok(file)
 }
