@@ -53,10 +53,12 @@ pub enum Error {
         chain: Vec<String>,
     },
     /// A target that is asked for, inherited from or linked to, and not there.
-    #[error("failed to find target {name}")]
+    #[error("failed to find target {name}{}", told(known))]
     NoTarget {
         /// Its name.
         name: String,
+        /// The names that there are.
+        known: Vec<String>,
     },
     /// A pattern that fits no target.
     #[error("could not find any target matching {pattern:?}")]
@@ -138,5 +140,17 @@ impl Sources<'_> {
             (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
         });
         Place { file: file.name.clone(), position }
+    }
+}
+
+/// What could be meant instead.
+fn told(known: &[String]) -> String {
+    /// More are not named.
+    const MOST: usize = 10;
+    match known {
+        [] => String::new(),
+        [one] => format!("; there is {one}"),
+        _ if known.len() <= MOST => format!("; there are {}", known.join(", ")),
+        _ => format!("; there are {} and {} more", known[..MOST].join(", "), known.len() - MOST),
     }
 }

@@ -205,7 +205,8 @@ impl Planner<'_> {
         }
         let config = self.config;
         let Some(own) = config.target(name) else {
-            return Err(Error::NoTarget { name: name.to_owned() });
+            let known = config.targets.iter().map(|target| target.name.clone()).collect();
+            return Err(Error::NoTarget { name: name.to_owned(), known });
         };
         enter(chain, name, "inheritance")?;
         let mut target = Definition::new(name);

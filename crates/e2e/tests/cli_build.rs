@@ -173,7 +173,14 @@ fn a_dockerfile_that_cannot_be_built_is_shown_with_its_line() {
         ),
         ("FROM busybox\nCOPY missing /\n", &["\"/missing\": not found"]),
         ("FROM busybox\nCOPY ../outside /\n", &["not found"]),
-        ("FROM busybox\nRUN --mount=type=secret,id=x,required=true true\n", &["secret x: not found"]),
+        (
+            "FROM busybox\nRUN --mount=type=secret,id=x,required=true true\n",
+            &["secret x: not found; give it by --secret id=x,src=FILE"],
+        ),
+        (
+            "FROM busybox\nRUN --mount=type=ssh,required=true true\n",
+            &["unset ssh forward key default; give it by --ssh default"],
+        ),
         ("FROM busybox\nRUN --security=insecure true\n", &["security.insecure is not allowed"]),
     ] {
         Workshop::new(text).fails(&[], words);

@@ -130,7 +130,8 @@ impl<'a> Loader<'a> {
             return Err(Error::Limit { what, limit: MAX_CHAIN as u64 });
         }
         let Some(service) = services.get(name) else {
-            return Err(Error::NoTarget { name: name.to_owned() });
+            let known = services.keys().cloned().collect();
+            return Err(Error::NoTarget { name: name.to_owned(), known });
         };
         self.spend(count(service))?;
         let mut service = service.clone();

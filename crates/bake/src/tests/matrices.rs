@@ -51,7 +51,7 @@ fn a_matrix_makes_a_target_of_each_combination_and_a_group_of_all() {
     .assert_eq(&names(content, &["app-foo*", "ba[r-t]e"]));
     expect![[r#"error: could not find any target matching "nothing*""#]]
         .assert_eq(&names(content, &["nothing*"]));
-    expect!["error: failed to find target nothing"].assert_eq(&names(content, &["nothing"]));
+    expect!["error: failed to find target nothing; there are app-foo-1-0-x, app-bar-1-0-x, app-foo-2-0-x, app-bar-2-0-x, base"].assert_eq(&names(content, &["nothing"]));
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub enum BuildError {
         "invalid SOURCE_DATE_EPOCH: {text:?} is neither a number of seconds, nor \"context\", nor the name of a stage or a context"
     )]
     Epoch { text: String },
-    #[error("there is no context {name:?}")]
+    #[error("there is no context {name:?}; {}", way_to(name))]
     NoContext { name: String },
     #[error("context {name:?} has nothing for {platform}")]
     ContextPlatform { name: String, platform: String },
@@ -98,6 +98,18 @@ pub enum BuildError {
     NoLayer { what: String },
     #[error("build was cancelled")]
     Cancelled,
+}
+
+/// How a context is given.
+fn way_to(name: &str) -> String {
+    match name.strip_prefix("target:") {
+        Some(target) => {
+            format!("only `bake` has other targets, and builds {target:?} before those that name it")
+        }
+        None => format!(
+            "give it by --build-context {name}=PATH, or an image, a layout or an address in that place"
+        ),
+    }
 }
 
 /// The stage that was perhaps meant by the name of an image.

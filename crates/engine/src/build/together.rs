@@ -264,7 +264,8 @@ mod tests {
         let before = [("a".to_owned(), Build::default())];
         assert!(check_order(&before, &request).is_ok());
         let error = check_order(&[], &request).unwrap_err();
-        assert_eq!(linux::chain(&error), "there is no context \"target:a\"");
+        let told = "there is no context \"target:a\"; only `bake` has other targets, and builds \"a\" before those that name it";
+        assert_eq!(linux::chain(&error), told);
     }
 
     #[test]

@@ -56,14 +56,21 @@ pub enum RunError {
         #[source]
         source: linux::file::Error,
     },
-    #[error("cache mount: {path:?} of what it is to begin as is no directory")]
+    #[error("cache mount: {path:?} of what it is to begin as is no directory; name one by source=")]
     CacheSource { path: String },
-    #[error("secret {id}: not found")]
+    #[error("secret {id}: not found; give it by --secret id={id},src=FILE or --secret id={id},env=VARIABLE")]
     NoSecret { id: String },
-    #[error("secret {id}: it is no text, and cannot be a variable")]
+    #[error("secret {id}: it is no text, and cannot be a variable; mount it as a file, without env=")]
     SecretText { id: String },
-    #[error("unset ssh forward key {id}")]
+    #[error("unset ssh forward key {id}; give it by {}", agent_flag(id))]
     NoAgent { id: String },
+}
+
+fn agent_flag(id: &str) -> String {
+    match id {
+        "default" => "--ssh default (with an agent at SSH_AUTH_SOCK) or --ssh default=SOCKET".to_owned(),
+        id => format!("--ssh {id}=SOCKET (of an agent)"),
+    }
 }
 
 fn several(names: &[String]) -> String {

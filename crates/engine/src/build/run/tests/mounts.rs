@@ -148,7 +148,8 @@ fn secrets_are_seen_by_the_program_and_nowhere_else() {
     let base = [busybox(&session)];
     assert_eq!(key_before, key(&session, &op, &base), "no secret decides a key");
     let error = site.run_in(&session, &with("true", vec![secret("missing", "", None, true)]), &base).error();
-    assert!(error.ends_with("secret missing: not found"), "{error}");
+    let way = "secret missing: not found; give it by --secret id=missing,src=FILE or --secret id=missing,env=VARIABLE";
+    assert!(error.ends_with(way), "{error}");
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn an_agent_answers_through_a_socket_of_the_containers_own() {
     assert_eq!(outcome.stdout(), "/run/buildkit/ssh_agent.0\n600 1000\n");
     assert_eq!(site.members(outcome.record.as_ref().unwrap()), BTreeMap::new());
     let error = site.run(&with("true", vec![ssh("other", true)])).error();
-    assert!(error.contains("unset ssh forward key other"), "{error}");
+    assert!(error.contains("unset ssh forward key other; give it by --ssh other=SOCKET"), "{error}");
     site.assert_clean();
 }
 
