@@ -42,13 +42,21 @@ impl Digest {
     /// Names a finished SHA-256.
     #[must_use]
     pub fn from_sha256(hash: [u8; 32]) -> Self {
-        Self { text: format!("sha256:{}", hex(&hash)).into(), colon: 6 }
+        Self::named("sha256:", &hash)
     }
 
     /// Names a finished SHA-512.
     #[must_use]
     pub fn from_sha512(hash: [u8; 64]) -> Self {
-        Self { text: format!("sha512:{}", hex(&hash)).into(), colon: 6 }
+        Self::named("sha512:", &hash)
+    }
+
+    /// Of a name of six letters with its colon. Made at once: a context has many of them.
+    fn named(name: &str, hash: &[u8]) -> Self {
+        let mut text = String::with_capacity(name.len() + hash.len() * 2);
+        text.push_str(name);
+        push_hex(&mut text, hash);
+        Self { text: text.into(), colon: 6 }
     }
 
     /// The algorithm's name, as written before the colon.
@@ -328,13 +336,17 @@ text_of_digest!(DiffId, ChainId);
 
 /// Lowercase hexadecimal digits of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    text
 }
 
 /// Whether `text` is lowercase hexadecimal digits only.

@@ -45,14 +45,16 @@ impl Known {
 
 impl Hashes for Known {
     fn find(&self, files: &[Identity]) -> Vec<Option<Digest>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = Vec::with_capacity(files.len());
         let found = files.iter().map(|file| {
             let stamp = stamp(file)?;
             let digest = self.before.find(&stamp)?;
             seen.push((stamp, digest));
             Some(Digest::from_sha256(digest))
         });
-        found.collect()
+        let found = found.collect();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).append(&mut seen);
+        found
     }
 
     fn keep(&self, files: &[(Identity, Digest)]) {

@@ -9,7 +9,7 @@ use image::tar::{Device, Time};
 use image::view::{self, What};
 use rustix::fs::FileType;
 
-use super::context::{Files, Item};
+use super::context::{Files, Names, Seen};
 use super::copy::CopyError;
 use super::session::Session;
 use super::tree::Tree;
@@ -53,7 +53,7 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) enum At {
     Layered(u32),
-    Found(Arc<Item>),
+    Found(Seen),
 }
 
 /// A file, and where it is once all links are followed.
@@ -62,6 +62,33 @@ pub(super) struct Found {
     /// Relative to the root.
     pub(super) path: Vec<u8>,
     pub(super) node: Node,
+}
+
+/// What is in a directory, sorted by name.
+pub(super) enum Children<'v> {
+    Layered(&'v image::View, Vec<(&'v [u8], u32)>),
+    Found(Names),
+}
+
+impl Children<'_> {
+    /// Each with its name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Node)> {
+        let count = match self {
+            Children::Layered(_, names) => names.len(),
+            Children::Found(names) => names.len(),
+        };
+        (0..count).filter_map(|at| self.get(at))
+    }
+
+    fn get(&self, at: usize) -> Option<(&[u8], Node)> {
+        match self {
+            Children::Layered(view, names) => {
+                let (name, node) = names.get(at)?;
+                Some((name, layered(view, *node)?))
+            }
+            Children::Found(names) => names.get(at).map(|(item, seen)| (item.name(), found(seen))),
+        }
+    }
 }
 
 impl Session<'_> {
@@ -106,19 +133,12 @@ impl View {
     }
 
     /// What is in a directory, sorted by name.
-    pub(super) fn children(&self, directory: &Node) -> Result<Vec<(Vec<u8>, Node)>> {
-        match (self, &directory.at) {
-            (View::Layers(view), At::Layered(node)) => Ok(view
-                .children(*node)
-                .into_iter()
-                .filter_map(|(name, node)| Some((name.to_owned(), layered(view, node)?)))
-                .collect()),
-            (View::Files(files), At::Found(item)) => {
-                let names = files.list(item)?;
-                Ok(names.iter().map(|(name, item)| (name.to_vec(), found(item.clone()))).collect())
-            }
-            _ => Ok(Vec::new()),
-        }
+    pub(super) fn children(&self, directory: &Node) -> Result<Children<'_>> {
+        Ok(match (self, &directory.at) {
+            (View::Layers(view), At::Layered(node)) => Children::Layered(view, view.children(*node)),
+            (View::Files(files), At::Found(item)) => Children::Found(files.list(item)?),
+            _ => Children::Found(Names::default()),
+        })
     }
 
     /// Where a link leads.
@@ -243,9 +263,9 @@ impl View {
         glob: &Glob,
         matched: &mut Vec<Vec<u8>>,
     ) -> Result<()> {
-        for (name, node) in self.children(directory)? {
+        for (name, node) in self.children(directory)?.iter() {
             let length = path.len();
-            *path = join(path, &name);
+            *path = join(path, name);
             if glob.is_match(path.as_slice()) {
                 matched.push(path.clone());
             } else if node.kind == Kind::Directory && glob.may_match_below(path.as_slice()) {
@@ -319,7 +339,7 @@ fn layered(view: &image::View, node: u32) -> Option<Node> {
 }
 
 /// A file of the caller, which is root's as soon as it is copied.
-fn found(item: Arc<Item>) -> Node {
+fn found(item: Seen) -> Node {
     let kind = match item.kind() {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,

@@ -3,11 +3,11 @@
 //! What is seen stays as it was seen, whoever has looked ([`Files::list`]); so the walk finds the same without a system call. What
 //! cannot be listed is left to it, too: it meets the same failure again, in order.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FileType;
 
-use super::{Files, Item};
+use super::{Files, Item, Seen};
 use crate::build::parallel::with_help;
 
 /// Names that one thread has looked at before it has others help.
@@ -23,14 +23,14 @@ struct Pending {
 
 #[derive(Default)]
 struct Directories {
-    waiting: Vec<Arc<Item>>,
+    waiting: Vec<Seen>,
     /// How many are being listed: each may have others in it.
     listed: usize,
 }
 
 impl Files {
     /// Lists a directory and all below it.
-    pub(in crate::build) fn look_ahead(&self, top: &Arc<Item>) {
+    pub(in crate::build) fn look_ahead(&self, top: &Seen) {
         let (mut waiting, mut names) = (vec![top.clone()], 0);
         while let Some(directory) = waiting.pop_if(|_| names < FEW) {
             names += self.look_into(&directory, &mut waiting);
@@ -49,10 +49,10 @@ impl Files {
     }
 
     /// Lists one directory; how many names it has.
-    fn look_into(&self, directory: &Item, found: &mut Vec<Arc<Item>>) -> usize {
+    fn look_into(&self, directory: &Item, found: &mut Vec<Seen>) -> usize {
         let Ok(names) = self.list(directory) else { return 0 };
-        let directories = names.iter().filter(|(_, item)| item.kind == FileType::Directory);
-        found.extend(directories.map(|(_, item)| item.clone()));
+        let directories = names.items().enumerate().filter(|(_, item)| item.kind == FileType::Directory);
+        found.extend(directories.filter_map(|(at, _)| names.get(at)).map(|(_, seen)| seen));
         names.len()
     }
 }
@@ -91,6 +91,7 @@ impl Pending {
 #[allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use dockerfile::ignore::Matcher;
 
@@ -112,8 +113,8 @@ mod tests {
     }
 
     /// Paths that are seen from a directory on.
-    fn seen(files: &Files, directory: &Arc<Item>, paths: &mut Vec<Vec<u8>>) {
-        for (_, item) in files.list(directory).unwrap().iter() {
+    fn seen(files: &Files, directory: &Item, paths: &mut Vec<Vec<u8>>) {
+        for item in files.list(directory).unwrap().items() {
             paths.push(item.path().to_owned());
             if item.kind() == FileType::Directory {
                 seen(files, item, paths);
@@ -149,8 +150,8 @@ mod tests {
         let names = files.list(files.top()).unwrap();
         std::fs::remove_dir_all(path.join("d3")).unwrap();
         files.look_ahead(files.top());
-        for (name, item) in names.iter().filter(|(name, _)| name.starts_with(b"d")) {
-            assert_eq!(files.list(item).is_err(), **name == *b"d3");
+        for item in names.items().filter(|item| item.name().starts_with(b"d")) {
+            assert_eq!(files.list(item).is_err(), item.name() == b"d3");
         }
     }
 }

@@ -12,7 +12,7 @@ use image::tar::Xattr;
 use oci::{Digest, Hasher};
 use rustix::fs::{FileType, OFlags, Stat, fstat};
 
-use super::{Files, Identity, Item, shown};
+use super::{Files, Identity, Item, Seen, shown};
 use crate::Result;
 use crate::build::BuildError;
 use crate::build::copy::CopyError;
@@ -20,6 +20,9 @@ use crate::build::parallel;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;
+/// Files whose digests are looked up at once, and bytes that are hashed in the time that one of them takes.
+const SOME: usize = 256;
+const LOOK: u64 = 1 << 10;
 /// A file that was changed so short a time before may change again within the same tick of its clock.
 const TICK_MILLIS: i64 = 100;
 /// The same for a digest that outlives this build, whatever the file system's clock.
@@ -40,26 +43,18 @@ impl Files {
     /// Makes the digests of files known. `progress` is told of each file how many bytes it has.
     pub(in crate::build) fn hash(
         &self,
-        items: &[&Arc<Item>],
+        items: &[&Seen],
         cancel: &Cancel,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let is_new = |item: &&&Arc<Item>| item.hashed.get().is_none() && item.kind == FileType::RegularFile;
-        let mut items: Vec<&Arc<Item>> = items.iter().filter(is_new).copied().collect();
-        items.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        items.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let identities: Vec<Identity> = items.iter().map(|item| item.identity).collect();
-        let known = self.hashes.find(&identities);
-        let bytes = items.iter().zip(&known).filter(|(_, known)| known.is_none());
-        let bytes = bytes.map(|(item, _)| item.identity.size).sum();
-        let items: Vec<(&Arc<Item>, Option<Digest>)> =
-            items.into_iter().zip(known.into_iter().chain(std::iter::repeat(None))).collect();
+        let items = self.unknown(items, cancel, progress)?;
+        let bytes = items.iter().map(|item| item.identity.size).sum();
         let made: Mutex<Vec<(Identity, Digest)>> = Mutex::default();
-        parallel::each(&items, bytes, &|(item, known): &(&Arc<Item>, Option<Digest>), buffer: &mut [u8]| {
-            let hashed = self.hash_one(item, known.as_ref(), buffer, cancel)?;
+        parallel::each(&items, bytes, &|item: &&Seen, buffer: &mut [u8]| {
+            let hashed = self.hash_one(item, buffer, cancel)?;
             progress(hashed.identity.size);
             // What is known needs no look at the file, and so has no attributes; those change its times, too.
-            if known.is_none() && !hashed.identity.is_recent(LASTING_MILLIS) && hashed.xattrs.is_empty() {
+            if !hashed.identity.is_recent(LASTING_MILLIS) && hashed.xattrs.is_empty() {
                 let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
                 made.push((hashed.identity, hashed.digest.clone()));
             }
@@ -73,17 +68,46 @@ impl Files {
         Ok(())
     }
 
-    fn hash_one(
+    /// Which of some files must be read for their digests: not those that have one, or were read by a build before.
+    fn unknown<'i>(
         &self,
-        item: &Item,
-        known: Option<&Digest>,
-        buffer: &mut [u8],
+        items: &[&'i Seen],
         cancel: &Cancel,
-    ) -> Result<Hashed> {
-        if let Some(digest) = known {
-            let (digest, xattrs) = (digest.clone(), Arc::default());
-            return Ok(Hashed { identity: item.identity, digest, xattrs, is_fresh: false });
-        }
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<&'i Seen>> {
+        let is_new = |item: &&&Seen| item.hashed.get().is_none() && item.kind == FileType::RegularFile;
+        let items: Vec<&Seen> = items.iter().filter(is_new).copied().collect();
+        let unknown: Mutex<Vec<&Seen>> = Mutex::default();
+        let some: Vec<&[&Seen]> = items.chunks(SOME).collect();
+        // Worth the threads that as many files are.
+        let bytes = items.len() as u64 * LOOK;
+        parallel::each(&some, bytes, &|some: &&[&'i Seen], _: &mut [u8]| {
+            if cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            let identities: Vec<Identity> = some.iter().map(|item| item.identity).collect();
+            let known = self.hashes.find(&identities).into_iter().chain(std::iter::repeat(None));
+            let mut missing = Vec::new();
+            for (item, digest) in some.iter().zip(known) {
+                let Some(digest) = digest else {
+                    missing.push(*item);
+                    continue;
+                };
+                progress(item.identity.size);
+                let hashed =
+                    Hashed { identity: item.identity, digest, xattrs: Arc::default(), is_fresh: false };
+                item.hashed.get_or_init(|| hashed);
+            }
+            unknown.lock().unwrap_or_else(PoisonError::into_inner).append(&mut missing);
+            Ok(())
+        })?;
+        let mut unknown = unknown.into_inner().unwrap_or_else(PoisonError::into_inner);
+        unknown.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        unknown.dedup_by(|one, other| one.path == other.path);
+        Ok(unknown)
+    }
+
+    fn hash_one(&self, item: &Item, buffer: &mut [u8], cancel: &Cancel) -> Result<Hashed> {
         let file = self.open_file(item)?;
         let mut before = self.examine(&file, item)?;
         let xattrs: Arc<[Xattr]> = kept(image::files::xattrs(file.as_fd())).into();

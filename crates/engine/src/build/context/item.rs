@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dockerfile::ignore::Parents;
 use image::tar::{Device, Time, Xattr};
@@ -10,7 +10,8 @@ use oci::Digest;
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::{Files, Hashed, Identity};
+use super::names::Slot;
+use super::{Files, Hashed, Identity, Names, Seen};
 use crate::Result;
 use crate::build::copy::CopyError;
 
@@ -22,48 +23,51 @@ const PATH_LIMIT: usize = 4095;
 #[derive(Debug)]
 pub(in crate::build) struct Item {
     /// Relative to the context's root, which has none.
-    pub(super) path: Vec<u8>,
+    pub(super) path: Box<[u8]>,
     pub(super) kind: FileType,
     mode: u32,
     pub(super) identity: Identity,
     links: u64,
     device: Device,
+    /// Of a directory alone: most names are files, of which there may be a million.
+    directory: Option<Box<Directory>>,
+    target: OnceLock<Box<[u8]>>,
+    pub(super) hashed: OnceLock<Hashed>,
+}
+
+/// What else there is to know of a directory.
+#[derive(Debug)]
+struct Directory {
     /// The ignore file leaves it out; it is here because something below it may not be.
     left_out: bool,
     /// What the ignore file says so far, for what is in it.
     parents: Parents,
     inside: Mutex<Inside>,
-    target: OnceLock<Box<[u8]>>,
-    pub(super) hashed: OnceLock<Hashed>,
 }
-
-/// A name in a directory.
-type Named = (Box<[u8]>, Arc<Item>);
-/// Names in a directory, sorted.
-pub(in crate::build) type Names = Arc<[Named]>;
 
 /// What is known of what is in a directory.
 #[derive(Debug, Default)]
 struct Inside {
     all: Option<Names>,
     /// Names that were asked for one by one.
-    some: HashMap<Box<[u8]>, Option<Arc<Item>>>,
+    some: HashMap<Box<[u8]>, Option<Seen>>,
 }
 
 impl Item {
+    /// `parents` and `left_out` are what the ignore file says, which matters for directories.
     pub(super) fn new(path: Vec<u8>, stat: &Stat, left_out: bool, parents: Parents) -> Self {
+        let kind = FileType::from_raw_mode(stat.st_mode);
         let device =
             Device { major: rustix::fs::major(stat.st_rdev), minor: rustix::fs::minor(stat.st_rdev) };
+        let directory = || Box::new(Directory { left_out, parents, inside: Mutex::default() });
         Self {
-            path,
-            kind: FileType::from_raw_mode(stat.st_mode),
+            path: path.into(),
+            kind,
             mode: stat.st_mode & 0o7777,
             identity: Identity::of(stat),
             links: stat.st_nlink,
             device,
-            left_out,
-            parents,
-            inside: Mutex::default(),
+            directory: (kind == FileType::Directory).then(directory),
             target: OnceLock::new(),
             hashed: OnceLock::new(),
         }
@@ -72,6 +76,16 @@ impl Item {
     /// Its path, relative to the context's root.
     pub(in crate::build) fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// Its own name.
+    pub(in crate::build) fn name(&self) -> &[u8] {
+        let start = self.path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        &self.path[start..]
+    }
+
+    fn is_left_out(&self) -> bool {
+        self.directory.as_ref().is_some_and(|directory| directory.left_out)
     }
 
     pub(in crate::build) fn kind(&self) -> FileType {
@@ -98,8 +112,8 @@ impl Item {
     }
 
     /// Of its content, once it was hashed.
-    pub(in crate::build) fn digest(&self) -> Option<Digest> {
-        self.hashed.get().map(|hashed| hashed.digest.clone())
+    pub(in crate::build) fn digest(&self) -> Option<&Digest> {
+        self.hashed.get().map(|hashed| &hashed.digest)
     }
 
     /// The attributes that are copied, once it was hashed.
@@ -116,11 +130,10 @@ impl Item {
 
 impl Files {
     /// A name in a directory; none if it is not there or left out.
-    pub(in crate::build) fn find(&self, directory: &Item, name: &[u8]) -> Result<Option<Arc<Item>>> {
-        let mut inside = directory.inside.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(in crate::build) fn find(&self, directory: &Item, name: &[u8]) -> Result<Option<Seen>> {
+        let mut inside = self.inside(directory)?;
         if let Some(all) = &inside.all {
-            let at = all.binary_search_by(|(known, _)| (**known).cmp(name));
-            return Ok(at.ok().and_then(|at| all.get(at)).map(|(_, item)| item.clone()));
+            return Ok(all.find(name));
         }
         if let Some(known) = inside.some.get(name) {
             return Ok(known.clone());
@@ -133,8 +146,8 @@ impl Files {
         // What it might have below it that is not left out is seen from its own list.
         drop(opened);
         let found = match found {
-            Some(item) if item.left_out && !self.has_wanted(&item)? => None,
-            found => found,
+            Some(item) if item.is_left_out() && !self.has_wanted(&item)? => None,
+            found => found.map(Seen::from),
         };
         inside.some.insert(name.into(), found.clone());
         Ok(found)
@@ -142,63 +155,79 @@ impl Files {
 
     /// What is in a directory, sorted by name, but for what is left out.
     pub(in crate::build) fn list(&self, directory: &Item) -> Result<Names> {
-        let mut inside = directory.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.inside(directory)?;
         if let Some(all) = &inside.all {
             return Ok(all.clone());
         }
-        let mut all = Vec::new();
-        for (name, item) in self.read_directory(directory, &inside.some)? {
-            if !item.left_out || self.has_wanted(&item)? {
-                all.push((name, item));
+        let mut found = self.read_directory(directory, &inside.some)?;
+        if found.iter().any(|item| item.is_left_out()) {
+            let mut kept = Vec::with_capacity(found.len());
+            for item in found {
+                if !item.is_left_out() || self.has_wanted(&item)? {
+                    kept.push(item);
+                }
             }
+            found = kept;
         }
-        all.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        let all: Names = all.into();
+        let all = Names::new(found);
         inside.all = Some(all.clone());
         Ok(all)
     }
 
+    /// What is known of what is in a directory; an error for anything else.
+    fn inside<'i>(&self, item: &'i Item) -> Result<MutexGuard<'i, Inside>> {
+        let Some(directory) = &item.directory else {
+            return Err(self.failed("open", &item.path)(Errno::NOTDIR).into());
+        };
+        Ok(directory.inside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at all that is in a directory, but for sockets, which there is nothing to connect to.
     fn read_directory(
         &self,
         directory: &Item,
-        known: &HashMap<Box<[u8]>, Option<Arc<Item>>>,
-    ) -> Result<Vec<Named>> {
+        known: &HashMap<Box<[u8]>, Option<Seen>>,
+    ) -> Result<Vec<Slot>> {
         let opened = self
             .open_at(&directory.path, OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(self.failed("open", &directory.path))?;
-        let mut found = Vec::new();
+        // Sorted before they are looked at: mostly that is the order in which they were made, and lie in memory and on the disk.
+        let (mut text, mut names) = (Vec::new(), Vec::new());
         let mut buffer = Vec::with_capacity(64 << 10);
         let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(self.failed("list", &directory.path))?;
             let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
+            if name != b"." && name != b".." && entry.file_type() != FileType::Socket {
+                let start = text.len();
+                text.extend_from_slice(name);
+                names.push(start..text.len());
             }
+        }
+        names.sort_unstable_by(|one, other| text[one.clone()].cmp(&text[other.clone()]));
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let name = &text[name];
             let item = match known.get(name) {
-                Some(known) => known.clone(),
-                // Nothing to connect to.
-                None if entry.file_type() == FileType::Socket => None,
-                None => self.item(directory, opened.as_fd(), name)?,
+                Some(known) => known.clone().map(Slot::Before),
+                None => self.item(directory, opened.as_fd(), name)?.map(Slot::Here),
             };
-            if let Some(item) = item.filter(|item| item.kind != FileType::Socket) {
-                found.push((name.into(), item));
-            }
+            found.extend(item.filter(|item| item.kind != FileType::Socket));
         }
         Ok(found)
     }
 
     /// A name in a directory that is open; none if it is gone, or left out with all that may be below it.
-    fn item(&self, directory: &Item, opened: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Arc<Item>>> {
-        let mut path = directory.path.clone();
+    fn item(&self, directory: &Item, opened: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Item>> {
+        let mut path = Vec::with_capacity(directory.path.len() + 1 + name.len());
+        path.extend_from_slice(&directory.path);
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        let (left_out, parents) = if self.ignored.is_empty() {
-            (false, Parents::default())
-        } else {
-            self.ignored.walk(&path, &directory.parents)
+        let (left_out, parents) = match &directory.directory {
+            Some(directory) if !self.ignored.is_empty() => self.ignored.walk(&path, &directory.parents),
+            _ => (false, Parents::default()),
         };
         if left_out && self.ignored.prunes(&path, true) {
             return Ok(None);
@@ -216,13 +245,12 @@ impl Files {
         if path.len() > PATH_LIMIT || depth >= DEPTH_LIMIT {
             return Err(self.failed("enter", &path)(Errno::NAMETOOLONG).into());
         }
-        let parents = if is_directory { parents } else { Parents::default() };
-        Ok(Some(Arc::new(Item::new(path, &stat, left_out, parents))))
+        Ok(Some(Item::new(path, &stat, left_out, parents)))
     }
 
     /// Whether a directory that is left out has something in it that is not.
     fn has_wanted(&self, directory: &Item) -> Result<bool> {
-        Ok(!self.list(directory)?.is_empty())
+        Ok(self.list(directory)?.len() > 0)
     }
 
     /// Where a link leads.

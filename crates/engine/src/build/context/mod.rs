@@ -21,6 +21,7 @@ mod ahead;
 mod digest;
 mod hashes;
 mod item;
+mod names;
 mod single;
 mod stream;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use digest::Hashed;
 pub(super) use digest::counted;
 pub(super) use hashes::{Hashes, Identity};
 pub(super) use item::Item;
+pub(super) use names::{Names, Seen};
 pub(super) use single::read_file;
 pub(super) use stream::{Received, receive};
 
@@ -53,7 +55,7 @@ pub(super) struct Files {
     name: String,
     ignored: Matcher,
     hashes: Arc<dyn Hashes>,
-    top: Arc<Item>,
+    top: Seen,
     identity: Digest,
 }
 
@@ -79,7 +81,7 @@ impl Files {
         let stat = rustix::fs::fstat(&root)
             .named("examine", path)
             .map_err(|source| CopyError::Context { name: name.to_owned(), source })?;
-        let top = Arc::new(Item::new(Vec::new(), &stat, false, Parents::default()));
+        let top = Seen::from(Item::new(Vec::new(), &stat, false, Parents::default()));
         let identity = Digest::of(format!("{nonce} {name}").as_bytes());
         let ignored = ignored.cloned().unwrap_or_default();
         Ok(Self { root, name: name.to_owned(), ignored, hashes, top, identity })
@@ -96,7 +98,7 @@ impl Files {
     }
 
     /// The directory itself.
-    pub(super) fn top(&self) -> &Arc<Item> {
+    pub(super) fn top(&self) -> &Seen {
         &self.top
     }
 

@@ -1,8 +1,9 @@
 //! The digest of all that a copy gets from its inputs: of the base which layers it has, of the sources what is taken of them.
 //! No time is part of it, and no path that does not show in the result.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use build::{Cancel, Step};
 use image::LoadedLayer;
@@ -14,7 +15,7 @@ use rustix::fs::fstat;
 use super::select::{Entry, Picked};
 use crate::Result;
 use crate::build::BuildError;
-use crate::build::context::{Files, Item, counted};
+use crate::build::context::{Files, Seen, counted};
 use crate::build::parallel;
 use crate::build::session::Session;
 use crate::build::view::{At, Kind, View};
@@ -40,26 +41,38 @@ impl Digests {
 }
 
 /// Hashes fields, each with its length before it, so that no two lists of them have the same bytes.
-pub(super) struct Fields(Hasher);
+pub(super) struct Fields {
+    hasher: Hasher,
+    /// What is not hashed yet: most fields are smaller than what is hashed at once.
+    waiting: Vec<u8>,
+}
+
+/// Bytes that are hashed together.
+const WAITING: usize = 4 << 10;
 
 impl Fields {
     pub(super) fn new(kind: &str) -> Self {
-        let mut fields = Self(Hasher::sha256());
+        let mut fields = Self { hasher: Hasher::sha256(), waiting: Vec::with_capacity(2 * WAITING) };
         fields.add(kind.as_bytes());
         fields
     }
 
     pub(super) fn add(&mut self, field: &[u8]) {
-        self.0.update(&(field.len() as u64).to_le_bytes());
-        self.0.update(field);
+        self.number(field.len() as u64);
+        self.waiting.extend_from_slice(field);
     }
 
     pub(super) fn number(&mut self, number: u64) {
-        self.0.update(&number.to_le_bytes());
+        if self.waiting.len() >= WAITING {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+        self.waiting.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn finish(self) -> Digest {
-        self.0.finish()
+    pub(super) fn finish(mut self) -> Digest {
+        self.hasher.update(&self.waiting);
+        self.hasher.finish()
     }
 }
 
@@ -70,7 +83,7 @@ pub(super) fn hash(session: &Session<'_>, all: &[Picked], step: &Step<'_>) -> Re
         let files = picked.entries.iter().filter(|entry| entry.node.kind == Kind::File);
         match &picked.view {
             View::Files(view) => {
-                let items: Vec<&Arc<Item>> = files
+                let items: Vec<&Seen> = files
                     .filter_map(|entry| match &entry.node.at {
                         At::Found(item) => Some(item),
                         At::Layered(_) => None,
@@ -225,13 +238,13 @@ fn add_content(fields: &mut Fields, session: &Session<'_>, picked: &Picked, entr
     Ok(())
 }
 
-fn file(session: &Session<'_>, view: &View, at: &At) -> Result<(Option<Digest>, Vec<Xattr>)> {
+fn file<'a>(session: &Session<'_>, view: &View, at: &'a At) -> Result<(Option<Cow<'a, Digest>>, Vec<Xattr>)> {
     Ok(match (view, at) {
-        (View::Files(_), At::Found(item)) => (item.digest(), item.xattrs()),
+        (View::Files(_), At::Found(item)) => (item.digest().map(Cow::Borrowed), item.xattrs()),
         (View::Layers(view), At::Layered(node)) => {
             let place = place(view, *node)?;
             let known = session.digests.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let digest = place.and_then(|place| known.get(&place).cloned());
+            let digest = place.and_then(|place| known.get(&place).cloned().map(Cow::Owned));
             (digest, view.named(*node).map(|named| view.xattrs(&named).to_vec()).unwrap_or_default())
         }
         _ => (None, Vec::new()),

@@ -148,8 +148,8 @@ impl Layout {
     }
 
     fn unpack_directory(&mut self, view: &View, directory: &Node, target: &[u8]) -> Result<()> {
-        for (name, node) in view.children(directory)? {
-            let path = join(target, &name);
+        for (name, node) in view.children(directory)?.iter() {
+            let path = join(target, name);
             let there = self.look(&path);
             if node.kind != Kind::Directory {
                 if matches!(there, Look::Directory) {

@@ -143,8 +143,8 @@ impl Walk<'_> {
         excluded: &Parents,
         wanted: &Parents,
     ) -> Result<()> {
-        for (name, node) in self.view.children(directory)? {
-            let path = join(path, &name);
+        for (name, node) in self.view.children(directory)?.iter() {
+            let path = join(path, name);
             let is_directory = node.kind == Kind::Directory;
             let (is_excluded, excluded) = walk(Some(self.exclude), &path, excluded).unwrap_or_default();
             if is_excluded && (!is_directory || self.exclude.prunes(&path, true)) {
@@ -155,10 +155,17 @@ impl Walk<'_> {
             let taken = is_wanted && !is_excluded;
             if taken {
                 self.entries.extend(self.pending.iter_mut().filter_map(Option::take));
+            }
+            if !is_directory {
+                if taken {
+                    self.entries.push(Entry { path, node });
+                }
+                continue;
+            }
+            if taken {
                 self.entries.push(Entry { path: path.clone(), node: node.clone() });
             }
-            let may_have = self.wanted.is_none_or(|wanted| is_wanted || wanted.may_match_below(&path));
-            if is_directory && may_have {
+            if self.wanted.is_none_or(|wanted| is_wanted || wanted.may_match_below(&path)) {
                 if taken {
                     self.directory(&node, &path, &excluded, &now_wanted)?;
                 } else {

@@ -115,7 +115,7 @@ impl Writer<'_, '_, '_> {
             None => self.header(path, Body::File(size), made, &xattrs)?,
         }
         if let (None, true, Some(digest)) = (&pieces, size >= KNOWN, item.digest()) {
-            self.known.push((self.layer.size(), size, digest));
+            self.known.push((self.layer.size(), size, digest.clone()));
         }
         self.data(&file, pieces.as_deref().unwrap_or(&whole), item.path())?;
         files.check(&file, item, self.step.cancel)
