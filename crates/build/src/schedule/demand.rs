@@ -201,20 +201,23 @@ impl<T: Clone, E: std::error::Error> Schedule<'_, T, E> {
         }
     }
 
-    /// A node needs its inputs no more. Sources that were looked for, and that nobody fetches then, are done with.
+    /// A node needs its inputs no more. Sources that were looked for, and that nobody fetches then, are done with; so are steps that
+    /// nobody needed, which are told of from the first to the last.
     fn release(&mut self, node: usize) {
-        let mut left = vec![node];
+        let (mut left, mut gone) = (vec![node], Vec::new());
         while let Some(node) = left.pop() {
             for input in &self.graph.nodes()[node].inputs {
                 let is_target = self.is_target[*input];
                 let slot = self.slot_mut(*input);
                 slot.users -= 1;
                 if slot.users == 0 && !is_target && slot.wait == Wait::Unwanted {
-                    self.forget(*input);
+                    gone.push(*input);
                     left.push(*input);
                 }
             }
         }
+        gone.sort_unstable();
+        gone.into_iter().for_each(|node| self.forget(node));
     }
 
     /// What was looked for is not fetched, and what is known is not needed.

@@ -282,3 +282,22 @@ fn who_asks_for_all_hears_of_what_nobody_needed() {
         assert_eq!(scene.world.count("perform"), 0, "{text}");
     }
 }
+
+#[test]
+fn steps_that_nobody_needed_are_told_from_the_first_to_the_last() {
+    let long = "FROM a AS build\nRUN 1\nRUN 2\nRUN 3\nRUN 4\nFROM b\nCOPY --from=build /x /y\nRUN two\n";
+    let (graph, target) = lowered(long);
+    let (world, store) = (World::default(), Store::default());
+    let build = || build_of((&graph, &[target]), (&world, &store), &|_| false, &Cancel::new());
+    build().0.unwrap();
+    let (result, diary) = build();
+    result.unwrap();
+    let chain: Vec<usize> = (0..graph.nodes().len())
+        .filter(|node| {
+            graph.nodes()[*node].name.starts_with("[build") && !graph.nodes()[*node].inputs.is_empty()
+        })
+        .map(|node| diary.of(node).unwrap().ended)
+        .collect();
+    assert_eq!(chain.len(), 4);
+    assert!(chain.is_sorted(), "{chain:?}");
+}
