@@ -20,7 +20,6 @@ mod load;
 mod merge;
 mod paths;
 mod service;
-mod yaml;
 
 use crate::definition::{Config, Group};
 use crate::error::{Error, Fault, Place};
@@ -28,7 +27,10 @@ use crate::resolve::{Outside, check_name};
 use crate::{MAX_BYTES, Reader};
 
 use load::{Level, Loader};
-use yaml::Yaml;
+use yaml::{Rules, Yaml};
+
+/// What is taken of a file, and of all that it names together. What comes twice is said by Compose's words.
+const RULES: Rules = Rules { depth: 64, nodes: 256 << 10, doubles: true, merges: true };
 
 /// A file as it was read.
 pub(crate) struct File {
@@ -39,8 +41,10 @@ pub(crate) struct File {
 /// Reads a file.
 pub(crate) fn parse(name: &str, text: &str) -> Result<File, Fault> {
     let place = |position| Place { file: name.to_owned(), position };
-    let root = yaml::parse(text)
-        .map_err(|error| Error::Syntax { place: place(error.position), reason: error.reason })?;
+    let root = yaml::parse(text, RULES).map_err(|error| Error::Syntax {
+        place: place(Some((error.line, error.column))),
+        reason: error.reason,
+    })?;
     let invalid = |reason: &str| Error::Invalid { place: place(None), reason: reason.to_owned() };
     if !matches!(root, Yaml::Map(_) | Yaml::Null) {
         return Err(invalid("a Compose file is a map").into());

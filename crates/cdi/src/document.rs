@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Error, yaml};
+use crate::{Error, tree};
 
 /// A file.
 #[derive(Debug, Deserialize)]
@@ -210,7 +210,7 @@ impl Document {
         {
             return Ok(document);
         }
-        let tree = yaml::parse(text)?;
+        let tree = tree::parse(text)?;
         if !tree.is_object() {
             let what = if tree.is_null() { "empty" } else { "no map" };
             return Err(Error::Shape(format!("the file is {what}")));

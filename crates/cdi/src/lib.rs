@@ -18,7 +18,7 @@ mod error;
 mod name;
 mod registry;
 mod spec;
-mod yaml;
+mod tree;
 
 pub use document::{DeviceNode, Edits, Hook, HookKind, IntelRdt, Mount, NetDevice};
 pub use error::{Error, NameError};

@@ -11,8 +11,9 @@
 
 use std::collections::BTreeMap;
 
+use yaml::Yaml;
+
 use super::load::Loader;
-use super::yaml::Yaml;
 use super::{File, dotenv, interpolate, service};
 use crate::error::{Error, Place};
 use crate::resolve::Outside;

@@ -2,8 +2,9 @@
 //!
 //! `$$` is a dollar, and so is one that no name and no brace follows.
 
+use yaml::Yaml;
+
 use super::environment::Values;
-use super::yaml::Yaml;
 
 /// How deep stand-ins may nest, and how much text variables may make.
 const MAX_DEPTH: usize = 16;

@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use yaml::Yaml;
+
 use super::environment::Values;
-use super::yaml::{MAX_NODES, Yaml, count};
-use super::{dotenv, interpolate, merge, paths, yaml};
+use super::{RULES, dotenv, interpolate, merge, paths};
 use crate::Reader;
 use crate::error::{Error, Place};
 use crate::path;
@@ -58,7 +59,7 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     pub(super) fn new(reader: Option<Reader<'a>>, max_bytes: usize) -> Self {
-        Self { reader, bytes_left: max_bytes, files_left: MAX_FILES, nodes_left: MAX_NODES }
+        Self { reader, bytes_left: max_bytes, files_left: MAX_FILES, nodes_left: RULES.nodes }
     }
 
     /// The text of a file; none if there is no such file.
@@ -133,7 +134,7 @@ impl<'a> Loader<'a> {
             let known = services.keys().cloned().collect();
             return Err(Error::NoTarget { name: name.to_owned(), known });
         };
-        self.spend(count(service))?;
+        self.spend(service.count())?;
         let mut service = service.clone();
         let Some(extends) = service.remove("extends").filter(|extends| !extends.is_null()) else {
             return Ok(service);
@@ -250,17 +251,17 @@ impl<'a> Loader<'a> {
         let text = self.read(path).map_err(|reason| invalid(by, reason))?;
         let text = text.ok_or_else(|| invalid(by, format!("read {path}: there is no such file")))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let root = yaml::parse(text).map_err(|error| Error::Syntax {
-            place: Place { file: path.to_owned(), position: error.position },
+        let root = yaml::parse(text, RULES).map_err(|error| Error::Syntax {
+            place: Place { file: path.to_owned(), position: Some((error.line, error.column)) },
             reason: error.reason,
         })?;
-        self.spend(count(&root))?;
+        self.spend(root.count())?;
         Ok(root)
     }
 
     fn spend(&mut self, nodes: usize) -> Result<(), Error> {
         let what = "nodes of services, with what they extend and files include";
-        let too_much = || Error::Limit { what: what.to_owned(), limit: MAX_NODES as u64 };
+        let too_much = || Error::Limit { what: what.to_owned(), limit: RULES.nodes as u64 };
         self.nodes_left = self.nodes_left.checked_sub(nodes).ok_or_else(too_much)?;
         Ok(())
     }

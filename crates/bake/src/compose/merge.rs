@@ -1,6 +1,6 @@
 //! One Compose file over another: maps merge, lists grow, scalars and extensions (`x-…`) are replaced.
 
-use super::yaml::{Yaml, double};
+use yaml::{Yaml, double};
 
 /// Parts of `build` that are maps, also where they are written as lists of `key=value`.
 const MAPS: &[&str] = &["args", "labels", "additional_contexts", "extra_hosts", "ssh"];

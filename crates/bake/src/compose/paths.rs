@@ -3,8 +3,9 @@
 //! Contexts, `env_file`, the files of secrets and of `extends` are put below that folder. What is no path of this machine stays as it is: a URL,
 //! `docker-image://…`, a service. `~` is the caller's home, where it is known.
 
+use yaml::Yaml;
+
 use super::environment::Values;
-use super::yaml::Yaml;
 use crate::path;
 
 /// Puts all paths of a tree below `folder`.

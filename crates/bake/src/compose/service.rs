@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use yaml::Yaml;
+
 use super::environment::Environment;
-use super::yaml::Yaml;
 use crate::definition::{Definition, unique};
 use crate::entry::{
     Attest, Cache, Output, Secret, Setting, Ssh, from_texts, last_of_each, parse_bool, without_doubles,
