@@ -3,7 +3,7 @@
 use dockerfile::lower::Node;
 use oci::DiffId;
 
-use crate::{Cancel, Key};
+use crate::{Key, Step};
 
 /// What a node has made: one layer upon the file tree of its first input, or upon nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub trait Cache: Sync {
     fn keep(&self, keys: &[Key], record: &Record, node: &Node) -> Result<(), Self::Error>;
 
     /// Waits until nobody else works on this key, in this process or another, and keeps others from doing so. None when the build
-    /// was cancelled meanwhile. Called from a thread that may wait.
+    /// was cancelled meanwhile. Called from a thread that may wait, which the step's progress may tell of.
     ///
     /// # Errors
     /// If that cannot be made sure of.
-    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>, Self::Error>;
+    fn claim(&self, key: &Key, step: &Step<'_>) -> Result<Option<Claim>, Self::Error>;
 }

@@ -201,7 +201,7 @@ impl<W: Worker, C: Cache<Error = W::Error>> Hand<'_, '_, W, C> {
 
     /// Nobody else does it from here on; unless somebody has meanwhile.
     fn claim(&mut self, inputs: &Inputs<W::Tree>, key: &Key) -> Done<W::Tree, W::Error> {
-        let claim = self.crew.cache.claim(key, self.crew.cancel).map_err(Failure::Cache)?;
+        let claim = self.crew.cache.claim(key, &self.step()).map_err(Failure::Cache)?;
         let Some(claim) = claim else { return Ok(Outcome::Stopped) };
         Ok(self.known(inputs, key)?.unwrap_or(Outcome::Claimed(claim)))
     }

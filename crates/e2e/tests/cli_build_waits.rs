@@ -1,4 +1,4 @@
-//! Cache mounts that are waited for, packed or filled: who waits is told, and an interrupted build goes no further and leaves nothing.
+//! Who waits for another build is told; cache mounts that are packed or filled: an interrupted build goes no further and leaves nothing.
 
 #![allow(
     clippy::disallowed_methods,
@@ -157,4 +157,26 @@ fn who_waits_for_a_cache_mount_is_told_once_and_of_the_end_of_it() {
         .collect();
     assert!(statuses.len() == 2 && statuses[0].get("completed").is_none(), "{statuses:?}");
     assert!(statuses[1]["completed"].is_string(), "{statuses:?}");
+}
+
+/// What two builds have in common is done by one of them, and the other takes it.
+#[test]
+fn who_waits_for_the_same_step_of_another_build_is_told() {
+    const WAITING: &str = "waiting for another build that does the same step";
+    let workshop = Workshop::new(
+        "FROM busybox\nRUN --mount=type=cache,id=kept,target=/c,sharing=shared \
+         touch /c/began; until [ -e /c/over ]; do sleep 0.02; done\n",
+    );
+    let first = workshop.skiff.start(&workshop.words(&[]));
+    let began = workshop.wait_for_mark("began");
+    let file = std::fs::File::create(workshop.beside("second")).unwrap();
+    let mut second = workshop.skiff.command(&workshop.words(&[])).stderr(file).spawn().unwrap();
+    let told = || std::fs::read_to_string(workshop.beside("second")).unwrap();
+    wait_until("who waits is told", || told().contains(WAITING));
+    std::fs::write(began.with_file_name("over"), "").unwrap();
+    assert!(second.wait().unwrap().success(), "{}", told());
+    let first = Output::of(first.wait_with_output().unwrap());
+    assert!(first.code == 0 && !first.stderr.contains(WAITING), "{}", first.stderr);
+    let told = told();
+    assert!(told.contains(&format!("{WAITING} ")) && told.contains(" CACHED"), "{told}");
 }

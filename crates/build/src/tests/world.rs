@@ -8,7 +8,7 @@ use std::time::Duration;
 use dockerfile::lower::{Node, Op};
 use oci::{DiffId, Digest};
 
-use crate::{Cache, Cancel, Claim, Key, Record, Source, Step, Stream, Worker};
+use crate::{Cache, Claim, Key, Record, Source, Step, Stream, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Oops {
@@ -294,17 +294,17 @@ impl Cache for Store {
         Ok(())
     }
 
-    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>, Oops> {
+    fn claim(&self, key: &Key, step: &Step<'_>) -> Result<Option<Claim>, Oops> {
         let mut held = self.claims.lock();
         if held.contains(key) {
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            while held.contains(key) && !cancel.is_cancelled() {
+            while held.contains(key) && !step.cancel.is_cancelled() {
                 // A wish to end does not wake who waits here.
                 held = self.claims.changed.wait_timeout(held, Duration::from_millis(2)).unwrap().0;
             }
             self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
-        if cancel.is_cancelled() {
+        if step.cancel.is_cancelled() {
             return Ok(None);
         }
         held.insert(key.clone());

@@ -16,13 +16,14 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use build::{Cache, Cancel, Claim, Key, Record};
+use build::{Cache, Claim, Key, Record, Step};
 use dockerfile::lower::{Node, Op};
 use linux::file::{self, Named as _};
 use oci::Digest;
 use rustix::fs::{Mode, OFlags};
 use state::{CacheKind, FoundRecord, NewBuildRecord};
 
+use super::waiting::Queue;
 use crate::{Engine, Error, Result};
 
 /// How long is waited between two looks at a claim, at first and at most.
@@ -100,16 +101,19 @@ impl Cache for RecordCache<'_> {
         self.keep_as(keys, record, node).map(drop)
     }
 
-    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>> {
+    fn claim(&self, key: &Key, step: &Step<'_>) -> Result<Option<Claim>> {
         let file = self.claims().map_err(failed_claim)?;
         let byte = byte_of(key);
         let mut nap = FIRST_NAP;
+        let mut queue = Queue::new(&|| "waiting for another build that does the same step".to_owned());
         loop {
             let taken = linux::lock::lock_byte_for_file(&file, byte).named("lock", &self.claims_path());
             if taken.map_err(failed_claim)? {
+                queue.ends(&|what| step.progress(what, 0, Some(0)));
                 return Ok(Some(Box::new(file)));
             }
-            if cancel.wait(nap) {
+            queue.goes_on(&|what| step.progress(what, 0, None));
+            if step.cancel.wait(nap) {
                 return Ok(None);
             }
             nap = (nap * 2).min(LONGEST_NAP);
@@ -164,10 +168,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
+    use build::Cancel;
     use oci::DiffId;
 
     use super::*;
     use crate::build::world::engine;
+
+    fn step(cancel: &Cancel) -> Step<'_> {
+        Step::new(0, cancel, &|_| {})
+    }
 
     fn key(text: &str) -> Key {
         Key::of("test", [text])
@@ -211,9 +220,9 @@ mod tests {
                 scope.spawn(move || {
                     let cache = RecordCache::new(engine);
                     for _ in 0..5 {
-                        let claim = cache.claim(&key("same"), cancel).unwrap().unwrap();
+                        let claim = cache.claim(&key("same"), &step(cancel)).unwrap().unwrap();
                         assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "two at once");
-                        let other = cache.claim(&key(&format!("{number}")), cancel).unwrap();
+                        let other = cache.claim(&key(&format!("{number}")), &step(cancel)).unwrap();
                         assert!(other.is_some());
                         at_work.fetch_sub(1, Ordering::SeqCst);
                         drop(claim);
@@ -231,10 +240,10 @@ mod tests {
         let folder = testkit::Scratch::new();
         let engine = engine(&folder);
         let cache = RecordCache::new(&engine);
-        let _claim = cache.claim(&key("a"), &Cancel::new()).unwrap().unwrap();
+        let _claim = cache.claim(&key("a"), &step(&Cancel::new())).unwrap().unwrap();
         let cancel = Cancel::new();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| cache.claim(&key("a"), &cancel).unwrap().is_none());
+            let waiting = scope.spawn(|| cache.claim(&key("a"), &step(&cancel)).unwrap().is_none());
             std::thread::sleep(Duration::from_millis(100));
             let begun = Instant::now();
             cancel.cancel();
@@ -249,7 +258,7 @@ mod tests {
         let claimed = key("a");
         if let Some(folder) = std::env::var_os("SKIFF_CLAIM_TEST") {
             let engine = engine(folder.as_ref());
-            let _claim = RecordCache::new(&engine).claim(&claimed, &Cancel::new()).unwrap().unwrap();
+            let _claim = RecordCache::new(&engine).claim(&claimed, &step(&Cancel::new())).unwrap().unwrap();
             writeln!(std::io::stdout(), "claimed").unwrap();
             std::thread::sleep(Duration::from_secs(60));
             return;
@@ -267,7 +276,7 @@ mod tests {
         assert!(lines.any(|line| line.contains("claimed")));
         let cache = RecordCache::new(&engine);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| cache.claim(&claimed, &Cancel::new()).unwrap().is_some());
+            let waiting = scope.spawn(|| cache.claim(&claimed, &step(&Cancel::new())).unwrap().is_some());
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished(), "the child lives");
             child.kill().unwrap();

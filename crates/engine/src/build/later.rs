@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{Builder, Scope, scope};
 
-use build::{Cache, Cancel, Claim, Key, Record};
+use build::{Cache, Claim, Key, Record, Step};
 use dockerfile::lower::Node;
 use image::Draft;
 
@@ -122,8 +122,8 @@ impl<C: Cache<Error = Error>> Cache for Later<'_, '_, C> {
         Ok(())
     }
 
-    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>> {
-        let Some(claim) = self.writer.cache.claim(key, cancel)? else { return Ok(None) };
+    fn claim(&self, key: &Key, step: &Step<'_>) -> Result<Option<Claim>> {
+        let Some(claim) = self.writer.cache.claim(key, step)? else { return Ok(None) };
         let claim = Arc::new(Mutex::new(claim));
         lock(&self.claims).insert(key.clone(), Arc::downgrade(&claim));
         Ok(Some(Box::new(claim)))

@@ -38,6 +38,7 @@ mod sources;
 mod together;
 mod tree;
 mod view;
+mod waiting;
 mod watch;
 mod worker;
 #[cfg(test)]

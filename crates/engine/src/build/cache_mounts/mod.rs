@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use build::{Key, Step};
 use dockerfile::syntax::{Identity, Sharing};
@@ -37,6 +37,7 @@ use super::carried::Opened;
 use super::run::{RunError, refused};
 use super::session::Session;
 use super::tree::Tree;
+use super::waiting::Queue;
 use crate::{Engine, Result};
 
 use marks::Mark;
@@ -45,8 +46,6 @@ use marks::Mark;
 const FOLDER: &str = "cache/mounts";
 /// How long is waited between two looks at a cache that another has.
 const NAP: Duration = Duration::from_millis(10);
-/// Who waits no longer than this says nothing of it.
-const SILENCE: Duration = Duration::from_secs(1);
 /// Caches of one key that are used at once, each by one.
 const PRIVATE: u32 = 1000;
 
@@ -174,7 +173,8 @@ impl Attempt<'_> {
     fn lock(&self, name: &str, wait: Wait) -> Result<Option<CacheMount>> {
         let engine = self.session.engine;
         let folder = engine.cache_mount_path(name);
-        let mut queue = Queue::new(self.wish.id);
+        let what = || waits_for(self.wish.id);
+        let mut queue = Queue::new(&what);
         loop {
             if let Some(lock) = self.try_lock(&folder)? {
                 queue.ends(&|what| self.step.progress(what, 0, Some(0)));
@@ -229,34 +229,9 @@ impl Attempt<'_> {
     }
 }
 
-/// Somebody who waits for a cache mount that another step has, maybe of another build. That is told once it takes long.
-pub(super) struct Queue<'a> {
-    id: &'a str,
-    since: Instant,
-    told: Option<String>,
-}
-
-impl<'a> Queue<'a> {
-    /// For the cache that steps call `id`.
-    pub(super) fn new(id: &'a str) -> Self {
-        Queue { id, since: Instant::now(), told: None }
-    }
-
-    /// It still has to be waited for. `tell` shows what begins, once.
-    pub(super) fn goes_on(&mut self, tell: &dyn Fn(&str)) {
-        if self.told.is_none() && self.since.elapsed() >= SILENCE {
-            let what = format!("waiting for cache mount {}, which another step has", self.id);
-            tell(&what);
-            self.told = Some(what);
-        }
-    }
-
-    /// It is to be had, or nobody waits any more. `tell` shows that what was told of is over.
-    pub(super) fn ends(self, tell: &dyn Fn(&str)) {
-        if let Some(what) = self.told {
-            tell(&what);
-        }
-    }
+/// What is told of who waits for the cache that steps call `id`.
+pub(super) fn waits_for(id: &str) -> String {
+    format!("waiting for cache mount {id}, which another step has")
 }
 
 /// What came of an attempt to have a cache mount for oneself.

@@ -25,11 +25,12 @@ use super::document::{self, Mount};
 use super::{Carried, Imported, Opened, check};
 use crate::build::BuildError;
 use crate::build::blobs::{Blobs, REF_NAME};
-use crate::build::cache_mounts::{self, Lock, Queue, Wish};
+use crate::build::cache_mounts::{self, Lock, Wish};
 use crate::build::export::{Compressor, output_directory, write_layout};
 use crate::build::progress::{Part, Progress};
 use crate::build::session::Session;
 use crate::build::shared::{MountsTo, Place, mounts_to, send};
+use crate::build::waiting::Queue;
 use crate::images::failed;
 use crate::{Error, Result};
 
@@ -310,7 +311,8 @@ fn packed(session: &Session<'_>, key: &str, used: &Opened, part: &Part<'_>) -> R
     if !is_here(session, key) {
         return Ok(None);
     }
-    let (begun, mut queue) = (Instant::now(), Queue::new(&used.id));
+    let what = || cache_mounts::waits_for(&used.id);
+    let (begun, mut queue) = (Instant::now(), Queue::new(&what));
     // Held until all is read.
     let _lock = loop {
         match session.engine.lock_cache_mount(key)? {

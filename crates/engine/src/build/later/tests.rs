@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use build::Cancel;
 use dockerfile::lower::Op;
 use image::Store;
 use image::store::{Fault, Faults};
@@ -75,7 +76,7 @@ impl Cache for Shelf {
         Ok(())
     }
 
-    fn claim(&self, _key: &Key, _cancel: &Cancel) -> Result<Option<Claim>> {
+    fn claim(&self, _key: &Key, _step: &Step<'_>) -> Result<Option<Claim>> {
         Ok(Some(Box::new(Held(Arc::clone(&self.claim_ended)))))
     }
 }
@@ -232,7 +233,7 @@ fn a_claim_ends_when_its_record_is_written_or_never_will_be() {
         let shelf = Shelf { trouble, ..Shelf::default() };
         shelf.close(true);
         let done = written(&draft, &shelf, |later| {
-            let claim = later.claim(&key(0), &Cancel::new())?.unwrap();
+            let claim = later.claim(&key(0), &Step::new(0, &Cancel::new(), &|_| {}))?.unwrap();
             keep(later, &draft, 0)?;
             drop(claim);
             assert!(!shelf.claim_ended.load(Ordering::SeqCst), "its step alone let go of it");
@@ -245,7 +246,7 @@ fn a_claim_ends_when_its_record_is_written_or_never_will_be() {
         let draft = store.draft().unwrap();
         let shelf = Shelf::default();
         written(&draft, &shelf, |later| {
-            drop(later.claim(&key(1), &Cancel::new())?);
+            drop(later.claim(&key(1), &Step::new(0, &Cancel::new(), &|_| {}))?);
             assert!(shelf.claim_ended.load(Ordering::SeqCst));
             Ok(())
         })

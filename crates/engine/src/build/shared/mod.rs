@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use build::{Cache, Cancel, Claim, Key, Record};
+use build::{Cache, Claim, Key, Record, Step};
 use dockerfile::lower::Node;
 use image::LoadedLayer;
 use oci::{DiffId, Digest, Timestamp};
@@ -247,7 +247,7 @@ impl Cache for SharedCache<'_> {
         self.local.keep(&keys, record, node)
     }
 
-    fn claim(&self, key: &Key, cancel: &Cancel) -> Result<Option<Claim>> {
-        self.local.claim(key, cancel)
+    fn claim(&self, key: &Key, step: &Step<'_>) -> Result<Option<Claim>> {
+        self.local.claim(key, step)
     }
 }
