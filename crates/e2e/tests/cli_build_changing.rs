@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use building::Workshop;
+use linux::mapping::Mapping;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// Does something over and over beside some builds.
@@ -59,37 +60,66 @@ fn built(workshop: &Workshop, changed: &str) -> Option<Vec<u8>> {
     None
 }
 
-#[test]
-fn no_key_leads_to_another_content_than_its_own() {
-    const SIZE: usize = 3 << 20;
-    let workshop = Workshop::new("FROM scratch\nCOPY x /x\n");
-    let content = |version: u64| vec![u8::try_from(version % 200).unwrap(); SIZE];
-    workshop.write("x", content(0));
-    let path = workshop.context.join("x");
+/// Bytes of a file that takes a while to be read.
+const SIZE: usize = 3 << 20;
+/// Contents that are different.
+const VERSIONS: u64 = 60;
+
+/// Builds from a file to which somebody gives one content after the other, and then from each of them: what is kept under its key has it.
+fn check_each_version(workshop: &Workshop, content: impl Fn(u64) -> Vec<u8>, put: impl FnMut(u64) + Send) {
+    let put = std::sync::Mutex::new(put);
     let versions = beside(
-        |turn| {
-            // In place, so that a reader may see half of each.
-            let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-            for part in content(turn).chunks(64 << 10) {
-                file.write_all(part).unwrap();
-            }
-            // Some builds find it at rest.
-            std::thread::sleep(std::time::Duration::from_millis(turn % 4 * 60));
-        },
+        |turn| put.lock().unwrap()(turn),
         |turns| {
-            let mut seen = Vec::new();
-            for _ in 0..25 {
-                seen.extend(built(&workshop, "x").map(|content| content[0]));
-            }
-            assert!(!seen.is_empty(), "no build has ever succeeded: the test shows little");
+            let made = (0..60).filter(|_| built(workshop, "x").is_some()).count();
+            assert!(made > 0, "no build has ever succeeded: the test shows little");
             turns.load(Ordering::SeqCst)
         },
     );
+    drop(put);
     // Each version, known or not, gives itself.
-    for version in versions.saturating_sub(60)..=versions {
+    for version in versions.saturating_sub(VERSIONS - 1)..=versions {
         workshop.write("x", content(version));
-        assert!(built(&workshop, "x").unwrap() == content(version), "version {version}");
+        assert!(built(workshop, "x").unwrap() == content(version), "version {version}");
     }
+}
+
+#[test]
+fn no_key_leads_to_another_content_than_its_own() {
+    let workshop = Workshop::new("FROM scratch\nCOPY x /x\n");
+    let content = |version: u64| vec![u8::try_from(version % VERSIONS).unwrap(); SIZE];
+    workshop.write("x", content(0));
+    let path = workshop.context.join("x");
+    check_each_version(&workshop, content, |version| {
+        // In place, so that a reader may see half of each.
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for part in content(version).chunks(64 << 10) {
+            file.write_all(part).unwrap();
+        }
+        // Some builds find it at rest.
+        std::thread::sleep(std::time::Duration::from_millis(version % 4 * 60));
+    });
+}
+
+#[test]
+fn no_key_leads_to_what_was_written_through_a_mapping_later() {
+    let workshop = Workshop::new("FROM scratch\nCOPY x /x\n");
+    // One byte alone, so that a reader sees one of them and never parts of two.
+    let content = |version: u64| {
+        let mut content = vec![255; SIZE];
+        content[SIZE - 1] = u8::try_from(version % VERSIONS).unwrap();
+        content
+    };
+    workshop.write("x", content(0));
+    let path = workshop.context.join("x");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut mapping = Mapping::new(&file, SIZE).unwrap();
+    // What is mapped stays open, though nobody has a descriptor.
+    drop(file);
+    check_each_version(&workshop, content, move |version| {
+        mapping.write(SIZE - 1, &content(version)[SIZE - 1..]);
+        std::thread::sleep(std::time::Duration::from_millis(version % 8 * 4));
+    });
 }
 
 #[test]

@@ -23,9 +23,18 @@ impl Default for Scratch {
 impl Scratch {
     /// Makes one, under a name that no other test has.
     pub fn new() -> Scratch {
+        Scratch::within(&std::env::temp_dir())
+    }
+
+    /// The same in memory, on a tmpfs.
+    pub fn in_memory() -> Scratch {
+        Scratch::within(Path::new("/dev/shm"))
+    }
+
+    fn within(folder: &Path) -> Scratch {
         let path = loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(own_name(&number.to_string()));
+            let path = folder.join(own_name(&number.to_string()));
             match std::fs::create_dir(&path) {
                 Ok(()) => break path,
                 // Left by one that was killed, whose number this process has now.

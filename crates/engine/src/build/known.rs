@@ -61,6 +61,15 @@ impl Hashes for Known {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.extend(files.iter().filter_map(|(file, digest)| Some((stamp(file)?, bytes(digest)?))));
     }
+
+    fn forget(&self, file: &Identity) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stamp) = stamp(file) else { return };
+        // As a file that has just changed: it replaces what was known, and is not kept itself.
+        let changed = FileStamp { changed: i64::MAX, ..stamp };
+        let _none = self.before.find(&changed);
+        seen.push((changed, [0; BYTES]));
+    }
 }
 
 /// A directory's own name, however it was named: as the kernel tells it of a descriptor.
@@ -93,4 +102,29 @@ fn bytes(digest: &Digest) -> Option<[u8; BYTES]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::world::World;
+
+    #[test]
+    fn what_is_forgotten_is_known_to_no_build_that_follows() {
+        let world = World::new();
+        let session = world.session();
+        let time = (1_000_000, 0);
+        let identity = |inode| Identity { device: 1, inode, size: 3, changed: time, modified: time };
+        let (wrong, right, digest) = (identity(1), identity(2), Digest::of(b"one"));
+        let known = || Known::of(session.engine, &world.scratch).unwrap();
+        let first = known();
+        assert_eq!(first.find(&[wrong, right]), [None, None]);
+        first.keep(&[(wrong, digest.clone()), (right, digest.clone())]);
+        first.write(session.engine);
+        let second = known();
+        assert_eq!(second.find(&[wrong, right]), [Some(digest.clone()), Some(digest.clone())]);
+        second.forget(&wrong);
+        second.write(session.engine);
+        assert_eq!(known().find(&[wrong, right]), [None, Some(digest)]);
+    }
 }

@@ -262,4 +262,8 @@ impl Hashes for Remembered {
         let mut known = self.0.lock().unwrap();
         known.extend(files.iter().cloned());
     }
+
+    fn forget(&self, file: &Identity) {
+        self.0.lock().unwrap().remove(file);
+    }
 }

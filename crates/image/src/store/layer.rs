@@ -108,31 +108,31 @@ impl<'d, 's> LayerWriter<'d, 's> {
         Ok(LoadedLayer { diff_id, size, blob: None })
     }
 
-    /// Takes so many bytes of a file from an offset on; returns how many it had.
+    /// Takes bytes of a file from an offset on, as many as there is room for, and shows them: none at the file's end.
     ///
     /// # Errors
     /// If the file cannot be read, whose path is for that, or the layer not be written.
-    pub fn take_from(&mut self, file: &File, offset: u64, length: u64, path: &[u8]) -> Result<u64> {
+    pub fn take_from(&mut self, file: &File, (offset, length): (u64, u64), path: &[u8]) -> Result<&[u8]> {
         use std::os::unix::fs::FileExt as _;
-        let mut taken = 0;
-        while taken < length {
-            let most = usize::try_from(length - taken).unwrap_or(usize::MAX).min(BUFFER - self.filled);
-            match file.read_at(&mut self.buffer[self.filled..self.filled + most], offset + taken) {
-                Ok(0) => break,
+        self.make_room()?;
+        let start = self.filled;
+        let most = usize::try_from(length).unwrap_or(usize::MAX).min(BUFFER - start);
+        loop {
+            match file.read_at(&mut self.buffer[start..start + most], offset) {
                 Ok(read) => {
-                    taken += read as u64;
                     self.filled += read;
+                    return Ok(&self.buffer[start..self.filled]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     return Err(Error::Read { entry: String::from_utf8_lossy(path).into_owned(), source });
                 }
             }
-            if self.filled == BUFFER {
-                self.write_out()?;
-            }
         }
-        Ok(taken)
+    }
+
+    fn make_room(&mut self) -> linux::file::Result<()> {
+        if self.filled == BUFFER { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> linux::file::Result<()> {
@@ -150,12 +150,10 @@ impl<'d, 's> LayerWriter<'d, 's> {
 
 impl Write for LayerWriter<'_, '_> {
     fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.make_room().map_err(|error| error.source)?;
         let taken = content.len().min(BUFFER - self.filled);
         self.buffer[self.filled..self.filled + taken].copy_from_slice(&content[..taken]);
         self.filled += taken;
-        if self.filled == BUFFER {
-            self.write_out().map_err(|error| error.source)?;
-        }
         Ok(taken)
     }
 
@@ -274,13 +272,20 @@ mod tests {
                 if piece % 2 == 0 {
                     layer.write_all(&content[at..at + length]).unwrap();
                 } else {
-                    let taken = layer.take_from(&source, at as u64, length as u64, b"source").unwrap();
-                    assert_eq!(taken, length as u64);
+                    let end = at + length;
+                    let mut taken = at;
+                    while taken < end {
+                        let part = (taken as u64, (end - taken) as u64);
+                        let bytes = layer.take_from(&source, part, b"source").unwrap();
+                        assert!(!bytes.is_empty() && *bytes == content[taken..taken + bytes.len()]);
+                        taken += bytes.len();
+                    }
                 }
                 at += length;
                 piece = piece * 5 / 2 + 1;
                 assert_eq!(layer.size(), at as u64);
             }
+            assert_eq!(layer.take_from(&source, (size as u64, 1), b"source").unwrap(), b"", "the end");
             let made = layer.finish().unwrap();
             assert_eq!((made.size, made.diff_id.digest()), (size as u64, &Digest::of(&content)));
             assert!(linux::file::read(&store.layer_path(&made.diff_id)).unwrap() == content, "{size}");

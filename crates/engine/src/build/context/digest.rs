@@ -1,4 +1,18 @@
 //! Reads files of a context: for their digests, by all processors at once, and for what is copied.
+//!
+//! What is copied must be what was hashed, for the digest is part of the key that leads to the copy. Mostly a file's times tell that it
+//! has not changed between the two, for the price of looking at them. A file is doubted where they do not:
+//!
+//! - it was changed within the last tick of the clock, and may be again within the same;
+//! - somebody has it open for writing or mapped, whose next writes may not show, or nobody can tell ([`linux::lease`]);
+//! - its file system tells of no such writers, or not of all: tmpfs, overlayfs, those of the network and of user space.
+//!
+//! Of a file that is doubted the very bytes that are copied are hashed once more ([`Copied`]), and one that differs is an error, as is one
+//! whose times differ. That costs some microseconds by the file or a second by the GB, and only where a copy is made.
+//!
+//! Writers are asked for when a file is read for its digest, before the first byte: whoever comes later is seen by the times. A digest that
+//! is kept for later builds was made without a writer, so a file of which it is known is asked nothing: a context in which nothing
+//! has changed costs no call more. On the other file systems a known digest is doubted as any, and forgotten once it proves wrong.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +32,6 @@ use crate::build::BuildError;
 use crate::build::copy::CopyError;
 use crate::build::parallel;
 
-/// Bytes that are read at once.
-const BUFFER: usize = 256 << 10;
 /// Files whose digests are looked up at once, and bytes that are hashed in the time that one of them takes.
 const SOME: usize = 256;
 const LOOK: u64 = 1 << 10;
@@ -36,7 +48,38 @@ pub(in crate::build) struct Hashed {
     pub(in crate::build) digest: Digest,
     pub(in crate::build) xattrs: Arc<[Xattr]>,
     /// That it is the same cannot be told by its times.
-    is_fresh: bool,
+    is_doubtful: bool,
+    /// The digest may be kept for later builds.
+    lasts: bool,
+}
+
+/// What was copied of a file that is doubted, hashed once more. Holes need not be shown.
+pub(in crate::build) struct Copied {
+    hasher: Hasher,
+    end: u64,
+}
+
+impl Copied {
+    /// Takes the bytes that were copied from an offset on, behind those before.
+    pub(in crate::build) fn take(&mut self, offset: u64, bytes: &[u8]) {
+        self.skip_to(offset);
+        self.hasher.update(bytes);
+        self.end += bytes.len() as u64;
+    }
+
+    fn skip_to(&mut self, offset: u64) {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        while self.end < offset {
+            let part = usize::try_from(offset - self.end).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.hasher.update(&ZEROS[..part]);
+            self.end += part as u64;
+        }
+    }
+
+    fn finish(mut self, size: u64) -> Digest {
+        self.skip_to(size);
+        self.hasher.finish()
+    }
 }
 
 impl Files {
@@ -53,8 +96,7 @@ impl Files {
         parallel::each(&items, bytes, &|item: &&Seen, buffer: &mut [u8]| {
             let hashed = self.hash_one(item, buffer, cancel)?;
             progress(hashed.identity.size);
-            // What is known needs no look at the file, and so has no attributes; those change its times, too.
-            if !hashed.identity.is_recent(LASTING_MILLIS) && hashed.xattrs.is_empty() {
+            if hashed.lasts {
                 let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
                 made.push((hashed.identity, hashed.digest.clone()));
             }
@@ -94,8 +136,9 @@ impl Files {
                     continue;
                 };
                 progress(item.identity.size);
-                let hashed =
-                    Hashed { identity: item.identity, digest, xattrs: Arc::default(), is_fresh: false };
+                let (identity, xattrs) = (item.identity, Arc::default());
+                let is_doubtful = !self.tells_of_writers(&identity);
+                let hashed = Hashed { identity, digest, xattrs, is_doubtful, lasts: false };
                 item.hashed.get_or_init(|| hashed);
             }
             unknown.lock().unwrap_or_else(PoisonError::into_inner).append(&mut missing);
@@ -113,11 +156,15 @@ impl Files {
         let xattrs: Arc<[Xattr]> = kept(image::files::xattrs(file.as_fd())).into();
         // Once more if it changes meanwhile, for whoever writes it may be done by then.
         for _ in 0..2 {
-            let is_fresh = before.is_recent(TICK_MILLIS);
+            let writer = linux::lease::has_writer(&file);
+            let is_at_rest = writer == Some(false) && self.tells_of_writers(&before);
+            let is_doubtful = !is_at_rest || before.is_recent(TICK_MILLIS);
+            // What is known needs no look at the file, and so has no attributes; those change its times, too.
+            let lasts = writer != Some(true) && !before.is_recent(LASTING_MILLIS) && xattrs.is_empty();
             let digest = self.read(&file, &before, item, buffer, cancel)?;
             let after = self.examine(&file, item)?;
             if let Some(digest) = digest.filter(|_| after == before) {
-                return Ok(Hashed { identity: before, digest, xattrs, is_fresh });
+                return Ok(Hashed { identity: before, digest, xattrs, is_doubtful, lasts });
             }
             before = after;
         }
@@ -183,14 +230,26 @@ impl Files {
         Ok((file, stat))
     }
 
-    /// Makes sure that what was read of a file is what was hashed.
-    pub(in crate::build) fn check(&self, file: &File, item: &Item, cancel: &Cancel) -> Result<()> {
+    /// Whether times and leases tell of all who write to a file.
+    fn tells_of_writers(&self, identity: &Identity) -> bool {
+        self.telling == Some(identity.device)
+    }
+
+    /// What is to be shown all that is copied of a file, if it is doubted.
+    pub(in crate::build) fn doubt(&self, item: &Item) -> Option<Copied> {
+        let is_doubtful = item.hashed.get().is_some_and(|hashed| hashed.is_doubtful);
+        is_doubtful.then(|| Copied { hasher: Hasher::sha256(), end: 0 })
+    }
+
+    /// Makes sure that what was copied of a file is what was hashed.
+    pub(in crate::build) fn check(&self, file: &File, item: &Item, copied: Option<Copied>) -> Result<()> {
         self.check_times(file, item)?;
-        let Some(hashed) = item.hashed.get().filter(|hashed| hashed.is_fresh) else { return Ok(()) };
-        let digest = self.read(file, &hashed.identity, item, &mut vec![0; BUFFER], cancel)?;
-        if digest.as_ref() == Some(&hashed.digest) {
+        let Some(copied) = copied else { return Ok(()) };
+        let identity = item.identity();
+        if item.digest() == Some(&copied.finish(identity.size)) {
             return Ok(());
         }
+        self.hashes.forget(identity);
         Err(CopyError::Changed { path: shown(&item.path) }.into())
     }
 

@@ -45,4 +45,7 @@ pub(in crate::build) trait Hashes: Send + Sync {
 
     /// Keeps digests.
     fn keep(&self, files: &[(Identity, Digest)]);
+
+    /// Forgets the digest of a file, which proved to be another's.
+    fn forget(&self, file: &Identity);
 }

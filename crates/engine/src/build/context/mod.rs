@@ -13,8 +13,8 @@
 //!   [`super::view`], which knows names alone. Who swaps a directory for a link meanwhile gets an error.
 //! - Only regular files are opened, and directories. A pipe or a device is copied as what it is; sockets are left out, which
 //!   nothing could connect to, unless one is named, which is an error.
-//! - What is copied is what was hashed: a file is examined before and after each reading, and one that changed in between is
-//!   read once more, and then named in an error.
+//! - What is copied is what was hashed, also where a file's times do not tell (digest.rs): one that changes while it is hashed is read
+//!   once more, and one that changes later is named in an error.
 //! - Nothing is looked at that the ignore file leaves out, or that no step asks for.
 
 mod ahead;
@@ -41,7 +41,7 @@ use super::copy::CopyError;
 use crate::Result;
 
 use digest::Hashed;
-pub(super) use digest::counted;
+pub(super) use digest::{Copied, counted};
 pub(super) use hashes::{Hashes, Identity};
 pub(super) use item::Item;
 pub(super) use names::{Names, Seen};
@@ -55,6 +55,8 @@ pub(super) struct Files {
     name: String,
     ignored: Matcher,
     hashes: Arc<dyn Hashes>,
+    /// The device that it is on, if that tells of all who write to a file.
+    telling: Option<u64>,
     top: Seen,
     identity: Digest,
 }
@@ -81,10 +83,11 @@ impl Files {
         let stat = rustix::fs::fstat(&root)
             .named("examine", path)
             .map_err(|source| CopyError::Context { name: name.to_owned(), source })?;
+        let telling = linux::lease::tells_of_writers(&root).then_some(stat.st_dev);
         let top = Seen::from(Item::new(Vec::new(), &stat, false, Parents::default()));
         let identity = Digest::of(format!("{nonce} {name}").as_bytes());
         let ignored = ignored.cloned().unwrap_or_default();
-        Ok(Self { root, name: name.to_owned(), ignored, hashes, top, identity })
+        Ok(Self { root, name: name.to_owned(), ignored, hashes, telling, top, identity })
     }
 
     /// How people know it.

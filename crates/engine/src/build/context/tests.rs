@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests handle their own files")]
 
+mod writers;
+
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;

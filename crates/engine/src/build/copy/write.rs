@@ -13,7 +13,7 @@ use super::CopyError;
 use super::layout::{Layout, Made};
 use crate::Result;
 use crate::build::BuildError;
-use crate::build::context::{Files, Item, counted, shown};
+use crate::build::context::{Copied, Files, Item, counted, shown};
 use crate::build::session::Session;
 use crate::build::view::{At, Kind, View};
 use crate::images::failed;
@@ -117,8 +117,9 @@ impl Writer<'_, '_, '_> {
         if let (None, true, Some(digest)) = (&pieces, size >= KNOWN, item.digest()) {
             self.known.push((self.layer.size(), size, digest.clone()));
         }
-        self.data(&file, pieces.as_deref().unwrap_or(&whole), item.path())?;
-        files.check(&file, item, self.step.cancel)
+        let mut copied = files.doubt(item);
+        self.data(&file, pieces.as_deref().unwrap_or(&whole), item.path(), copied.as_mut())?;
+        files.check(&file, item, copied)
     }
 
     /// A file of a layer.
@@ -138,30 +139,37 @@ impl Writer<'_, '_, '_> {
         let body = if is_whole { Body::File(size) } else { Body::Sparse { size, pieces: &pieces } };
         self.header(path, body, made, &xattrs)?;
         let sources: Vec<(u64, u64)> = extents.iter().map(|extent| (extent.source, extent.length)).collect();
-        self.data(tar, &sources, path)
+        self.data(tar, &sources, path, None)
     }
 
-    /// Pieces of a file, one behind the other, and zeros up to a full block.
-    fn data(&mut self, file: &std::fs::File, pieces: &[(u64, u64)], path: &[u8]) -> Result<()> {
-        /// Between two looks at whether to go on.
-        const PART: u64 = 16 << 20;
-        let mut total = 0;
-        for (offset, length) in pieces {
-            let mut done = 0;
-            while done < *length {
+    /// Pieces of a file, one behind the other, and zeros up to a full block. Whoever hashes what is copied is shown it.
+    fn data(
+        &mut self,
+        file: &std::fs::File,
+        pieces: &[(u64, u64)],
+        path: &[u8],
+        mut copied: Option<&mut Copied>,
+    ) -> Result<()> {
+        for &(mut offset, length) in pieces {
+            let end = offset + length;
+            while offset < end {
                 if self.step.cancel.is_cancelled() {
                     return Err(BuildError::Cancelled.into());
                 }
-                let part = PART.min(length - done);
-                let taken = self.layer.take_from(file, offset + done, part, path).map_err(failed(ACTION))?;
-                if taken < part {
+                let taken =
+                    self.layer.take_from(file, (offset, end - offset), path).map_err(failed(ACTION))?;
+                if taken.is_empty() {
                     return Err(CopyError::Changed { path: shown(path) }.into());
                 }
-                (self.tell)(part);
-                done += part;
+                if let Some(copied) = &mut copied {
+                    copied.take(offset, taken);
+                }
+                let taken = taken.len() as u64;
+                (self.tell)(taken);
+                offset += taken;
             }
-            total += length;
         }
+        let total = pieces.iter().map(|(_, length)| length).sum();
         self.bytes(&[0; 512][..padding(total)])
     }
 }
