@@ -20,6 +20,7 @@ mod killing;
 mod leftovers;
 mod moments;
 pub mod peer;
+mod picture;
 mod registry;
 mod repositories;
 mod repository_servers;
@@ -38,6 +39,7 @@ pub use image::{Entry, archive, archive_of_layers, archive_with_blob, busybox, b
 pub use killing::{Call, calls_of, held_up_at, kill_any_at, kill_at};
 pub use moments::{Killed, Kind, Moment, Victims, Whose, kill_those_at, moments_of, moments_of_threads};
 pub use peer::{Peer, Reply, Seen};
+pub use picture::Picture;
 pub use registry::{Registry, RegistryOptions, Shelf, registry};
 pub use repositories::git_backend;
 pub use repository_servers::{Listener, SshAgent, Sshd, git_daemon};

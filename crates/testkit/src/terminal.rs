@@ -87,6 +87,16 @@ impl Terminal {
         }
     }
 
+    /// Bytes that were printed so far.
+    pub fn so_far(&mut self) -> usize {
+        let is_more = |controller: &OwnedFd| {
+            let mut fds = [PollFd::new(controller, PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec::default())).unwrap_or(0) > 0
+        };
+        while is_more(&self.controller) && self.read(Duration::ZERO) {}
+        self.output.len()
+    }
+
     /// Waits for the end; the exit code and everything that was printed.
     pub fn finish(mut self) -> (i32, String) {
         let start = Instant::now();

@@ -9,6 +9,7 @@
 //!
 //! What draws is pure: events, times and sizes in, bytes out. Here is what is not: the clock, the terminal, the lock.
 
+mod characters;
 mod colors;
 mod json;
 mod plain;

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use super::characters::rest_of_character;
+
 /// Rows that are kept.
 const ROWS: usize = 40;
 /// Columns of a row; what goes beyond is lost.
@@ -43,7 +45,11 @@ impl Screen {
     fn byte(&mut self, byte: u8) {
         match (self.begun.first().copied(), byte) {
             (Some(0x1b), _) => self.sequence(byte),
-            (Some(_), 0x80..=0xbf) => self.rest_of_character(byte),
+            (Some(_), 0x80..=0xbf) => {
+                if let Some(character) = rest_of_character(&mut self.begun, byte) {
+                    self.put(character);
+                }
+            }
             (_, 0x1b | 0xc2..=0xf4) => {
                 self.begun.clear();
                 self.begun.push(byte);
@@ -67,23 +73,6 @@ impl Screen {
             b'\t' => self.column = (self.column / 8 + 1) * 8,
             b' '..=b'~' => self.put(char::from(byte)),
             _ => {}
-        }
-    }
-
-    fn rest_of_character(&mut self, byte: u8) {
-        self.begun.push(byte);
-        let wanted = match self.begun.first() {
-            Some(0xc2..=0xdf) => 2,
-            Some(0xe0..=0xef) => 3,
-            _ => 4,
-        };
-        if self.begun.len() < wanted {
-            return;
-        }
-        let found = std::str::from_utf8(&self.begun).ok().and_then(|text| text.chars().next());
-        self.begun.clear();
-        if let Some(found) = found.filter(|found| is_shown(*found)) {
-            self.put(found);
         }
     }
 
@@ -166,12 +155,6 @@ impl Screen {
             self.row = self.row.saturating_sub(1);
         }
     }
-}
-
-/// Characters that neither move the cursor nor turn the direction of writing.
-pub(super) fn is_shown(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! show what is not so, or type for its user. Colours stay, as compilers' errors have them; they end with their line. The
 //! carriage return goes, with which a line could be given another beginning.
 
+use super::characters::rest_of_character;
+
 /// The longest sequence that is believed to be one.
 const SEQUENCE: usize = 64;
 
@@ -37,7 +39,11 @@ impl Sieve {
                 out.push(b'\n');
             }
             (Some(0x1b), _) => self.sequence(byte, out),
-            (Some(_), 0x80..=0xbf) => self.rest_of_character(byte, out),
+            (Some(_), 0x80..=0xbf) => {
+                if let Some(character) = rest_of_character(&mut self.begun, byte) {
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
             (_, 0x1b | 0xc2..=0xf4) => {
                 self.begun.clear();
                 self.begun.push(byte);
@@ -48,23 +54,6 @@ impl Sieve {
                     out.push(byte);
                 }
             }
-        }
-    }
-
-    fn rest_of_character(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.begun.push(byte);
-        let wanted = match self.begun.first() {
-            Some(0xc2..=0xdf) => 2,
-            Some(0xe0..=0xef) => 3,
-            _ => 4,
-        };
-        if self.begun.len() < wanted {
-            return;
-        }
-        let whole = std::mem::take(&mut self.begun);
-        let found = std::str::from_utf8(&whole).ok().and_then(|text| text.chars().next());
-        if found.is_some_and(super::screen::is_shown) {
-            out.extend_from_slice(&whole);
         }
     }
 

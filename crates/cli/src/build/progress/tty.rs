@@ -8,12 +8,15 @@
 //! ```
 //!
 //! Pure: state, time and the terminal's size in, bytes out. Each drawing begins where the last one did: the cursor goes up as many
-//! rows as that takes at the width of now. No row is wider than the terminal, none stands below it, and the cursor is hidden
-//! while it is drawn alone, so that it is there again whatever ends the program.
+//! rows as that takes at the width of now, as terminals have it that lay out their lines anew when they become narrower. No row is wider
+//! than the terminal, and should one count the columns of a character otherwise, it cuts the row: nothing wraps while it is drawn. No
+//! row stands below the terminal: of a single row there is the first alone, and the cursor stays in it. Wrapping is off and the cursor hidden
+//! while it is drawn alone, in one write, so that both are there again whatever ends the program.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::characters::is_shown;
 use super::colors::Colors;
 use super::trace::{End, Part, Trace, Vertex};
 use crate::output::units;
@@ -31,8 +34,10 @@ pub(super) struct Tty {
     log_rows: usize,
     /// At the right of the first row.
     description: String,
-    /// Columns of each row that was drawn.
-    drawn: Vec<usize>,
+    /// Each row that was drawn, without colours.
+    drawn: Vec<String>,
+    /// Whether the cursor stands below them, and not in the last one.
+    is_below: bool,
 }
 
 /// Rows and columns of a terminal.
@@ -64,7 +69,7 @@ enum Tint {
 impl Tty {
     pub(super) fn new(colors: Colors, log_rows: Option<usize>, description: &str) -> Tty {
         let log_rows = log_rows.unwrap_or(LOG_ROWS);
-        Tty { colors, log_rows, description: description.to_owned(), drawn: Vec::new() }
+        Tty { colors, log_rows, description: description.to_owned(), drawn: Vec::new(), is_below: true }
     }
 
     /// Draws over what stands there; with `all`, everything and for the last time.
@@ -80,36 +85,47 @@ impl Tty {
         }
         let mut rows = vec![self.head(trace, now, size.width, all)];
         for job in jobs {
-            rows.extend(self.row(&job, size.width));
+            let Some(row) = self.row(&job, size.width) else { continue };
+            rows.push(row);
             let Some(vertex) = job.vertex.filter(|_| job.log_rows > 0 && !all) else { continue };
             for line in vertex.screen.last(job.log_rows) {
                 let text = format!(" => => # {}", cut(&line, size.width.saturating_sub(LOG_MARGIN)));
-                rows.push((units::columns(&text), Colors::paint(&text, self.colors.faint)));
+                rows.push((Colors::paint(&text, self.colors.faint), text));
             }
         }
-        let mut out = String::from("\x1b[?25l");
-        let up: usize = self.drawn.iter().map(|columns| columns.max(&1).div_ceil(size.width.max(1))).sum();
+        self.replace(rows, size, all)
+    }
+
+    /// Writes rows, each with its text alone, in place of those that were drawn before.
+    fn replace(&mut self, rows: Vec<(String, String)>, size: Size, all: bool) -> String {
+        let mut out = String::from("\x1b[?25l\x1b[?7l");
+        let stands: usize = self.drawn.iter().map(|row| rows_of(row, size.width)).sum();
+        let up = if self.is_below { stands } else { stands.saturating_sub(1) };
         if up > 0 {
             let _ = write!(out, "\x1b[{up}A");
         }
-        for (_, row) in &rows {
-            let _ = write!(out, "\r{row}\x1b[K\n");
+        // Where there is but one row, the cursor would push it out.
+        self.is_below = all || size.height > 1;
+        let last = rows.len().saturating_sub(1);
+        for (at, (row, _)) in rows.iter().enumerate() {
+            let end = if at < last || self.is_below { "\n" } else { "" };
+            let _ = write!(out, "\r{row}\x1b[K{end}");
         }
-        out.push_str("\x1b[J\x1b[?25h");
-        self.drawn = rows.into_iter().map(|(columns, _)| columns).collect();
+        out.push_str("\x1b[J\x1b[?7h\x1b[?25h");
+        self.drawn = rows.into_iter().map(|(_, text)| text).collect();
         out
     }
 
-    fn head(&self, trace: &Trace, now: Duration, width: usize, all: bool) -> (usize, String) {
+    fn head(&self, trace: &Trace, now: Duration, width: usize, all: bool) -> (String, String) {
         let (over, count) = trace.count();
         let elapsed = now.saturating_sub(trace.begun.unwrap_or(now)).as_secs_f64();
         let finished = if all && over > 0 && over == count { "FINISHED" } else { "" };
         let left = format!("[+] Building {elapsed:.1}s ({over}/{count}) {finished}");
         let text = aligned(left.trim_end(), &self.description, width.saturating_sub(1));
-        (units::columns(&text), text)
+        (text.clone(), text)
     }
 
-    fn row(&self, job: &Job<'_>, width: usize) -> Option<(usize, String)> {
+    fn row(&self, job: &Job<'_>, width: usize) -> Option<(String, String)> {
         const PREFIX: &str = " => ";
         let took = if job.took < Duration::from_millis(50) { Duration::ZERO } else { job.took };
         let timer = format!(" {:.1}s", took.as_secs_f64());
@@ -132,7 +148,7 @@ impl Tty {
             Tint::Error => &self.colors.error,
         };
         let shown = if job.is_over { Colors::paint(&text, color) } else { text.clone() };
-        Some((units::columns(&text), shown))
+        Some((shown, text))
     }
 
     /// As many rows as there is room for: the last ones, what is under way before what is over, and what the busiest programs say.
@@ -233,6 +249,19 @@ fn aligned(left: &str, right: &str, width: usize) -> String {
     format!("{left}{}{right}", " ".repeat(blanks + 1))
 }
 
+/// How many rows a text takes on a terminal so wide, which puts no half of a character at the end of one.
+fn rows_of(text: &str, width: usize) -> usize {
+    let (mut rows, mut used) = (1, 0);
+    for character in text.chars() {
+        let columns = units::columns(character.encode_utf8(&mut [0; 4]));
+        if used + columns > width && used > 0 {
+            (rows, used) = (rows + 1, 0);
+        }
+        used += columns;
+    }
+    rows
+}
+
 /// So many columns of a text.
 fn cut(text: &str, columns: usize) -> String {
     let mut used = 0;
@@ -240,5 +269,5 @@ fn cut(text: &str, columns: usize) -> String {
         used += units::columns(character.encode_utf8(&mut [0; 4]));
         used <= columns
     };
-    text.chars().filter(|character| !character.is_control()).take_while(fits).collect()
+    text.chars().filter(|character| is_shown(*character)).take_while(fits).collect()
 }

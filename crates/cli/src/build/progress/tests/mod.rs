@@ -1,6 +1,7 @@
 //! Tables of events and what is shown of them.
 
 mod plain;
+mod sizes;
 mod window;
 
 use std::fmt::Write as _;

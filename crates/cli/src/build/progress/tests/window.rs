@@ -92,20 +92,6 @@ fn a_small_terminal_shows_what_is_under_way() {
 }
 
 #[test]
-fn a_window_that_became_narrower_is_drawn_over_as_it_stands() {
-    let (mut trace, mut tty) = (Trace::new(false, true), Tty::new(Colors::none(), None, ""));
-    events(RUNNING, |event, at| trace.apply(event, at));
-    let now = Duration::from_millis(300);
-    let rows = tty.draw(&trace, now, Size { width: 80, height: 24 }, false).matches('\n').count();
-    // Each row of nearly 80 columns takes two of 40.
-    let again = tty.draw(&trace, now, Size { width: 40, height: 24 }, false);
-    assert!(again.starts_with("\x1b[?25l\x1b["), "{again:?}");
-    let up: usize = again["\x1b[?25l\x1b[".len()..].split('A').next().unwrap().parse().unwrap();
-    assert!(up > rows && up <= 2 * rows, "{up} of {rows}");
-    assert!(again.ends_with("\x1b[?25h"));
-}
-
-#[test]
 fn colours_tell_how_a_step_ended() {
     let (mut trace, mut tty) = (Trace::new(false, true), Tty::new(Colors::of(None, None), None, ""));
     events("0 1 +[1/2] RUN a\n0 1 >\n1 1 =\n2 2 +[2/2] RUN b\n2 2 >\n3 2 !no\n", |event, at| {
