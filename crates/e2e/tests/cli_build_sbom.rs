@@ -195,3 +195,88 @@ db.close()";
     let found: Vec<&str> = found.iter().map(|purl| purl.split('?').next().unwrap()).collect();
     assert_eq!(found, ["pkg:rpm/hello@1.2-3", "pkg:rpm/world@2.0-3"]);
 }
+
+/// A package of dpkg's that is there in a folder.
+fn packaged(folder: &Path, name: &str) {
+    std::fs::create_dir_all(folder.join("var/lib/dpkg")).unwrap();
+    std::fs::create_dir_all(folder.join("etc")).unwrap();
+    let status = format!("Package: {name}\nStatus: install ok installed\nVersion: 1-1\nArchitecture: all\n");
+    std::fs::write(folder.join("var/lib/dpkg/status"), status).unwrap();
+    std::fs::write(folder.join("etc/os-release"), "ID=debian\nVERSION_ID=\"12\"\n").unwrap();
+}
+
+#[test]
+fn stages_and_the_context_are_listed_where_the_dockerfile_wants_it() {
+    let workshop = Workshop::new();
+    let context = &workshop.context;
+    packaged(context, "of-context");
+    for name in ["tree", "tools", "base"] {
+        packaged(&context.join(name), &format!("of-{name}"));
+    }
+    let dockerfile = "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\n\
+        FROM scratch AS base\nCOPY base /\n\
+        FROM scratch AS tools\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nCOPY tools /\n\
+        FROM scratch AS unused\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nCOPY tools /\n\
+        FROM base\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nCOPY tree /\nCOPY --from=tools /etc/os-release /copied\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    let out = workshop.skiff.folder().join("out");
+    let listed = |flags: &[&str]| -> Vec<(String, String)> {
+        let output = format!("type=local,dest={},mode=delete", out.display());
+        let begin = ["build", "--progress=plain", "--sbom=true", "-o", &output];
+        let built = workshop.skiff.run(&[&begin[..], flags, &[context.to_str().unwrap()]].concat());
+        assert_eq!(built.code, 0, "{}", built.stderr);
+        let files = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+        let mut listed = Vec::new();
+        for path in files.filter(|path| path.to_string_lossy().ends_with(".spdx.json")) {
+            let statement: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(statement["predicateType"], "https://spdx.dev/Document");
+            let packages = statement["predicate"]["packages"].as_array().unwrap();
+            let names: Vec<&str> = packages[1..].iter().map(|one| one["name"].as_str().unwrap()).collect();
+            let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+            listed.push((file, names.join(" ")));
+        }
+        listed.sort();
+        listed
+    };
+    let entry = |file: &str, names: &str| (format!("{file}.spdx.json"), names.to_owned());
+    let (own, of_context) = (entry("sbom", "of-tree"), entry("sbom-context", "of-context"));
+    let of_tools = entry("sbom-tools", "of-tools");
+    let all = [of_context.clone(), of_tools.clone(), own.clone()];
+    assert_eq!(listed(&[]), all);
+    // Also where all is known.
+    assert_eq!(listed(&[]), all);
+    let argument = |name: &str, value: &str| format!("--build-arg=BUILDKIT_SBOM_SCAN_{name}={value}");
+    assert_eq!(listed(&[&argument("STAGE", "false")]), [of_context.clone(), own.clone()]);
+    assert_eq!(
+        listed(&[&argument("STAGE", "other,tools"), &argument("CONTEXT", "base")]),
+        [of_tools.clone(), own.clone()]
+    );
+    // Where no stage asks for it, nobody else can.
+    assert_eq!(
+        listed(&["--target=base", &argument("CONTEXT", "0"), &argument("STAGE", "1")]),
+        [entry("sbom", "of-base")]
+    );
+
+    let layout = workshop.skiff.folder().join("layout");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let words = ["build", "--sbom=true", "--provenance=false", "-o", &output, context.to_str().unwrap()];
+    let built = workshop.skiff.run(&words);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    let read = |digest: &Value| -> Value {
+        let digest = digest.as_str().unwrap().trim_start_matches("sha256:");
+        serde_json::from_slice(&std::fs::read(layout.join("blobs/sha256").join(digest)).unwrap()).unwrap()
+    };
+    let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let index = read(&index["manifests"][0]["digest"]);
+    let attested = read(&index["manifests"][1]["digest"]);
+    let statements: Vec<Value> =
+        attested["layers"].as_array().unwrap().iter().map(|layer| read(&layer["digest"])).collect();
+    let names: Vec<&str> =
+        statements.iter().map(|statement| statement["predicate"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["image", "context", "tools"]);
+    let subject = &index["manifests"][0]["digest"].as_str().unwrap()["sha256:".len()..];
+    assert!(statements.iter().all(|one| one["subject"][0]["digest"]["sha256"] == subject), "{statements:?}");
+    let spaces: BTreeSet<&str> =
+        statements.iter().map(|one| one["predicate"]["documentNamespace"].as_str().unwrap()).collect();
+    assert_eq!(spaces.len(), 3);
+}

@@ -4,7 +4,7 @@
 
 use super::stage::Context;
 use super::state::State;
-use super::{Op, config, expose};
+use super::{Op, config, expose, scan};
 use crate::expand::{Lexer, suggestion};
 use crate::ignore::clean;
 use crate::lint;
@@ -13,7 +13,7 @@ use crate::stage::Step;
 use crate::syntax::{Argument, CommandLine, Kind, Pair, Text};
 
 /// Arguments that are for the builder and never reach a program.
-const NOT_FOR_PROGRAMS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+const NOT_FOR_PROGRAMS: [&str; 2] = [scan::CONTEXT, scan::STAGE];
 
 impl Context<'_, '_> {
     /// What an instruction does to a stage: of all but files, also its line in the history.
@@ -175,6 +175,7 @@ impl Context<'_, '_> {
                 (None, Some(default)) => Some(self.expand(state, default, span)?),
                 (None, None) => self.inputs.plan.globals.get(name).map(str::to_owned),
             };
+            state.scans.declare(name, value.as_deref());
             words.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
             if let Some(value) = value.filter(|_| !NOT_FOR_PROGRAMS.contains(&name.as_str())) {
                 state.env.set(name.as_str(), value);

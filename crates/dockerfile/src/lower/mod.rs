@@ -30,6 +30,7 @@ mod history;
 mod instruction;
 mod name;
 mod run;
+mod scan;
 mod stage;
 mod state;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use crate::stage::{Base, Images, Options, Plan};
 pub use copy::file_name;
 pub use git::{GitSource, is_git, parse as parse_git};
 pub use graph::{CopyOp, Graph, Node, Op, RunOp, Selection};
+pub use scan::Scanned;
 
 /// Configs of contexts that are images, by the context's name and the platform, as `os/architecture[/variant]`.
 pub type ContextConfigs = BTreeMap<(String, String), ImageConfig>;
@@ -60,6 +62,8 @@ pub struct Made {
     pub config: ImageConfig,
     /// The nodes that make a layer each, in order, after those of the base.
     pub layers: Vec<usize>,
+    /// Of which files that went into it packages are to be listed, too, if they are at all.
+    pub scanned: Scanned,
 }
 
 /// What lowering needs to know besides the plan.
@@ -96,13 +100,17 @@ pub fn lower(graph: &mut Graph, inputs: &Inputs<'_>, linter: &mut Linter) -> Res
         *users.entry(base).or_default() += 1;
     }
     let mut done = stage::Done::default();
-    for index in &order {
+    let mut scanned = Scanned::default();
+    for (place, index) in order.iter().enumerate() {
         let state = stage::lower(graph, inputs, &mut done, *index, linter)?;
+        if place < inputs.plan.order.len() {
+            scanned.look(inputs.plan, *index, &state);
+        }
         done.keep(*index, state, users.get(index).copied().unwrap_or_default());
     }
     let target = done.take(inputs.plan.target);
     let target = target.ok_or_else(|| Diagnostic::error("there is no target stage", None))?;
-    let mut made = target.finish(inputs);
+    let mut made = Made { scanned, ..target.finish(inputs) };
     graph.mask(&mut made.config);
     Ok(made)
 }

@@ -3,6 +3,7 @@
 use oci::ImageConfig;
 
 use super::history::Steps;
+use super::scan::{Asked, Scanned};
 use super::{Inputs, Made, config};
 use crate::expand::Environment;
 use crate::source::{Diagnostic, Result};
@@ -26,6 +27,8 @@ pub(super) struct State {
     pub(super) arguments: Environment,
     /// ARGs that this stage has given a value, before which those of ENV come in a stage that is based on it.
     pub(super) given: Vec<String>,
+    /// Of which files packages are to be listed, as far as this stage says.
+    pub(super) scans: Asked,
     /// Whether a WORKDIR has been given in this file.
     pub(super) workdir_given: bool,
     /// Whether a CMD has been given in this stage, which no ENTRYPOINT takes back.
@@ -51,6 +54,7 @@ impl State {
             env,
             arguments: Environment::default(),
             given: Vec::new(),
+            scans: Asked::default(),
             workdir_given: false,
             cmd_given: false,
         }
@@ -61,6 +65,7 @@ impl State {
         // Triggers are for the first stage after theirs.
         self.image.config.on_build.clear();
         self.cmd_given = false;
+        self.scans = Asked::default();
         for name in std::mem::take(&mut self.given) {
             if let Some(value) = self.own_env.get(&name) {
                 self.env.set(name, value);
@@ -81,7 +86,8 @@ impl State {
         }
         self.image.history = self.steps.to_vec();
         self.image.config.env = self.own_env.to_strings();
-        Made { node: self.node, config: self.image, layers: self.layers }
+        let scanned = Scanned::default();
+        Made { node: self.node, config: self.image, layers: self.layers, scanned }
     }
 
     /// What an instruction has made of the files.

@@ -32,6 +32,7 @@ mod prune;
 mod removals;
 mod run;
 mod salt;
+mod scanned;
 mod session;
 mod shared;
 mod sources;
@@ -111,9 +112,12 @@ impl Engine {
         check_programs(&session, &work)?;
         let cache = SharedCache::new(&session, progress)?;
         session.carry(Carried::import(&session, progress)?);
-        let trees = solved(&session, &work, contexts, &cache, progress);
+        let context = scanned::context(&session, &work, &contexts)?;
+        let others = scanned::nodes(&session, &work)?;
+        let trees = solved(&session, &work, contexts, (&others, &cache), progress);
         self.measure_cache_mounts(&session.caches)?;
-        let trees = trees?;
+        let mut trees = trees?;
+        let scanned = scanned::by_platform(&work, trees.split_off(work.targets.len()), context);
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
             platform: target.platform.clone(),
             config: target.made.config.clone(),
@@ -126,7 +130,12 @@ impl Engine {
                 .collect(),
         });
         let products = export::finished(&session, Some(&cache), products.collect())?;
-        let facts = export::Facts { started: Some(started), work: Some(&work), cache: Some(&cache) };
+        let facts = export::Facts {
+            started: Some(started),
+            work: Some(&work),
+            cache: Some(&cache),
+            scanned: Some(&scanned),
+        };
         if let Some((name, together)) = part
             && together.is_wanted(name)
         {
@@ -153,12 +162,12 @@ fn check_programs(session: &Session<'_>, work: &Work) -> Result<()> {
     Ok(())
 }
 
-/// Solves the graph; the file tree of each target.
+/// Solves the graph; the file tree of each target, and those of other nodes behind them.
 fn solved(
     session: &Session<'_>,
     work: &Work,
     contexts: contexts::Contexts<'_>,
-    cache: &SharedCache<'_>,
+    (others, cache): (&[usize], &SharedCache<'_>),
     progress: &Progress<'_>,
 ) -> Result<Vec<tree::Tree>> {
     let hands = Hands { session, work, contexts, cache, taken: Mutex::default() };
@@ -181,6 +190,7 @@ fn solved(
     };
     let watch = |event: ::build::Event<'_>| progress.node(&work.graph, event);
     let targets: Vec<usize> = work.targets.iter().map(|target| target.made.node).collect();
+    let targets = [&targets, others].concat();
     later::written(&session.draft, cache, |cache| {
         let solved = solve(&work.graph, &targets, (&hands, cache), &options, (session.cancel, &watch));
         solved.map_err(|failure| failed(failure, work, progress))

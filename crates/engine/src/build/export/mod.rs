@@ -68,6 +68,16 @@ pub(super) struct Facts<'w> {
     pub(super) work: Option<&'w Work>,
     /// What it found and kept, for caches that others read.
     pub(super) cache: Option<&'w SharedCache<'w>>,
+    /// By platform: file trees that went into it, of which packages are listed, too, by their names.
+    pub(super) scanned: Option<&'w Scanned>,
+}
+
+/// File trees besides the products' of which packages are listed, by platform, each with its name.
+pub(super) type Scanned = BTreeMap<String, BTreeMap<String, Tree>>;
+
+/// Whether packages are listed at all.
+pub(super) fn lists_packages(request: &crate::request::Build) -> Result<bool> {
+    Ok(attest::wanted(request)?.sbom)
 }
 
 /// Refuses outputs that cannot be made, before anything is built.

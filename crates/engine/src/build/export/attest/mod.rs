@@ -51,7 +51,7 @@ pub(super) struct Wanted {
     /// It was asked for, not added.
     is_explicit: bool,
     /// What is in it.
-    sbom: bool,
+    pub(super) sbom: bool,
 }
 
 /// A statement before it has a subject.
@@ -213,6 +213,10 @@ impl Export<'_> {
         let mut predicates = Vec::new();
         if sbom {
             predicates.push(sbom::predicate(self, product)?);
+            let others = self.facts.scanned.and_then(|scanned| scanned.get(&product.platform.to_string()));
+            for (name, tree) in others.into_iter().flatten() {
+                predicates.push(sbom::other(self, product, (name, tree))?);
+            }
         }
         if let Some(provenance) = provenance {
             predicates.push(provenance.predicate(self, product, layers));

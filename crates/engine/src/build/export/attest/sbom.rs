@@ -1,7 +1,8 @@
 //! What is in an image, as an SPDX 2.3 document in JSON: packages that package managers and compilers have written down in it (crate
 //! `scan`).
 //!
-//! The document tells no time but the image's, and its name is that of its content: equal images have equal ones.
+//! The document tells no time but the image's, and its name is that of its content: equal images have equal ones. Trees that went into an
+//! image have documents of their own where the Dockerfile wants them (`BUILDKIT_SBOM_SCAN_STAGE`, `BUILDKIT_SBOM_SCAN_CONTEXT`).
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::Predicate;
 use crate::Result;
 use crate::build::export::{Export, Product};
+use crate::build::tree::Tree;
 use crate::images::failed;
 
 const KIND: &str = "https://spdx.dev/Document";
@@ -86,17 +88,29 @@ const LICENSES: &[&str] = &[
 
 /// What is in one image.
 pub(super) fn predicate(export: &Export<'_>, product: &Product) -> Result<Predicate> {
-    let store = &export.session.engine.store;
-    let layers = product.tree.diff_ids();
-    let merged = Merged::open(store, &layers).map_err(failed("read the files of the image"))?;
-    let found = inventory(&merged).map_err(failed("list the packages of the image"))?;
-    let created = product.config.created.unwrap_or(oci::Timestamp::EPOCH).to_string();
-    Ok(Predicate {
-        kind: KIND,
-        file: "sbom.spdx.json".to_owned(),
-        content: document(&found, &created),
-        inline_only: false,
-    })
+    let content = document(&found(export, &product.tree)?, "image", &created(product));
+    Ok(Predicate { kind: KIND, file: "sbom.spdx.json".to_owned(), content, inline_only: false })
+}
+
+/// What is in a tree that went into an image: that of a stage, or the context. Names of stages are fit for those of files.
+pub(super) fn other(
+    export: &Export<'_>,
+    product: &Product,
+    (name, tree): (&str, &Tree),
+) -> Result<Predicate> {
+    let content = document(&found(export, tree)?, name, &created(product));
+    Ok(Predicate { kind: KIND, file: format!("sbom-{name}.spdx.json"), content, inline_only: false })
+}
+
+fn found(export: &Export<'_>, tree: &Tree) -> Result<Found> {
+    let layers = tree.diff_ids();
+    let merged = Merged::open(&export.session.engine.store, &layers);
+    let merged = merged.map_err(failed("read the files of the image"))?;
+    inventory(&merged).map_err(failed("list the packages of the image"))
+}
+
+fn created(product: &Product) -> String {
+    product.config.created.unwrap_or(oci::Timestamp::EPOCH).to_string()
 }
 
 /// All packages of a tree. What cannot be read of a layer is an error; what is no package is none.
@@ -129,7 +143,7 @@ fn inventory(merged: &Merged) -> image::Result<Found> {
     Ok(inventory.finish())
 }
 
-fn document(found: &Found, created: &str) -> Value {
+fn document(found: &Found, name: &str, created: &str) -> Value {
     let purls: Vec<String> = found.packages.iter().map(|package| package.purl(&found.system)).collect();
     let lines: Vec<String> = found
         .packages
@@ -137,10 +151,14 @@ fn document(found: &Found, created: &str) -> Value {
         .zip(&purls)
         .map(|(package, purl)| format!("{purl}\n{}", package.found))
         .collect();
-    let content = Digest::of(lines.join("\n").as_bytes());
+    let content = match name {
+        "image" => Digest::of(lines.join("\n").as_bytes()),
+        // The same packages elsewhere are another document.
+        name => Digest::of(format!("{name}\n\n{}", lines.join("\n")).as_bytes()),
+    };
     let mut packages = vec![json!({
         "SPDXID": ROOT,
-        "name": "image",
+        "name": name,
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
         "primaryPackagePurpose": "CONTAINER",
@@ -156,7 +174,7 @@ fn document(found: &Found, created: &str) -> Value {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": "image",
+        "name": name,
         "documentNamespace": format!("urn:skiff:sbom:{content}"),
         "creationInfo": { "created": created, "creators": ["Tool: skiff"] },
         "packages": packages,
