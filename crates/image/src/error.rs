@@ -131,7 +131,10 @@ pub enum Error {
         reason: &'static str,
     },
     /// Content that would fill the disk.
-    #[error("{entry}: only {free} bytes are left in {}; reading stopped before the file system is full", path.display())]
+    #[error(
+        "{entry}: No space left on device: only {free} bytes are left in {}; reading stopped before the file system is full",
+        path.display()
+    )]
     NoSpace {
         /// What was read.
         entry: String,
