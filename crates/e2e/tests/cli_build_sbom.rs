@@ -1,5 +1,5 @@
 //! Bills of materials of images with real databases: dpkg's of this host beside what dpkg says, rpm's as rpm writes it, and the same in
-//! Berkeley DB, as perl writes that.
+//! Berkeley DB, as perl writes that. And those that an image makes which somebody has named as the generator.
 
 #![allow(
     clippy::disallowed_methods,
@@ -279,4 +279,200 @@ fn stages_and_the_context_are_listed_where_the_dockerfile_wants_it() {
     let spaces: BTreeSet<&str> =
         statements.iter().map(|one| one["predicate"]["documentNamespace"].as_str().unwrap()).collect();
     assert_eq!(spaces.len(), 3);
+}
+
+/// Whatever it is shown, by its variables and its directories, as statements.
+const GENERATOR: &str = r#"
+set -e
+scan() {
+    name=${1##*/}
+    if echo > "$1/written"; then exit 9; fi
+    found=
+    for file in "$1"/*; do found="$found ${file##*/}"; done
+    echo "scans $name"
+    cat > "$BUILDKIT_SCAN_DESTINATION/$name.spdx.json" <<END
+{ "_type": "https://in-toto.io/Statement/v0.1", "predicateType": "https://spdx.dev/Document",
+  "subject": [{ "name": "mine", "digest": { "sha256": "00" } }],
+  "predicate": { "name": "$name", "found": "$found", "mode": "$BUILDKIT_SCAN_Mode", "own": "$OWN", "cwd": "$PWD", "number": 1.50 } }
+END
+}
+scan "$BUILDKIT_SCAN_SOURCE"
+if [ -n "$BUILDKIT_SCAN_SOURCE_EXTRAS" ]; then
+    for tree in "$BUILDKIT_SCAN_SOURCE_EXTRAS"/*; do scan "$tree"; done
+fi
+touch /tmp/scratch
+"#;
+
+impl Workshop {
+    /// One that has the generator `scanner` of that script, and a Dockerfile whose stages and context are to be scanned.
+    fn with_generator(script: &str) -> Workshop {
+        let skiff = Skiff::with_busybox().that_builds();
+        let folder = skiff.folder().join("scanner");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("scan"), script).unwrap();
+        let dockerfile = "FROM busybox\nCOPY scan /\nENV OWN=mine\nWORKDIR /work\nUSER app\n\
+            ENTRYPOINT [\"sh\"]\nCMD [\"/scan\"]\n";
+        std::fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
+        let built = skiff.run(&["build", "--progress=plain", "-t", "scanner", folder.to_str().unwrap()]);
+        assert_eq!(built.code, 0, "{}", built.stderr);
+        let context = skiff.folder().join("context");
+        std::fs::create_dir(&context).unwrap();
+        let dockerfile = "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\n\
+            FROM scratch AS tools\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nCOPY tool /\n\
+            FROM scratch\nCOPY --from=tools tool /copied\nCOPY app /\n";
+        for (name, content) in [("Dockerfile", dockerfile), ("tool", "a"), ("app", "b")] {
+            std::fs::write(context.join(name), content).unwrap();
+        }
+        Workshop { skiff, context }
+    }
+
+    fn generate(&self, flags: &[&str]) -> testkit::Output {
+        let words = [&["build", "--progress=plain"], flags, &[self.context.to_str().unwrap()]].concat();
+        self.skiff.run(&words)
+    }
+
+    /// The statements in a layout, in their order, and the digest of the image that they are of.
+    fn of_layout(&self, layout: &Path) -> (Vec<Value>, String) {
+        let read = |digest: &Value| -> Value {
+            let digest = digest.as_str().unwrap().trim_start_matches("sha256:");
+            serde_json::from_slice(&std::fs::read(layout.join("blobs/sha256").join(digest)).unwrap()).unwrap()
+        };
+        let index: Value =
+            serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+        let index = read(&index["manifests"][0]["digest"]);
+        let attested = read(&index["manifests"][1]["digest"]);
+        let layers = attested["layers"].as_array().unwrap().iter();
+        let statements = layers.map(|layer| {
+            let statement = read(&layer["digest"]);
+            assert_eq!(statement["predicateType"], layer["annotations"]["in-toto.io/predicate-type"]);
+            statement
+        });
+        let subject = index["manifests"][0]["digest"].as_str().unwrap()["sha256:".len()..].to_owned();
+        (statements.collect(), subject)
+    }
+}
+
+#[test]
+fn an_image_lists_what_is_in_others_where_it_is_named() {
+    let workshop = Workshop::with_generator(GENERATOR);
+    let layout = workshop.skiff.folder().join("layout");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    let flags =
+        ["--attest=type=sbom,generator=scanner,Mode=fast", "--provenance=false", "-o", output.as_str()];
+    let built = workshop.generate(&flags);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    let step = "generating sbom using docker.io/library/scanner:latest";
+    assert!(
+        built.stderr.contains(&format!("/amd64] {step}"))
+            || built.stderr.contains(&format!("/arm64] {step}")),
+        "{}",
+        built.stderr
+    );
+    for said in ["scans sbom\n", "scans sbom-context\n", "scans sbom-tools\n"] {
+        assert_eq!(built.stderr.matches(said).count(), 1, "{said:?}: {}", built.stderr);
+    }
+    let (statements, subject) = workshop.of_layout(&layout);
+    let told: Vec<(&str, &str)> = statements
+        .iter()
+        .map(|one| (one["predicate"]["name"].as_str().unwrap(), one["predicate"]["found"].as_str().unwrap()))
+        .collect();
+    let want = [("sbom", " app copied"), ("sbom-context", " Dockerfile app tool"), ("sbom-tools", " tool")];
+    assert_eq!(told, want);
+    for statement in &statements {
+        assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+        assert_eq!(statement["predicateType"], "https://spdx.dev/Document");
+        // Its own subject is not asked for.
+        assert_eq!(statement["subject"].as_array().unwrap().len(), 1, "{statement}");
+        assert_eq!(statement["subject"][0]["digest"]["sha256"], subject);
+        for (key, want) in [("mode", "fast"), ("own", "mine"), ("cwd", "/work")] {
+            assert_eq!(statement["predicate"][key], want, "{statement}");
+        }
+    }
+
+    // What is known is not run again, wherever it goes.
+    let out = workshop.skiff.folder().join("out");
+    let local = format!("type=local,dest={}", out.display());
+    let again = workshop.generate(&["--attest=type=sbom,generator=scanner,Mode=fast", "-o", &local]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert!(!again.stderr.contains("scans "), "{}", again.stderr);
+    let mut names: Vec<String> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["app", "copied", "sbom-context.spdx.json", "sbom-tools.spdx.json", "sbom.spdx.json"]);
+    let own = std::fs::read_to_string(out.join("sbom.spdx.json")).unwrap();
+    assert!(own.contains("\"number\": 1.50"), "it stays as it was written: {own}");
+    let own: Value = serde_json::from_str(&own).unwrap();
+    assert_eq!(own["subject"].as_array().unwrap().len(), 2, "{own}");
+
+    // What it is told, and what it is shown, decides.
+    for (flags, content) in
+        [(["--sbom=generator=scanner", "-o"], "b"), (["--sbom=generator=scanner", "-o"], "c")]
+    {
+        std::fs::write(workshop.context.join("app"), content).unwrap();
+        let built = workshop.generate(&[&flags[..], &[&local]].concat());
+        assert_eq!(built.code, 0, "{}", built.stderr);
+        assert!(built.stderr.contains("scans sbom\n"), "{}", built.stderr);
+    }
+    // Without extras nobody is told of any.
+    let none = ["--build-arg=BUILDKIT_SBOM_SCAN_CONTEXT=0", "--build-arg=BUILDKIT_SBOM_SCAN_STAGE=0"];
+    let built = workshop.generate(&[&none[..], &["--sbom=generator=scanner", "-o", &local]].concat());
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(
+        built.stderr.contains("scans sbom\n") && !built.stderr.contains("scans sbom-"),
+        "{}",
+        built.stderr
+    );
+    // There may be nothing to be scanned.
+    std::fs::write(workshop.context.join("Dockerfile"), "FROM scratch\nLABEL a=b\n").unwrap();
+    let built = workshop.generate(&["--sbom=generator=scanner", "-o", &local]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(built.stderr.contains("scans sbom\n"), "{}", built.stderr);
+}
+
+#[test]
+fn what_is_no_generator_ends_the_build_and_is_named() {
+    let script = "case $BUILDKIT_SCAN_Do in\n\
+        fail) echo no luck; exit 3 ;;\n\
+        text) echo hello > $BUILDKIT_SCAN_DESTINATION/a.spdx.json ;;\n\
+        other) echo '{}' > $BUILDKIT_SCAN_DESTINATION/a.spdx.json ;;\n\
+        link) ln -s /etc/passwd $BUILDKIT_SCAN_DESTINATION/a.spdx.json ;;\n\
+        provenance) echo '{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicateType\":\"https://slsa.dev/provenance/v1\",\"predicate\":{}}' > $BUILDKIT_SCAN_DESTINATION/a.json ;;\n\
+        esac\n";
+    let workshop = Workshop::with_generator(script);
+    let out = workshop.skiff.folder().join("out");
+    let local = format!("type=local,dest={}", out.display());
+    let image = "docker.io/library/scanner:latest";
+    for (way, want) in [
+        ("nothing", "it left no statement; a generator writes NAME.spdx.json to $BUILDKIT_SCAN_DESTINATION"),
+        ("fail", "exit code: 3"),
+        ("text", "\"a.spdx.json\" is no in-toto statement in JSON"),
+        ("other", "missing field `_type`"),
+        ("link", "\"a.spdx.json\" is no file"),
+        ("provenance", "is a statement of type \"https://slsa.dev/provenance/v1\""),
+    ] {
+        let attest = format!("--attest=type=sbom,generator=scanner,Do={way}");
+        let built = workshop.generate(&[&attest, "-o", &local]);
+        assert_eq!(built.code, 1, "{way}: {}", built.stderr);
+        let last = built.stderr.lines().last().unwrap();
+        assert!(last.contains(want) && last.contains(image), "{way}: {}", built.stderr);
+        assert!(!out.exists(), "{way}: nothing is written of what failed");
+    }
+    let empty = workshop.skiff.folder().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::write(empty.join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
+    let built = workshop.skiff.run(&["build", "--progress=plain", "-t", "empty", empty.to_str().unwrap()]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    for (flag, want) in [
+        ("--sbom=generator=empty", "it has neither ENTRYPOINT nor CMD"),
+        ("--sbom=generator=BAD", "is no name of an image"),
+        ("--sbom=generator=scanner,SOURCE=/etc", "SOURCE is told to the generator by the builder"),
+        ("--attest=type=sbom,Mode=fast", "generator=IMAGE alone takes parameters"),
+    ] {
+        let built = workshop.generate(&[flag, "-o", &local]);
+        assert_ne!(built.code, 0, "{flag}");
+        assert!(built.stderr.contains(want), "{flag}: {}", built.stderr);
+        assert!(!built.stderr.contains("COPY"), "{flag}: nothing is built before: {}", built.stderr);
+    }
 }

@@ -130,7 +130,8 @@ pub(super) type Attestation = (String, Option<Fields>);
 
 /// One `--attest`, or one `--provenance` or `--sbom`, whose type `kind` is.
 pub(super) fn attestation(kind: &str, text: &str) -> Result<Attestation, String> {
-    let mut fields = pairs(&shorthand(kind, text))?;
+    let given = csv::fields(&shorthand(kind, text))?;
+    let mut fields = given.iter().map(|field| attribute(field)).collect::<Result<Fields, String>>()?;
     let name = value_of(&fields, "type").unwrap_or_default().to_owned();
     match name.as_str() {
         "" => return Err("attestation type not specified".to_owned()),
@@ -143,6 +144,14 @@ pub(super) fn attestation(kind: &str, text: &str) -> Result<Attestation, String>
     };
     fields.retain(|(key, _)| key != "type" && key != "disabled");
     Ok((name, (!off).then_some(fields)))
+}
+
+/// A field of an attestation. Those that a generator takes have names of its own, in which letters are large or small.
+fn attribute(field: &str) -> Result<(String, String), String> {
+    let (key, value) = csv::pair(field)?;
+    let written = field.split_once('=').map_or("", |(key, _)| key.trim()).to_owned();
+    let is_known = matches!(key.as_str(), "type" | "disabled" | "generator");
+    Ok((if is_known { key } else { written }, value))
 }
 
 /// All of them; of one type the last counts. Of provenance nothing is said where nobody has said a word about it, and the engine tells
@@ -278,6 +287,7 @@ mod tests {
             (&[("provenance", "false")], true, "provenance:disabled=true"),
             (&[("provenance", "mode=max"), ("sbom", "true")], true, "provenance:mode=max|sbom:"),
             (&[("", "type=sbom,generator=x"), ("provenance", "true")], false, "provenance:|sbom:generator=x"),
+            (&[("", "Type=sbom,Generator=x,Mode=Fast")], true, "sbom:generator=x,Mode=Fast"),
             (&[("", "type=sbom"), ("sbom", "false")], true, "sbom:disabled=true"),
         ] {
             assert_eq!(merged(attests, defaults).unwrap(), want, "{attests:?}");

@@ -24,6 +24,7 @@ mod config;
 mod copy;
 mod digest;
 mod expose;
+mod generator;
 mod git;
 mod graph;
 mod history;
@@ -46,6 +47,7 @@ use crate::source::{Diagnostic, Result};
 use crate::stage::{Base, Images, Options, Plan};
 
 pub use copy::file_name;
+pub use generator::{Generator, OUT as GENERATED};
 pub use git::{GitSource, is_git, parse as parse_git};
 pub use graph::{CopyOp, Graph, Node, Op, RunOp, Selection};
 pub use scan::Scanned;

@@ -90,6 +90,14 @@ pub enum BuildError {
     CacheDocument { reason: String },
     #[error("{place}: {reason}")]
     Artifact { place: String, reason: String },
+    #[error("sbom generator {image}: {reason}")]
+    Generator { image: String, reason: String },
+    #[error("sbom generator {image} failed; without one, packages are listed by the builder itself")]
+    GeneratorFailed {
+        image: String,
+        #[source]
+        source: Box<crate::Error>,
+    },
     #[error("annotation {text:?}: {reason}")]
     Annotation { text: String, reason: String },
     #[error(transparent)]
@@ -178,9 +186,12 @@ impl BuildError {
             | Self::CacheDocument { .. }
             | Self::Artifact { .. }
             | Self::Annotation { .. }
+            | Self::Generator { .. }
             | Self::Lint { .. } => Kind::Invalid,
             Self::Copy(source) => source.kind(),
-            Self::Base { source, .. } | Self::Step { source, .. } => source.kind(),
+            Self::Base { source, .. } | Self::Step { source, .. } | Self::GeneratorFailed { source, .. } => {
+                source.kind()
+            }
             Self::ChangedElsewhere { .. } | Self::Git(_) | Self::Context { .. } | Self::Lost { .. } => {
                 Kind::Unavailable
             }

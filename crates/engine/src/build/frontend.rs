@@ -16,6 +16,7 @@ use oci::Platform;
 use super::contexts::Contexts;
 use super::epoch;
 use super::error::{BuildError, Faulty, Place};
+use super::generator::Runs;
 use super::images::Bases;
 use super::progress::Progress;
 use super::session::Session;
@@ -36,6 +37,8 @@ pub(super) struct Work {
     pub(super) bases: Bases,
     /// Whether all is to be made anew: the one stage that there is was named.
     pub(super) is_anew: bool,
+    /// The runs of an image that lists packages, where one was asked for.
+    pub(super) generator: Option<Runs>,
 }
 
 /// The image for one platform.
@@ -105,7 +108,7 @@ pub(super) fn work(
         }
         _ => false,
     };
-    Ok(Work { source, graph, targets, bases, is_anew })
+    Ok(Work { source, graph, targets, bases, is_anew, generator: None })
 }
 
 fn parsed(name: String, bytes: Vec<u8>) -> Result<(Arc<Source>, Dockerfile)> {

@@ -21,6 +21,7 @@ mod epoch;
 mod error;
 mod export;
 mod frontend;
+mod generator;
 mod images;
 mod kept;
 mod known;
@@ -108,15 +109,18 @@ impl Engine {
         let mut session = Session::new(self, client, request, cancel)?;
         session.together = part.map(|(_, together)| together);
         let (contexts, text) = contexts::Contexts::open(&session, progress)?;
-        let work = frontend::work(&session, (text, &contexts), progress)?;
+        let mut work = frontend::work(&session, (text, &contexts), progress)?;
+        generator::add(&session, &mut work, progress)?;
         check_programs(&session, &work)?;
         let cache = SharedCache::new(&session, progress)?;
         session.carry(Carried::import(&session, progress)?);
         let context = scanned::context(&session, &work, &contexts)?;
-        let others = scanned::nodes(&session, &work)?;
+        let others = [scanned::nodes(&session, &work)?, generator::nodes(&work).to_vec()].concat();
         let trees = solved(&session, &work, contexts, (&others, &cache), progress);
         self.measure_cache_mounts(&session.caches)?;
         let mut trees = trees?;
+        let generated = trees.split_off(trees.len() - generator::nodes(&work).len());
+        let generated = generator::read(&session, &work, &generated)?;
         let scanned = scanned::by_platform(&work, trees.split_off(work.targets.len()), context);
         let products = work.targets.iter().zip(trees).map(|(target, tree)| export::Product {
             platform: target.platform.clone(),
@@ -135,6 +139,7 @@ impl Engine {
             work: Some(&work),
             cache: Some(&cache),
             scanned: Some(&scanned),
+            generated: Some(&generated),
         };
         if let Some((name, together)) = part
             && together.is_wanted(name)
@@ -218,6 +223,7 @@ fn at_step(work: &Work, node: &Node, error: crate::Error) -> crate::Error {
 fn failed(failure: Failure<crate::Error>, work: &Work, progress: &Progress<'_>) -> crate::Error {
     match failure {
         Failure::Node { node, name, error } => {
+            let error = generator::named(work, node, error);
             progress.node_failed(node, &error);
             match work.graph.nodes().get(node) {
                 Some(node) => at_step(work, node, error),

@@ -41,7 +41,8 @@ use crate::Result;
 use crate::images::failed;
 use crate::info::Built;
 pub(super) use archive::{at_output, directory as output_directory, write_layout};
-pub(super) use attest::Origin;
+use attest::Sbom;
+pub(super) use attest::{AskedGenerator, Origin, Predicate};
 pub(super) use config::stored;
 pub(super) use options::codec_of;
 use options::{Format, Output};
@@ -70,14 +71,27 @@ pub(super) struct Facts<'w> {
     pub(super) cache: Option<&'w SharedCache<'w>>,
     /// By platform: file trees that went into it, of which packages are listed, too, by their names.
     pub(super) scanned: Option<&'w Scanned>,
+    /// By platform: what a generator has said of what is in it, where one was asked for.
+    pub(super) generated: Option<&'w Generated>,
 }
 
 /// File trees besides the products' of which packages are listed, by platform, each with its name.
 pub(super) type Scanned = BTreeMap<String, BTreeMap<String, Tree>>;
 
-/// Whether packages are listed at all.
+/// What a generator has said of each product, by platform.
+pub(super) type Generated = BTreeMap<String, Vec<Predicate>>;
+
+/// Whether packages are listed by ourselves.
 pub(super) fn lists_packages(request: &crate::request::Build) -> Result<bool> {
-    Ok(attest::wanted(request)?.sbom)
+    Ok(matches!(attest::wanted(request)?.sbom, Some(Sbom::Own)))
+}
+
+/// Who lists them for us.
+pub(super) fn generator(request: &crate::request::Build) -> Result<Option<AskedGenerator>> {
+    Ok(match attest::wanted(request)?.sbom {
+        Some(Sbom::Generator(generator)) => Some(generator),
+        Some(Sbom::Own) | None => None,
+    })
 }
 
 /// Refuses outputs that cannot be made, before anything is built.

@@ -11,6 +11,7 @@
 //! They lie in the index as BuildKit lays them out, so that its clients find them: the config of an attestation manifest names the
 //! statements as if they were layers. Nothing of a secret is in them, only that one was used.
 
+mod asked;
 mod credentials;
 mod materials;
 mod origin;
@@ -18,7 +19,8 @@ mod provenance;
 mod sbom;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use oci::{
     ContainerConfig, Descriptor, DiffId, Digest, Hasher, ImageConfig, Manifest, MediaType, Platform,
@@ -33,6 +35,8 @@ use crate::build::BuildError;
 use crate::images::failed;
 use crate::request::{Build, Fields, parse_bool};
 use crate::{Error, Result};
+pub(in crate::build) use asked::AskedGenerator;
+pub(super) use asked::Sbom;
 use materials::purl;
 pub(in crate::build) use origin::Origin;
 use provenance::Provenance;
@@ -51,18 +55,20 @@ pub(super) struct Wanted {
     /// It was asked for, not added.
     is_explicit: bool,
     /// What is in it.
-    pub(super) sbom: bool,
+    pub(super) sbom: Option<Sbom>,
 }
 
-/// A statement before it has a subject.
-pub(super) struct Predicate {
+/// A statement before it has a subject. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::build) struct Predicate {
     /// What kind it is, by its address.
-    pub(super) kind: &'static str,
+    pub(in crate::build) kind: String,
     /// How its file is called.
-    pub(super) file: String,
-    pub(super) content: Value,
+    pub(in crate::build) file: String,
+    /// It, in JSON. What others have written stays as they wrote it.
+    pub(in crate::build) content: Arc<str>,
     /// It is for images alone, and no file beside others.
-    pub(super) inline_only: bool,
+    pub(in crate::build) inline_only: bool,
 }
 
 /// What is attested of one image, as documents.
@@ -75,7 +81,7 @@ pub(super) struct Attested {
 
 /// Reads what was asked for.
 pub(super) fn wanted(request: &Build) -> Result<Wanted> {
-    let mut wanted = Wanted { provenance: Some(Provenance::least()), is_explicit: false, sbom: false };
+    let mut wanted = Wanted { provenance: Some(Provenance::least()), is_explicit: false, sbom: None };
     for (kind, fields) in &request.attestations {
         let disabled = match field(fields, "disabled") {
             None => false,
@@ -90,17 +96,8 @@ pub(super) fn wanted(request: &Build) -> Result<Wanted> {
                 wanted.provenance = if disabled { None } else { Some(Provenance::parse(fields)?) };
             }
             "sbom" => {
-                for (key, _) in fields {
-                    if !matches!(key.as_str(), "type" | "disabled" | "enabled" | "generator") {
-                        return Err(refuse(kind, &format!("there is no option {key:?}")));
-                    }
-                }
-                if field(fields, "generator").is_some_and(|name| !name.is_empty()) {
-                    let reason =
-                        "generator: packages are listed by the builder itself, no image is run for it";
-                    return Err(refuse(kind, reason));
-                }
-                wanted.sbom = !disabled;
+                let sbom = Sbom::parse(fields)?;
+                wanted.sbom = Some(sbom).filter(|_| !disabled);
             }
             _ => return Err(refuse(kind, "there is no such type; there are provenance and sbom")),
         }
@@ -120,12 +117,12 @@ impl Wanted {
     /// What is made on a way. Without being asked only what leaves this host is said how it was made.
     fn on(&self, way: Way) -> (Option<&Provenance>, bool) {
         let by_default = matches!(way, Way::Registry | Way::Archive);
-        (self.provenance.as_ref().filter(|_| self.is_explicit || by_default), self.sbom)
+        (self.provenance.as_ref().filter(|_| self.is_explicit || by_default), self.sbom.is_some())
     }
 
     /// What was asked for.
     fn explicit(&self) -> (Option<&Provenance>, bool) {
-        (self.provenance.as_ref().filter(|_| self.is_explicit), self.sbom)
+        (self.provenance.as_ref().filter(|_| self.is_explicit), self.sbom.is_some())
     }
 }
 
@@ -147,10 +144,11 @@ impl Export<'_> {
             let layers = layers_of(image);
             let predicates = self.predicates(product, wanted.on(way), &layers)?;
             let subjects = subjects(names, &product.platform, &image.manifest.digest);
-            let statements: Vec<(&'static str, Vec<u8>)> = predicates
-                .into_iter()
-                .map(|predicate| (predicate.kind, statement(&predicate, &subjects)))
-                .collect();
+            let told = |predicate: Predicate| {
+                let statement = statement(&predicate, &subjects);
+                (predicate.kind, statement)
+            };
+            let statements: Vec<(String, Vec<u8>)> = predicates.into_iter().map(told).collect();
             if !statements.is_empty() {
                 attested.push(documents(&statements, &image.manifest, *is_artifact)?);
             }
@@ -165,6 +163,12 @@ impl Export<'_> {
         predicates.retain(|predicate| !predicate.inline_only);
         if predicates.is_empty() {
             return Ok(Vec::new());
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = predicates.iter().find(|predicate| !names.insert(&predicate.file)) {
+            let reason =
+                format!("two statements would be written to {:?}; filename= names another", twice.file);
+            return Err(refuse("provenance", &reason));
         }
         let subjects = self.files_of(product)?;
         let file = |predicate: Predicate| {
@@ -198,9 +202,8 @@ impl Export<'_> {
     pub(super) fn told_provenance(&self) -> Result<BTreeMap<String, Value>> {
         let wanted = wanted(self.session.request)?;
         let Some(provenance) = &wanted.provenance else { return Ok(BTreeMap::new()) };
-        let told = |product: &Product| {
-            (product.platform.to_string(), provenance.predicate(self, product, &[]).content)
-        };
+        let told =
+            |product: &Product| (product.platform.to_string(), provenance.content(self, product, &[]).1);
         Ok(self.products.iter().map(told).collect())
     }
 
@@ -211,9 +214,13 @@ impl Export<'_> {
         layers: &[Descriptor],
     ) -> Result<Vec<Predicate>> {
         let mut predicates = Vec::new();
-        if sbom {
+        let platform = product.platform.to_string();
+        let generated = self.facts.generated.and_then(|generated| generated.get(&platform));
+        if let Some(generated) = generated.filter(|_| sbom) {
+            predicates.extend(generated.iter().cloned());
+        } else if sbom {
             predicates.push(sbom::predicate(self, product)?);
-            let others = self.facts.scanned.and_then(|scanned| scanned.get(&product.platform.to_string()));
+            let others = self.facts.scanned.and_then(|scanned| scanned.get(&platform));
             for (name, tree) in others.into_iter().flatten() {
                 predicates.push(sbom::other(self, product, (name, tree))?);
             }
@@ -254,22 +261,16 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 fn statement(predicate: &Predicate, subjects: &[Value]) -> Vec<u8> {
-    let statement = json!({
-        "_type": "https://in-toto.io/Statement/v1",
-        "predicateType": predicate.kind,
-        "subject": subjects,
-        "predicate": predicate.content,
-    });
-    statement.to_string().into_bytes()
+    let (kind, subjects, content) = (json!(predicate.kind), json!(subjects), &predicate.content);
+    let statement = format!(
+        r#"{{"_type":"https://in-toto.io/Statement/v1","predicateType":{kind},"subject":{subjects},"predicate":{content}}}"#
+    );
+    statement.into_bytes()
 }
 
 /// The attestation manifest of an image, with all that it leads to: as BuildKit has always laid it out, with a config that is an
 /// image's of no platform, or as an artifact of its own kind that names the image as its subject.
-fn documents(
-    statements: &[(&'static str, Vec<u8>)],
-    subject: &Descriptor,
-    is_artifact: bool,
-) -> Result<Attested> {
+fn documents(statements: &[(String, Vec<u8>)], subject: &Descriptor, is_artifact: bool) -> Result<Attested> {
     let mut documents = BTreeMap::new();
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     for (kind, statement) in statements {
@@ -277,7 +278,7 @@ fn documents(
             return Err(refuse(kind, &format!("it is larger than {} bytes", oci::CONFIG_LIMIT)));
         }
         let mut layer = Descriptor::of(MediaType::from(STATEMENT), statement);
-        layer.annotations.insert("in-toto.io/predicate-type".to_owned(), (*kind).to_owned());
+        layer.annotations.insert("in-toto.io/predicate-type".to_owned(), kind.clone());
         let id = DiffId::try_from(layer.digest.clone());
         diff_ids.extend(id);
         documents.insert(layer.digest.clone(), statement.clone());

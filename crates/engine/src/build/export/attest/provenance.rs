@@ -101,11 +101,23 @@ impl Provenance {
         product: &Product,
         layers: &[Descriptor],
     ) -> Predicate {
+        let (kind, content) = self.content(export, product, layers);
+        let (kind, content) = (kind.to_owned(), content.to_string().into());
+        Predicate { kind, file: self.file.clone(), content, inline_only: self.inline_only }
+    }
+
+    /// The same as it is told, with its kind.
+    pub(super) fn content(
+        &self,
+        export: &Export<'_>,
+        product: &Product,
+        layers: &[Descriptor],
+    ) -> (&'static str, Value) {
         let facts = Facts::of(self, export, product, layers);
         let (kind, mut content) =
             if self.is_old { (V02, self.earlier(&facts)) } else { (V1, self.current(&facts)) };
         credentials::mask(&mut content, &facts.known);
-        Predicate { kind, file: self.file.clone(), content, inline_only: self.inline_only }
+        (kind, content)
     }
 
     fn current(&self, facts: &Facts) -> Value {

@@ -17,7 +17,8 @@ use crate::build::export::{Export, Product};
 use crate::build::tree::Tree;
 use crate::images::failed;
 
-const KIND: &str = "https://spdx.dev/Document";
+/// What kind of statement it is.
+pub(super) const SPDX: &str = "https://spdx.dev/Document";
 const ROOT: &str = "SPDXRef-DocumentRoot-Image";
 /// Identifiers of SPDX's list that packages use; what is not among them is told in the words of the package.
 const LICENSES: &[&str] = &[
@@ -89,7 +90,7 @@ const LICENSES: &[&str] = &[
 /// What is in one image.
 pub(super) fn predicate(export: &Export<'_>, product: &Product) -> Result<Predicate> {
     let content = document(&found(export, &product.tree)?, "image", &created(product));
-    Ok(Predicate { kind: KIND, file: "sbom.spdx.json".to_owned(), content, inline_only: false })
+    Ok(told_as("sbom.spdx.json".to_owned(), &content))
 }
 
 /// What is in a tree that went into an image: that of a stage, or the context. Names of stages are fit for those of files.
@@ -99,7 +100,11 @@ pub(super) fn other(
     (name, tree): (&str, &Tree),
 ) -> Result<Predicate> {
     let content = document(&found(export, tree)?, name, &created(product));
-    Ok(Predicate { kind: KIND, file: format!("sbom-{name}.spdx.json"), content, inline_only: false })
+    Ok(told_as(format!("sbom-{name}.spdx.json"), &content))
+}
+
+fn told_as(file: String, content: &Value) -> Predicate {
+    Predicate { kind: SPDX.to_owned(), file, content: content.to_string().into(), inline_only: false }
 }
 
 fn found(export: &Export<'_>, tree: &Tree) -> Result<Found> {
