@@ -407,14 +407,15 @@ fn an_image_lists_what_is_in_others_where_it_is_named() {
     assert_eq!(own["subject"].as_array().unwrap().len(), 2, "{own}");
 
     // What it is told, and what it is shown, decides.
-    for (flags, content) in
-        [(["--sbom=generator=scanner", "-o"], "b"), (["--sbom=generator=scanner", "-o"], "c")]
-    {
-        std::fs::write(workshop.context.join("app"), content).unwrap();
-        let built = workshop.generate(&[&flags[..], &[&local]].concat());
-        assert_eq!(built.code, 0, "{}", built.stderr);
-        assert!(built.stderr.contains("scans sbom\n"), "{}", built.stderr);
-    }
+    let built = workshop.generate(&["--sbom=generator=scanner", "--provenance=mode=min", "-o", &local]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(built.stderr.contains("scans sbom\n"), "{}", built.stderr);
+    let told = std::fs::read_to_string(out.join("provenance.json")).unwrap();
+    assert!(told.contains("\"uri\":\"pkg:docker/scanner@latest?platform=linux%2F"), "{told}");
+    std::fs::write(workshop.context.join("app"), "c").unwrap();
+    let built = workshop.generate(&["--sbom=generator=scanner", "-o", &local]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(built.stderr.contains("scans sbom\n"), "{}", built.stderr);
     // Without extras nobody is told of any.
     let none = ["--build-arg=BUILDKIT_SBOM_SCAN_CONTEXT=0", "--build-arg=BUILDKIT_SBOM_SCAN_STAGE=0"];
     let built = workshop.generate(&[&none[..], &["--sbom=generator=scanner", "-o", &local]].concat());
@@ -424,6 +425,13 @@ fn an_image_lists_what_is_in_others_where_it_is_named() {
         "{}",
         built.stderr
     );
+    // It runs here, whatever the images are for.
+    let both = ["--platform=linux/amd64,linux/arm64", "--sbom=generator=scanner", "-o", &local];
+    let built = workshop.generate(&[&none[..], &both].concat());
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    for folder in ["linux_amd64", "linux_arm64"] {
+        assert!(out.join(folder).join("sbom.spdx.json").exists(), "{folder}: {}", built.stderr);
+    }
     // There may be nothing to be scanned.
     std::fs::write(workshop.context.join("Dockerfile"), "FROM scratch\nLABEL a=b\n").unwrap();
     let built = workshop.generate(&["--sbom=generator=scanner", "-o", &local]);

@@ -47,6 +47,11 @@ pub(super) fn nodes(work: &Work) -> &[usize] {
     work.generator.as_ref().map_or(&[], |runs| &runs.nodes)
 }
 
+/// Its image, and the platform on which it runs.
+pub(super) fn image(work: &Work) -> Option<(&Reference, String)> {
+    work.generator.as_ref().map(|runs| (&runs.image, Platform::host().to_string()))
+}
+
 /// The error of a node; of a generator's with its name.
 pub(super) fn named(work: &Work, node: usize, error: crate::Error) -> crate::Error {
     match &work.generator {

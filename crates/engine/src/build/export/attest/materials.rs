@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::encoded;
 use crate::build::export::Export;
+use crate::build::generator;
 use crate::build::salt;
 use crate::build::sources::parted;
 use crate::request::{BuildContext, NamedContext};
@@ -87,6 +88,10 @@ impl Materials {
                 | Op::MakeDirectory { .. }
                 | Op::Merge => {}
             }
+        }
+        // Nothing of it is in the image, but what is said of the image comes from there; BuildKit tells it, too.
+        if let Some((reference, platform)) = export.facts.work.and_then(generator::image) {
+            found.add_base(export, reference, &platform);
         }
         found.all.sort();
         found.all.dedup();
