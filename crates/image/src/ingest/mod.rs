@@ -17,12 +17,13 @@
 
 mod compression;
 mod pipeline;
+mod space;
 mod window;
 
 pub use compression::Compression;
 pub(crate) use compression::{decoder, wants_larger_window};
-pub use pipeline::spool;
 pub(crate) use pipeline::{Expected, Ingested, Layer, fill, ingest};
+pub use space::spool;
 pub(crate) use window::{LARGE as LARGEST_WINDOW, Window, Windows};
 
 /// The most bytes that an uncompressed layer may have.
